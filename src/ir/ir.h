@@ -261,11 +261,12 @@ const ts_func *ts_func_clone(ts_ir *ir, const ts_func *f);
 
 // --- text ------------------------------------------------------------------------------------------------
 // The language is described in docs/tir.md. print(parse(t)) == t for canonical t; parse(print(f)) equals f.
-typedef struct ts_bind {  // value of a named parameter of an operator file: an integer or an element type
+typedef struct ts_bind {  // value of a named parameter of an operator file
   const char *name;
+  enum { TS_BIND_INT, TS_BIND_FLOAT, TS_BIND_TYPE } kind;
   int64_t i;
+  double f;
   ts_code code;
-  bool is_type;
 } ts_bind;
 void ts_func_print(ts_text *out, const ts_func *f);
 void ts_stmt_print(ts_text *out, const ts_stmt *s, int indent);
@@ -298,8 +299,9 @@ bool ts_func_verify(const ts_func *f, ts_diag *d) TS_WARN_UNUSED;
 bool ts_func_equal(const ts_func *a, const ts_func *b);  // up to names of variables and ids; block names count
 uint64_t ts_func_hash(const ts_func *f);                 // equal functions hash alike on every platform
 ts_sha256 ts_func_sha256(const ts_func *f);              // of the canonical text: identity in stores
-// Recompute reads and writes of every block that is not explicit, from bodies (single points and inner block regions).
-// Part of ir because the parser needs it; uses constant-range relaxation of inner loops only through analysis hooks.
+// Recompute reads and writes of every block that is not explicit, from its body. Indices affine in inner loop variables and inner
+// iterators become ranges over them; anything else becomes the whole dimension. The result covers every access.
+const ts_stmt *ts_stmt_infer_access(ts_ir *ir, const ts_stmt *s);
 
 // --- interpreter ------------------------------------------------------------------------------------------------
 // The judge of meaning. Runs a function of either stage on arrays in memory. Refuses with: out-of-bounds, uninitialised-read,

@@ -12,7 +12,7 @@
 
 typedef struct ts_op_param {
   const char *name;
-  bool is_type;          // element type parameter (activations: f32 or f16)
+  int kind;              // TS_BIND_INT, TS_BIND_FLOAT (an epsilon), TS_BIND_TYPE (activations: f32 or f16)
 } ts_op_param;
 typedef struct ts_op_variant {
   const char *name;      // "" is the reference
