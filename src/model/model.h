@@ -1,0 +1,195 @@
+// model: from a model on disk (Hugging Face directory, GGUF file) or a synthetic one to quantized parameters, tuning tasks,
+// an execution plan and the output directory of a build.
+//
+// Files from outside are hostile: every size, offset, count and shape is checked before use, and each refusal names the
+// file and the fact.
+#ifndef TS_MODEL_H
+#define TS_MODEL_H
+
+#include "base/base.h"
+#include "ir/ir.h"
+#include "op/op.h"
+#include "target/target.h"
+
+// --- tensor types (dtype.def) --------------------------------------------------------------------------------
+typedef enum ts_dtype {
+#define DTYPE(name, gguf, st, elems, bytes) TS_DT_##name,
+#include "model/dtype.def"
+#undef DTYPE
+  TS_DT__COUNT
+} ts_dtype;
+const char *ts_dtype_name(ts_dtype t);
+int64_t ts_dtype_block(ts_dtype t);        // elements in a block (1 for plain types)
+int64_t ts_dtype_block_bytes(ts_dtype t);
+// Decode n elements (a multiple of the block) to f32 exactly as the format says.
+void ts_dtype_decode(ts_dtype t, const uint8_t *src, int64_t n, float *dst);
+
+// --- configuration -----------------------------------------------------------------------------------------------
+typedef enum ts_rope_scaling { TS_ROPE_PLAIN, TS_ROPE_LINEAR, TS_ROPE_LLAMA3, TS_ROPE_FACTORS } ts_rope_scaling;
+typedef struct ts_model_config {
+  const char *arch;          // row of arch.def: "llama", "mistral", "qwen2"
+  int64_t hidden, intermediate, layers, heads, kv_heads, head_dim, vocab, max_positions;
+  double rms_eps, rope_theta;
+  ts_rope_scaling scaling;
+  double scale_factor, low_freq, high_freq;
+  int64_t original_positions;
+  const float *freq_divisor;  // TS_ROPE_FACTORS: head_dim / 2 values, angle uses freq / divisor
+  bool tied;                  // the head is the embedding
+  bool qkv_bias;
+  int64_t sliding_window;     // 0: none
+  int64_t bos, pad;           // -1: not given
+  int neos;
+  int64_t eos[8];
+} ts_model_config;
+// From the text of a Hugging Face config.json. `file` is for messages.
+bool ts_config_parse(ts_arena *a, const char *file, const char *text, size_t n, ts_model_config *c, ts_diag *d) TS_WARN_UNUSED;
+// cos and sin of every position and pair: each positions * head_dim / 2 values.
+void ts_config_rope(const ts_model_config *c, int64_t positions, float *cos_out, float *sin_out);
+
+// --- sources ------------------------------------------------------------------------------------------------------
+typedef struct ts_tensor {
+  const char *name;
+  ts_dtype type;
+  int ndim;
+  int64_t shape[4];        // outermost first
+  const uint8_t *data;     // in a mapped file; NULL: random numbers made from the name
+  size_t bytes;
+} ts_tensor;
+typedef struct ts_text_file {  // a file to be copied into the output directory
+  const char *name;
+  const char *text;
+  size_t n;
+} ts_text_file;
+typedef enum ts_source_kind { TS_SOURCE_HF, TS_SOURCE_GGUF, TS_SOURCE_SYNTHETIC } ts_source_kind;
+typedef struct ts_source {
+  ts_source_kind kind;
+  const char *path, *name;       // name: "SmolLM2-135M-Instruct"
+  ts_model_config config;
+  size_t ntensors;
+  const ts_tensor *tensors;      // in file order
+  size_t nfiles;
+  const ts_text_file *files;     // tokenizer.json, tokenizer_config.json, ...
+  const char *chat_template;     // name for mlc-chat-config.json: "chatml", "llama-2", "LM"
+  const char *generation;        // text of generation_config.json or NULL
+  int nmaps;
+  ts_map *maps;
+} ts_source;
+// PATH of a directory with config.json and safetensors, of a .gguf file, or "synthetic:NAME" / "synthetic:PATH" (a
+// config.json or a directory holding one).
+bool ts_source_open(ts_arena *a, const char *spec, ts_source *out, ts_diag *d) TS_WARN_UNUSED;
+void ts_source_close(ts_source *s);  // accepts a zeroed source
+const ts_tensor *ts_source_find(const ts_source *s, const char *name);
+// Rows [row, row + nrows) of a tensor seen as a matrix (outermost dimension first; a vector is one row) as f32.
+void ts_tensor_rows(const ts_tensor *t, int64_t row, int64_t nrows, float *out);
+// Names of the known synthetic shapes, NULL-terminated.
+const char *const *ts_synthetic_names(void);
+
+// --- parameters of a model -----------------------------------------------------------------------------------------
+typedef enum ts_param_kind { TS_PARAM_LINEAR, TS_PARAM_EMBED, TS_PARAM_HEAD, TS_PARAM_VECTOR } ts_param_kind;
+typedef struct ts_param_part {  // one source tensor; parts are stacked along rows
+  const char *hf, *gguf;        // its names
+  int64_t rows;
+  int64_t rope_heads;           // > 0: GGUF rows of llama are permuted per head, this many heads
+} ts_param_part;
+typedef struct ts_model_param {
+  const char *name;  // as MLC: "model.layers.0.self_attn.qkv_proj.weight"
+  ts_param_kind kind;
+  int64_t rows, cols;  // a vector has rows 1
+  int nparts;
+  ts_param_part part[3];
+} ts_model_param;
+bool ts_model_params(ts_arena *a, const ts_model_config *c, const ts_model_param **out, size_t *n, ts_diag *d) TS_WARN_UNUSED;
+// Rows [row, row + n) of a parameter as f32, fused and in Hugging Face row order. The source must have passed ts_params_check.
+void ts_param_rows(const ts_source *s, const ts_model_param *p, int64_t row, int64_t n, float *out);
+// Every part of every parameter exists with the right shape; else a refusal naming it.
+bool ts_params_check(const ts_source *s, const ts_model_param *p, size_t n, ts_diag *d) TS_WARN_UNUSED;
+
+// --- quantization (quant.def) -------------------------------------------------------------------------------------
+typedef enum ts_round { TS_ROUND_EVEN, TS_ROUND_AWAY } ts_round;
+typedef struct ts_quant {
+  const char *name;      // "q4f16_1"
+  ts_code type;          // of scales, vectors and unquantized weights: TS_F16 or TS_F32
+  int bits, group;       // 0: not quantized
+  bool transposed;       // linears stored [K/8, N]; embeddings never
+} ts_quant;
+const ts_quant *ts_quant_find(const char *name, ts_diag *d) TS_WARN_UNUSED;
+const char *const *ts_quant_names(void);  // NULL-terminated
+// The stored tensors of a parameter: 1 (as is) or 2 (words, scales).
+typedef struct ts_stored {
+  const char *name;   // "X.q_weight", "X.q_scale", "X.weight"
+  ts_code type;
+  int ndim;
+  int64_t shape[2];
+  int64_t bytes;      // in memory
+} ts_stored;
+int ts_quant_storage(ts_arena *a, const ts_quant *q, const ts_model_param *p, ts_stored out[2]);
+// Quantize rows [row, row + n) of a rows x cols matrix, given as f32, into the whole-matrix buffers dst[0..1].
+void ts_quant_encode(const ts_quant *q, ts_param_kind kind, int64_t rows, int64_t cols, int64_t row, int64_t n,
+                     const float *src, void *const dst[2], ts_round round);
+// The inverse: rows [row, row + n) as f32.
+void ts_quant_decode(const ts_quant *q, ts_param_kind kind, int64_t rows, int64_t cols, int64_t row, int64_t n,
+                     const void *const src[2], float *dst);
+
+// --- parameter container: ndarray-cache.json and params_shard_*.bin (container.c) ---------------------------------
+typedef struct ts_shard_writer ts_shard_writer;
+// Tensors are put in order; close writes the open shard and the index. Abandoning (free) leaves only the shards.
+ts_shard_writer *ts_shard_writer_new(ts_arena *a, const char *dir);
+bool ts_shard_put(ts_shard_writer *w, const ts_stored *t, const void *data, ts_diag *d) TS_WARN_UNUSED;
+bool ts_shard_close(ts_shard_writer *w, double source_elements, ts_diag *d) TS_WARN_UNUSED;
+void ts_shard_free(ts_shard_writer *w);
+
+typedef struct ts_container {
+  size_t n;
+  const ts_stored *tensors;
+  const struct ts__place *places;
+  const char *dir, *index;
+  int nmaps;
+  ts_map *maps;
+} ts_container;
+bool ts_container_open(ts_arena *a, const char *dir, ts_container *c, ts_diag *d) TS_WARN_UNUSED;
+void ts_container_close(ts_container *c);
+int64_t ts_container_find(const ts_container *c, const char *name);  // -1: absent
+// Copy tensor i into dst (its in-memory size; f32 stored as bf16 is widened).
+void ts_container_read(const ts_container *c, int64_t i, void *dst);
+
+// --- tasks ------------------------------------------------------------------------------------------------------------
+// What a model executes: one entry per distinct workload and phase.
+typedef struct ts_task {
+  ts_spec spec;
+  const char *phase;   // "decode", "prefill", "head"
+  int64_t calls;       // per decoded token, per prefill chunk, per head evaluation
+} ts_task;
+bool ts_model_tasks(ts_arena *a, const ts_model_config *c, const ts_quant *q, int64_t max_seq_len, const ts_task **out,
+                    size_t *n, ts_diag *d) TS_WARN_UNUSED;
+
+// --- build ------------------------------------------------------------------------------------------------------------
+typedef struct ts_build_opts {
+  const char *model;       // as for ts_source_open
+  const char *name;        // NULL: from the model
+  const char *quant, *target;
+  const char *store;       // NULL: default schedules
+  const char *out;         // parent directory: OUT/NAME-QUANT is made
+  int64_t max_seq_len;     // 0: the model's, at most 2048
+  int64_t prefill_chunk;   // 0: 128
+  const char *reuse_lib;   // a library of the same quantization, or NULL
+  bool use_cache;          // reuse an artifact compiled before
+  bool debug_dump;
+  ts_round round;
+  const char *numerics;    // variants with these opt-in numerics may serve ("a8"); "" for none
+} ts_build_opts;
+typedef struct ts_build_kernel {
+  const char *kernel, *workload, *phase, *variant;
+  const char *served;      // "exact", "nearest", "default", "reference"
+  const char *record;      // id of the record, "" when none
+  double expected_us;      // 0: unknown
+} ts_build_kernel;
+typedef struct ts_build_result {
+  const char *dir, *library, *weights;
+  size_t nkernels;
+  const ts_build_kernel *kernels;
+  int64_t param_bytes;
+  double seconds;
+} ts_build_result;
+bool ts_build(ts_arena *a, const ts_build_opts *o, ts_build_result *r, ts_diag *d) TS_WARN_UNUSED;
+
+#endif
