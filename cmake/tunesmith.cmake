@@ -2,6 +2,9 @@
 # subfolders), linked against the given libraries. Adding a source file needs no edit here.
 function(ts_folder name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.c)
+  if(NOT sources)
+    return()
+  endif()
   add_library(ts_${name} STATIC ${sources})
   target_include_directories(ts_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include)
   target_link_libraries(ts_${name} PUBLIC ${ARGN})

@@ -210,8 +210,8 @@ void ts_interrupt_install(void);              // SIGINT, SIGTERM set a flag; a s
 bool ts_interrupted(void);
 
 // --- fault points (fault.c) -----------------------------------------------------------------------------
-// TS_FAULT="NAME:K" makes the K-th visit of fault point NAME fail ("NAME:K+" all from the K-th on). Names in use are
-// listed by ts_fault_names(). Costs one load when unset. Compiled in always.
+// TS_FAULT="NAME:K" makes the K-th visit of fault point NAME fail ("NAME:K+": all from the K-th on). Points: alloc
+// write fork spawn, and those named in the folders' headers. Costs one load when unset; always compiled in.
 bool ts_fault(const char *name);
 void ts_fault_set(const char *spec);   // for tests; NULL clears
 uint64_t ts_fault_visits(const char *name);

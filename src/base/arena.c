@@ -1,0 +1,131 @@
+// Arenas: a chain of chunks, bump allocation, restore to a mark keeps the chunks for reuse.
+#include <stdlib.h>
+
+#include "base/base.h"
+
+typedef struct chunk {
+  struct chunk *next;
+  size_t cap, used;
+  char *data;
+} chunk;
+
+struct ts_arena {
+  const char *name;
+  chunk *first, *current;
+  size_t next_size;
+};
+
+enum { FIRST_CHUNK = 16 << 10, LARGEST_CHUNK = 4 << 20 };
+
+static _Noreturn void out_of_memory(const char *name, size_t bytes) {
+  fprintf(stderr, "tunesmith: out of memory: arena %s wanted %zu bytes\n", name, bytes);
+  exit(70);
+}
+
+static chunk *chunk_new(ts_arena *a, size_t cap) {
+  chunk *c = ts_fault("alloc") ? NULL : malloc(sizeof *c);
+  char *data = c ? malloc(cap) : NULL;
+  if (!data) out_of_memory(a->name, cap);
+  *c = (chunk){.cap = cap, .data = data};
+  return c;
+}
+
+ts_arena *ts_arena_new(const char *name) {
+  ts_arena *a = calloc(1, sizeof *a);
+  if (!a) out_of_memory(name, sizeof *a);
+  a->name = name;
+  a->next_size = FIRST_CHUNK;
+  return a;
+}
+
+void ts_arena_free(ts_arena *a) {
+  if (!a) return;
+  for (chunk *c = a->first, *next; c; c = next) {
+    next = c->next;
+    free(c->data);
+    free(c);
+  }
+  free(a);
+}
+
+// Move to a later kept chunk that fits, or link a new one behind the current chunk.
+static chunk *chunk_with_room(ts_arena *a, size_t bytes) {
+  chunk *c = a->current ? a->current->next : a->first;
+  if (c && c->cap >= bytes) {
+    c->used = 0;
+    return a->current = c;
+  }
+  size_t size = TS_MAX(a->next_size, bytes);
+  if (a->next_size < LARGEST_CHUNK) a->next_size *= 2;
+  chunk *fresh = chunk_new(a, size);
+  fresh->next = c;
+  if (a->current) a->current->next = fresh;
+  else a->first = fresh;
+  return a->current = fresh;
+}
+
+void *ts_arena_alloc(ts_arena *a, size_t bytes, size_t align) {
+  if (bytes > SIZE_MAX / 2) out_of_memory(a->name, bytes);
+  chunk *c = a->current;
+  size_t at = 0;
+  if (c) at = (size_t)(-(intptr_t)(c->data + c->used) & (intptr_t)(align - 1)) + c->used;
+  if (!c || at + bytes > c->cap) {
+    c = chunk_with_room(a, bytes + align);
+    at = (size_t)(-(intptr_t)c->data & (intptr_t)(align - 1));
+  }
+  c->used = at + bytes;
+  return memset(c->data + at, 0, bytes);
+}
+
+ts_arena_mark ts_arena_save(ts_arena *a) {
+  return (ts_arena_mark){.chunk = a->current, .used = a->current ? a->current->used : 0};
+}
+
+void ts_arena_restore(ts_arena *a, ts_arena_mark m) {
+  a->current = m.chunk;
+  if (a->current) a->current->used = m.used;
+}
+
+size_t ts_arena_bytes(const ts_arena *a) {
+  size_t n = 0;
+  for (const chunk *c = a->first; c; c = c->next) {
+    n += c->used;
+    if (c == a->current) break;
+  }
+  return a->current ? n : 0;
+}
+
+char *ts_arena_strndup(ts_arena *a, const char *s, size_t n) {
+  char *p = ts_arena_alloc(a, n + 1, 1);
+  memcpy(p, s, n);
+  return p;
+}
+
+char *ts_arena_strdup(ts_arena *a, const char *s) { return ts_arena_strndup(a, s, strlen(s)); }
+
+char *ts_arena_printf(ts_arena *a, const char *fmt, ...) {
+  va_list ap, again;
+  va_start(ap, fmt);
+  va_copy(again, ap);
+  int n = vsnprintf(NULL, 0, fmt, ap);
+  va_end(ap);
+  char *p = ts_arena_alloc(a, (size_t)n + 1, 1);
+  vsnprintf(p, (size_t)n + 1, fmt, again);
+  va_end(again);
+  return p;
+}
+
+void *ts_arena_dup(ts_arena *a, const void *p, size_t bytes) {
+  void *q = ts_arena_alloc(a, bytes, 16);
+  if (bytes) memcpy(q, p, bytes);
+  return q;
+}
+
+void *ts__vec_grow(ts_arena *a, void *p, size_t n, size_t *cap, size_t elem) {
+  size_t want = *cap ? *cap * 2 : 8;
+  if (want > SIZE_MAX / 2 / elem) out_of_memory(a->name, want);
+  void *q = ts_arena_alloc(a, want * elem, 16);
+  if (n) memcpy(q, p, n * elem);
+  *cap = want;
+  return q;
+}
