@@ -11,29 +11,29 @@
 #include "op/op.h"
 #include "target/target.h"
 
-// --- tensor types (dtype.def) --------------------------------------------------------------------------------
-typedef enum ts_dtype {
-#define DTYPE(name, gguf, st, elems, bytes) TS_DT_##name,
-#include "model/dtype.def"
-#undef DTYPE
-  TS_DT__COUNT
-} ts_dtype;
-const char *ts_dtype_name(ts_dtype t);
-int64_t ts_dtype_block(ts_dtype t);        // elements in a block (1 for plain types)
-int64_t ts_dtype_block_bytes(ts_dtype t);
+// --- tensor types (wtype.def) --------------------------------------------------------------------------------
+typedef enum ts_wtype {
+#define WTYPE(name, gguf, st, elems, bytes) TS_W_##name,
+#include "model/wtype.def"
+#undef WTYPE
+  TS_W__COUNT
+} ts_wtype;
+const char *ts_wtype_name(ts_wtype t);
+int64_t ts_wtype_block(ts_wtype t);        // elements in a block (1 for plain types)
+int64_t ts_wtype_block_bytes(ts_wtype t);
 // Decode n elements (a multiple of the block) to f32 exactly as the format says.
-void ts_dtype_decode(ts_dtype t, const uint8_t *src, int64_t n, float *dst);
+void ts_wtype_decode(ts_wtype t, const uint8_t *src, int64_t n, float *dst);
 
 // --- configuration -----------------------------------------------------------------------------------------------
-typedef enum ts_rope_scaling { TS_ROPE_PLAIN, TS_ROPE_LINEAR, TS_ROPE_LLAMA3, TS_ROPE_FACTORS } ts_rope_scaling;
+typedef enum ts_scaling { TS_SCALING_NONE, TS_SCALING_LINEAR, TS_SCALING_LLAMA3, TS_SCALING_FACTORS } ts_scaling;
 typedef struct ts_model_config {
   const char *arch;          // row of arch.def: "llama", "mistral", "qwen2"
   int64_t hidden, intermediate, layers, heads, kv_heads, head_dim, vocab, max_positions;
   double rms_eps, rope_theta;
-  ts_rope_scaling scaling;
+  ts_scaling scaling;
   double scale_factor, low_freq, high_freq;
   int64_t original_positions;
-  const float *freq_divisor;  // TS_ROPE_FACTORS: head_dim / 2 values, angle uses freq / divisor
+  const float *freq_divisor;  // TS_SCALING_FACTORS: head_dim / 2 values, angle uses freq / divisor
   bool tied;                  // the head is the embedding
   bool qkv_bias;
   int64_t sliding_window;     // 0: none
@@ -43,18 +43,16 @@ typedef struct ts_model_config {
 } ts_model_config;
 // From the text of a Hugging Face config.json. `file` is for messages.
 bool ts_config_parse(ts_arena *a, const char *file, const char *text, size_t n, ts_model_config *c, ts_diag *d) TS_WARN_UNUSED;
-// cos and sin of every position and pair: each positions * head_dim / 2 values.
-void ts_config_rope(const ts_model_config *c, int64_t positions, float *cos_out, float *sin_out);
 
 // --- sources ------------------------------------------------------------------------------------------------------
-typedef struct ts_tensor {
+typedef struct ts_source_tensor {
   const char *name;
-  ts_dtype type;
+  ts_wtype type;
   int ndim;
   int64_t shape[4];        // outermost first
   const uint8_t *data;     // in a mapped file; NULL: random numbers made from the name
   size_t bytes;
-} ts_tensor;
+} ts_source_tensor;
 typedef struct ts_text_file {  // a file to be copied into the output directory
   const char *name;
   const char *text;
@@ -66,7 +64,7 @@ typedef struct ts_source {
   const char *path, *name;       // name: "SmolLM2-135M-Instruct"
   ts_model_config config;
   size_t ntensors;
-  const ts_tensor *tensors;      // in file order
+  const ts_source_tensor *tensors;      // in file order
   size_t nfiles;
   const ts_text_file *files;     // tokenizer.json, tokenizer_config.json, ...
   const char *chat_template;     // name for mlc-chat-config.json: "chatml", "llama-2", "LM"
@@ -78,9 +76,9 @@ typedef struct ts_source {
 // config.json or a directory holding one).
 bool ts_source_open(ts_arena *a, const char *spec, ts_source *out, ts_diag *d) TS_WARN_UNUSED;
 void ts_source_close(ts_source *s);  // accepts a zeroed source
-const ts_tensor *ts_source_find(const ts_source *s, const char *name);
+const ts_source_tensor *ts_source_find(const ts_source *s, const char *name);
 // Rows [row, row + nrows) of a tensor seen as a matrix (outermost dimension first; a vector is one row) as f32.
-void ts_tensor_rows(const ts_tensor *t, int64_t row, int64_t nrows, float *out);
+void ts_tensor_rows(const ts_source_tensor *t, int64_t row, int64_t nrows, float *out);
 // Names of the known synthetic shapes, NULL-terminated.
 const char *const *ts_synthetic_names(void);
 
