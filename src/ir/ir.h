@@ -57,6 +57,7 @@ typedef enum ts_ekind {
 struct ts_expr {
   uint8_t kind;      // ts_ekind
   ts_type type;
+  uint16_t var_mask; // ts_var_bit of every variable in it: a bit that is clear proves absence
   uint32_t nargs;
   uint32_t id;       // creation order in the context
   uint64_t hash;     // structural; variables and buffers count by identity
@@ -70,6 +71,8 @@ struct ts_expr {
   const ts_expr *arg[];
 };
 const char *ts_ekind_name(ts_ekind k);
+static inline uint16_t ts_var_bit(const ts_var *v) { return (uint16_t)(1u << (v->id % 16)); }
+bool ts_bin_allowed(ts_ekind k, ts_type t);  // is there such an operator on operands of this type?
 
 // Context. `arena` is the lifetime of every node made through it.
 ts_ir *ts_ir_new(ts_arena *arena);
@@ -212,6 +215,7 @@ const ts_stmt *ts_store(ts_ir *ir, const ts_buffer *b, const ts_expr *const *idx
 const ts_stmt *ts_if(ts_ir *ir, const ts_expr *c, const ts_stmt *then, const ts_stmt *other);
 const ts_stmt *ts_let(ts_ir *ir, const ts_var *v, const ts_expr *value, const ts_stmt *body);
 const ts_stmt *ts_alloc(ts_ir *ir, const ts_buffer *b, const ts_stmt *body);
+const ts_stmt *ts_eval(ts_ir *ir, const ts_expr *e);
 const ts_stmt *ts_stmt_copy(ts_ir *ir, const ts_stmt *s, ts_stmt **out);  // shallow copy to be edited; id kept
 
 // --- functions ------------------------------------------------------------------------------------------------
@@ -250,6 +254,9 @@ typedef const ts_expr *(*ts_expr_fn)(void *arg, const ts_expr *e);
 typedef const ts_stmt *(*ts_stmt_fn)(void *arg, const ts_stmt *s);
 const ts_expr *ts_expr_rewrite(ts_ir *ir, const ts_expr *e, ts_expr_fn f, void *arg);
 const ts_stmt *ts_stmt_rewrite(ts_ir *ir, const ts_stmt *s, ts_stmt_fn fs, ts_expr_fn fe, void *arg);  // either may be NULL
+// Substitution and rewriting reach every expression of the statement except the shapes of buffers: a buffer is an identity.
+// Every use of `from` (loads, stores, regions, operands, the allocation) becomes `to`, of the same type and rank.
+const ts_stmt *ts_stmt_replace_buffer(ts_ir *ir, const ts_stmt *s, const ts_buffer *from, const ts_buffer *to);
 // Visiting, top-down; the callback returns false to skip the subtree.
 void ts_expr_visit(const ts_expr *e, bool (*f)(void *, const ts_expr *), void *arg);
 void ts_stmt_visit(const ts_stmt *s, bool (*fs)(void *, const ts_stmt *), bool (*fe)(void *, const ts_expr *), void *arg);
@@ -261,10 +268,12 @@ const ts_func *ts_func_clone(ts_ir *ir, const ts_func *f);
 
 // --- text ------------------------------------------------------------------------------------------------
 // The language is described in docs/tir.md. print(parse(t)) == t for canonical t; parse(print(f)) equals f.
-typedef struct ts_bind {  // value of a named parameter of an operator file
+// Value of a named parameter of an operator file. An INT whose name is a symbolic dimension makes that dimension a constant
+// (it is no argument then); a DIM replaces the facts about one: lo = i, hi, multiple.
+typedef struct ts_bind {
   const char *name;
-  enum { TS_BIND_INT, TS_BIND_FLOAT, TS_BIND_TYPE } kind;
-  int64_t i;
+  enum { TS_BIND_INT, TS_BIND_FLOAT, TS_BIND_TYPE, TS_BIND_DIM } kind;
+  int64_t i, hi, multiple;
   double f;
   ts_code code;
 } ts_bind;
@@ -276,7 +285,7 @@ typedef struct ts_mark { uint32_t id; const char *note; } ts_mark;
 void ts_func_print_marked(ts_text *out, const ts_func *f, const ts_mark *mark, int n);
 // Parse one function (canonical form, or an operator body with named parameters taken from bind[]).
 const ts_func *ts_func_parse(ts_ir *ir, const char *file, const char *text, size_t n, const ts_bind *bind, int nbind, ts_diag *d) TS_WARN_UNUSED;
-// The same from a running lexer (operator files hold several functions). See ir/parse.h for the macro hook.
+// The same from a running lexer (operator files hold several functions). `m` may be NULL.
 struct ts_macros;
 const ts_func *ts_func_parse_at(ts_ir *ir, ts_lex *l, const ts_bind *bind, int nbind, const struct ts_macros *m, ts_diag *d) TS_WARN_UNUSED;
 // An expression over given variables and buffers, for tests and constraints.
