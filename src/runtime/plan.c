@@ -82,13 +82,13 @@ static bool row_ok(const check *c, const ts_plan_arg *a, bool head) {
 
 static bool arg_ok(const check *c, const ts_plan_step *s, const ts_plan_arg *a, bool head) {
   const ts_plan *p = c->p;
-  int limit = a->kind == TS_ARG_BUFFER ? p->nbuffers : a->kind == TS_ARG_WEIGHT ? p->nweights
-              : a->kind == TS_ARG_ROPE ? 1 : (int)p->layers;
+  int limit = a->kind == TS_PLAN_ARG_BUFFER ? p->nbuffers : a->kind == TS_PLAN_ARG_WEIGHT ? p->nweights
+              : a->kind == TS_PLAN_ARG_ROPE ? 1 : (int)p->layers;
   if (a->index < 0 || a->index >= limit) return wrong(c, s->kernel, "argument out of range");
-  if (a->kind == TS_ARG_ROPE && !p->has_rope) return wrong(c, s->kernel, "there are no rotary tables");
-  int parts = a->kind == TS_ARG_WEIGHT ? p->weights[a->index].nparts : a->kind == TS_ARG_ROPE ? 2 : 1;
+  if (a->kind == TS_PLAN_ARG_ROPE && !p->has_rope) return wrong(c, s->kernel, "there are no rotary tables");
+  int parts = a->kind == TS_PLAN_ARG_WEIGHT ? p->weights[a->index].nparts : a->kind == TS_PLAN_ARG_ROPE ? 2 : 1;
   if (a->part < 0 || a->part >= parts) return wrong(c, s->kernel, "argument names a part that is not there");
-  return a->kind == TS_ARG_BUFFER ? row_ok(c, a, head) : true;
+  return a->kind == TS_PLAN_ARG_BUFFER ? row_ok(c, a, head) : true;
 }
 
 static bool phase_ok(const check *c, const ts_plan_phase *f) {

@@ -77,9 +77,10 @@ typedef struct ts_plan_buffer {
   int64_t offset;  // bytes, multiple of 64
 } ts_plan_buffer;
 
-typedef enum ts_arg_kind { TS_ARG_BUFFER, TS_ARG_WEIGHT, TS_ARG_ROPE, TS_ARG_K, TS_ARG_V, TS_ARG__COUNT } ts_arg_kind;
+// (schedule.h has the TS_ARG_ names)
+typedef enum ts_plan_arg_kind { TS_PLAN_ARG_BUFFER, TS_PLAN_ARG_WEIGHT, TS_PLAN_ARG_ROPE, TS_PLAN_ARG_K, TS_PLAN_ARG_V, TS_PLAN_ARG__COUNT } ts_plan_arg_kind;
 typedef struct ts_plan_arg {
-  ts_arg_kind kind;
+  ts_plan_arg_kind kind;
   int index;          // buffer, weight, or layer of the cache; 0 for the rotary tables
   int part;           // part of a weight; 0 cos, 1 sin
   int64_t row_bytes;  // head phase: the pointer moves by row * row_bytes (a row of a buffer); else 0

@@ -203,20 +203,20 @@ static bool argument(parser *s, const char *text, ts_plan_arg *a) {
   long long number = 0;
   int n = sscanf(text, "%15s %511s", kind, name);
   if (n == 1 && (!strcmp(kind, "cos") || !strcmp(kind, "sin"))) {
-    *a = (ts_plan_arg){.kind = TS_ARG_ROPE, .part = kind[0] == 's'};
+    *a = (ts_plan_arg){.kind = TS_PLAN_ARG_ROPE, .part = kind[0] == 's'};
     return true;
   }
   if (n != 2) return bad(s, "not an argument", text);
   if (!strcmp(kind, "buffer")) {
     int got = sscanf(text, "%*s %*s %7s %lld", keyword, &number);
     if (got > 0 && (got != 2 || strcmp(keyword, "row") != 0)) return bad(s, "not an argument", text);
-    *a = (ts_plan_arg){.kind = TS_ARG_BUFFER, .index = name_find(s->buffers, name), .row_bytes = number};
+    *a = (ts_plan_arg){.kind = TS_PLAN_ARG_BUFFER, .index = name_find(s->buffers, name), .row_bytes = number};
   } else if (!strcmp(kind, "weight") && sscanf(text, "%*s %*s %lld", &number) == 1) {
     int part = number < 0 || number >= MAX_PARTS ? -1 : (int)number;
-    *a = (ts_plan_arg){.kind = TS_ARG_WEIGHT, .index = name_find(s->weights, name), .part = part};
+    *a = (ts_plan_arg){.kind = TS_PLAN_ARG_WEIGHT, .index = name_find(s->weights, name), .part = part};
   } else if ((!strcmp(kind, "k") || !strcmp(kind, "v")) && sscanf(name, "%lld", &number) == 1) {
     int layer = number < 0 || number > 4096 ? -1 : (int)number;
-    *a = (ts_plan_arg){.kind = kind[0] == 'k' ? TS_ARG_K : TS_ARG_V, .index = layer};
+    *a = (ts_plan_arg){.kind = kind[0] == 'k' ? TS_PLAN_ARG_K : TS_PLAN_ARG_V, .index = layer};
   } else {
     return bad(s, "not an argument", text);
   }

@@ -130,13 +130,13 @@ static void buffers(ts_text *o, const ts_plan *p) {
 static void argument(ts_text *o, const ts_plan *p, const ts_plan_arg *a) {
   ts_text t = {0};
   switch (a->kind) {
-    case TS_ARG_BUFFER:
+    case TS_PLAN_ARG_BUFFER:
       ts_text_addf(&t, "buffer %s", p->buffers[a->index].name);
       if (a->row_bytes) ts_text_addf(&t, " row %lld", (long long)a->row_bytes);
       break;
-    case TS_ARG_WEIGHT: ts_text_addf(&t, "weight %s %d", p->weights[a->index].name, a->part); break;
-    case TS_ARG_ROPE: ts_text_add(&t, a->part ? "sin" : "cos"); break;
-    default: ts_text_addf(&t, "%c %d", a->kind == TS_ARG_K ? 'k' : 'v', a->index);
+    case TS_PLAN_ARG_WEIGHT: ts_text_addf(&t, "weight %s %d", p->weights[a->index].name, a->part); break;
+    case TS_PLAN_ARG_ROPE: ts_text_add(&t, a->part ? "sin" : "cos"); break;
+    default: ts_text_addf(&t, "%c %d", a->kind == TS_PLAN_ARG_K ? 'k' : 'v', a->index);
   }
   ts__json_quote(o, ts_text_str(&t));
   ts_text_free(&t);
