@@ -1,0 +1,36 @@
+// cli: one file per command, one row in commands.def.
+#ifndef TS_CLI_H
+#define TS_CLI_H
+
+#include "base/base.h"
+
+#define CMD(name, help) int ts_cmd_##name(int argc, char **argv);
+#include "cli/commands.def"
+#undef CMD
+
+#define TS_VERSION "0.1.0"
+
+// --- options: one table per command describes, parses and documents them ---------------------------------------
+typedef enum ts_opt_kind { TS_OPT_FLAG, TS_OPT_INT, TS_OPT_REAL, TS_OPT_TEXT, TS_OPT_TIME } ts_opt_kind;
+// TIME is seconds as a double; "90", "90s", "5m", "1h" are accepted. `to` points at bool, int64_t, double, const char *, double.
+typedef struct ts_opt {
+  const char *name;  // "budget" for --budget; a one-letter name is -x
+  ts_opt_kind kind;
+  void *to;
+  const char *value;  // what the value is called in the help, NULL for flags
+  const char *help;
+} ts_opt;
+typedef struct ts_cli {
+  const char *command, *usage;  // "tune", "--model PATH --quantization Q [options]"
+  const char *about;            // one or more lines
+  const ts_opt *opts;
+  int nopts;
+  int min_args, max_args;       // positional arguments; max -1: any number
+} ts_cli;
+// Parses argv (argv[0] is the command). Positional arguments move to the front: *args. Returns -1 to go on, else the exit code
+// (0 after --help, 2 after a complaint on stderr).
+int ts_cli_parse(const ts_cli *c, int argc, char **argv, char ***args, int *nargs);
+// Prints the diagnostic and gives its exit code.
+int ts_cli_fail(const ts_diag *d);
+
+#endif

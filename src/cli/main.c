@@ -1,0 +1,31 @@
+// tunesmith: the command line.
+#include "cli/cli.h"
+
+typedef struct command {
+  const char *name, *help;
+  int (*run)(int argc, char **argv);
+} command;
+
+static const command commands[] = {
+#define CMD(name, help) {#name, help, ts_cmd_##name},
+#include "cli/commands.def"
+#undef CMD
+};
+
+static void usage(FILE *f) {
+  fprintf(f, "tunesmith " TS_VERSION ": tune, build, run and measure kernels of quantized language models\n\nusage: tunesmith COMMAND [options]\n\n");
+  for (size_t i = 0; i < TS_COUNTOF(commands); i++) fprintf(f, "  %-12s %s\n", commands[i].name, commands[i].help);
+  fprintf(f, "\ntunesmith COMMAND --help explains a command.\n");
+}
+
+int main(int argc, char **argv) {
+  ts_interrupt_install();
+  if (argc < 2) return usage(stderr), 2;
+  const char *name = argv[1];
+  if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) return usage(stdout), 0;
+  if (!strcmp(name, "--version")) return puts("tunesmith " TS_VERSION), 0;
+  for (size_t i = 0; i < TS_COUNTOF(commands); i++)
+    if (!strcmp(commands[i].name, name)) return commands[i].run(argc - 1, argv + 1);
+  fprintf(stderr, "error: no command '%s'  [no-such-command]\n  hint: tunesmith --help lists the commands\n", name);
+  return 2;
+}

@@ -1,0 +1,92 @@
+// Option parsing and help from one table.
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "cli/cli.h"
+
+static void help(const ts_cli *c) {
+  printf("usage: tunesmith %s %s\n\n%s\n\noptions:\n", c->command, c->usage, c->about);
+  for (int i = 0; i < c->nopts; i++) {
+    const ts_opt *o = &c->opts[i];
+    char left[64];
+    snprintf(left, sizeof left, "%s%s%s%s", o->name[1] ? "--" : "-", o->name, o->value ? " " : "", o->value ? o->value : "");
+    printf("  %-28s %s\n", left, o->help);
+  }
+  printf("  %-28s %s\n", "--help", "this text");
+}
+
+static bool whole(const char *end) { return *end == 0; }
+
+static bool read_time(const char *s, double *out) {
+  char *end;
+  *out = strtod(s, &end);
+  double unit = *end == 'h' ? 3600 : *end == 'm' ? 60 : 1;
+  if (*end == 'h' || *end == 'm' || *end == 's') end++;
+  *out *= unit;
+  return end != s && whole(end) && *out >= 0 && isfinite(*out);
+}
+
+static bool set(const ts_opt *o, const char *v) {
+  char *end;
+  errno = 0;
+  switch (o->kind) {
+    case TS_OPT_FLAG: *(bool *)o->to = true; return true;
+    case TS_OPT_INT: *(int64_t *)o->to = strtoll(v, &end, 10); return *v && whole(end) && !errno;
+    case TS_OPT_REAL: *(double *)o->to = strtod(v, &end); return *v && whole(end) && !errno;
+    case TS_OPT_TEXT: *(const char **)o->to = v; return true;
+    case TS_OPT_TIME: return read_time(v, o->to);
+  }
+  return false;
+}
+
+static const ts_opt *find(const ts_cli *c, const char *arg, const char **value) {
+  size_t dashes = arg[1] == '-' ? 2 : 1;
+  const char *name = arg + dashes, *eq = strchr(name, '=');
+  size_t n = eq ? (size_t)(eq - name) : strlen(name);
+  *value = eq ? eq + 1 : NULL;
+  for (int i = 0; i < c->nopts; i++)
+    if (strlen(c->opts[i].name) == n && memcmp(c->opts[i].name, name, n) == 0 && (n == 1) == (dashes == 1)) return &c->opts[i];
+  return NULL;
+}
+
+static int complain(const ts_cli *c, const char *what, const char *arg) {
+  fprintf(stderr, "error: %s: %s '%s'  [usage]\n  hint: tunesmith %s --help\n", c->command, what, arg, c->command);
+  return 2;
+}
+
+int ts_cli_parse(const ts_cli *c, int argc, char **argv, char ***args, int *nargs) {
+  int kept = 0;
+  bool rest = false;
+  for (int i = 1; i < argc; i++) {
+    char *arg = argv[i];
+    if (!rest && !strcmp(arg, "--")) {
+      rest = true;
+      continue;
+    }
+    if (rest || arg[0] != '-' || !arg[1]) {
+      argv[1 + kept++] = arg;
+      continue;
+    }
+    if (!strcmp(arg, "--help") || !strcmp(arg, "-h")) return help(c), 0;
+    const char *value;
+    const ts_opt *o = find(c, arg, &value);
+    if (!o) return complain(c, "no option", arg);
+    if (o->kind == TS_OPT_FLAG && value) return complain(c, "takes no value:", arg);
+    if (o->kind != TS_OPT_FLAG && !value) {
+      if (++i >= argc) return complain(c, "wants a value:", arg);
+      value = argv[i];
+    }
+    if (!set(o, value)) return complain(c, "not a value of its option:", value);
+  }
+  if (kept < c->min_args) return complain(c, "missing argument; usage:", c->usage);
+  if (c->max_args >= 0 && kept > c->max_args) return complain(c, "unexpected argument", argv[1 + c->max_args]);
+  *args = argv + 1;
+  *nargs = kept;
+  return -1;
+}
+
+int ts_cli_fail(const ts_diag *d) {
+  ts_diag_print(stderr, d);
+  return ts_diag_exit(d);
+}

@@ -1,0 +1,144 @@
+// Finding operators and their variants, and binding their parameters.
+#include "op/op_impl.h"
+
+// kernels/ops holds NAME.tir and NAME.VARIANT.tir.
+static char *ops_dir(ts_arena *a) { return ts_path_join(a, ts_data_dir(), "kernels/ops"); }
+
+static bool plain_name(const char *s) {
+  size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+  return n > 0 && s[n] == 0;
+}
+
+static bool read_variant(ts_arena *a, const char *dir, const char *op, const char *name, ts_op_variant *v, ts_diag *d) {
+  ts__opfile f;
+  char *path = ts_arena_printf(a, "%s/%s.%s.tir", dir, op, name);
+  TS_TRY(ts__opfile_read(a, path, &f, d));
+  if (!f.of || strcmp(f.of, op) != 0 || strcmp(f.name, name) != 0)
+    return ts_refuse(d, "wrong-name", "%s: holds '%s%s%s', not variant %s of %s", path, f.name, f.of ? " of " : "", f.of ? f.of : "", name, op);
+  *v = (ts_op_variant){.name = f.name, .file = f.file, .doc = f.doc, .nquants = (int)f.quants.n, .quants = f.quants.p, .features = f.features.p, .numerics = f.numerics};
+  return true;
+}
+
+const ts_op *ts_op_find(ts_arena *a, const char *name, ts_diag *d) {
+  char *dir = ops_dir(a), **names;
+  size_t n;
+  if (!plain_name(name) || !ts_file_exists(ts_arena_printf(a, "%s/%s.tir", dir, name))) {
+    ts_refuse(d, "no-such-operator", "no operator '%s' in %s", name, dir);
+    ts_hint(d, "tunesmith ops lists them");
+    return NULL;
+  }
+  ts__opfile f;
+  if (!ts__opfile_read(a, ts_arena_printf(a, "%s/%s.tir", dir, name), &f, d) || !ts_dir_list(dir, ".tir", a, &names, &n, d)) return NULL;
+  TS_VEC(ts_op_variant) v = {0};
+  static const char *const none[] = {NULL};
+  ts_vec_push(a, &v, ((ts_op_variant){.name = "", .file = f.file, .doc = "the reference as written", .features = none, .numerics = ""}));
+  size_t len = strlen(name);
+  for (size_t i = 0; i < n; i++) {
+    if (strncmp(names[i], name, len) != 0 || names[i][len] != '.' || strcmp(names[i] + len, ".tir") == 0) continue;
+    const char *rest = names[i] + len + 1;
+    ts_op_variant one;
+    if (!read_variant(a, dir, name, ts_arena_strndup(a, rest, strlen(rest) - 4), &one, d)) return NULL;
+    ts_vec_push(a, &v, one);
+  }
+  ts_op *op = ts_new(a, ts_op);
+  *op = (ts_op){.name = f.name, .doc = f.doc, .nparams = (int)f.params.n, .params = f.params.p, .tolerance = f.tolerance, .nvariants = (int)v.n, .variants = v.p};
+  return op;
+}
+
+bool ts_op_list(ts_arena *a, const ts_op **ops, size_t *n, ts_diag *d) {
+  char **names;
+  size_t count;
+  TS_TRY(ts_dir_list(ops_dir(a), ".tir", a, &names, &count, d));
+  TS_VEC(ts_op) v = {0};
+  for (size_t i = 0; i < count; i++) {
+    char *name = ts_arena_strndup(a, names[i], strlen(names[i]) - 4);
+    if (strchr(name, '.')) continue;
+    const ts_op *op = ts_op_find(a, name, d);
+    if (!op) return false;
+    ts_vec_push(a, &v, *op);
+  }
+  *ops = v.p;
+  *n = v.n;
+  return true;
+}
+
+static const ts_bind *bound(const ts_spec *s, const char *name) {
+  for (int i = 0; i < s->nbind; i++)
+    if (strcmp(s->bind[i].name, name) == 0) return &s->bind[i];
+  return NULL;
+}
+
+static const char *kind_noun(int kind) { return kind == TS_BIND_INT ? "an integer" : kind == TS_BIND_FLOAT ? "a number" : "an element type"; }
+
+static bool check_params(const ts_op *op, const ts_spec *s, ts_diag *d) {
+  for (int i = 0; i < op->nparams; i++) {
+    const ts_bind *b = bound(s, op->params[i].name);
+    if (!b) return ts_refuse(d, "unbound-parameter", "%s: parameter %s is not given", op->name, op->params[i].name);
+    if ((int)b->kind != op->params[i].kind)
+      return ts_refuse(d, "wrong-parameter", "%s: parameter %s must be %s", op->name, b->name, kind_noun(op->params[i].kind));
+    if (b->kind == TS_BIND_INT && b->i <= 0) return ts_refuse(d, "wrong-parameter", "%s: parameter %s must be positive, not %lld", op->name, b->name, (long long)b->i);
+  }
+  return true;
+}
+
+static const ts_op_variant *find_variant(const ts_op *op, const char *name, const char *quant, ts_diag *d) {
+  for (int i = 0; i < op->nvariants; i++) {
+    const ts_op_variant *v = &op->variants[i];
+    if (strcmp(v->name, name) != 0) continue;
+    bool takes = v->nquants == 0;
+    for (int q = 0; q < v->nquants; q++) takes |= strcmp(v->quants[q], quant) == 0;
+    if (takes) return v;
+    ts_refuse(d, "wrong-quantization", "%s: variant %s does not take quantization '%s'", op->name, name, quant);
+    return NULL;
+  }
+  ts_refuse(d, "no-such-variant", "%s: no variant '%s'", op->name, name);
+  return NULL;
+}
+
+// The quantization row as text; an empty one when the operator has no weight.
+static bool load_macros(ts_arena *a, const char *quant, ts_macros *m, ts_diag *d) {
+  *m = (ts_macros){.file = "", .text = "", .n = 0};
+  if (!*quant) return true;
+  if (!plain_name(quant)) return ts_refuse(d, "no-such-quantization", "no quantization '%s'", quant);
+  char *path = ts_path_join(a, ts_data_dir(), ts_arena_printf(a, "kernels/quant/%s.tir", quant)), *text;
+  if (!ts_file_exists(path)) return ts_refuse(d, "no-such-quantization", "no quantization '%s' in %s/kernels/quant", quant, ts_data_dir());
+  TS_TRY(ts_file_read(path, a, &text, &m->n, d));
+  m->file = path;
+  m->text = text;
+  return true;
+}
+
+// Names of dimensions mean what the function says; other names must be parameters of the operator.
+static bool check_names(const ts_op *op, const ts_spec *s, const ts_func *f, ts_diag *d) {
+  for (int i = 0; i < s->nbind; i++) {
+    const ts_bind *b = &s->bind[i];
+    bool known = b->kind == TS_BIND_INT;  // a dimension made constant leaves no trace in the function
+    for (int p = 0; p < op->nparams; p++) known |= strcmp(op->params[p].name, b->name) == 0;
+    for (int k = 0; k < f->ndims; k++) known |= strcmp(f->dims[k].var->name, b->name) == 0;
+    if (!known) return ts_refuse(d, "unknown-parameter", "%s: no parameter or dimension '%s'", op->name, b->name);
+  }
+  return true;
+}
+
+bool ts_op_instantiate(ts_ir *ir, const ts_spec *spec, const char *variant, ts_op_inst *out, ts_diag *d) {
+  ts_arena *a = ts_ir_arena(ir);
+  *out = (ts_op_inst){0};
+  const ts_op *op = ts_op_find(a, spec->op, d);
+  if (!op || !check_params(op, spec, d)) return false;
+  const ts_op_variant *v = find_variant(op, variant, spec->quant, d);
+  ts_macros m;
+  if (!v || !load_macros(a, spec->quant, &m, d)) return false;
+  ts__opfile f;
+  TS_TRY(ts__opfile_read(a, v->file, &f, d));
+  while (f.body.tok != TS_TOK_EOF) {
+    const ts_func *func = ts_func_parse_at(ir, &f.body, spec->bind, spec->nbind, m.n ? &m : NULL, d);
+    if (!func) return false;
+    TS_TRY(ts_func_verify(func, d));
+    if (strcmp(func->name, "main") == 0) out->func = func;
+    else if (strcmp(func->name, "pack") == 0) out->pack = func;
+    else return ts_refuse(d, "wrong-name", "%s: function %s is neither main nor pack", f.file, func->name);
+  }
+  if (!out->func) return ts_refuse(d, "no-main", "%s: no function main", f.file);
+  out->tolerance = op->tolerance;
+  return check_names(op, spec, out->func, d);
+}

@@ -1,0 +1,70 @@
+// Operator and variant files: the header before the functions.
+//
+//   op NAME {                        variant NAME of OP {
+//     doc "..."                        doc "..."
+//     param N K                        quant q4f16_1 q4f16_0
+//     float eps                        requires avx512vnni
+//     type A                           numerics "a8"
+//     tolerance 0.001                }
+//   }
+#include "op/op_impl.h"
+
+static bool read_params(ts_arena *a, ts_lex *l, int kind, ts__opfile *f, ts_diag *d) {
+  int line = l->line;
+  while (l->tok == TS_TOK_IDENT && l->line == line) {
+    char *name = ts_lex_ident(l, a, d);
+    ts_vec_push(a, &f->params, ((ts_op_param){.name = name, .kind = kind}));
+  }
+  return true;
+}
+
+static bool read_number(ts_lex *l, double *out, ts_diag *d) {
+  if (l->tok != TS_TOK_FLOAT && l->tok != TS_TOK_INT) return ts_lex_error(l, d, "expected a number");
+  *out = l->tok == TS_TOK_FLOAT ? l->f : (double)l->i;
+  ts_lex_next(l);
+  return true;
+}
+
+static bool read_line(ts_arena *a, ts_lex *l, ts__opfile *f, ts_diag *d) {
+  int line = l->line;
+  bool variant = f->of != NULL;
+  if (ts_lex_accept(l, "doc")) return (f->doc = ts_lex_string(l, a, d)) != NULL;
+  if (!variant && ts_lex_accept(l, "param")) return read_params(a, l, TS_BIND_INT, f, d);
+  if (!variant && ts_lex_accept(l, "float")) return read_params(a, l, TS_BIND_FLOAT, f, d);
+  if (!variant && ts_lex_accept(l, "type")) return read_params(a, l, TS_BIND_TYPE, f, d);
+  if (!variant && ts_lex_accept(l, "tolerance")) return read_number(l, &f->tolerance, d);
+  if (variant && ts_lex_accept(l, "numerics")) return (f->numerics = ts_lex_string(l, a, d)) != NULL;
+  bool quant = ts_lex_is(l, "quant");
+  if (variant && (ts_lex_accept(l, "quant") || ts_lex_accept(l, "requires"))) {
+    while (l->tok == TS_TOK_IDENT && l->line == line) {
+      const char *name = ts_lex_ident(l, a, d);
+      if (quant) ts_vec_push(a, &f->quants, name);
+      else ts_vec_push(a, &f->features, name);
+    }
+    return true;
+  }
+  return ts_lex_error(l, d, "expected a line of %s", variant ? "a variant (doc, quant, requires, numerics)" : "an operator (doc, param, float, type, tolerance)");
+}
+
+bool ts__opfile_read(ts_arena *a, const char *path, ts__opfile *f, ts_diag *d) {
+  *f = (ts__opfile){.file = ts_arena_strdup(a, path), .doc = "", .numerics = "", .tolerance = -1};
+  char *text;
+  TS_TRY(ts_file_read(path, a, &text, &f->n, d));
+  f->text = text;
+  ts_lex *l = &f->body;
+  ts_lex_init(l, f->file, text, f->n);
+  f->kind = ts_lex_is(l, "variant") ? "variant" : "op";
+  TS_TRY(ts_lex_expect(l, d, f->kind));
+  TS_TRY((f->name = ts_lex_ident(l, a, d)) != NULL);
+  if (f->kind[0] == 'v') {
+    TS_TRY(ts_lex_expect(l, d, "of"));
+    TS_TRY((f->of = ts_lex_ident(l, a, d)) != NULL);
+  }
+  TS_TRY(ts_lex_expect(l, d, "{"));
+  while (!ts_lex_is(l, "}")) TS_TRY(read_line(a, l, f, d));
+  ts_lex_next(l);
+  if (!f->of && f->tolerance < 0) return ts_refuse(d, "no-tolerance", "%s: operator %s states no tolerance", f->file, f->name);
+  const char *end = NULL;
+  ts_vec_push(a, &f->features, end);
+  return true;
+}
