@@ -42,7 +42,7 @@ typedef struct ts_model_config {
   int64_t eos[8];
 } ts_model_config;
 // From the text of a Hugging Face config.json. `file` is for messages.
-bool ts_config_parse(ts_arena *a, const char *file, const char *text, size_t n, ts_model_config *c, ts_diag *d) TS_WARN_UNUSED;
+bool ts_config_parse(const char *file, const char *text, size_t n, ts_model_config *c, ts_diag *d) TS_WARN_UNUSED;
 
 // --- sources ------------------------------------------------------------------------------------------------------
 typedef struct ts_source_tensor {
@@ -64,7 +64,8 @@ typedef struct ts_source {
   const char *path, *name;       // name: "SmolLM2-135M-Instruct"
   ts_model_config config;
   size_t ntensors;
-  const ts_source_tensor *tensors;      // in file order
+  const ts_source_tensor *tensors;         // in file order
+  const ts_source_tensor *const *by_name;  // sorted
   size_t nfiles;
   const ts_text_file *files;     // tokenizer.json, tokenizer_config.json, ...
   const char *chat_template;     // name for mlc-chat-config.json: "chatml", "llama-2", "LM"
