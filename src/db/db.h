@@ -216,7 +216,7 @@ TS_DB_ROWS(TS_DB_DECLARE)
 bool ts_db_put_counter(ts_db *db, const ts_db_counter *c, ts_diag *d) TS_WARN_UNUSED;
 bool ts_db_put_run_kernel(ts_db *db, const ts_db_run_kernel *k, ts_diag *d) TS_WARN_UNUSED;
 
-// The only updates: a device's calibration, a session's state and end (outcome NULL: state only), a decision's revocation.
+// The only updates: a device's calibration, a session's state and end a decision's revocation.
 bool ts_db_set_calibration(ts_db *db, ts_id device, double noise_floor, const char *calib, ts_diag *d) TS_WARN_UNUSED;
 bool ts_db_save_session(ts_db *db, ts_id session, ts_blob state, ts_diag *d) TS_WARN_UNUSED;
 bool ts_db_end_session(ts_db *db, ts_id session, const char *outcome, ts_diag *d) TS_WARN_UNUSED;
