@@ -129,37 +129,28 @@ void ts_quant_encode(const ts_quant *q, ts_param_kind kind, int64_t rows, int64_
 void ts_quant_decode(const ts_quant *q, ts_param_kind kind, int64_t rows, int64_t cols, int64_t row, int64_t n,
                      const void *const src[2], float *dst);
 
-// --- parameter container: ndarray-cache.json and params_shard_*.bin (container.c) ---------------------------------
+// --- parameter container: ndarray-cache.json and params_shard_*.bin (container.c); read by runtime's ts_index ------
 typedef struct ts_shard_writer ts_shard_writer;
-// Tensors are put in order; close writes the open shard and the index. Abandoning (free) leaves only the shards.
-ts_shard_writer *ts_shard_writer_new(ts_arena *a, const char *dir);
+#define TS_SHARD_CAP (INT64_C(32) << 20)
+// Tensors are put in order; close writes the open shard and the index. Without close there is no index.
+ts_shard_writer *ts_shard_writer_new(const char *dir, int64_t cap);
 bool ts_shard_put(ts_shard_writer *w, const ts_stored *t, const void *data, ts_diag *d) TS_WARN_UNUSED;
+// source_elements: elements of the source's tensors, for BitsPerParam.
 bool ts_shard_close(ts_shard_writer *w, double source_elements, ts_diag *d) TS_WARN_UNUSED;
-void ts_shard_free(ts_shard_writer *w);
-
-typedef struct ts_container {
-  size_t n;
-  const ts_stored *tensors;
-  const struct ts__place *places;
-  const char *dir, *index;
-  int nmaps;
-  ts_map *maps;
-} ts_container;
-bool ts_container_open(ts_arena *a, const char *dir, ts_container *c, ts_diag *d) TS_WARN_UNUSED;
-void ts_container_close(ts_container *c);
-int64_t ts_container_find(const ts_container *c, const char *name);  // -1: absent
-// Copy tensor i into dst (its in-memory size; f32 stored as bf16 is widened).
-void ts_container_read(const ts_container *c, int64_t i, void *dst);
+void ts_shard_writer_free(ts_shard_writer *w);  // accepts NULL
 
 // --- tasks ------------------------------------------------------------------------------------------------------------
+// The sequence length and prefill chunk in effect: 0 asks for the default (the model's positions, at most 2048; 128).
+// Positions are rounded up to a multiple of 16, the chunk to one of 8.
+bool ts_model_extent(const ts_model_config *c, int64_t *max_seq_len, int64_t *prefill_chunk, ts_diag *d) TS_WARN_UNUSED;
 // What a model executes: one entry per distinct workload and phase.
 typedef struct ts_task {
   ts_spec spec;
   const char *phase;   // "decode", "prefill", "head"
   int64_t calls;       // per decoded token, per prefill chunk, per head evaluation
 } ts_task;
-bool ts_model_tasks(ts_arena *a, const ts_model_config *c, const ts_quant *q, int64_t max_seq_len, const ts_task **out,
-                    size_t *n, ts_diag *d) TS_WARN_UNUSED;
+bool ts_model_tasks(ts_arena *a, const ts_model_config *c, const ts_quant *q, int64_t max_seq_len,
+                    int64_t prefill_chunk, const ts_task **out, size_t *n, ts_diag *d) TS_WARN_UNUSED;
 
 // --- build ------------------------------------------------------------------------------------------------------------
 typedef struct ts_build_opts {

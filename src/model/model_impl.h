@@ -19,6 +19,9 @@ const char *ts__json_str(const json_t *o, const char *key);  // NULL unless a st
 // The JSON form of a string, in quotes. False when it is not UTF-8.
 bool ts__json_quote(ts_text *t, const char *s, size_t n, bool ascii);
 
+// --- md5.c
+void ts__md5(const void *data, size_t n, uint8_t out[16]);
+
 // --- config.c: token ids of config.json or generation_config.json
 bool ts__config_tokens(const char *file, const json_t *o, ts_model_config *c, ts_diag *d) TS_WARN_UNUSED;
 

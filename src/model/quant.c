@@ -75,7 +75,7 @@ static uint32_t clip(float t, int64_t max) {
   if (!(t > 0)) return 0;
   return t < (float)(2 * max) ? (uint32_t)t : (uint32_t)(2 * max);
 }
-static float rounded(float t, ts_round r) { return r == TS_ROUND_AWAY ? floorf(t + 0.5f) : nearbyintf(t); }
+static float rounded(float t, ts_round r) { return r == TS_ROUND_AWAY ? floorf(t + 0.5f) : rintf(t); }
 static float to_half(float v) { return ts_f32_from_f16(ts_f16_from_f32(v)); }
 
 // One group of up to `group` values (already rounded to f16): scale bits and words.
