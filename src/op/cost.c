@@ -1,4 +1,6 @@
 // Operations and compulsory bytes of a function, counted from the IR for given dimensions.
+#include <math.h>
+
 #include "analysis/analysis.h"
 #include "op/op.h"
 
@@ -94,7 +96,7 @@ static double region_bytes(const counter *c, const ts_region *r) {
   double n = ts_code_bytes(r->buf->code);
   for (int i = 0; i < r->buf->ndim; i++) {
     int64_t extent;
-    if (!eval(c, r->dim[i].extent, &extent)) return INT64_MAX;
+    if (!eval(c, r->dim[i].extent, &extent)) return INFINITY;
     n *= (double)TS_MAX(extent, 0);
   }
   return n;

@@ -1,0 +1,89 @@
+// measure: time kernels in a worker process, verify every one that is timed, and say what the samples mean.
+//
+// One worker process per device holds the buffers of one workload at a time and runs kernels that the parent sends as objects. A crash,
+// a hang or a wrong answer costs that candidate; the worker is started again and the other candidates are sent again when
+// they are next used. Weights (TS_COLD parameters) are cold: copies that together exceed twice the last-level cache are used
+// in turn. Activations are warm.
+#ifndef TS_MEASURE_H
+#define TS_MEASURE_H
+
+#include "base/base.h"
+#include "codegen/codegen.h"
+#include "ir/ir.h"
+#include "op/op.h"
+#include "target/target.h"
+
+// --- statistics (stats.c) ---------------------------------------------------------------------------------------
+typedef struct ts_stats {
+  size_t n;
+  double median, min, q1, q3, mad, mean;
+  double ci_lo, ci_hi;  // 95 % interval of the median from order statistics; needs no distribution. min and max below 6 samples
+} ts_stats;
+ts_stats ts_stats_of(const double *v, size_t n);
+typedef enum ts_verdict { TS_FASTER, TS_SLOWER, TS_SAME, TS_UNCLEAR, TS_VERDICT__COUNT } ts_verdict;
+const char *ts_verdict_name(ts_verdict v);  // "faster"
+typedef struct ts_compare {
+  double log_ratio, ci_lo, ci_hi;  // ln(a / b): Hodges-Lehmann centre, 95 % bootstrap interval with a fixed seed
+  ts_verdict verdict;              // of a against b
+} ts_compare;
+// a[i] and b[i] were measured in round i. noise: the device's floor of |ln ratio| (0.01 when unknown).
+ts_compare ts_compare_paired(const double *a, const double *b, size_t rounds, double noise);
+
+// --- a workload prepared for measuring (workload.c) ----------------------------------------------------------------
+typedef struct ts_workload ts_workload;
+// Bind the dimensions that stay symbolic: n at its largest value, others (t) at a quarter of theirs; verification also runs at the
+// smallest legal n and an odd t. Compiles the reference, and validates it against the interpreter on a shape small enough for that
+// (refusal "reference-wrong" otherwise).
+ts_workload *ts_workload_open(const ts_spec *spec, const ts_target *t, ts_compiler *c, ts_diag *d) TS_WARN_UNUSED;
+void ts_workload_close(ts_workload *w);  // accepts NULL
+const ts_spec *ts_workload_spec(const ts_workload *w);
+const ts_func *ts_workload_reference(const ts_workload *w);
+const int64_t *ts_workload_dims(const ts_workload *w);  // values measured at, in the reference's order
+double ts_workload_tolerance(const ts_workload *w);
+ts_cost ts_workload_cost(const ts_workload *w);
+
+// --- measuring (meter.c) -----------------------------------------------------------------------------------------------
+typedef struct ts_meter ts_meter;
+typedef struct ts_meter_opts {
+  int threads;          // 0: one per physical core
+  double timeout_s;     // of one request, 20 unless set
+  uint64_t seed;        // of the random data
+} ts_meter_opts;
+// Starts the worker. One meter measures one workload; the worker is replaced when it dies.
+ts_meter *ts_meter_open(const ts_workload *w, const ts_meter_opts *o, ts_diag *d) TS_WARN_UNUSED;
+void ts_meter_close(ts_meter *m);  // accepts NULL
+int ts_meter_restarts(const ts_meter *m);
+double ts_meter_busy_s(const ts_meter *m);  // wall time the worker spent running kernels
+
+// A candidate: compiled main, and pack when its variant has one. Parameters pair with the reference's by name; the others of main
+// must be outputs of pack.
+typedef struct ts_candidate {
+  const ts_func *func, *pack;
+  const ts_object *object, *pack_object;
+} ts_candidate;
+typedef enum ts_outcome_kind { TS_MEASURED, TS_WRONG, TS_GUARD, TS_CRASHED, TS_TIMED_OUT, TS_OUTCOME_KIND__COUNT } ts_outcome_kind;
+const char *ts_outcome_kind_name(ts_outcome_kind k);  // "ok" "wrong" "guard" "crash" "timeout": as stores say it
+typedef struct ts_outcome_row {
+  ts_outcome_kind kind;
+  double rel_error;       // largest |candidate - reference| / largest |reference|, over all outputs and runs
+  double rel_l2;
+  char message[200];
+  size_t n;               // samples, ns per launch
+  double *samples;        // in the arena given
+  uint8_t *flags;         // 1: the thread was interrupted during the sample
+  ts_stats stats;
+  const char *stop;       // "interval", "quota", "time"
+} ts_outcome_row;
+typedef struct ts_effort {
+  size_t min_samples, max_samples;
+  double half_width;      // stop when the interval is within this fraction of the median
+  double max_s;           // and at most this long
+  double give_up_ns;      // stop after min_samples when the fastest is slower than this; 0: never
+} ts_effort;
+extern const ts_effort ts_effort_search, ts_effort_publish;
+// Verify, then time. `tag` names the candidate for ts_meter_final.
+bool ts_meter_run(ts_meter *m, uint64_t tag, const ts_candidate *c, const ts_effort *e, ts_arena *a, ts_outcome_row *out, ts_diag *d) TS_WARN_UNUSED;
+// Interleaved rounds in random order over candidates already run; out[i] belongs to tags[i]. Each is verified again afterwards.
+bool ts_meter_final(ts_meter *m, const uint64_t *tags, size_t n, size_t rounds, double max_s, ts_arena *a, ts_outcome_row *out, ts_diag *d) TS_WARN_UNUSED;
+
+#endif

@@ -1,0 +1,71 @@
+// Shared inside measure: what a workload's buffers are, and the messages between meter and worker.
+#ifndef TS_MEASURE_IMPL_H
+#define TS_MEASURE_IMPL_H
+
+#include "measure/measure.h"
+
+enum { TS__MOST_PARAMS = 24, TS__GUARD_BYTES = 256 };
+
+// How a buffer is filled.
+typedef enum ts__fill { TS__FILL_FLOAT, TS__FILL_SCALE, TS__FILL_BITS, TS__FILL_INDEX, TS__FILL_NONE } ts__fill;
+typedef struct ts__slot {  // a parameter of a function at given dimensions
+  char name[48];
+  ts_code code;
+  int role;   // TS_IN, TS_OUT, TS_INOUT
+  int cache;  // TS_WARM, TS_COLD
+  ts__fill fill;
+  int64_t count;
+  int64_t bytes;
+  int64_t below;  // FILL_INDEX
+} ts__slot;
+typedef struct ts__layout {
+  int n;
+  ts__slot slot[TS__MOST_PARAMS];
+} ts__layout;
+// Sizes of a function's parameters when its symbolic dimensions have the values that `names`/`values` give.
+bool ts__layout_of(const ts_func *f, const ts_spec *spec, const ts_func *ref, const int64_t *ref_dims, ts__layout *out, ts_diag *d) TS_WARN_UNUSED;
+// Values of f's dimensions: those of the reference with the same name.
+bool ts__dims_of(const ts_func *f, const ts_func *ref, const int64_t *ref_dims, int64_t *out, ts_diag *d) TS_WARN_UNUSED;
+
+enum { TS__CASES = 2 };  // the case that is timed, and another that is only verified
+struct ts_workload {
+  ts_arena *arena;
+  ts_ir *ir;
+  ts_spec spec;
+  ts_target target;
+  const ts_func *reference;
+  ts_object object;           // of the reference
+  double tolerance;
+  int64_t dims[TS__CASES][8];
+  ts_cost cost;
+};
+
+// --- messages -----------------------------------------------------------------------------------------------------
+typedef enum ts__verb { TS__RUN, TS__FINAL } ts__verb;
+typedef struct ts__request {
+  ts__verb verb;
+  uint64_t tag;
+  ts_effort effort;
+  bool keep_only;            // RUN: verify and keep, do not time
+  size_t ntags, rounds;      // FINAL: tags follow
+  double max_s;
+  // RUN: the candidate; object bytes follow (main, then pack)
+  ts_object object, pack_object;
+  ts__layout main[TS__CASES], pack[TS__CASES];
+  int64_t dims[TS__CASES][8], pack_dims[TS__CASES][8];
+  bool has_pack;
+} ts__request;
+typedef struct ts__reply {
+  ts_outcome_kind kind;
+  double rel_error, rel_l2, busy_s;
+  char message[200], stop[16];
+  size_t n;  // samples follow as doubles, then flags as bytes
+} ts__reply;
+
+typedef struct ts__worker_arg {
+  const ts_workload *w;
+  ts_meter_opts opts;
+} ts__worker_arg;
+void ts__worker_serve(int fd, void *arg);
+
+#endif

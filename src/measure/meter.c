@@ -1,0 +1,200 @@
+// The parent's side: sends candidates to the worker, restarts it, turns its end into an outcome.
+#include <math.h>
+#include <stdlib.h>
+
+#include "measure/measure_impl.h"
+
+const ts_effort ts_effort_search = {.min_samples = 8, .max_samples = 40, .half_width = 0.02, .max_s = 0.2};
+const ts_effort ts_effort_publish = {.min_samples = 30, .max_samples = 400, .half_width = 0.005, .max_s = 3};
+
+// What the worker has been sent, so that a new worker can be given it again.
+typedef struct known {
+  uint64_t tag;
+  ts__request request;
+  char *bytes;
+  bool loaded;  // in the present worker
+} known;
+
+struct ts_meter {
+  ts__worker_arg arg;
+  ts_worker worker;
+  int restarts;
+  double busy_s;
+  size_t n, cap;
+  known *k;
+};
+
+const char *ts_outcome_kind_name(ts_outcome_kind k) {
+  static const char *const names[] = {"ok", "wrong", "guard", "crash", "timeout"};
+  return names[k];
+}
+
+static bool read_reply(ts_meter *m, double timeout_s, ts_arena *a, ts__reply *r, double **samples, uint8_t **flags, int *got) {
+  ts_text t = {0};
+  *got = ts_msg_recv(m->worker.fd, &t, timeout_s);
+  bool ok = *got == 1 && t.n >= sizeof *r;
+  if (ok) {
+    memcpy(r, t.p, sizeof *r);
+    ok = t.n == sizeof *r + r->n * 9;
+  }
+  if (ok && samples) {
+    *samples = ts_arena_dup(a, t.p + sizeof *r, r->n * 8);
+    *flags = ts_arena_dup(a, t.p + sizeof *r + r->n * 8, r->n);
+  }
+  if (ok) m->busy_s += r->busy_s;
+  ts_text_free(&t);
+  return ok;
+}
+
+static bool start(ts_meter *m, ts_diag *d) {
+  if (m->worker.pid) return true;
+  for (size_t i = 0; i < m->n; i++) m->k[i].loaded = false;
+  TS_TRY(ts_worker_start(&m->worker, ts__worker_serve, &m->arg, d));
+  ts__reply r;
+  int got;
+  if (read_reply(m, 120, NULL, &r, NULL, NULL, &got) && r.kind == TS_MEASURED) return true;
+  ts_worker_stop(&m->worker, NULL);
+  return ts_env_fail(d, "worker-failed", "the measuring worker did not start: %s", got == 1 ? r.message : "it ended");
+}
+
+ts_meter *ts_meter_open(const ts_workload *w, const ts_meter_opts *o, ts_diag *d) {
+  ts_meter *m = calloc(1, sizeof *m);
+  if (!m) return ts_env_fail(d, "out-of-memory", "no memory for a meter"), NULL;
+  m->arg = (ts__worker_arg){.w = w, .opts = *o};
+  if (m->arg.opts.timeout_s <= 0) m->arg.opts.timeout_s = 20;
+  if (start(m, d)) return m;
+  free(m);
+  return NULL;
+}
+
+void ts_meter_close(ts_meter *m) {
+  if (!m) return;
+  ts_worker_stop(&m->worker, NULL);
+  for (size_t i = 0; i < m->n; i++) free(m->k[i].bytes);
+  free(m->k);
+  free(m);
+}
+
+int ts_meter_restarts(const ts_meter *m) { return m->restarts; }
+double ts_meter_busy_s(const ts_meter *m) { return m->busy_s; }
+
+static known *remember(ts_meter *m, uint64_t tag) {
+  for (size_t i = 0; i < m->n; i++)
+    if (m->k[i].tag == tag) return &m->k[i];
+  if (m->n == m->cap) {
+    m->cap = m->cap ? 2 * m->cap : 64;
+    m->k = realloc(m->k, m->cap * sizeof *m->k);
+    if (!m->k) abort();
+  }
+  m->k[m->n] = (known){.tag = tag};
+  return &m->k[m->n++];
+}
+
+static bool describe(const ts_meter *m, const ts_func *f, ts__layout layout[TS__CASES], int64_t dims[TS__CASES][8], ts_diag *d) {
+  const ts_workload *w = m->arg.w;
+  for (int i = 0; i < TS__CASES; i++) {
+    TS_TRY(ts__layout_of(f, &w->spec, w->reference, w->dims[i], &layout[i], d));
+    TS_TRY(ts__dims_of(f, w->reference, w->dims[i], dims[i], d));
+  }
+  return true;
+}
+
+static bool send_request(ts_meter *m, const known *k) {
+  ts_text t = {0};
+  ts_text_addn(&t, (const char *)&k->request, sizeof k->request);
+  ts_text_addn(&t, k->bytes, k->request.object.n + k->request.pack_object.n);
+  bool ok = ts_msg_send(m->worker.fd, t.p, t.n);
+  ts_text_free(&t);
+  return ok;
+}
+
+// The worker is gone or hangs: end it, and say what happened.
+static void bury(ts_meter *m, int got, ts_outcome_row *out) {
+  ts_proc_result end;
+  ts_worker_stop(&m->worker, &end);
+  m->restarts++;
+  out->kind = got == 0 ? TS_TIMED_OUT : TS_CRASHED;
+  if (got == 0) snprintf(out->message, sizeof out->message, "no answer within %.0f s", m->arg.opts.timeout_s);
+  else snprintf(out->message, sizeof out->message, "the worker ended with signal %d, exit code %d", end.signal, end.exit_code);
+}
+
+static void fill_row(const ts__reply *r, double *samples, uint8_t *flags, ts_arena *a, ts_outcome_row *out) {
+  out->kind = r->kind;
+  out->rel_error = r->rel_error;
+  out->rel_l2 = r->rel_l2;
+  memcpy(out->message, r->message, sizeof out->message);
+  out->n = r->n;
+  out->samples = samples;
+  out->flags = flags;
+  out->stats = ts_stats_of(samples, r->n);
+  out->stop = ts_arena_strdup(a, r->stop);
+}
+
+static void exchange(ts_meter *m, known *k, ts_arena *a, ts_outcome_row *out) {
+  ts__reply r;
+  double *samples;
+  uint8_t *flags;
+  int got = -1;
+  bool ok = send_request(m, k) && read_reply(m, m->arg.opts.timeout_s, a, &r, &samples, &flags, &got);
+  k->loaded = ok && r.kind == TS_MEASURED;
+  if (ok) fill_row(&r, samples, flags, a, out);
+  else bury(m, got, out);
+}
+
+bool ts_meter_run(ts_meter *m, uint64_t tag, const ts_candidate *c, const ts_effort *e, ts_arena *a, ts_outcome_row *out, ts_diag *d) {
+  *out = (ts_outcome_row){.stop = ""};
+  TS_TRY(start(m, d));
+  ts__request q = {.verb = TS__RUN, .tag = tag, .effort = *e, .object = *c->object, .has_pack = c->pack != NULL};
+  TS_TRY(describe(m, c->func, q.main, q.dims, d));
+  if (c->pack) {
+    q.pack_object = *c->pack_object;
+    TS_TRY(describe(m, c->pack, q.pack, q.pack_dims, d));
+  }
+  known *k = remember(m, tag);
+  free(k->bytes);
+  k->request = q;
+  k->bytes = malloc(q.object.n + q.pack_object.n + 1);
+  if (!k->bytes) return ts_env_fail(d, "out-of-memory", "no memory for a candidate");
+  memcpy(k->bytes, c->object->bytes, q.object.n);
+  if (c->pack) memcpy(k->bytes + q.object.n, c->pack_object->bytes, q.pack_object.n);
+  exchange(m, k, a, out);
+  return true;
+}
+
+static bool reload(ts_meter *m, uint64_t tag, ts_arena *a, ts_diag *d) {
+  for (size_t i = 0; i < m->n; i++) {
+    known *k = &m->k[i];
+    if (k->tag != tag || k->loaded) continue;
+    ts_outcome_row row;
+    bool timed = k->request.keep_only;
+    k->request.keep_only = true;
+    exchange(m, k, a, &row);
+    k->request.keep_only = timed;
+    TS_TRY(start(m, d));
+  }
+  return true;
+}
+
+bool ts_meter_final(ts_meter *m, const uint64_t *tags, size_t n, size_t rounds, double max_s, ts_arena *a, ts_outcome_row *out, ts_diag *d) {
+  TS_TRY(start(m, d));
+  for (size_t i = 0; i < n; i++) TS_TRY(reload(m, tags[i], a, d));
+  ts__request q = {.verb = TS__FINAL, .tag = 1, .ntags = n, .rounds = rounds, .max_s = max_s};
+  ts_text t = {0};
+  ts_text_addn(&t, (const char *)&q, sizeof q);
+  ts_text_addn(&t, (const char *)tags, n * sizeof *tags);
+  bool sent = ts_msg_send(m->worker.fd, t.p, t.n);
+  ts_text_free(&t);
+  for (size_t i = 0; i < n; i++) {
+    ts__reply r;
+    double *samples;
+    uint8_t *flags;
+    int got = -1;
+    out[i] = (ts_outcome_row){.stop = ""};
+    if (!sent || !read_reply(m, max_s + m->arg.opts.timeout_s, a, &r, &samples, &flags, &got)) {
+      bury(m, got, &out[i]);
+      return ts_env_fail(d, "final-failed", "the worker ended during the final: %s", out[i].message);
+    }
+    fill_row(&r, samples, flags, a, &out[i]);
+  }
+  return true;
+}

@@ -1,0 +1,518 @@
+// The measuring worker: owns the buffers of one workload, runs kernels, verifies and times them.
+#include <math.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "measure/measure_impl.h"
+#include "runtime/runtime.h"
+
+enum { MOST_COPIES = 512, SAMPLE_NS = 1000000 };
+
+// --- memory with guard bands -------------------------------------------------------------------------------------
+typedef struct memory {
+  uint8_t *base, *p;
+  size_t bytes;
+} memory;
+
+static uint8_t guard_byte(size_t i) { return (uint8_t)(0xA5 ^ (i * 29)); }
+
+static memory memory_new(int64_t bytes) {
+  size_t n = (size_t)(bytes + 63) / 64 * 64;
+  memory m = {.bytes = (size_t)bytes};
+  m.base = aligned_alloc(64, n + 2 * TS__GUARD_BYTES);
+  if (!m.base) abort();  // the parent sees a crash and says so
+  m.p = m.base + TS__GUARD_BYTES;
+  for (size_t i = 0; i < TS__GUARD_BYTES; i++) m.base[i] = guard_byte(i);
+  for (size_t i = m.bytes; i < n + TS__GUARD_BYTES; i++) m.p[i] = guard_byte(i);
+  return m;
+}
+
+static bool guards_whole(const memory *m) {
+  for (size_t i = 0; i < TS__GUARD_BYTES; i++)
+    if (m->base[i] != guard_byte(i)) return false;
+  size_t n = (m->bytes + 63) / 64 * 64;
+  for (size_t i = m->bytes; i < n + TS__GUARD_BYTES; i++)
+    if (m->p[i] != guard_byte(i)) return false;
+  return true;
+}
+
+// --- the workload's data -----------------------------------------------------------------------------------------
+typedef struct data {  // of the reference's parameters at one choice of dimensions
+  ts__layout layout;
+  memory live[TS__MOST_PARAMS];
+  uint8_t *pristine[TS__MOST_PARAMS];  // content before a run
+  uint8_t *expected[TS__MOST_PARAMS];  // outputs: what the reference computes
+} data;
+// Weights in the layout of one variant: named buffers, in as many copies as keep them cold.
+typedef struct weights {
+  bool used;
+  ts_sha256 pack;  // zero: as the quantization stores them
+  int n, copies;
+  char name[TS__MOST_PARAMS][48];
+  memory copy[MOST_COPIES][TS__MOST_PARAMS];
+} weights;
+typedef struct kernel {
+  uint64_t tag;
+  bool used;
+  ts_loaded code;
+  ts__layout layout[TS__CASES];
+  int64_t dims[TS__CASES][8];
+  weights *w;
+  memory workspace;
+  int64_t reps;  // launches in a sample
+} kernel;
+enum { MOST_SETS = 8, MOST_KERNELS = 64 };
+typedef struct worker {
+  const ts_workload *w;
+  ts_pool *pool;
+  data cases[TS__CASES];
+  weights *sets[MOST_SETS];
+  kernel kernels[MOST_KERNELS];
+  uint64_t runs;
+  double busy_s;
+  uint64_t rotation;
+} worker;
+
+static void fill(const ts__slot *s, uint8_t *p, uint64_t seed, uint64_t stream) {
+  ts_rng rng = ts_rng_new(seed, stream);
+  ts_array a = {.code = s->code, .ndim = 1, .shape = {s->count}, .data = p};
+  switch (s->fill) {
+    case TS__FILL_FLOAT:
+      for (int64_t i = 0; i < s->count; i++) ts_array_set(&a, i, 2 * ts_rng_unit(&rng) - 1);
+      break;
+    case TS__FILL_SCALE:
+      for (int64_t i = 0; i < s->count; i++) ts_array_set(&a, i, ts_rng_unit(&rng) / 8);
+      break;
+    case TS__FILL_INDEX:
+      for (int64_t i = 0; i < s->count; i++) ts_array_set(&a, i, ts_rng_below(&rng, (uint32_t)s->below));
+      break;
+    case TS__FILL_BITS:
+      for (int64_t i = 0; i + 4 <= s->bytes; i += 4) memcpy(p + i, &(uint32_t){ts_rng_u32(&rng)}, 4);
+      for (int64_t i = s->bytes / 4 * 4; i < s->bytes; i++) p[i] = (uint8_t)ts_rng_u32(&rng);
+      break;
+    case TS__FILL_NONE: break;
+  }
+}
+
+static void say(ts__reply *r, ts_outcome_kind kind, const char *fmt, ...) TS_PRINTF(3, 4);
+static void say(ts__reply *r, ts_outcome_kind kind, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  r->kind = kind;
+  vsnprintf(r->message, sizeof r->message, fmt, ap);
+  va_end(ap);
+}
+
+static int find_slot(const ts__layout *l, const char *name) {
+  for (int i = 0; i < l->n; i++)
+    if (strcmp(l->slot[i].name, name) == 0) return i;
+  return -1;
+}
+
+// Content before a run: inputs as filled, outputs poisoned (all bits set: NaN).
+static void reset(data *c) {
+  for (int i = 0; i < c->layout.n; i++) {
+    if (c->layout.slot[i].role == TS_OUT) memset(c->live[i].p, 0xFF, c->live[i].bytes);
+    else if (c->layout.slot[i].role == TS_INOUT) memcpy(c->live[i].p, c->pristine[i], c->live[i].bytes);
+  }
+}
+
+static void run_kernel(worker *w, const ts_loaded *code, void *const *buf, const int64_t *dims) {
+  code->run(buf, dims, ts_pool_rt(w->pool));
+  w->runs++;
+}
+
+static bool prepare_case(worker *w, int which, uint64_t seed, ts_diag *d) {
+  data *c = &w->cases[which];
+  TS_TRY(ts__layout_of(w->w->reference, &w->w->spec, w->w->reference, w->w->dims[which], &c->layout, d));
+  void *buf[TS__MOST_PARAMS + 1];
+  for (int i = 0; i < c->layout.n; i++) {
+    const ts__slot *s = &c->layout.slot[i];
+    c->live[i] = memory_new(s->bytes);
+    fill(s, c->live[i].p, seed, (uint64_t)i);  // weights are the same in both cases
+    if (s->cache != TS_COLD || s->role != TS_IN) {
+      c->pristine[i] = malloc((size_t)s->bytes + 1);
+      if (!c->pristine[i]) abort();
+      memcpy(c->pristine[i], c->live[i].p, (size_t)s->bytes);
+    }
+    buf[i] = c->live[i].p;
+  }
+  reset(c);
+  ts_loaded code;
+  TS_TRY(ts_object_load(&w->w->object, &code, d));
+  memory ws = memory_new(code.workspace(w->w->dims[which]));
+  buf[c->layout.n] = ws.p;
+  run_kernel(w, &code, buf, w->w->dims[which]);
+  free(ws.base);
+  ts_object_unload(&code);
+  for (int i = 0; i < c->layout.n; i++) {
+    if (c->layout.slot[i].role == TS_IN) continue;
+    c->expected[i] = malloc(c->live[i].bytes + 1);
+    if (!c->expected[i]) abort();
+    memcpy(c->expected[i], c->live[i].p, c->live[i].bytes);
+  }
+  return true;
+}
+
+// --- weights --------------------------------------------------------------------------------------------------------
+static bool cold(const worker *w, int i) {
+  const ts__slot *s = &w->cases[0].layout.slot[i];
+  return s->cache == TS_COLD && s->role == TS_IN && s->bytes == w->cases[1].layout.slot[i].bytes;
+}
+
+static void make_copies(const worker *w, weights *s) {
+  double bytes = 0, llc = w->w->target.l3_bytes ? (double)w->w->target.l3_bytes : 32e6;
+  for (int i = 0; i < s->n; i++) bytes += (double)s->copy[0][i].bytes;
+  s->copies = bytes > 0 ? (int)fmin(MOST_COPIES, fmax(2, ceil(2 * llc / bytes))) : 1;
+  for (int k = 1; k < s->copies; k++)
+    for (int i = 0; i < s->n; i++) {
+      s->copy[k][i] = memory_new((int64_t)s->copy[0][i].bytes);
+      memcpy(s->copy[k][i].p, s->copy[0][i].p, s->copy[0][i].bytes);
+    }
+}
+
+static weights *free_set(worker *w) {
+  for (int i = 0; i < MOST_SETS; i++) {
+    if (w->sets[i]) continue;
+    w->sets[i] = calloc(1, sizeof *w->sets[i]);
+    if (!w->sets[i]) abort();
+    return w->sets[i];
+  }
+  return NULL;
+}
+
+static weights *find_set(worker *w, const ts_sha256 *id) {
+  for (int i = 0; i < MOST_SETS; i++)
+    if (w->sets[i] && memcmp(&w->sets[i]->pack, id, sizeof *id) == 0) return w->sets[i];
+  return NULL;
+}
+
+// The quantization's own storage.
+static weights *plain_weights(worker *w) {
+  ts_sha256 none = {{0}};
+  weights *s = find_set(w, &none);
+  if (s || !(s = free_set(w))) return s;
+  for (int i = 0; i < w->cases[0].layout.n; i++) {
+    if (!cold(w, i)) continue;
+    memcpy(s->name[s->n], w->cases[0].layout.slot[i].name, sizeof s->name[0]);
+    s->copy[0][s->n++] = w->cases[0].live[i];
+  }
+  make_copies(w, s);
+  return s;
+}
+
+// The outputs of a pack kernel run on the quantization's storage.
+static weights *packed_weights(worker *w, const ts__request *q, ts__reply *r) {
+  weights *s = find_set(w, &q->pack_object.id);
+  if (s) return s;
+  if (!(s = free_set(w))) return say(r, TS_CRASHED, "more than %d weight layouts in one session", MOST_SETS), NULL;
+  const ts__layout *l = &q->pack[0];
+  void *buf[TS__MOST_PARAMS + 1];
+  for (int i = 0; i < l->n; i++) {
+    int from = find_slot(&w->cases[0].layout, l->slot[i].name);
+    if (l->slot[i].role != TS_OUT) {
+      if (from < 0 || w->cases[0].layout.slot[from].bytes != l->slot[i].bytes) return say(r, TS_WRONG, "pack reads %s, which is no parameter of the operator", l->slot[i].name), NULL;
+      buf[i] = w->cases[0].live[from].p;
+      continue;
+    }
+    memcpy(s->name[s->n], l->slot[i].name, sizeof s->name[0]);
+    s->copy[0][s->n] = memory_new(l->slot[i].bytes);
+    memset(s->copy[0][s->n].p, 0xFF, s->copy[0][s->n].bytes);
+    buf[i] = s->copy[0][s->n++].p;
+  }
+  ts_loaded code;
+  ts_diag d = {0};
+  if (!ts_object_load(&q->pack_object, &code, &d)) return say(r, TS_CRASHED, "pack: %s", d.message), NULL;
+  memory ws = memory_new(code.workspace(q->pack_dims[0]));
+  buf[l->n] = ws.p;
+  run_kernel(w, &code, buf, q->pack_dims[0]);
+  free(ws.base);
+  ts_object_unload(&code);
+  for (int i = 0; i < s->n; i++)
+    if (!guards_whole(&s->copy[0][i])) return say(r, TS_GUARD, "pack writes outside %s", s->name[i]), NULL;
+  s->pack = q->pack_object.id;
+  make_copies(w, s);
+  return s;
+}
+
+// --- one candidate ----------------------------------------------------------------------------------------------------
+static bool bind_args(worker *w, const kernel *k, int which, int copy, void **buf, ts__reply *r) {
+  const ts__layout *l = &k->layout[which], *ref = &w->cases[which].layout;
+  for (int i = 0; i < l->n; i++) {
+    buf[i] = NULL;
+    for (int j = 0; j < k->w->n; j++)
+      if (strcmp(k->w->name[j], l->slot[i].name) == 0 && (int64_t)k->w->copy[copy][j].bytes == l->slot[i].bytes) buf[i] = k->w->copy[copy][j].p;
+    int at = find_slot(ref, l->slot[i].name);
+    if (!buf[i] && at >= 0 && ref->slot[at].bytes == l->slot[i].bytes) buf[i] = w->cases[which].live[at].p;
+    if (!buf[i]) return say(r, TS_WRONG, "parameter %s is neither the operator's nor packed", l->slot[i].name), false;
+  }
+  buf[l->n] = k->workspace.p;
+  return true;
+}
+
+// Differences of one output; NaN where the reference has none counts as infinitely wrong.
+static void compare_output(const ts__slot *s, const uint8_t *got, const uint8_t *want, double *worst, double *largest, double *sq, double *sq_ref) {
+  ts_array a = {.code = s->code, .ndim = 1, .shape = {s->count}, .data = (void *)(uintptr_t)got};
+  ts_array b = {.code = s->code, .ndim = 1, .shape = {s->count}, .data = (void *)(uintptr_t)want};
+  for (int64_t i = 0; i < s->count; i++) {
+    double p = ts_array_get(&a, i), q = ts_array_get(&b, i);
+    if (isnan(q) && isnan(p)) continue;
+    double e = fabs(p - q);
+    if (isnan(e)) e = INFINITY;
+    *worst = fmax(*worst, e);
+    *largest = fmax(*largest, fabs(q));
+    *sq += e * e;
+    *sq_ref += q * q;
+  }
+}
+
+static bool inputs_unchanged(const data *c, ts__reply *r) {
+  for (int i = 0; i < c->layout.n; i++)
+    if (c->layout.slot[i].role == TS_IN && c->pristine[i] && memcmp(c->pristine[i], c->live[i].p, c->live[i].bytes) != 0)
+      return say(r, TS_WRONG, "writes to its input %s", c->layout.slot[i].name), false;
+  return true;
+}
+
+static bool guards_of(const worker *w, const kernel *k, ts__reply *r) {
+  for (int which = 0; which < TS__CASES; which++)
+    for (int i = 0; i < w->cases[which].layout.n; i++)
+      if (!guards_whole(&w->cases[which].live[i])) return say(r, TS_GUARD, "writes outside %s", w->cases[which].layout.slot[i].name), false;
+  for (int i = 0; i < k->w->n; i++)
+    if (!guards_whole(&k->w->copy[0][i])) return say(r, TS_GUARD, "writes outside %s", k->w->name[i]), false;
+  if (!guards_whole(&k->workspace)) return say(r, TS_GUARD, "writes outside its workspace"), false;
+  return true;
+}
+
+static bool verify_case(worker *w, kernel *k, int which, ts__reply *r) {
+  data *c = &w->cases[which];
+  void *buf[TS__MOST_PARAMS + 1];
+  TS_TRY(bind_args(w, k, which, (int)(w->rotation++ % (uint64_t)k->w->copies), buf, r));
+  reset(c);
+  run_kernel(w, &k->code, buf, k->dims[which]);
+  TS_TRY(guards_of(w, k, r) && inputs_unchanged(c, r));
+  double worst = 0, largest = 0, sq = 0, sq_ref = 0;
+  for (int i = 0; i < c->layout.n; i++)
+    if (c->expected[i]) compare_output(&c->layout.slot[i], c->live[i].p, c->expected[i], &worst, &largest, &sq, &sq_ref);
+  double rel = worst == 0 ? 0 : largest > 0 ? worst / largest : INFINITY;
+  r->rel_error = fmax(r->rel_error, rel);
+  r->rel_l2 = fmax(r->rel_l2, sq == 0 ? 0 : sqrt(sq / sq_ref));
+  if (rel <= w->w->tolerance) return true;
+  return say(r, TS_WRONG, "differs from the reference by %.3g of the largest value (allowed %.3g)", rel, w->w->tolerance), false;
+}
+
+static bool verify(worker *w, kernel *k, ts__reply *r) { return verify_case(w, k, 1, r) && verify_case(w, k, 0, r); }
+
+static long switches(void) {
+  struct rusage u;
+  getrusage(RUSAGE_THREAD, &u);
+  return u.ru_nivcsw;
+}
+
+// One sample: k->reps launches over the copies in turn, ns per launch.
+static double sample(worker *w, kernel *k, uint8_t *flag) {
+  static void *buf[MOST_COPIES][TS__MOST_PARAMS + 1];
+  static const kernel *bound;
+  static uint64_t bound_tag;
+  ts__reply ignored;
+  if (bound != k || bound_tag != k->tag) {
+    for (int c = 0; c < k->w->copies; c++)
+      if (!bind_args(w, k, 0, c, buf[c], &ignored)) return NAN;
+    bound = k;
+    bound_tag = k->tag;
+  }
+  const ts_kernel_rt *rt = ts_pool_rt(w->pool);
+  long before = switches();
+  int c = (int)(w->rotation % (uint64_t)k->w->copies);
+  uint64_t begin = ts_now_ns();
+  for (int64_t i = 0; i < k->reps; i++) {
+    k->code.run(buf[c], k->dims[0], rt);
+    if (++c == k->w->copies) c = 0;
+  }
+  uint64_t ns = ts_now_ns() - begin;
+  w->rotation += (uint64_t)k->reps;
+  *flag = switches() != before;
+  return (double)ns / (double)k->reps;
+}
+
+static void calibrate(worker *w, kernel *k) {
+  uint8_t flag;
+  k->reps = 1;
+  double t = sample(w, k, &flag);
+  t = fmin(t, sample(w, k, &flag));
+  k->reps = (int64_t)fmin(20000, fmax(1, ceil(SAMPLE_NS / fmax(t, 20))));
+}
+
+typedef struct samples {
+  double *v;
+  uint8_t *flag;
+  size_t n, cap;
+} samples;
+
+static void samples_add(samples *s, double v, uint8_t flag) {
+  if (s->n == s->cap) {
+    s->cap = s->cap ? 2 * s->cap : 64;
+    s->v = realloc(s->v, s->cap * sizeof *s->v);
+    s->flag = realloc(s->flag, s->cap);
+    if (!s->v || !s->flag) abort();
+  }
+  s->v[s->n] = v;
+  s->flag[s->n++] = flag;
+}
+
+static const char *stop_reason(const ts_effort *e, const samples *s, uint64_t begin) {
+  if (s->n < e->min_samples) return NULL;
+  ts_stats st = ts_stats_of(s->v, s->n);
+  if (e->give_up_ns > 0 && st.min > e->give_up_ns) return "slow";
+  if ((st.ci_hi - st.ci_lo) / 2 <= e->half_width * st.median) return "interval";
+  if (s->n >= e->max_samples) return "quota";
+  return (double)(ts_now_ns() - begin) * 1e-9 > e->max_s ? "time" : NULL;
+}
+
+static void time_kernel(worker *w, kernel *k, const ts_effort *e, samples *s, ts__reply *r) {
+  calibrate(w, k);
+  uint64_t begin = ts_now_ns();
+  const char *why;
+  while (!(why = stop_reason(e, s, begin))) {
+    uint8_t flag;
+    double t = sample(w, k, &flag);
+    samples_add(s, t, flag);
+  }
+  snprintf(r->stop, sizeof r->stop, "%s", why);
+}
+
+static void drop(kernel *k) {
+  if (!k->used) return;
+  ts_object_unload(&k->code);
+  free(k->workspace.base);
+  *k = (kernel){0};
+}
+
+// The place for a tag: its own, a free one, or the oldest.
+static kernel *place(worker *w, uint64_t tag) {
+  kernel *k = NULL;
+  for (int i = 0; i < MOST_KERNELS && !k; i++)
+    if (w->kernels[i].used && w->kernels[i].tag == tag) k = &w->kernels[i];
+  for (int i = 0; i < MOST_KERNELS && !k; i++)
+    if (!w->kernels[i].used) k = &w->kernels[i];
+  if (!k) k = &w->kernels[tag % MOST_KERNELS];
+  drop(k);
+  return k;
+}
+
+static void serve_run(worker *w, const ts__request *q, samples *s, ts__reply *r) {
+  kernel *k = place(w, q->tag);
+  ts_diag d = {0};
+  *k = (kernel){.tag = q->tag};
+  k->w = q->has_pack ? packed_weights(w, q, r) : plain_weights(w);
+  if (!k->w) return;
+  if (!ts_object_load(&q->object, &k->code, &d)) return say(r, TS_CRASHED, "%s", d.message);
+  k->used = true;
+  memcpy(k->layout, q->main, sizeof k->layout);
+  memcpy(k->dims, q->dims, sizeof k->dims);
+  int64_t bytes = TS_MAX(k->code.workspace(k->dims[0]), k->code.workspace(k->dims[1]));
+  k->workspace = memory_new(TS_MAX(bytes, 0));
+  if (!verify(w, k, r)) return drop(k);
+  if (!q->keep_only) time_kernel(w, k, &q->effort, s, r);
+  if (!guards_of(w, k, r)) drop(k);
+}
+
+static kernel *by_tag(worker *w, uint64_t tag) {
+  for (int i = 0; i < MOST_KERNELS; i++)
+    if (w->kernels[i].used && w->kernels[i].tag == tag) return &w->kernels[i];
+  return NULL;
+}
+
+static void shuffle(size_t *order, size_t n, ts_rng *rng) {
+  for (size_t i = 0; i < n; i++) order[i] = i;
+  for (size_t i = n; i > 1; i--) {
+    size_t j = ts_rng_below(rng, (uint32_t)i), kept = order[i - 1];
+    order[i - 1] = order[j];
+    order[j] = kept;
+  }
+}
+
+// --- messages -----------------------------------------------------------------------------------------------------------
+static bool send_reply(int fd, ts__reply *r, const samples *s) {
+  ts_text t = {0};
+  r->n = s->n;
+  ts_text_addn(&t, (const char *)r, sizeof *r);
+  ts_text_addn(&t, (const char *)s->v, s->n * sizeof *s->v);
+  ts_text_addn(&t, (const char *)s->flag, s->n);
+  bool ok = ts_msg_send(fd, t.p, t.n);
+  ts_text_free(&t);
+  return ok;
+}
+
+static bool serve_final(worker *w, int fd, const ts__request *q, const uint64_t *tags) {
+  samples *s = calloc(q->ntags, sizeof *s);
+  size_t *order = calloc(q->ntags, sizeof *order);
+  if (!s || !order) abort();
+  ts_rng rng = ts_rng_new(q->tag, 1);
+  uint64_t begin = ts_now_ns();
+  for (size_t round = 0; round < q->rounds && (double)(ts_now_ns() - begin) * 1e-9 < q->max_s; round++) {
+    shuffle(order, q->ntags, &rng);
+    for (size_t i = 0; i < q->ntags; i++) {
+      kernel *k = by_tag(w, tags[order[i]]);
+      uint8_t flag = 0, ignored;
+      double t = NAN;
+      if (k) {
+        sample(w, k, &ignored);  // the pass that brings its code and activations in
+        t = sample(w, k, &flag);
+      }
+      samples_add(&s[order[i]], t, flag);
+    }
+  }
+  bool ok = true;
+  for (size_t i = 0; i < q->ntags; i++) {
+    ts__reply r = {.kind = TS_MEASURED};
+    kernel *k = by_tag(w, tags[i]);
+    snprintf(r.stop, sizeof r.stop, "%s", s[i].n < q->rounds ? "time" : "quota");
+    if (!k) say(&r, TS_CRASHED, "the candidate is not loaded");
+    else verify(w, k, &r);
+    r.busy_s = i ? 0 : (double)(ts_now_ns() - begin) * 1e-9;
+    ok = ok && send_reply(fd, &r, &s[i]);
+    free(s[i].v);
+    free(s[i].flag);
+  }
+  free(s);
+  free(order);
+  return ok;
+}
+
+static bool serve_one(worker *w, int fd, ts_text *t) {
+  ts__request q;
+  if (t->n < sizeof q) return false;
+  memcpy(&q, t->p, sizeof q);
+  const char *rest = t->p + sizeof q;
+  if (q.verb == TS__FINAL) return serve_final(w, fd, &q, (const uint64_t *)(const void *)rest);
+  q.object.bytes = rest;
+  q.pack_object.bytes = rest + q.object.n;
+  uint64_t begin = ts_now_ns();
+  samples s = {0};
+  ts__reply r = {.kind = TS_MEASURED};
+  serve_run(w, &q, &s, &r);
+  if (r.kind != TS_MEASURED) s.n = 0;
+  r.busy_s = (double)(ts_now_ns() - begin) * 1e-9;
+  bool ok = send_reply(fd, &r, &s);
+  free(s.v);
+  free(s.flag);
+  return ok;
+}
+
+void ts__worker_serve(int fd, void *arg) {
+  ts__worker_arg *x = arg;
+  worker *w = calloc(1, sizeof *w);
+  ts_diag d = {0};
+  ts__reply r = {.kind = TS_MEASURED};
+  samples none = {0};
+  if (!w) return;
+  w->w = x->w;
+  w->pool = ts_pool_new(x->opts.threads, &d);
+  bool ok = w->pool != NULL;
+  for (int i = 0; i < TS__CASES && ok; i++) ok = prepare_case(w, i, x->opts.seed, &d);
+  if (!ok) say(&r, TS_CRASHED, "%s", d.message);
+  if (!send_reply(fd, &r, &none) || !ok) return;
+  ts_text t = {0};
+  while (ts_msg_recv(fd, &t, 0) == 1)
+    if (!serve_one(w, fd, &t)) break;
+}
