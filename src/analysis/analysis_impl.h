@@ -1,0 +1,107 @@
+// Shared by the files of src/analysis: linear forms, the context's records, and the steps of the simplifier.
+#ifndef TS_ANALYSIS_IMPL_H
+#define TS_ANALYSIS_IMPL_H
+
+#include "analysis/analysis.h"
+
+// --- linear forms (linear.c) ---------------------------------------------------------------------------------
+// sum k[i] * atom[i] + c over different atoms in the order of ts__expr_cmp, no k is 0. An atom is a canonical i64
+// expression that is no sum, no constant and no product with a constant; a product of atoms is one atom.
+#define TS__LIN_CAP 24
+typedef struct ts__term {
+  int64_t k;
+  const ts_expr *atom;
+} ts__term;
+typedef struct ts__lin {
+  int n;
+  int64_t c;
+  ts__term t[TS__LIN_CAP];
+} ts__lin;
+
+int ts__expr_cmp(const ts_expr *a, const ts_expr *b);  // structural total order; variables by id
+static inline void ts__lin_const(ts__lin *l, int64_t c) {
+  l->n = 0;
+  l->c = c;
+}
+static inline bool ts__lin_is_const(const ts__lin *l) { return l->n == 0; }
+void ts__lin_copy(ts__lin *d, const ts__lin *s);
+// These return false when a coefficient overflows or the terms are too many; *l is then unusable.
+bool ts__lin_add_term(ts__lin *l, int64_t k, const ts_expr *atom);
+bool ts__lin_add_const(ts__lin *l, int64_t c);
+bool ts__lin_add(ts__lin *l, const ts__lin *x, int64_t k);  // l += k * x
+bool ts__lin_scale(ts__lin *l, int64_t k);
+bool ts__lin_equal(const ts__lin *x, const ts__lin *y);
+int64_t ts__lin_coeff(const ts__lin *l, const ts_expr *atom);
+int64_t ts__lin_gcd(const ts__lin *l);               // of the coefficients without the constant; 0 when there are none
+bool ts__lin_parse(ts__lin *l, const ts_expr *e);    // the structure of a canonical expression
+const ts_expr *ts__lin_expr(ts_ir *ir, const ts__lin *l);
+bool ts__lin_mul(ts_ir *ir, ts__lin *out, const ts__lin *x, const ts__lin *y);  // polynomial product
+// Factors of an atom (a product of up to cap atoms), and back. The factors are sorted.
+int ts__factors(const ts_expr *atom, const ts_expr **f, int cap);
+const ts_expr *ts__product(ts_ir *ir, const ts_expr **f, int n);
+
+static inline int64_t ts__floordiv(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a % b < 0) != (b < 0)); }
+static inline int64_t ts__floormod(int64_t a, int64_t b) { return a % b + (a % b != 0 && (a % b < 0) != (b < 0) ? b : 0); }
+int64_t ts__gcd(int64_t a, int64_t b);
+static inline bool ts__is_index(const ts_expr *e) { return e->type.code == TS_I64 && e->type.lanes == 1; }
+static inline bool ts__is_bool(const ts_expr *e) { return e->type.code == TS_BOOL && e->type.lanes == 1; }
+
+// --- context (analyzer.c) --------------------------------------------------------------------------------------
+typedef struct ts__var_facts {  // one layer for a variable; the newest layer has all that is known
+  const ts_var *var;
+  ts_interval range;
+  const ts_expr *lo, *hi;       // inclusive symbolic bounds or NULL
+  const ts_expr *value;         // replaced by this, or NULL
+  int64_t multiple;
+  int prev;                     // index of the layer below, -1 none
+} ts__var_facts;
+typedef struct ts__memo {
+  const ts_expr *key, *value;   // value NULL: only the interval is known
+  uint64_t epoch;
+  ts_interval range;
+  bool has_range;
+} ts__memo;
+struct ts_analyzer {
+  ts_ir *ir;
+  ts__var_facts *vars;
+  int nvars, vars_cap;
+  int *top;                     // by variable id: newest layer, -1 none
+  uint32_t top_cap;
+  ts__lin *facts;               // each is >= 0
+  int nfacts, facts_cap;
+  const ts_expr **conds;        // other conditions that hold
+  int nconds, conds_cap;
+  struct ts__scope { int nvars, nfacts, nconds; uint64_t epoch; } *marks;
+  size_t nmarks, marks_cap;
+  uint64_t epoch, next_epoch;
+  ts__memo *memo;               // open addressing, cleared when full
+  size_t memo_n, memo_cap;
+  int depth;                    // of nested simplification under assumptions
+  int steps;                    // left in the running proof
+};
+const ts__var_facts *ts__facts_of(const ts_analyzer *a, const ts_var *v);  // or NULL
+ts__memo *ts__memo_at(ts_analyzer *a, const ts_expr *e);  // the entry of e in this epoch, made when missing
+void ts__fact_add(ts_analyzer *a, const ts__lin *ge0);
+bool ts__cond_known(const ts_analyzer *a, const ts_expr *c);  // assumed as it stands
+
+// --- simplifier -----------------------------------------------------------------------------------------------------
+// x // d and x % d for canonical x and constant d != 0 (divide.c): x == d * q + r.
+bool ts__divmod(ts_analyzer *a, const ts__lin *x, int64_t d, ts__lin *q, ts__lin *r);
+bool ts__divmod_sym(ts_analyzer *a, const ts__lin *x, const ts__lin *d, ts__lin *q, ts__lin *r);
+bool ts__recombine(ts_analyzer *a, ts__lin *l);  // k*(x//c)*c + k*(x%c) -> k*x and the like
+int64_t ts__multiple_of(ts_analyzer *a, const ts_expr *atom);
+const ts_expr *ts__simplify_bool(ts_analyzer *a, const ts_expr *e);  // logic.c
+// l >= 0, l == 0 as canonical conditions.
+const ts_expr *ts__cond_ge0(ts_analyzer *a, const ts__lin *l);
+const ts_expr *ts__cond_eq0(ts_analyzer *a, const ts__lin *l);
+const ts_expr *ts__negate(ts_analyzer *a, const ts_expr *c);  // of a canonical condition
+// Linear form of any i64 expression after simplification.
+bool ts__lin_of(ts_analyzer *a, const ts_expr *e, ts__lin *out);
+
+// --- bounds and proofs -----------------------------------------------------------------------------------------------
+ts_interval ts__lin_bound(ts_analyzer *a, const ts__lin *l);
+ts_interval ts__atom_bound(ts_analyzer *a, const ts_expr *atom);
+bool ts__prove_ge0(ts_analyzer *a, const ts__lin *l);     // with facts; true only when proved
+bool ts__uses_any(const ts_expr *e, const ts_var *const *vars, int n);
+
+#endif

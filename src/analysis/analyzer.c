@@ -1,0 +1,254 @@
+// The context: layered facts about variables, linear facts, assumed conditions, and the memo.
+#include <stdlib.h>
+
+#include "analysis/analysis_impl.h"
+
+const char *ts_tri_name(ts_tri t) { return t == TS_YES ? "yes" : t == TS_NO ? "no" : "unknown"; }
+
+// Room for one more element of size `elem` in *p.
+static void grow(void **p, int *cap, int n, size_t elem) {
+  if (n < *cap) return;
+  *cap = *cap ? *cap * 2 : 16;
+  *p = realloc(*p, (size_t)*cap * elem);
+  if (!*p) {
+    fputs("tunesmith: out of memory\n", stderr);
+    exit(70);
+  }
+}
+
+ts_analyzer *ts_analyzer_new(ts_ir *ir) {
+  ts_analyzer *a = calloc(1, sizeof *a);
+  if (!a) {
+    fputs("tunesmith: out of memory\n", stderr);
+    exit(70);
+  }
+  a->ir = ir;
+  a->epoch = a->next_epoch = 1;
+  return a;
+}
+
+void ts_analyzer_free(ts_analyzer *a) {
+  if (!a) return;
+  free(a->vars);
+  free(a->top);
+  free(a->facts);
+  free(a->conds);
+  free(a->marks);
+  free(a->memo);
+  free(a);
+}
+
+ts_ir *ts_analyzer_ir(const ts_analyzer *a) { return a->ir; }
+
+size_t ts_analyzer_push(ts_analyzer *a) {
+  int cap = (int)a->marks_cap;
+  grow((void **)&a->marks, &cap, (int)a->nmarks, sizeof a->marks[0]);
+  a->marks_cap = (size_t)cap;
+  a->marks[a->nmarks] = (struct ts__scope){a->nvars, a->nfacts, a->nconds, a->epoch};
+  return a->nmarks++;
+}
+
+void ts_analyzer_pop(ts_analyzer *a, size_t mark) {
+  const struct ts__scope *s = &a->marks[mark];
+  while (a->nvars > s->nvars) {
+    const ts__var_facts *v = &a->vars[--a->nvars];
+    a->top[v->var->id] = v->prev;
+  }
+  a->nfacts = s->nfacts;
+  a->nconds = s->nconds;
+  a->epoch = s->epoch;
+  a->nmarks = mark;
+}
+
+const ts__var_facts *ts__facts_of(const ts_analyzer *a, const ts_var *v) {
+  return v->id < a->top_cap && a->top[v->id] >= 0 ? &a->vars[a->top[v->id]] : NULL;
+}
+
+// --- memo -----------------------------------------------------------------------------------------------------
+static size_t slot_of(const ts_analyzer *a, const ts_expr *e, uint64_t epoch) {
+  size_t i = (size_t)ts_hash_mix(e->hash, epoch) & (a->memo_cap - 1);
+  while (a->memo[i].key && (a->memo[i].key != e || a->memo[i].epoch != epoch)) i = (i + 1) & (a->memo_cap - 1);
+  return i;
+}
+
+// The table starts small, doubles up to a limit and is then emptied: only time is lost.
+static void memo_room(ts_analyzer *a) {
+  enum { FIRST = 256, LIMIT = 1 << 15 };
+  if (a->memo_cap && a->memo_n * 2 < a->memo_cap) return;
+  if (a->memo_cap == LIMIT) {
+    memset(a->memo, 0, sizeof a->memo[0] * a->memo_cap);
+    a->memo_n = 0;
+    return;
+  }
+  ts__memo *old = a->memo;
+  size_t old_cap = a->memo_cap;
+  a->memo_cap = old_cap ? old_cap * 2 : FIRST;
+  a->memo = calloc(a->memo_cap, sizeof a->memo[0]);
+  if (!a->memo) {
+    fputs("tunesmith: out of memory\n", stderr);
+    exit(70);
+  }
+  for (size_t i = 0; i < old_cap; i++)
+    if (old[i].key) a->memo[slot_of(a, old[i].key, old[i].epoch)] = old[i];
+  free(old);
+}
+
+ts__memo *ts__memo_at(ts_analyzer *a, const ts_expr *e) {
+  memo_room(a);
+  ts__memo *m = &a->memo[slot_of(a, e, a->epoch)];
+  if (!m->key) {
+    *m = (ts__memo){.key = e, .epoch = a->epoch};
+    a->memo_n++;
+  }
+  return m;
+}
+
+// --- facts ----------------------------------------------------------------------------------------------------
+static void changed(ts_analyzer *a) { a->epoch = ++a->next_epoch; }
+
+// A new layer for v that starts as a copy of the newest one.
+static ts__var_facts *layer(ts_analyzer *a, const ts_var *v) {
+  if (v->id >= a->top_cap) {
+    uint32_t cap = a->top_cap ? a->top_cap : 64;
+    while (cap <= v->id) cap *= 2;
+    a->top = realloc(a->top, cap * sizeof a->top[0]);
+    if (!a->top) {
+      fputs("tunesmith: out of memory\n", stderr);
+      exit(70);
+    }
+    for (uint32_t i = a->top_cap; i < cap; i++) a->top[i] = -1;
+    a->top_cap = cap;
+  }
+  grow((void **)&a->vars, &a->vars_cap, a->nvars, sizeof a->vars[0]);
+  ts__var_facts *f = &a->vars[a->nvars];
+  int prev = a->top[v->id];
+  *f = prev >= 0 ? a->vars[prev] : (ts__var_facts){.range = {TS_NEG_INF, TS_POS_INF}, .multiple = 1};
+  f->var = v;
+  f->prev = prev;
+  a->top[v->id] = a->nvars++;
+  changed(a);
+  return f;
+}
+
+static void narrow(ts__var_facts *f, int64_t lo, int64_t hi) {
+  f->range.lo = TS_MAX(f->range.lo, lo);
+  f->range.hi = TS_MIN(f->range.hi, hi);
+}
+
+// A fact about one variable narrows its range; any other is kept as it is.
+void ts__fact_add(ts_analyzer *a, const ts__lin *l) {
+  if (!l->n) return;
+  const ts__term *t = &l->t[0];
+  if (l->n == 1 && t->atom->kind == TS_E_VAR && t->k != INT64_MIN && l->c != INT64_MIN) {
+    ts__var_facts *f = layer(a, t->atom->var);
+    if (t->k > 0)
+      narrow(f, -ts__floordiv(l->c, t->k), TS_POS_INF);
+    else
+      narrow(f, TS_NEG_INF, ts__floordiv(l->c, -t->k));
+    return;
+  }
+  grow((void **)&a->facts, &a->facts_cap, a->nfacts, sizeof a->facts[0]);
+  ts__lin_copy(&a->facts[a->nfacts++], l);
+  changed(a);
+}
+
+void ts_bind_const(ts_analyzer *a, const ts_var *v, int64_t lo, int64_t hi) { narrow(layer(a, v), lo, hi); }
+
+void ts_bind_multiple(ts_analyzer *a, const ts_var *v, int64_t m) {
+  if (m < 0) m = -m;
+  if (m < 2) return;
+  ts__var_facts *f = layer(a, v);
+  int64_t g = ts__gcd(f->multiple, m), lcm;
+  f->multiple = __builtin_mul_overflow(f->multiple / g, m, &lcm) ? m : lcm;
+}
+
+void ts_bind_value(ts_analyzer *a, const ts_var *v, const ts_expr *value) {
+  const ts_expr *e = ts_simplify(a, value);
+  layer(a, v)->value = e;
+}
+
+// v - x >= 0 and y - v >= 0 where x, y are no constants.
+static void relate(ts_analyzer *a, const ts_var *v, const ts_expr *x, const ts_expr *y) {
+  ts__lin l, b;
+  const ts_expr *e = ts_evar(a->ir, v);
+  ts__lin_const(&l, 0);
+  if (!ts_is_int(x, NULL) && ts__lin_parse(&b, x) && ts__lin_add_term(&l, 1, e) && ts__lin_add(&l, &b, -1)) ts__fact_add(a, &l);
+  ts__lin_const(&l, 0);
+  if (!ts_is_int(y, NULL) && ts__lin_parse(&b, y) && ts__lin_add_term(&l, -1, e) && ts__lin_add(&l, &b, 1)) ts__fact_add(a, &l);
+}
+
+void ts_bind_range(ts_analyzer *a, const ts_var *v, ts_range r) {
+  const ts_expr *one = ts_int(a->ir, 1);
+  const ts_expr *lo = ts_simplify(a, r.min);
+  const ts_expr *hi = ts_simplify(a, ts_sub(a->ir, ts_add(a->ir, lo, r.extent), one));
+  ts_interval bl = ts_bound(a, lo), bh = ts_bound(a, hi);
+  ts__var_facts *f = layer(a, v);
+  narrow(f, bl.lo, bh.hi);
+  f->lo = lo;
+  f->hi = hi;
+  if (lo == hi) f->value = lo;
+  relate(a, v, lo, hi);
+}
+
+void ts_bind_dims(ts_analyzer *a, const ts_func *f) {
+  for (int i = 0; i < f->ndims; i++) {
+    const ts_dim *d = &f->dims[i];
+    ts_bind_const(a, d->var, d->lo, d->hi);
+    ts_bind_multiple(a, d->var, d->multiple);
+  }
+}
+
+void ts_bind_stmt(ts_analyzer *a, const ts_stmt *s) {
+  if (s->kind == TS_S_FOR) {
+    ts_bind_range(a, s->loop.var, (ts_range){s->loop.min, s->loop.extent});
+  } else if (s->kind == TS_S_BLOCK) {
+    const ts_block *b = s->block;
+    if (b->predicate) ts_assume(a, b->predicate);
+    for (int i = 0; i < b->niters; i++) ts_bind_range(a, b->iters[i].var, b->iters[i].dom);
+  } else if (s->kind == TS_S_LET && s->let.var->type.code == TS_I64) {
+    ts_interval r = ts_bound(a, s->let.value);
+    int64_t m = ts_known_multiple(a, s->let.value);
+    ts_bind_const(a, s->let.var, r.lo, r.hi);
+    ts_bind_multiple(a, s->let.var, m);
+  }
+}
+
+bool ts__cond_known(const ts_analyzer *a, const ts_expr *c) {
+  for (int i = a->nconds - 1; i >= 0; i--)
+    if (a->conds[i] == c) return true;
+  return false;
+}
+
+static void assume_equal(ts_analyzer *a, const ts__lin *l) {
+  const ts__term *t = &l->t[0];
+  int64_t m;
+  if (l->n == 1 && l->c == 0 && t->atom->kind == TS_E_FLOORMOD && t->atom->arg[0]->kind == TS_E_VAR && ts_is_int(t->atom->arg[1], &m))
+    ts_bind_multiple(a, t->atom->arg[0]->var, m);
+  ts__lin neg;
+  ts__lin_copy(&neg, l);
+  ts__fact_add(a, l);
+  if (ts__lin_scale(&neg, -1)) ts__fact_add(a, &neg);
+}
+
+// c is canonical.
+static void assume(ts_analyzer *a, const ts_expr *c) {
+  if (c->kind == TS_E_AND) {
+    assume(a, c->arg[0]);
+    assume(a, c->arg[1]);
+    return;
+  }
+  if (c->kind == TS_E_INT) return;
+  grow((void **)&a->conds, &a->conds_cap, a->nconds, sizeof a->conds[0]);
+  a->conds[a->nconds++] = c;
+  changed(a);
+  bool order = c->kind == TS_E_LT || c->kind == TS_E_LE;
+  if ((!order && c->kind != TS_E_EQ) || !ts__is_index(c->arg[0])) return;
+  ts__lin l, x;
+  if (!ts__lin_parse(&l, c->arg[1]) || !ts__lin_parse(&x, c->arg[0]) || !ts__lin_add(&l, &x, -1)) return;
+  if (c->kind == TS_E_EQ)
+    assume_equal(a, &l);
+  else if (ts__lin_add_const(&l, c->kind == TS_E_LT ? -1 : 0))
+    ts__fact_add(a, &l);
+}
+
+void ts_assume(ts_analyzer *a, const ts_expr *cond) { assume(a, ts_simplify(a, cond)); }
