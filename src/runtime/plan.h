@@ -78,7 +78,9 @@ typedef struct ts_plan_buffer {
 } ts_plan_buffer;
 
 // (schedule.h has the TS_ARG_ names)
-typedef enum ts_plan_arg_kind { TS_PLAN_ARG_BUFFER, TS_PLAN_ARG_WEIGHT, TS_PLAN_ARG_ROPE, TS_PLAN_ARG_K, TS_PLAN_ARG_V, TS_PLAN_ARG__COUNT } ts_plan_arg_kind;
+typedef enum ts_plan_arg_kind {
+  TS_PLAN_ARG_BUFFER, TS_PLAN_ARG_WEIGHT, TS_PLAN_ARG_ROPE, TS_PLAN_ARG_K, TS_PLAN_ARG_V, TS_PLAN_ARG__COUNT
+} ts_plan_arg_kind;
 typedef struct ts_plan_arg {
   ts_plan_arg_kind kind;
   int index;          // buffer, weight, or layer of the cache; 0 for the rotary tables
@@ -100,7 +102,8 @@ typedef struct ts_plan_step {
   ts_plan_dim dims[2];    // in the kernel's order
 } ts_plan_step;
 
-// A list of steps for n_min <= n <= n_max rows; n is rounded up to `multiple`. HEAD turns one row into logits.
+// A list of steps for n_min <= n <= n_max rows; n is rounded up to `multiple`. HEAD turns one row into logits; it may run for
+// several rows after one pass, so it must not write what it reads through row views.
 typedef enum ts_phase_kind { TS_PHASE_DECODE, TS_PHASE_PREFILL, TS_PHASE_HEAD, TS_PHASE__COUNT } ts_phase_kind;
 typedef struct ts_plan_phase {
   ts_phase_kind kind;

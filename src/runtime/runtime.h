@@ -193,12 +193,12 @@ const char *ts_engine_library_path(const ts_engine *e);
 // --- session: one sequence of tokens (session.c) ---------------------------------------------------------------------
 // One session of an engine runs at a time.
 typedef struct ts_session ts_session;
-ts_session *ts_session_new(ts_engine *e, ts_diag *d) TS_WARN_UNUSED;
+// library, weights and pool outlive the session; ts_engine_session takes them from an engine.
+ts_session *ts_session_new(const ts_library *l, const ts_weights *w, ts_pool *pool, ts_diag *d) TS_WARN_UNUSED;
+ts_session *ts_engine_session(ts_engine *e, ts_diag *d) TS_WARN_UNUSED;
 void ts_session_free(ts_session *s);  // accepts NULL
-// The parts without an engine: for tests and for running a plan with weights from elsewhere.
-ts_session *ts_session_over(const ts_library *l, const ts_weights *w, ts_pool *pool, ts_diag *d) TS_WARN_UNUSED;
 // Append tokens. The logits of the last one are then at ts_session_logits (f32[vocab]). Refuses "context-full" and
-// "bad-token" before anything is computed.
+// "bad-token" before anything is computed. After any other failure the session is as long as what was computed.
 bool ts_session_feed(ts_session *s, const int32_t *tokens, size_t n, ts_diag *d) TS_WARN_UNUSED;
 // As feed, and calls row(arg, position, logits) for every token in order; stops when it returns false ("stopped").
 bool ts_session_score(ts_session *s, const int32_t *tokens, size_t n, bool (*row)(void *arg, int64_t position, const float *logits),
