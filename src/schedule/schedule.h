@@ -103,11 +103,13 @@ const ts_trace *ts_trace_with_decision(ts_arena *a, const ts_trace *t, int step,
 // --- refusals ---------------------------------------------------------------------------------------------------------
 // Cheap to make: no text is formatted until somebody asks.
 typedef struct ts_fact_arg {
-  const char *s;  // or NULL
+  bool used;
+  const char *s;  // or NULL: i
   int64_t i;
 } ts_fact_arg;
 typedef struct ts_culprit {
   uint32_t id;       // loop or block
+  bool loop;         // else a block
   const char *name;  // of the loop variable or block
 } ts_culprit;
 typedef struct ts_refusal {

@@ -1,0 +1,152 @@
+// Proofs that primitives rest on.
+#include "schedule_impl.h"
+
+ts_analyzer *ts__an(ts__ctx *c) {
+  if (c->an) return c->an;
+  c->an = ts_analyzer_new(c->ir);
+  ts_bind_dims(c->an, c->f);
+  return c->an;
+}
+
+void ts__enter(ts__ctx *c, int node) {
+  int up = c->t->node[node].parent;
+  if (up < 0) return;
+  ts__enter(c, up);
+  ts_bind_stmt(ts__an(c), ts__stmt(c, up));
+}
+
+void ts__enter_in(ts__ctx *c, int node) {
+  ts__enter(c, node);
+  ts_bind_stmt(ts__an(c), ts__stmt(c, node));
+}
+
+// --- privacy ------------------------------------------------------------------------------------------------------
+// Lowering places an intermediate buffer as deep as all its accesses allow, so that one whose accesses all lie under a loop
+// belongs to each iteration alone, provided that an iteration reads nothing that another one left there.
+static bool block_touches(const ts_block *b, const ts_buffer *buf) { return ts__writes(b, buf) || ts__reads(b, buf); }
+
+static bool all_under(const ts__ctx *c, int loop, const ts_buffer *buf) {
+  for (int i = 1; i < c->t->n; i++)
+    if (ts__is_block(c, i) && block_touches(ts__block(c, i), buf) && !ts__under(c->t, i, loop) && !ts__under(c->t, loop, i)) return false;
+  return true;
+}
+
+// The deepest node below top that holds all blocks touching buf.
+static int holder(const ts__ctx *c, int top, const ts_buffer *buf) {
+  for (;;) {
+    int only = -1, count = 0;
+    for (int k = top + 1; k < c->t->node[top].end; k = c->t->node[k].end) {
+      bool touches = false;
+      for (int i = k; i < c->t->node[k].end && !touches; i++) touches = ts__is_block(c, i) && block_touches(ts__block(c, i), buf);
+      if (touches) only = k, count++;
+    }
+    if (count != 1 || ts__is_block(c, only)) return top;
+    top = only;
+  }
+}
+
+static bool touches_under(const ts__ctx *c, int top, const ts_buffer *buf, bool write) {
+  for (int i = top; i < c->t->node[top].end; i++)
+    if (ts__is_block(c, i) && (write ? ts__writes(ts__block(c, i), buf) : ts__reads(ts__block(c, i), buf))) return true;
+  return false;
+}
+
+// Does the child (a sibling under the holder) read of buf only what it wrote itself? A reduction whose reduce loops are inside.
+static bool self_contained(ts__ctx *c, int child, const ts_buffer *buf) {
+  const ts_analyzer *an = ts__an(c);
+  for (int i = child; i < c->t->node[child].end; i++) {
+    if (!ts__is_block(c, i) || !ts__reads(ts__block(c, i), buf)) continue;
+    const ts_block *b = ts__block(c, i);
+    if (!b->init || !ts_block_is_reduction((ts_analyzer *)an, b)) return false;
+    int loops[TS__MAX_DEPTH];
+    int n = ts__loops_of(c, i, loops);
+    for (int l = 0; l < n; l++) {
+      if (ts__under(c->t, loops[l], child)) continue;
+      for (int k = 0; k < b->niters; k++)
+        if (b->iters[k].kind != TS_ITER_SPATIAL && ts_expr_uses_var(b->iters[k].value, ts__stmt(c, loops[l])->loop.var)) return false;
+    }
+  }
+  return true;
+}
+
+static bool written_first(ts__ctx *c, int loop, const ts_buffer *buf) {
+  int top = holder(c, loop, buf);
+  size_t mark = ts_analyzer_push(ts__an(c));
+  ts__enter_in(c, top);
+  bool ok = true;
+  for (int k = top + 1; ok && k < c->t->node[top].end; k = c->t->node[k].end) {
+    if (!touches_under(c, k, buf, false)) continue;
+    if (touches_under(c, k, buf, true) && self_contained(c, k, buf)) continue;
+    bool covered = false;
+    for (int p = top + 1; p < k && !covered; p = c->t->node[p].end)
+      covered = touches_under(c, p, buf, true) && ts_region_cover(ts__an(c), ts__stmt(c, p), ts__stmt(c, k), buf) == TS_YES;
+    ok = covered;
+  }
+  ts_analyzer_pop(ts__an(c), mark);
+  return ok;
+}
+
+int ts__private_buffers(ts__ctx *c, int loop, const ts_buffer ***out) {
+  TS_VEC(const ts_buffer *) v = {0};
+  for (int up = c->t->node[loop].scope; up >= 0; up = c->t->node[up].scope) {
+    const ts_block *b = ts__block(c, up);
+    for (int i = 0; i < b->nallocs; i++)
+      if (touches_under(c, loop, b->allocs[i], true) && all_under(c, loop, b->allocs[i]) && written_first(c, loop, b->allocs[i]))
+        ts_vec_push(c->a, &v, b->allocs[i]);
+  }
+  *out = v.p;
+  return (int)v.n;
+}
+
+// --- dependences ------------------------------------------------------------------------------------------------------
+static int node_of_block(const ts__ctx *c, const ts_block *b) {
+  for (int i = 0; b && i < c->t->n; i++)
+    if (ts__is_block(c, i) && ts__block(c, i) == b) return i;
+  return -1;
+}
+
+bool ts__independent(ts__ctx *c, int arg, int loop) {
+  const ts_buffer **own;
+  int nown = ts__private_buffers(c, loop, &own);
+  ts__enter(c, loop);
+  ts_dep dep = ts_loop_carried(ts__an(c), ts__stmt(c, loop), own, nown);
+  if (dep.answer == TS_NO) return true;
+  const char *fact = dep.answer != TS_YES   ? "iterations of loop {0} could not be shown to be independent: {1}"
+                     : dep.reduction_only ? "loop {0} feeds a reduction: {1}"
+                                          : "iterations of loop {0} depend on each other: {1}";
+  ts__refuse(c, dep.answer != TS_YES ? TS_R_not_proved : dep.reduction_only ? TS_R_feeds_reduction : TS_R_carried_dependence, arg, fact);
+  ts__fact_node(c, loop);
+  ts__fact_s(c, ts_arena_strdup(c->a, dep.why));
+  if (node_of_block(c, dep.src) >= 0) ts__culprit(c, node_of_block(c, dep.src));
+  if (node_of_block(c, dep.dst) >= 0) ts__culprit(c, node_of_block(c, dep.dst));
+  if (dep.has_witness) ts__witness(c, ts__stmt(c, loop)->loop.var->name, dep.first, dep.second);
+  if (dep.reduction_only) ts__hint(c, "rfactor {0} first, or choose a spatial loop");
+  return false;
+}
+
+static bool once(ts__ctx *c, int arg, int node) {
+  int loops[TS__MAX_DEPTH];
+  int n = ts__loops_of(c, node, loops);
+  const ts_stmt *nest[TS__MAX_DEPTH];
+  for (int i = 0; i < n; i++) nest[i] = ts__stmt(c, loops[i]);
+  ts_itermap map = {0};
+  size_t mark = ts_analyzer_push(ts__an(c));
+  ts__enter(c, n ? loops[0] : node);
+  bool affine = ts_itermap_of_block(ts__an(c), nest, n, ts__block(c, node), &map, NULL);
+  ts_analyzer_pop(ts__an(c), mark);
+  if (map.injective == TS_YES) return true;
+  ts__refuse(c, affine ? TS_R_repeated_instance : TS_R_not_affine, arg,
+             affine ? "instances of the reduction {0} would run more than once" : "bindings of the reduction {0} are not affine");
+  ts__fact_node(c, node);
+  return false;
+}
+
+bool ts__instances_once(ts__ctx *c, int arg, int node) {
+  for (int i = node; i < c->t->node[node].end; i++) {
+    if (!ts__is_block(c, i)) continue;
+    bool reduces = false;
+    for (int k = 0; k < ts__block(c, i)->niters; k++) reduces |= ts__block(c, i)->iters[k].kind != TS_ITER_SPATIAL;
+    if (reduces && !once(c, arg, i)) return false;
+  }
+  return true;
+}

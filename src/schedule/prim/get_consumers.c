@@ -1,0 +1,19 @@
+// get_consumers b -> the other blocks of its scope that read a buffer it writes, in textual order.
+#include "schedule/schedule_impl.h"
+
+bool ts__check_get_consumers(ts__ctx *c) {
+  (void)c;
+  return true;
+}
+
+bool ts__apply_get_consumers(ts__ctx *c) {
+  int me = c->arg[0].node, scope = c->t->node[me].scope;
+  const ts_block *b = ts__block(c, me);
+  if (scope < 0) return true;
+  for (int i = ts__next_block(c, scope, scope); i >= 0; i = ts__next_block(c, scope, i)) {
+    bool joined = false;
+    for (int k = 0; k < b->nwrites; k++) joined |= ts__reads(ts__block(c, i), b->writes[k].buf);
+    if (joined && i != me) ts__result(c, 'b', ts__stmt(c, i)->id, 0);
+  }
+  return true;
+}
