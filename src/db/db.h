@@ -323,7 +323,8 @@ bool ts_db_merge(ts_db *db, const char *from, ts_db_merged *out, ts_diag *d) TS_
 bool ts_db_check(ts_db *db, ts_text *report, ts_diag *d) TS_WARN_UNUSED;
 bool ts_db_vacuum(ts_db *db, ts_diag *d) TS_WARN_UNUSED;
 typedef enum ts_db_format { TS_DB_JSONL, TS_DB_CSV } ts_db_format;
-// Rows of one table (NULL: every table; only as jsonl). Hashes in hex, blobs in hex, samples as numbers; references as uids.
-bool ts_db_export(ts_db *db, const char *table, ts_db_format format, ts_text *out, ts_diag *d) TS_WARN_UNUSED;
+// Rows of one table (NULL: every table with an identity; only as jsonl) to `out`, called `name` in messages. Hashes and blobs in
+// hex, samples as numbers, references as uids.
+bool ts_db_export(ts_db *db, const char *table, ts_db_format format, FILE *out, const char *name, ts_diag *d) TS_WARN_UNUSED;
 
 #endif

@@ -66,10 +66,15 @@ bool ts__db_write_begin(ts_db *db, ts_diag *d) TS_WARN_UNUSED;              // b
 bool ts__db_write_end(ts_db *db, bool ok, int rows, ts_diag *d) TS_WARN_UNUSED;  // after it; returns ok
 bool ts__fs_is_network(uint64_t magic);
 
+// samples.c
+bool ts__samples_check(ts_blob b, size_t n, ts_diag *d) TS_WARN_UNUSED;  // n SIZE_MAX: any number
+
 // query.c
 void ts__functions_add(sqlite3 *sql);
 
 // row.c
+bool ts__row_check(int t, const void *row, ts_diag *d) TS_WARN_UNUSED;  // every value present and sound
+void ts__row_bind(sqlite3_stmt *s, int at, const void *row, const ts__col *c);
 bool ts__row_uid(ts_db *db, int t, const void *row, ts_sha256 *uid, ts_diag *d) TS_WARN_UNUSED;
 ts_id ts__row_put(ts_db *db, int t, const void *row, ts_diag *d) TS_WARN_UNUSED;
 ts_id ts__row_find(ts_db *db, int t, const ts_sha256 *uid, ts_diag *d) TS_WARN_UNUSED;
@@ -82,5 +87,12 @@ const char *ts__text_at(sqlite3_stmt *s, int col, ts_arena *a);  // NULL for NUL
 ts_blob ts__blob_at(sqlite3_stmt *s, int col, ts_arena *a);
 double ts__real_at(sqlite3_stmt *s, int col);     // NAN for NULL
 int64_t ts__int_at(sqlite3_stmt *s, int col);     // TS_DB_NONE for NULL
+
+// Visit every row of a table in order of its id; stops when visit says false.
+typedef bool (*ts__row_visitor)(void *arg, int t, ts_id id, ts_blob uid, ts__row *row, ts_diag *d);
+bool ts__each_row(ts_db *db, int t, ts__row_visitor visit, void *arg, ts_diag *d) TS_WARN_UNUSED;
+
+// check.c
+bool ts__db_sound(ts_db *db, const char *pragma, ts_text *report, ts_diag *d) TS_WARN_UNUSED;
 
 #endif

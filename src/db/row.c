@@ -144,8 +144,18 @@ static bool is_utf8(const char *s) {
   return true;
 }
 
+// The samples of a row are as many as its column n says.
+static bool check_samples(const ts__tab *tab, const void *row, const ts__col *c, ts_diag *d) {
+  size_t n = SIZE_MAX;
+  for (int i = 0; i < tab->ncols; i++)
+    if (strcmp(tab->cols[i].name, "n") == 0) n = (size_t)int_of(row, &tab->cols[i]);
+  ts_diag why = {0};
+  if (ts__samples_check(blob_of(row, c), n, &why)) return true;
+  return ts_refuse(d, "bad-value", "%s: %s: %s", tab->name, c->name, why.message);
+}
+
 // Every column present that must be, and holding what it may hold.
-static bool check_row(int t, const void *row, ts_diag *d) {
+bool ts__row_check(int t, const void *row, ts_diag *d) {
   const ts__tab *tab = &ts__tabs[t];
   for (int i = 0; i < tab->ncols; i++) {
     const ts__col *c = &tab->cols[i];
@@ -155,11 +165,12 @@ static bool check_row(int t, const void *row, ts_diag *d) {
     }
     if (c->kind == TS__TEXT && !is_utf8(text_of(row, c))) return ts_refuse(d, "bad-value", "%s: %s is not UTF-8", tab->name, c->name);
     if (c->kind == TS__REAL && isinf(real_of(row, c))) return ts_refuse(d, "bad-value", "%s: %s is infinite", tab->name, c->name);
+    if (c->flags & TS__CODED) TS_TRY(check_samples(tab, row, c, d));
   }
   return true;
 }
 
-static void bind_field(sqlite3_stmt *s, int at, const void *row, const ts__col *c) {
+void ts__row_bind(sqlite3_stmt *s, int at, const void *row, const ts__col *c) {
   if (is_absent(row, c)) {
     sqlite3_bind_null(s, at);
     return;
@@ -203,7 +214,7 @@ static ts_id insert_row(ts_db *db, int t, const void *row, const ts_sha256 *uid,
     return 0;
   }
   sqlite3_bind_blob(s, 1, uid->b, sizeof uid->b, SQLITE_STATIC);
-  for (int i = 0; i < ts__tabs[t].ncols; i++) bind_field(s, i + 2, row, &ts__tabs[t].cols[i]);
+  for (int i = 0; i < ts__tabs[t].ncols; i++) ts__row_bind(s, i + 2, row, &ts__tabs[t].cols[i]);
   ts_id id = sqlite3_step(s) == SQLITE_DONE ? sqlite3_last_insert_rowid(db->sql) : 0;
   if (!id) ts__db_fail(db, d, ts__tabs[t].name);
   sqlite3_reset(s);
@@ -240,7 +251,7 @@ ts_id ts__row_put(ts_db *db, int t, const void *row, ts_diag *d) {
   ts__row copy;
   char utc[32];
   memcpy(&copy, row, ts__tabs[t].size);
-  if (!check_row(t, &copy, d)) return 0;
+  if (!ts__row_check(t, &copy, d)) return 0;
   stamp(t, &copy, utc);
   if (!ts__db_write_begin(db, d)) return 0;
   ts_sha256 uid;
@@ -328,10 +339,41 @@ bool ts__row_get(ts_db *db, int t, ts_id id, ts_arena *a, void *out, ts_diag *d)
   return ok;
 }
 
+// --- every row of a table ---------------------------------------------------------------------------------------------------------
+
+static sqlite3_stmt *select_rows(ts_db *db, int t, ts_diag *d) {
+  ts_text sql = {0};
+  ts_text_add(&sql, "SELECT id, uid, ");
+  ts__row_columns(&sql, t, "");
+  ts_text_addf(&sql, " FROM %s ORDER BY id", ts__tabs[t].name);
+  sqlite3_stmt *s = ts__db_prepare(db, ts_text_str(&sql), d);
+  ts_text_free(&sql);
+  return s;
+}
+
+bool ts__each_row(ts_db *db, int t, ts__row_visitor visit, void *arg, ts_diag *d) {
+  sqlite3_stmt *s = select_rows(db, t, d);
+  if (!s) return false;
+  ts_arena *a = ts_arena_new("row");
+  int rc = SQLITE_DONE;
+  bool ok = true;
+  while (ok && (rc = sqlite3_step(s)) == SQLITE_ROW) {
+    ts_arena_mark mark = ts_arena_save(a);
+    ts__row row;
+    ts_blob uid = ts__blob_at(s, 1, a);
+    ok = ts__row_read(s, 2, t, a, &row, d, db->path) && visit(arg, t, sqlite3_column_int64(s, 0), uid, &row, d);
+    ts_arena_restore(a, mark);
+  }
+  if (ok && rc != SQLITE_DONE) ok = ts__db_fail(db, d, ts__tabs[t].name);
+  sqlite3_finalize(s);
+  ts_arena_free(a);
+  return ok;
+}
+
 // --- the typed functions ------------------------------------------------------------------------------------------------------
 #define ROW(T)                                                                                            \
   bool ts_db_uid_##T(ts_db *db, const ts_db_##T *row, ts_sha256 *uid, ts_diag *d) {                       \
-    return check_row(TS__T_##T, row, d) && ts__row_uid(db, TS__T_##T, row, uid, d);                       \
+    return ts__row_check(TS__T_##T, row, d) && ts__row_uid(db, TS__T_##T, row, uid, d);                       \
   }                                                                                                       \
   ts_id ts_db_put_##T(ts_db *db, const ts_db_##T *row, ts_diag *d) { return ts__row_put(db, TS__T_##T, row, d); } \
   ts_id ts_db_find_##T(ts_db *db, const ts_sha256 *uid, ts_diag *d) { return ts__row_find(db, TS__T_##T, uid, d); } \

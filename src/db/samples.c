@@ -1,7 +1,5 @@
 // Series of whole numbers in few bytes: the difference to the one before, zigzag, as a varint (7 bits a byte, low first).
-#include <stdlib.h>
-
-#include "db/db.h"
+#include "db/db_impl.h"
 
 // Differences are taken modulo 2^64, so every value has a code.
 static uint64_t zigzag(uint64_t delta) { return (delta << 1) ^ (0 - (delta >> 63)); }
@@ -34,21 +32,30 @@ static bool read_varint(const uint8_t *p, size_t n, size_t *at, uint64_t *out) {
   return false;
 }
 
-bool ts_samples_decode(ts_arena *a, ts_blob b, size_t n, uint64_t **v, size_t *count, ts_diag *d) {
-  const uint8_t *p = b.p;
-  size_t have = 0;
-  for (size_t i = 0; i < b.n; i++) have += !(p[i] & 0x80);
-  if (n != SIZE_MAX && n != have)
-    return ts_refuse(d, "samples-malformed", "samples: %zu values where %zu were promised", have, n);
-  uint64_t *out = ts_new_array(a, uint64_t, have + 1), before = 0;
-  size_t at = 0;
-  for (size_t i = 0; i < have; i++) {
-    uint64_t z;
-    if (!read_varint(p, b.n, &at, &z)) return ts_refuse(d, "samples-malformed", "samples: a malformed value at byte %zu", at);
-    out[i] = before += unzigzag(z);
+// Values in b, stored into out when it is not NULL; SIZE_MAX when malformed, with *at on the culprit.
+static size_t decode(ts_blob b, uint64_t *out, size_t *at) {
+  size_t n = 0;
+  uint64_t before = 0, z;
+  for (*at = 0; *at < b.n; n++) {
+    if (!read_varint(b.p, b.n, at, &z)) return SIZE_MAX;
+    before += unzigzag(z);
+    if (out) out[n] = before;
   }
-  if (at != b.n) return ts_refuse(d, "samples-malformed", "samples: cut short at byte %zu", b.n);
-  *v = out;
-  *count = have;
+  return n;
+}
+
+bool ts__samples_check(ts_blob b, size_t n, ts_diag *d) {
+  size_t at, have = decode(b, NULL, &at);
+  if (have == SIZE_MAX) return ts_refuse(d, "samples-malformed", "samples: a malformed value at byte %zu of %zu", at, b.n);
+  if (n == SIZE_MAX || n == have) return true;
+  return ts_refuse(d, "samples-malformed", "samples: %zu values where %zu were promised", have, n);
+}
+
+bool ts_samples_decode(ts_arena *a, ts_blob b, size_t n, uint64_t **v, size_t *count, ts_diag *d) {
+  TS_TRY(ts__samples_check(b, n, d));
+  size_t at;
+  *count = decode(b, NULL, &at);
+  *v = ts_new_array(a, uint64_t, *count + 1);
+  decode(b, *v, &at);
   return true;
 }
