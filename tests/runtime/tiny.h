@@ -1,0 +1,22 @@
+// A model small enough to be checked by hand: after token k the most likely token is k + 1.
+#ifndef TS_TESTS_RUNTIME_TINY_H
+#define TS_TESTS_RUNTIME_TINY_H
+
+#include "runtime/runtime.h"
+
+enum { TINY_V = 272, TINY_H = 272, TINY_P = 96, TINY_CHUNK = 16, TINY_EOS = 260 };
+
+// The plan, in memory that stays.
+const ts_plan *tiny_plan(void);
+// Compile tiny_library.c with this plan text and extra compiler flags (space separated, may be "") into `path`.
+void tiny_library(const char *path, const char *plan_text, const char *flags);
+// Make DIR a whole model directory: DIR/tiny-cpu.so and DIR/params.
+void tiny_model(const char *dir);
+// The parameter folder alone.
+void tiny_params(const char *dir);
+// Logits after tokens[0..n), computed plainly.
+void tiny_logits(const int32_t *tokens, size_t n, float out[static TINY_V]);
+// A fresh folder under the temporary folder, removed at exit with all in it.
+const char *tiny_dir(void);
+
+#endif
