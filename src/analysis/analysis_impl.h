@@ -77,7 +77,8 @@ struct ts_analyzer {
   ts__memo *memo;               // open addressing, cleared when full
   size_t memo_n, memo_cap;
   int depth;                    // of nested simplification under assumptions
-  int steps;                    // left in the running proof
+  bool proving;                 // inside a proof, with
+  int steps;                    // left of it
 };
 const ts__var_facts *ts__facts_of(const ts_analyzer *a, const ts_var *v);  // or NULL
 ts__memo *ts__memo_at(ts_analyzer *a, const ts_expr *e);  // the entry of e in this epoch, made when missing

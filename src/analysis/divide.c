@@ -173,9 +173,13 @@ static bool nested(ts_analyzer *a, const ts__lin *x, int64_t d, ts__lin *q, ts__
     if (!ts_is_int(atom->arg[1], &e) || e <= 0 || !ts__lin_parse(&y, atom->arg[0])) continue;
     if (atom->kind == TS_E_FLOORDIV) {
       ts__lin_copy(&l, x);
-      if (__builtin_mul_overflow(e, d, &ed) || !ts__lin_add_term(&l, -1, atom) || !ts__lin_add(&y, &l, e)) continue;
+      bool exact = expr_multiple(a, atom->arg[0]) % e == 0;
+      if ((exact && x->n > 1) || __builtin_mul_overflow(e, d, &ed) || !ts__lin_add_term(&l, -1, atom) || !ts__lin_add(&y, &l, e)) continue;
       *done = true;
-      return ts__divmod(a, &y, ed, q, &t) && mod_atom(a, x, d, r);
+      if (!mod_atom(a, x, d, r)) return false;
+      if (!exact) return ts__divmod(a, &y, ed, q, &t);
+      ts__lin_const(q, 0);  // dividing again would only lead back here
+      return ts__lin_add_term(q, 1, ts_bin(a->ir, TS_E_FLOORDIV, ts__lin_expr(a->ir, &y), ts_int(a->ir, ed)));
     }
     if (x->n == 1 && x->c == 0 && e % d == 0) {
       *done = true;
@@ -342,9 +346,9 @@ static bool whole(ts_analyzer *a, ts__lin *l, int i, bool *changed) {
   int64_t d;
   ts__lin y, out;
   *changed = false;
-  if (!ts_is_int(t.atom->arg[1], &d) || d <= 1 || t.k / d == 0 || expr_multiple(a, t.atom->arg[0]) % d) return true;
+  if (!ts_is_int(t.atom->arg[1], &d) || d <= 1 || t.k % d || expr_multiple(a, t.atom->arg[0]) % d) return true;
   ts__lin_copy(&out, l);
-  if (!ts__lin_parse(&y, t.atom->arg[0]) || !ts__lin_add_term(&out, t.k % d - t.k, t.atom) || !ts__lin_add(&out, &y, t.k / d)) return true;
+  if (!ts__lin_parse(&y, t.atom->arg[0]) || !ts__lin_add_term(&out, -t.k, t.atom) || !ts__lin_add(&out, &y, t.k / d)) return true;
   ts__lin_copy(l, &out);
   *changed = true;
   return true;

@@ -166,12 +166,13 @@ static bool flatten(parts *p, ts_ekind kind, const ts_expr *e) {
 }
 
 static bool note_unsafe(void *arg, const ts_expr *e) {
-  bool division = (e->kind == TS_E_FLOORDIV || e->kind == TS_E_FLOORMOD) && !ts_is_int(e->arg[1], NULL);
+  int64_t d = 0;
+  bool division = (e->kind == TS_E_FLOORDIV || e->kind == TS_E_FLOORMOD) && (!ts_is_int(e->arg[1], &d) || !d);
   if (e->kind == TS_E_LOAD || division) *(bool *)arg = true;
   return !*(bool *)arg;
 }
 
-// Parts may be evaluated in any order when none of them can fail.
+// Parts may be reordered and left out when none of them can fail.
 static bool movable(const parts *p) {
   bool unsafe = false;
   for (int i = 0; i < p->n; i++) ts_expr_visit(p->e[i], note_unsafe, &unsafe);
@@ -218,8 +219,10 @@ static const ts_expr *join(ts_analyzer *a, ts_ekind kind, const ts_expr *x, cons
   parts p = {.n = 0};
   if (!flatten(&p, kind, x) || !flatten(&p, kind, y)) return ts_bin(a->ir, kind, x, y);
   bool all = false;
-  if (movable(&p)) qsort(p.e, (size_t)p.n, sizeof p.e[0], by_order);
-  if (p.n > 1 && a->depth < NESTED) drop_implied(a, &p, and, &all);
+  if (movable(&p)) {
+    qsort(p.e, (size_t)p.n, sizeof p.e[0], by_order);
+    if (p.n > 1 && a->depth < NESTED) drop_implied(a, &p, and, &all);
+  }
   if (all) return truth(a, !and);
   const ts_expr *e = p.e[0];
   for (int i = 1; i < p.n; i++) e = ts_bin(a->ir, kind, e, p.e[i]);

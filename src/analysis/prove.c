@@ -111,10 +111,11 @@ static bool search(ts_analyzer *a, const ts__lin *given, int depth) {
 
 // A proof inside a proof (a division on the way) uses intervals only, so effort stays bounded.
 bool ts__prove_ge0(ts_analyzer *a, const ts__lin *l) {
-  if (a->steps > 0) return ts__lin_bound(a, l).lo >= 0;
+  if (a->proving) return ts__lin_bound(a, l).lo >= 0;
+  a->proving = true;
   a->steps = STEPS;
   bool r = search(a, l, DEPTH);
-  a->steps = 0;
+  a->proving = false;
   return r;
 }
 
