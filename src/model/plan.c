@@ -1,0 +1,266 @@
+// From steps and kernels to the plan that goes into the library.
+#include "kernels.h"
+#include "memory_plan.h"
+#include "runtime/runtime.h"
+
+typedef struct planner {
+  ts_arena *a;
+  const ts__plan_opts *o;
+  const ts__kernels *kernels;
+  const ts_model_param *params;
+  size_t nparams;
+  TS_VEC(ts_plan_weight) weights;
+} planner;
+
+static bool dtype_of(ts_code c, ts_dtype *out, ts_diag *d) {
+  return ts_dtype_parse(ts_code_name(c), out) || ts_bug(d, "plan", "a plan has no element type %s", ts_code_name(c));
+}
+
+// --- weights -----------------------------------------------------------------------------------------------------------
+static const ts_model_param *find_param(const planner *p, const char *name) {
+  for (size_t i = 0; i < p->nparams; i++)
+    if (!strcmp(p->params[i].name, name)) return &p->params[i];
+  return NULL;
+}
+
+// A tensor from a buffer whose shape is constant.
+static bool tensor_of(const ts_buffer *b, ts_tensor *out, ts_diag *d) {
+  *out = (ts_tensor){.ndim = b->ndim};
+  if (b->ndim > TS_TENSOR_DIMS) return ts_bug(d, "plan", "weight buffer %s has %d dimensions", b->name, b->ndim);
+  for (int i = 0; i < b->ndim; i++)
+    if (!ts_is_int(b->shape[i], &out->shape[i])) return ts_bug(d, "plan", "weight buffer %s has a symbolic shape", b->name);
+  return dtype_of(b->code, &out->dtype, d);
+}
+
+static bool storage_of(planner *p, const ts_model_param *m, ts_plan_weight *w, ts_diag *d) {
+  ts_stored s[2];
+  w->nstorage = ts_quant_storage(p->a, p->o->quant, m, s);
+  ts_plan_storage *storage = ts_new_array(p->a, ts_plan_storage, w->nstorage);
+  for (int i = 0; i < w->nstorage; i++) {
+    storage[i] = (ts_plan_storage){.name = s[i].name, .t = {.ndim = s[i].ndim, .shape = {s[i].shape[0], s[i].shape[1]}}};
+    if (s[i].ndim == 1) storage[i].t.shape[1] = 0;
+    TS_TRY(dtype_of(s[i].type, &storage[i].t.dtype, d));
+  }
+  w->storage = storage;
+  return true;
+}
+
+// Parts of a packed weight are the outputs of pack; else parts are the storage, vectors as f32.
+static bool parts_of(planner *p, const ts__kernel_row *k, const ts_model_param *m, ts_plan_weight *w, ts_diag *d) {
+  ts_tensor *parts = ts_new_array(p->a, ts_tensor, TS_MAX(w->nstorage, k->pack ? k->pack->nparams : 0));
+  for (int i = 0; k->pack && i < k->pack->nparams; i++)
+    if (k->pack->params[i].role != TS_IN) TS_TRY(tensor_of(k->pack->params[i].buf, &parts[w->nparts++], d));
+  for (int i = 0; !k->pack && i < w->nstorage; i++) {
+    parts[w->nparts] = w->storage[i].t;
+    if (m->kind == TS_PARAM_VECTOR) parts[w->nparts].dtype = TS_DT_F32;
+    w->nparts++;
+  }
+  w->parts = parts;
+  return true;
+}
+
+// The plan's weight for a parameter as kernel k reads it, made when new.
+static bool weight_index(planner *p, const ts__kernel_row *k, const char *param, int *out, ts_diag *d) {
+  const ts_model_param *m = find_param(p, param);
+  if (!m) return ts_bug(d, "plan", "no parameter %s", param);
+  const char *pack = k->pack ? k->pack_object.symbol : NULL;
+  ts_plan_weight w = {.name = k->pack ? ts_arena_printf(p->a, "%s:%s", param, k->variant) : param, .pack = pack};
+  for (size_t i = 0; i < p->weights.n; i++)
+    if (!strcmp(p->weights.p[i].name, w.name)) return *out = (int)i, true;
+  TS_TRY(storage_of(p, m, &w, d));
+  TS_TRY(parts_of(p, k, m, &w, d));
+  *out = (int)p->weights.n;
+  ts_vec_push(p->a, &p->weights, w);
+  return true;
+}
+
+// --- arguments -----------------------------------------------------------------------------------------------------------
+static const ts__step_arg *named_arg(const ts__step *s, const char *name) {
+  for (int i = 0; i < s->nargs; i++)
+    if (!strcmp(s->args[i].name, name)) return &s->args[i];
+  return NULL;
+}
+
+// Which part of its weight a kernel parameter is: -1 when it is none. Packed: by name among pack's outputs; else parameters
+// NAME, NAME_q, NAME_s in order.
+static int weight_part(const ts__kernel_row *k, const ts__step_arg *w, const char *name, int seen) {
+  if (k->pack) {
+    for (int i = 0, part = 0; i < k->pack->nparams; i++) {
+      if (k->pack->params[i].role == TS_IN) continue;
+      if (!strcmp(k->pack->params[i].buf->name, name)) return part;
+      part++;
+    }
+    return -1;
+  }
+  size_t n = strlen(w->name);
+  return !strncmp(name, w->name, n) && (!name[n] || name[n] == '_') ? seen : -1;
+}
+
+static bool check_part(const ts_plan_weight *w, int part, const ts_buffer *b, ts_diag *d) {
+  ts_tensor t;
+  TS_TRY(tensor_of(b, &t, d));
+  if (part < w->nparts && t.dtype == w->parts[part].dtype && ts_tensor_bytes(&t) == ts_tensor_bytes(&w->parts[part])) return true;
+  return ts_bug(d, "plan", "weight %s does not fit kernel parameter %s", w->name, b->name);
+}
+
+static bool weight_arg(planner *p, const ts__kernel_row *k, const ts__step *s, const ts_buffer *b, int *seen, ts_plan_arg *out, ts_diag *d) {
+  for (int i = 0; i < s->nargs; i++) {
+    if (s->args[i].use != TS__WEIGHT) continue;
+    int part = weight_part(k, &s->args[i], b->name, *seen), index;
+    if (part < 0) continue;
+    TS_TRY(weight_index(p, k, s->args[i].weight, &index, d));
+    TS_TRY(check_part(&p->weights.p[index], part, b, d));
+    *out = (ts_plan_arg){.kind = TS_PLAN_ARG_WEIGHT, .index = index, .part = part};
+    ++*seen;
+    return true;
+  }
+  return ts_bug(d, "plan", "%s: nothing is known to pass as kernel parameter %s", s->text, b->name);
+}
+
+static bool plain_arg(const planner *p, const ts__step *s, const ts__step_arg *a, ts_plan_arg *out) {
+  switch (a->use) {
+    case TS__READ: case TS__WRITE: case TS__UPDATE: *out = (ts_plan_arg){.kind = TS_PLAN_ARG_BUFFER, .index = (int)a->buf}; return true;
+    case TS__ROW: *out = (ts_plan_arg){.kind = TS_PLAN_ARG_BUFFER, .index = (int)a->buf, .row_bytes = p->o->config->hidden * 4}; return true;
+    case TS__COS: *out = (ts_plan_arg){.kind = TS_PLAN_ARG_ROPE}; return true;
+    case TS__SIN: *out = (ts_plan_arg){.kind = TS_PLAN_ARG_ROPE, .part = 1}; return true;
+    case TS__KEYS: *out = (ts_plan_arg){.kind = TS_PLAN_ARG_K, .index = (int)s->layer}; return true;
+    case TS__VALUES: *out = (ts_plan_arg){.kind = TS_PLAN_ARG_V, .index = (int)s->layer}; return true;
+    case TS__WEIGHT: break;
+  }
+  return false;
+}
+
+static bool plan_dims(const ts_func *f, ts_plan_step *out, ts_diag *d) {
+  for (int i = 0; i < f->ndims; i++) {
+    const char *name = f->dims[i].var->name;
+    bool n = !strcmp(name, "n");
+    if ((!n && strcmp(name, "t")) || out->ndims == 2) return ts_bug(d, "plan", "kernel %s has dimension %s", f->name, name);
+    out->dims[out->ndims++] = n ? TS_DIM_N : TS_DIM_T;
+  }
+  return true;
+}
+
+static ts_plan_source source_of(const char *served) {
+  for (int i = 0; i < TS_FROM__COUNT; i++)
+    if (!strcmp(ts_plan_source_name((ts_plan_source)i), served)) return (ts_plan_source)i;
+  return TS_FROM_DEFAULT;
+}
+
+static bool plan_step(planner *p, const ts__step *s, ts_plan_step *out, ts_diag *d) {
+  const ts__kernel_row *k = ts__kernels_find(p->kernels, s->text);
+  if (!k) return ts_bug(d, "plan", "no kernel for %s", s->text);
+  *out = (ts_plan_step){.kernel = k->object.symbol, .op = s->spec.op, .spec = s->text, .source = source_of(k->served),
+                        .expected_us = k->expected_us, .nargs = k->func->nparams};
+  ts_plan_arg *args = ts_new_array(p->a, ts_plan_arg, out->nargs);
+  int seen = 0;
+  for (int i = 0; i < out->nargs; i++) {
+    const ts_buffer *b = k->func->params[i].buf;
+    const ts__step_arg *a = named_arg(s, b->name);
+    if (a && plain_arg(p, s, a, &args[i])) continue;
+    TS_TRY(weight_arg(p, k, s, b, &seen, &args[i], d));
+  }
+  out->args = args;
+  return plan_dims(k->func, out, d);
+}
+
+static bool plan_phase(planner *p, ts__phase phase, const ts__step *steps, size_t n, ts_plan_phase *out, ts_diag *d) {
+  static const ts_phase_kind kinds[] = {TS_PHASE_DECODE, TS_PHASE_PREFILL, TS_PHASE_HEAD};
+  bool prefill = phase == TS__PREFILL;
+  *out = (ts_plan_phase){.kind = kinds[phase], .n_min = prefill ? 2 : 1, .n_max = prefill ? p->o->chunk : 1, .multiple = prefill ? 8 : 1,
+                         .nsteps = (int)n};
+  ts_plan_step *s = ts_new_array(p->a, ts_plan_step, n);
+  for (size_t i = 0; i < n; i++) TS_TRY(plan_step(p, &steps[i], &s[i], d));
+  out->steps = s;
+  return true;
+}
+
+// --- the rest of a plan --------------------------------------------------------------------------------------------------
+static void plan_rope(planner *p, ts_plan *out) {
+  const ts_model_config *c = p->o->config;
+  out->has_rope = true;
+  out->rope = (ts_plan_rope){.positions = p->o->positions, .dim = c->head_dim, .theta = c->rope_theta};
+  if (c->scaling == TS_SCALING_LINEAR) out->rope.scaling = TS_ROPE_LINEAR;
+  if (c->scaling == TS_SCALING_LLAMA3) out->rope.scaling = TS_ROPE_LLAMA3;
+  out->rope.factor = c->scale_factor;
+  out->rope.low_freq_factor = c->low_freq;
+  out->rope.high_freq_factor = c->high_freq;
+  out->rope.original_positions = c->original_positions;
+  if (c->scaling != TS_SCALING_FACTORS) return;
+  double *f = ts_new_array(p->a, double, c->head_dim / 2);
+  for (int64_t i = 0; i < c->head_dim / 2; i++) f[i] = (double)c->freq_divisor[i];
+  out->rope.factors = f;
+  out->rope.nfactors = (int)(c->head_dim / 2);
+}
+
+static bool plan_buffers(planner *p, const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT], ts_plan *out, ts_diag *d) {
+  ts__buf_info info[TS__BUF__COUNT];
+  int64_t offset[TS__BUF__COUNT];
+  ts__buffers(p->o->config, info);
+  out->arena_bytes = ts__memory_plan(info, p->o->chunk, step, n, offset);
+  ts_plan_buffer *b = ts_new_array(p->a, ts_plan_buffer, TS__BUF__COUNT);
+  for (int i = 0; i < TS__BUF__COUNT; i++) {
+    b[i] = (ts_plan_buffer){.name = info[i].name, .per_row = info[i].per_row, .fixed = info[i].fixed, .offset = offset[i]};
+    TS_TRY(dtype_of(info[i].type, &b[i].dtype, d));
+  }
+  out->buffers = b;
+  out->nbuffers = TS__BUF__COUNT;
+  out->tokens = TS__BUF_tokens;
+  out->logits = TS__BUF_logits;
+  return true;
+}
+
+// "+avx2,+fma,-gfni" -> what the target has.
+static void plan_features(planner *p, ts_plan *out) {
+  TS_VEC(const char *) v = {0};
+  for (const char *f = p->o->target->features; *f;) {
+    size_t n = strcspn(f, ",");
+    if (*f == '+') ts_vec_push(p->a, &v, ts_arena_strndup(p->a, f + 1, n - 1));
+    f += n + (f[n] == ',');
+  }
+  out->features = v.p;
+  out->nfeatures = (int)v.n;
+}
+
+static void plan_model(planner *p, ts_plan *out) {
+  const ts__plan_opts *o = p->o;
+  const ts_model_config *c = o->config;
+  ts_text target = {0};
+  ts_target_print(&target, o->target);
+  out->target = ts_arena_strdup(p->a, ts_text_str(&target));
+  ts_text_free(&target);
+  out->name = o->name, out->arch = c->arch, out->quantization = o->quant->name;
+  out->vocab = c->vocab, out->active_vocab = o->active_vocab, out->hidden = c->hidden, out->layers = c->layers;
+  out->heads = c->heads, out->kv_heads = c->kv_heads, out->head_dim = c->head_dim;
+  out->max_seq = o->positions, out->prefill_chunk = out->max_rows = o->chunk;
+  out->bos = c->bos < c->vocab ? c->bos : -1;
+  int64_t *eos = ts_new_array(p->a, int64_t, c->neos + 1);
+  for (int i = 0; i < c->neos; i++)
+    if (c->eos[i] >= 0 && c->eos[i] < c->vocab) eos[out->neos++] = c->eos[i];
+  out->eos = eos;
+  out->kv_bytes = c->kv_heads * o->positions * c->head_dim * 2;
+}
+
+static bool make_plan(planner *p, const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT], ts_plan *out, ts_diag *d) {
+  TS_TRY(ts_model_params(p->a, p->o->config, &p->params, &p->nparams, d));
+  plan_model(p, out);
+  plan_features(p, out);
+  plan_rope(p, out);
+  TS_TRY(plan_buffers(p, step, n, out, d));
+  ts_plan_phase *phases = ts_new_array(p->a, ts_plan_phase, TS__PHASE__COUNT);
+  for (int i = 0; i < TS__PHASE__COUNT; i++) TS_TRY(plan_phase(p, (ts__phase)i, step[i], n[i], &phases[i], d));
+  out->phases = phases;
+  out->nphases = TS__PHASE__COUNT;
+  out->weights = p->weights.p;
+  out->nweights = (int)p->weights.n;
+  return ts_plan_verify(out, p->o->name, d);
+}
+
+bool ts__plan_text(const ts__plan_opts *o, const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT],
+                   const ts__kernels *k, ts_text *out, ts_diag *d) {
+  planner p = {.a = ts_arena_new("plan"), .o = o, .kernels = k};
+  ts_plan plan = {0};
+  bool ok = make_plan(&p, step, n, &plan, d);
+  if (ok) ts_plan_print(out, &plan);
+  ts_arena_free(p.a);
+  return ok;
+}
