@@ -16,17 +16,27 @@
 
 // --- errors ---------------------------------------------------------------------------------------------------
 
+// The system's error behind SQLite's: of the connection, else of the write-ahead log, else of the file.
+static int system_error(sqlite3 *sql) {
+  int err = sqlite3_system_errno(sql);
+  sqlite3_file *log = NULL;
+  if (!err && sqlite3_file_control(sql, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK && log && log->pMethods)
+    log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &err);
+  if (!err) sqlite3_file_control(sql, "main", SQLITE_FCNTL_LAST_ERRNO, &err);
+  return err;
+}
+
 // Fill *d from the last error of the connection: what failed, on which file, in SQLite's words. Returns false.
 bool ts__db_fail(ts_db *db, ts_diag *d, const char *what) {
-  int code = sqlite3_extended_errcode(db->sql), err = sqlite3_system_errno(db->sql);
+  int extended = sqlite3_extended_errcode(db->sql), code = extended & 0xff;
   const char *words = sqlite3_errmsg(db->sql);
-  bool full = (code & 0xff) == SQLITE_FULL || ((code & 0xff) == SQLITE_IOERR && (err == EFBIG || err == ENOSPC || err == EDQUOT));
-  if (full) {
+  int err = code == SQLITE_IOERR || code == SQLITE_CANTOPEN ? system_error(db->sql) : 0;
+  if (code == SQLITE_FULL || (code == SQLITE_IOERR && (err == EFBIG || err == ENOSPC || err == EDQUOT))) {
     ts_env_fail(d, "store-full", "%s: %s: no room to write (%s)", db->path, what, err ? strerror(err) : words);
     ts_hint(d, "what was committed before is intact; free some space and resume");
     return false;
   }
-  switch (code & 0xff) {
+  switch (code) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return ts_env_fail(d, "store-busy", "%s: %s: another process holds the store", db->path, what);
@@ -34,7 +44,7 @@ bool ts__db_fail(ts_db *db, ts_diag *d, const char *what) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB: return ts_env_fail(d, "store-corrupt", "%s: %s: %s", db->path, what, words);
     case SQLITE_CONSTRAINT:
-      if (code == SQLITE_CONSTRAINT_FOREIGNKEY)
+      if (extended == SQLITE_CONSTRAINT_FOREIGNKEY)
         return ts_refuse(d, "no-such-row", "%s: %s: a row that it refers to does not exist", db->path, what);
       return ts_refuse(d, "bad-value", "%s: %s: %s", db->path, what, words);
     default:
@@ -228,7 +238,7 @@ static bool configure(ts_db *db, ts_diag *d) {
   sqlite3_db_config(db->sql, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
   sqlite3_db_config(db->sql, SQLITE_DBCONFIG_ENABLE_FKEY, 1, NULL);
   sqlite3_limit(db->sql, SQLITE_LIMIT_LENGTH, 256 << 20);
-  sqlite3_limit(db->sql, SQLITE_LIMIT_ATTACHED, 0);
+  sqlite3_limit(db->sql, SQLITE_LIMIT_ATTACHED, 1);  // VACUUM needs one
   ts__functions_add(db->sql);
   return ts__db_exec(db, "PRAGMA cell_size_check=ON; PRAGMA mmap_size=0", d);
 }

@@ -1,0 +1,200 @@
+// tunesmith db: look into a store, check it, bring stores together.
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "cli/cli.h"
+#include "db/db.h"
+
+typedef struct db_opts {
+  const char *store, *format, *table, *out;
+  bool migrate;
+} db_opts;
+typedef struct db_action {
+  const char *name, *args;
+  int nargs;  // after the name
+  ts_db_mode mode;
+  bool (*run)(ts_db *db, const db_opts *o, char **args, ts_diag *d);
+} db_action;
+
+static void print_cell(const ts_db_cell *c, const char *format, ts_text *t) {
+  bool json = !strcmp(format, "jsonl");
+  switch (c->type) {
+    case TS_DB_NULL: ts_text_add(t, json ? "null" : ""); return;
+    case TS_DB_INT: ts_text_addf(t, "%" PRId64, c->i); return;
+    case TS_DB_REAL: ts_text_add_double(t, c->r); return;
+    case TS_DB_BLOB:
+      if (json) ts_text_add(t, "\"");
+      for (size_t i = 0; i < c->blob.n; i++) ts_text_addf(t, "%02x", ((const uint8_t *)c->blob.p)[i]);
+      if (json) ts_text_add(t, "\"");
+      return;
+    case TS_DB_TEXT: break;
+  }
+  bool csv_quote = !strcmp(format, "csv") && strpbrk(c->text, ",\"\n\r");
+  if (json || csv_quote) ts_text_add(t, "\"");
+  for (const char *s = c->text; *s; s++) {
+    unsigned char b = (unsigned char)*s;
+    if (json && (b < 0x20 || b == 0x7f)) ts_text_addf(t, "\\u%04x", b);
+    else if (json && (b == '"' || b == '\\')) ts_text_addf(t, "\\%c", b);
+    else if (csv_quote && b == '"') ts_text_add(t, "\"\"");
+    else if (!json && !csv_quote && (b < 0x20)) ts_text_add(t, " ");
+    else ts_text_addn(t, s, 1);
+  }
+  if (json || csv_quote) ts_text_add(t, "\"");
+}
+
+static void print_table(const ts_db_table *t, const char *format, FILE *out) {
+  bool json = !strcmp(format, "jsonl");
+  const char *gap = !strcmp(format, "csv") || json ? "," : "\t";
+  for (int c = 0; !json && c < t->ncols; c++) fprintf(out, "%s%s", c ? gap : "", t->cols[c]);
+  if (!json) fputc('\n', out);
+  for (size_t r = 0; r < t->nrows; r++) {
+    ts_text line = {0};
+    for (int c = 0; c < t->ncols; c++) {
+      if (c) ts_text_add(&line, gap);
+      if (json) ts_text_addf(&line, "%s\"%s\":", c ? "" : "{", t->cols[c]);
+      print_cell(&t->cells[r * (size_t)t->ncols + (size_t)c], format, &line);
+    }
+    fprintf(out, "%s%s\n", ts_text_str(&line), json ? "}" : "");
+    ts_text_free(&line);
+  }
+}
+
+static bool run_query(ts_db *db, const db_opts *o, char **args, ts_diag *d) {
+  ts_arena *a = ts_arena_new("query");
+  ts_db_table t;
+  bool ok = ts_db_query(db, args[0], NULL, 0, a, &t, d);
+  if (ok) print_table(&t, o->format ? o->format : "tsv", stdout);
+  ts_arena_free(a);
+  return ok;
+}
+
+static bool run_info(ts_db *db, const db_opts *o, char **args, ts_diag *d) {
+  (void)o, (void)args;
+  static const char sql[] =
+      "SELECT 'uid' AS what, value FROM store WHERE key='uid' UNION ALL SELECT 'created', value FROM store WHERE key='created' "
+#define X(T) "UNION ALL SELECT '" #T "s', count(*) FROM " #T " "
+      TS_DB_ROWS(X)
+#undef X
+      "UNION ALL SELECT 'winners', count(*) FROM winner "
+      "UNION ALL SELECT 'unfinished sessions', count(*) FROM session WHERE ended_utc IS NULL";
+  ts_arena *a = ts_arena_new("info");
+  ts_db_table t;
+  bool ok = ts_db_query(db, sql, NULL, 0, a, &t, d);
+  if (ok) printf("%-20s %s\n%-20s %d\n", "store", ts_db_path(db), "version", ts_db_version(db));
+  for (size_t r = 0; ok && r < t.nrows; r++) {
+    const ts_db_cell *v = &t.cells[2 * r + 1];
+    if (v->type == TS_DB_TEXT) printf("%-20s %s\n", t.cells[2 * r].text, v->text);
+    else printf("%-20s %" PRId64 "\n", t.cells[2 * r].text, v->i);
+  }
+  ts_arena_free(a);
+  return ok;
+}
+
+static bool run_merge(ts_db *db, const db_opts *o, char **args, ts_diag *d) {
+  (void)o;
+  ts_db_merged m;
+  TS_TRY(ts_db_merge(db, args[0], &m, d));
+  printf("%" PRId64 " rows added, %" PRId64 " already known\n", m.added, m.known);
+  return true;
+}
+
+static bool run_export(ts_db *db, const db_opts *o, char **args, ts_diag *d) {
+  (void)args;
+  const char *f = o->format ? o->format : "jsonl", *name = o->out ? o->out : "standard output";
+  if (strcmp(f, "jsonl") != 0 && strcmp(f, "csv") != 0) return ts_refuse(d, "usage", "db export: format '%s' is not jsonl or csv", f);
+  FILE *out = o->out ? fopen(o->out, "w") : stdout;
+  if (!out) return ts_env_fail(d, "write-failed", "%s: cannot be written", o->out);
+  bool ok = ts_db_export(db, o->table, !strcmp(f, "csv") ? TS_DB_CSV : TS_DB_JSONL, out, name, d);
+  if (o->out && fclose(out) != 0 && ok) ok = ts_env_fail(d, "write-failed", "%s: could not be written to the end", o->out);
+  return ok;
+}
+
+static bool run_samples(ts_db *db, const db_opts *o, char **args, ts_diag *d) {
+  (void)o;
+  ts_arena *a = ts_arena_new("samples");
+  char *end;
+  ts_id id = strtoll(args[0], &end, 10);
+  ts_db_measurement m;
+  uint64_t *v, *flags = NULL;
+  size_t n, nf = 0;
+  bool ok = (*args[0] && !*end) || ts_refuse(d, "usage", "db samples: '%s' is not a measurement's id", args[0]);
+  ok = ok && ts_db_get_measurement(db, id, a, &m, d) && ts_samples_decode(a, m.samples, (size_t)m.n, &v, &n, d);
+  if (ok && m.flags.p) ok = ts_samples_decode(a, m.flags, n, &flags, &nf, d);
+  if (ok) printf("# %s of build %" PRId64 ", %s, rung %" PRId64 ", %s\n", m.metric, m.build_id, m.unit, m.rung, m.utc);
+  for (size_t i = 0; ok && i < n; i++) printf("%" PRIu64 "%s\n", v[i], flags && flags[i] ? " flagged" : "");
+  ts_arena_free(a);
+  return ok;
+}
+
+static bool run_check(ts_db *db, const db_opts *o, char **args, ts_diag *d) {
+  (void)o, (void)args;
+  ts_text report = {0};
+  bool ok = ts_db_check(db, &report, d);
+  if (report.n) fputs(report.p, stdout);
+  else if (ok) puts("ok");
+  ts_text_free(&report);
+  return ok;
+}
+
+static bool run_vacuum(ts_db *db, const db_opts *o, char **args, ts_diag *d) {
+  (void)o, (void)args;
+  return ts_db_vacuum(db, d);
+}
+
+static const db_action actions[] = {
+    {"info", "", 0, TS_DB_READ, run_info},
+    {"query", "SQL", 1, TS_DB_READ, run_query},
+    {"merge", "FILE", 1, TS_DB_CREATE, run_merge},
+    {"export", "", 0, TS_DB_READ, run_export},
+    {"samples", "ID", 1, TS_DB_READ, run_samples},
+    {"check", "", 0, TS_DB_READ, run_check},
+    {"vacuum", "", 0, TS_DB_WRITE, run_vacuum},
+};
+
+static int run_action(const db_action *act, const db_opts *o, char **args) {
+  ts_diag d = {0};
+  ts_db *db = ts_db_open(o->store, o->migrate && act->mode == TS_DB_READ ? TS_DB_WRITE : act->mode, &d);
+  if (!db) return ts_cli_fail(&d);
+  if (ts_db_note(db)) fprintf(stderr, "note: %s\n", ts_db_note(db));
+  bool ok = act->run(db, o, args, &d);
+  ts_db_close(db);
+  return ok ? 0 : ts_cli_fail(&d);
+}
+
+int ts_cmd_db(int argc, char **argv) {
+  db_opts o = {.store = "tunesmith.db"};
+  const ts_opt opts[] = {
+      {"store", TS_OPT_TEXT, &o.store, "FILE", "the store (tunesmith.db)"},
+      {"format", TS_OPT_TEXT, &o.format, "F", "query: tsv (default), csv, jsonl; export: jsonl (default), csv"},
+      {"table", TS_OPT_TEXT, &o.table, "NAME", "export: only this table"},
+      {"out", TS_OPT_TEXT, &o.out, "FILE", "export: to this file"},
+      {"migrate", TS_OPT_FLAG, &o.migrate, NULL, "bring an older store up to date first"},
+  };
+  const ts_cli c = {
+      .command = "db",
+      .usage = "ACTION [options]",
+      .about = "Looks into a store and brings stores together. Actions:\n"
+               "  info            what the store holds\n"
+               "  query SQL       run one reading statement; samples_json(samples) unpacks samples\n"
+               "  merge FILE      add the rows of another store that this one lacks\n"
+               "  export          rows as JSON lines or CSV\n"
+               "  samples ID      the raw samples of a measurement\n"
+               "  check           SQLite's integrity, references, identities, samples\n"
+               "  vacuum          give unused space back",
+      .opts = opts,
+      .nopts = TS_COUNTOF(opts),
+      .min_args = 1,
+      .max_args = 2,
+  };
+  char **args;
+  int nargs, code = ts_cli_parse(&c, argc, argv, &args, &nargs);
+  if (code >= 0) return code;
+  for (size_t i = 0; i < TS_COUNTOF(actions); i++) {
+    if (strcmp(actions[i].name, args[0]) != 0) continue;
+    if (nargs - 1 == actions[i].nargs) return run_action(&actions[i], &o, args + 1);
+    fprintf(stderr, "error: db %s: wants %s  [usage]\n", args[0], actions[i].nargs ? actions[i].args : "no argument");
+    return 2;
+  }
+  fprintf(stderr, "error: db: no action '%s'  [usage]\n  hint: tunesmith db --help\n", args[0]);
+  return 2;
+}
