@@ -8,6 +8,7 @@
 
 // Part of every artifact's identity: raise it when the same function would give other code.
 #define TS_CODEGEN_VERSION 1
+const char *ts_codegen_compiler(void);  // LLVM's version, "19.1.7"
 
 // --- lowering (lower.c) -------------------------------------------------------------------------------------
 // Blocks -> loops: iterator values substituted; predicates and inits become `if`, as far out as they can go, proved ones

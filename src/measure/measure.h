@@ -9,6 +9,7 @@
 
 #include "base/base.h"
 #include "codegen/codegen.h"
+#include "db/db.h"
 #include "ir/ir.h"
 #include "op/op.h"
 #include "target/target.h"
@@ -85,5 +86,15 @@ extern const ts_effort ts_effort_search, ts_effort_publish;
 bool ts_meter_run(ts_meter *m, uint64_t tag, const ts_candidate *c, const ts_effort *e, ts_arena *a, ts_outcome_row *out, ts_diag *d) TS_WARN_UNUSED;
 // Interleaved rounds in random order over candidates already run; out[i] belongs to tags[i]. Each is verified again afterwards.
 bool ts_meter_final(ts_meter *m, const uint64_t *tags, size_t n, size_t rounds, double max_s, ts_arena *a, ts_outcome_row *out, ts_diag *d) TS_WARN_UNUSED;
+
+// --- where it was measured (place.c) ------------------------------------------------------------------------------------
+// Rows of the store that say where and with what: put once, referred to by builds, measurements and runs.
+typedef struct ts_place {
+  ts_id target_id, device_id, toolchain_id, environment_id;
+} ts_place;
+bool ts_place_put(ts_db *db, const ts_target *t, int threads, ts_place *out, ts_diag *d) TS_WARN_UNUSED;
+ts_db_target ts_place_target(const ts_target *t, ts_text *limits);  // limits holds the text it points to
+// The key under which winners are decided: monotonic clock, thread pool, cold weights, free clocks.
+char *ts_place_policy(ts_arena *a);
 
 #endif

@@ -1,0 +1,122 @@
+// tunesmith tune: search for fast kernels of a model's workloads, or of named ones.
+#include <math.h>
+#include <stdlib.h>
+
+#include "cli/cli.h"
+#include "model/model.h"
+#include "search/search.h"
+
+typedef struct options {
+  const char *model, *quant, *target, *store, *cache, *numerics, *format;
+  double budget;
+  int64_t trials, seed, threads, max_seq_len;
+} options;
+
+static bool model_tasks(ts_arena *a, const options *o, ts_tune_task **tasks, size_t *n, ts_diag *d) {
+  ts_source src;
+  const ts_quant *q = ts_quant_find(o->quant, d);
+  if (!q || !ts_source_open(a, o->model, &src, d)) return false;
+  const ts_task *list;
+  bool ok = ts_model_tasks(a, &src.config, q, o->max_seq_len, &list, n, d);
+  if (ok) {
+    *tasks = ts_new_array(a, ts_tune_task, *n + 1);
+    for (size_t i = 0; i < *n; i++) (*tasks)[i] = (ts_tune_task){.spec = list[i].spec, .weight = (double)list[i].calls};
+  }
+  ts_source_close(&src);
+  return ok;
+}
+
+static bool named_tasks(ts_arena *a, char **args, int nargs, ts_tune_task **tasks, size_t *n, ts_diag *d) {
+  *tasks = ts_new_array(a, ts_tune_task, nargs + 1);
+  *n = (size_t)nargs;
+  for (int i = 0; i < nargs; i++) {
+    (*tasks)[i].weight = 1;
+    TS_TRY(ts_spec_parse(a, args[i], &(*tasks)[i].spec, d));
+  }
+  return true;
+}
+
+static char *command_line(ts_arena *a, int argc, char **argv) {
+  ts_text t = {0};
+  ts_text_add(&t, "tunesmith");
+  for (int i = 0; i < argc; i++) ts_text_addf(&t, strpbrk(argv[i], " *'") ? " \"%s\"" : " %s", argv[i]);
+  char *out = ts_arena_strdup(a, ts_text_str(&t));
+  ts_text_free(&t);
+  return out;
+}
+
+static void print_table(const ts_tune_result *r) {
+  printf("%-58s %10s %10s %8s  %-9s %s\n", "workload", "default us", "best us", "speed-up", "verdict", "winner");
+  for (size_t i = 0; i < r->n; i++) {
+    const ts_tune_row *x = &r->rows[i];
+    printf("%-58s %10.2f %10.2f %7.2fx  %-9s %s%s\n", x->workload, x->default_ns * 1e-3, x->best_ns * 1e-3, x->default_ns / x->best_ns,
+           ts_verdict_name(x->against_default.verdict), x->winner, x->kept_incumbent ? " (kept)" : "");
+  }
+  printf("%lld candidates in %.1f s, device busy %.0f %%\n", (long long)r->trials, r->wall_s, 100 * r->busy_s / fmax(r->wall_s, 1e-9));
+}
+
+static void print_json(const ts_tune_result *r) {
+  for (size_t i = 0; i < r->n; i++) {
+    const ts_tune_row *x = &r->rows[i];
+    printf("{\"event\": \"result\", \"workload\": \"%s\", \"winner\": \"%s\", \"default_ns\": %.1f, \"best_ns\": %.1f, \"log_ratio\": %.5f, \"verdict\": \"%s\", \"trials\": %lld, "
+           "\"failed\": %lld}\n",
+           x->workload, x->winner, x->default_ns, x->best_ns, x->against_default.log_ratio, ts_verdict_name(x->against_default.verdict), (long long)x->trials,
+           (long long)x->failed);
+  }
+  printf("{\"event\": \"done\", \"trials\": %lld, \"wall_s\": %.2f, \"busy_s\": %.2f, \"interrupted\": %s}\n", (long long)r->trials, r->wall_s, r->busy_s,
+         r->interrupted ? "true" : "false");
+}
+
+static bool tune(ts_arena *a, const options *o, char **args, int nargs, const char *command, ts_tune_result *r, ts_diag *d) {
+  ts_target t;
+  ts_tune_task *tasks = NULL;
+  size_t n = 0;
+  TS_TRY(ts_target_parse(o->target, &t, d));
+  TS_TRY(ts_target_runs_here(&t, d));
+  TS_TRY(o->model ? model_tasks(a, o, &tasks, &n, d) : named_tasks(a, args, nargs, &tasks, &n, d));
+  ts_tune_opts to = {.target = &t, .store = o->store, .cache = o->cache, .command = command, .numerics = o->numerics, .budget_s = o->budget, .trials = o->trials,
+                     .seed = (uint64_t)o->seed, .threads = (int)o->threads, .json = strcmp(o->format, "json") == 0};
+  return ts_tune(a, tasks, n, &to, r, d);
+}
+
+int ts_cmd_tune(int argc, char **argv) {
+  options o = {.quant = "q4f16_1", .target = "cpu", .store = "tunesmith.db", .numerics = "", .format = "table", .seed = 1, .max_seq_len = 2048};
+  const ts_opt opts[] = {
+      {"model", TS_OPT_TEXT, &o.model, "PATH", "tune every workload of this model (folder, .gguf file, synthetic:NAME)"},
+      {"quantization", TS_OPT_TEXT, &o.quant, "Q", "quantization of the model (q4f16_1)"},
+      {"target", TS_OPT_TEXT, &o.target, "T", "target (cpu)"},
+      {"store", TS_OPT_TEXT, &o.store, "FILE", "tuning database, made when missing (tunesmith.db)"},
+      {"budget", TS_OPT_TIME, &o.budget, "TIME", "stop after this long: 90s, 5m, 1h"},
+      {"trials", TS_OPT_INT, &o.trials, "N", "stop after this many measured candidates"},
+      {"max-seq-len", TS_OPT_INT, &o.max_seq_len, "N", "positions of the model's cache (2048)"},
+      {"numerics", TS_OPT_TEXT, &o.numerics, "NAME", "also allow variants with these numerics (a8: 8-bit activations)"},
+      {"seed", TS_OPT_INT, &o.seed, "N", "seed of all random choices (1)"},
+      {"threads", TS_OPT_INT, &o.threads, "N", "threads that kernels run on (one per core)"},
+      {"cache", TS_OPT_TEXT, &o.cache, "DIR", "keep compiled kernels here"},
+      {"format", TS_OPT_TEXT, &o.format, "F", "table or json (progress and results as JSON lines)"},
+  };
+  const ts_cli c = {.command = "tune", .usage = "--model PATH --quantization Q [options] | WORKLOAD...",
+                    .about = "Searches for the fastest kernel of each workload, verifies and measures every candidate, and records the winners.\n"
+                             "A workload is text such as \"matmul q4f16_1 A=f32 K=576 N=1536 n=1\" (tunesmith ops lists operators).\n"
+                             "Interrupted runs (Ctrl-C, kill -9) go on when the same workload is tuned again. Without --budget and --trials: 200 candidates.",
+                    .opts = opts, .nopts = TS_COUNTOF(opts), .max_args = -1};
+  char **args, *command;
+  int nargs;
+  ts_arena *a = ts_arena_new("tune");
+  command = command_line(a, argc, argv);
+  int code = ts_cli_parse(&c, argc, argv, &args, &nargs);
+  if (code >= 0) return ts_arena_free(a), code;
+  ts_diag d = {0};
+  ts_tune_result r = {0};
+  if (!o.model && !nargs) {
+    fprintf(stderr, "error: tune: nothing to tune  [usage]\n  hint: give --model or a workload; tunesmith tune --help\n");
+    return ts_arena_free(a), 2;
+  }
+  if (!o.budget && !o.trials) o.trials = 200;
+  bool ok = tune(a, &o, args, nargs, command, &r, &d);
+  if (ok && strcmp(o.format, "json") == 0) print_json(&r);
+  else if (ok) print_table(&r);
+  code = !ok ? ts_cli_fail(&d) : r.interrupted ? 130 : 0;
+  ts_arena_free(a);
+  return code;
+}

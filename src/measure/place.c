@@ -1,0 +1,76 @@
+// Target, device, toolchain and environment rows for this machine.
+#include <math.h>
+#include <stdlib.h>
+#include <sys/utsname.h>
+
+#include "measure/measure.h"
+
+// First line of a small system file; "" when it cannot be read.
+static void first_line(const char *path, char *out, size_t n) {
+  out[0] = 0;
+  FILE *f = fopen(path, "r");
+  if (!f) return;
+  if (!fgets(out, (int)n, f)) out[0] = 0;
+  fclose(f);
+  out[strcspn(out, "\n")] = 0;
+}
+
+static const char *or_absent(const char *s) { return *s ? s : NULL; }
+
+static void os_name(char *out, size_t n) {
+  out[0] = 0;
+  FILE *f = fopen("/etc/os-release", "r");
+  char line[256];
+  while (f && fgets(line, sizeof line, f))
+    if (strncmp(line, "PRETTY_NAME=", 12) == 0) {
+      line[strcspn(line, "\n")] = 0;
+      const char *v = line + 12 + (line[12] == '"');
+      snprintf(out, n, "%.*s", (int)strcspn(v, "\""), v);
+    }
+  if (f) fclose(f);
+}
+
+ts_db_target ts_place_target(const ts_target *t, ts_text *limits) {
+  ts_target_print(limits, t);
+  return (ts_db_target){.api = "cpu", .arch = t->arch, .product = t->product, .limits = ts_text_str(limits)};
+}
+
+static ts_id put_device(ts_db *db, ts_id target, ts_diag *d) {
+  char id[128];
+  first_line("/etc/machine-id", id, sizeof id);
+  ts_sha256 host = ts_sha256_of(id, strlen(id));
+  return ts_db_put_device(db, &(ts_db_device){.target_id = target, .host_hash = &host, .noise_floor = NAN}, d);
+}
+
+static ts_id put_toolchain(ts_db *db, ts_diag *d) {
+  char flags[64];
+  snprintf(flags, sizeof flags, "codegen %d abi %d", TS_CODEGEN_VERSION, TS_KERNEL_ABI);
+  return ts_db_put_toolchain(db, &(ts_db_toolchain){.compiler = "llvm", .version = ts_codegen_compiler(), .flags = flags}, d);
+}
+
+static ts_id put_environment(ts_db *db, int threads, ts_diag *d) {
+  struct utsname u;
+  char os[128], governor[64], thp[64], virt[128];
+  uname(&u);
+  os_name(os, sizeof os);
+  first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", governor, sizeof governor);
+  first_line("/sys/kernel/mm/transparent_hugepage/enabled", thp, sizeof thp);
+  first_line("/sys/class/dmi/id/sys_vendor", virt, sizeof virt);
+  char detail[256];
+  snprintf(detail, sizeof detail, "threads %d\ntransparent_hugepage %s\n", threads, thp);
+  return ts_db_put_environment(db,
+                               &(ts_db_environment){.kernel = u.release, .os = or_absent(os), .hypervisor = or_absent(virt), .clock_policy = "free",
+                                                    .power_limit_mw = TS_DB_NONE, .ecc = TS_DB_NONE, .governor = or_absent(governor), .boost = TS_DB_NONE, .detail = detail},
+                               d);
+}
+
+bool ts_place_put(ts_db *db, const ts_target *t, int threads, ts_place *out, ts_diag *d) {
+  ts_text limits = {0};
+  ts_db_target row = ts_place_target(t, &limits);
+  *out = (ts_place){.target_id = ts_db_put_target(db, &row, d)};
+  ts_text_free(&limits);
+  return out->target_id && (out->device_id = put_device(db, out->target_id, d)) && (out->toolchain_id = put_toolchain(db, d)) &&
+         (out->environment_id = put_environment(db, threads ? threads : t->cores, d));
+}
+
+char *ts_place_policy(ts_arena *a) { return ts_db_policy(a, "monotonic", "pool", "cold-weights", "free"); }

@@ -1,0 +1,135 @@
+// New candidates: draws, mutations and crossovers of good ones, ranked by the cost model.
+#include <math.h>
+#include <stdlib.h>
+
+#include "search/search_impl.h"
+
+static bool seen(const ts__session *s, uint64_t hash) {
+  for (size_t i = 0; i < s->hashes.n; i++)
+    if (s->hashes.p[i] == hash) return true;
+  return false;
+}
+
+// A member from a trace whose open decisions are drawn from seed; NULL when a step refuses or the function was met before.
+ts__member *ts__member_draw(ts__session *s, int sketch, const ts_trace *t, uint64_t seed, ts_diag *d) {
+  ts_arena *a = ts_arena_new("candidate");
+  ts_sched *sched = ts_sketch_draw(ts_ir_new(a), &s->space.sketch[sketch], t, seed, d);
+  uint64_t hash = sched ? ts_hash_mix(ts_func_hash(ts_sched_func(sched)), ts_hash64(s->space.sketch[sketch].variant, strlen(s->space.sketch[sketch].variant), 0)) : 0;
+  if (!sched || seen(s, hash)) {
+    if (sched) ts_refuse(d, "duplicate", "the candidate was met before");
+    ts_arena_free(a);
+    return NULL;
+  }
+  ts_vec_push(s->arena, &s->hashes, hash);
+  ts__member *m = ts_new(s->arena, ts__member);
+  ts_text text = {0};
+  ts_trace_print(&text, ts_sched_trace(sched));
+  double *decisions;
+  *m = (ts__member){.tag = s->members.n + 1, .sketch = sketch, .arena = a, .func = ts_sched_func(sched), .hash = hash, .median = NAN};
+  m->trace = ts_arena_strdup(s->arena, ts_text_str(&text));
+  m->ndecisions = ts_decisions(s->arena, ts_sched_trace(sched), &decisions);
+  m->decisions = decisions;
+  ts_text_free(&text);
+  return m;
+}
+
+static int by_median(const void *x, const void *y) {
+  double a = (*(ts__member *const *)x)->median, b = (*(ts__member *const *)y)->median;
+  return (a > b) - (a < b);
+}
+
+size_t ts__ranked(const ts__session *s, ts__member **out, size_t most) {
+  ts__member **all = malloc((s->members.n + 1) * sizeof *all);
+  if (!all) abort();
+  size_t n = 0;
+  for (size_t i = 0; i < s->members.n; i++)
+    if (s->members.p[i]->state == TS__GOOD) all[n++] = s->members.p[i];
+  qsort(all, n, sizeof *all, by_median);
+  size_t kept = TS_MIN(n, most);
+  if (kept) memcpy(out, all, kept * sizeof *all);
+  free(all);
+  return kept;
+}
+
+// A trace like `m`'s with some decisions opened again, or taken from `other` where both come from one sketch.
+static const ts_trace *vary(ts__session *s, ts_arena *a, const ts__member *m, const ts__member *other, ts_rng *rng) {
+  ts_diag d;
+  const ts_trace *t = ts_trace_parse(a, s->space.sketch[m->sketch].name, m->trace, strlen(m->trace), &d);
+  const ts_trace *u = other ? ts_trace_parse(a, "other", other->trace, strlen(other->trace), &d) : NULL;
+  int sampled[256], n = 0;
+  for (int i = 0; t && i < t->n && n < 256; i++)
+    if (t->inst[i]->ndecision) sampled[n++] = i;
+  if (!t || !n) return t;
+  if (u && u->n == t->n) {
+    for (int i = 0; i < n; i++) {
+      const ts_inst *from = u->inst[sampled[i]];
+      if (from->ndecision && ts_rng_below(rng, 2)) t = ts_trace_with_decision(a, t, sampled[i], from->decision, from->ndecision);
+    }
+    return t;
+  }
+  uint32_t changes = 1 + ts_rng_below(rng, 2);
+  for (uint32_t k = 0; k < changes; k++) t = ts_trace_with_decision(a, t, sampled[ts_rng_below(rng, (uint32_t)n)], NULL, 0);
+  return t;
+}
+
+// One proposal: a fresh draw of a sketch, a mutation, or a crossover.
+static ts__member *propose_one(ts__session *s, ts_arena *scratch, ts_rng *rng) {
+  ts__member *top[8];
+  size_t n = ts__ranked(s, top, TS_COUNTOF(top));
+  ts_diag d = {0};
+  uint32_t dice = ts_rng_below(rng, 10);
+  if (!n || dice < 3) {
+    int sketch = (int)ts_rng_below(rng, (uint32_t)s->space.n);
+    return ts__member_draw(s, sketch, s->space.sketch[sketch].trace, ts_rng_u64(rng), &d);
+  }
+  const ts__member *m = top[ts_rng_below(rng, (uint32_t)n)], *other = top[ts_rng_below(rng, (uint32_t)n)];
+  bool cross = dice < 5 && other != m && other->sketch == m->sketch;
+  const ts_trace *t = vary(s, scratch, m, cross ? other : NULL, rng);
+  return t ? ts__member_draw(s, m->sketch, t, ts_rng_u64(rng), &d) : NULL;
+}
+
+static ts_gp *fit(const ts__session *s, ts_arena *a, const ts__member *like) {
+  enum { MOST_POINTS = 300 };
+  const double **x = ts_new_array(a, const double *, MOST_POINTS);
+  double *y = ts_new_array(a, double, MOST_POINTS);
+  size_t n = 0;
+  for (size_t i = s->members.n; i-- > 0 && n < MOST_POINTS;) {
+    const ts__member *m = s->members.p[i];
+    if (m->state != TS__GOOD || m->sketch != like->sketch || m->ndecisions != like->ndecisions) continue;
+    x[n] = m->decisions;
+    y[n++] = log(m->median);
+  }
+  return n >= 3 ? ts_gp_fit(a, x, y, n, like->ndecisions) : NULL;
+}
+
+// The most promising of several proposals by expected gain; proposals of sketches that the model knows too little about win
+// by default. NULL when nothing new was found.
+ts__member *ts__propose(ts__session *s, uint64_t stream) {
+  enum { POOL = 12 };
+  ts_arena *scratch = ts_arena_new("propose");
+  ts_rng rng = ts_rng_new(s->o->seed, stream);
+  ts__member *pool[POOL], *chosen = NULL;
+  double best_gain = -1;
+  size_t n = 0;
+  for (int tries = 0; tries < 3 * POOL && n < POOL; tries++) {
+    ts__member *m = propose_one(s, scratch, &rng);
+    if (m) pool[n++] = m;
+  }
+  for (size_t i = 0; i < n; i++) {
+    ts_gp *g = fit(s, scratch, pool[i]);
+    double mean, sd, gain = 1e9;
+    if (g) {
+      ts_gp_predict(g, pool[i]->decisions, &mean, &sd);
+      gain = ts_expected_gain(s->best ? log(s->best->median) : mean, mean, sd);
+    }
+    if (gain > best_gain) best_gain = gain, chosen = pool[i];
+  }
+  for (size_t i = 0; i < n; i++) {
+    if (pool[i] == chosen) continue;
+    for (size_t k = s->hashes.n; k-- > 0;)  // it may be proposed again
+      if (s->hashes.p[k] == pool[i]->hash) s->hashes.p[k] = s->hashes.p[--s->hashes.n];
+    ts_arena_free(pool[i]->arena);
+  }
+  ts_arena_free(scratch);
+  return chosen;
+}

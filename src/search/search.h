@@ -1,0 +1,90 @@
+// search: from a workload to the fastest candidate found: design space, cost model, evolution, sessions in the store.
+//
+// A design space is a list of sketches: a variant of the operator and a trace whose sampling steps are open. Sketches come from
+// kernels/templates/<op>/ (VARIANT.NAME.trace; "ref" is the reference as written) and from rules that look at the function. A
+// candidate is a sketch with its decisions. The default schedule, the incumbent of the store and the best found go to an interleaved
+// final; tuning never records something slower than the default.
+#ifndef TS_SEARCH_H
+#define TS_SEARCH_H
+
+#include "base/base.h"
+#include "codegen/codegen.h"
+#include "db/db.h"
+#include "measure/measure.h"
+#include "op/op.h"
+#include "schedule/schedule.h"
+#include "target/target.h"
+
+// --- design space (space.c, rules.c) ------------------------------------------------------------------------------
+typedef struct ts_sketch {
+  const char *name;       // "a16.rows", "ref.rules"
+  const char *variant;    // "" is the reference
+  const char *source;     // "default", "template", "rules", "incumbent"
+  const ts_func *func;    // of the variant, in the space's context
+  const ts_func *pack;    // or NULL
+  const ts_trace *trace;
+} ts_sketch;
+typedef struct ts_space {
+  ts_arena *arena;
+  ts_ir *ir;
+  const ts_spec *spec;
+  size_t n;
+  ts_sketch *sketch;      // [0] is the default schedule
+} ts_space;
+// The sketches that fit spec, target and the permitted numerics ("" or "a8"). Templates that do not apply to this shape are left
+// out; a template with a syntax error is a refusal.
+bool ts_space_open(const ts_spec *spec, const ts_target *t, const char *numerics, ts_space *out, ts_diag *d) TS_WARN_UNUSED;
+bool ts_space_add(ts_space *s, const char *name, const char *variant, const char *source, const char *trace_text, ts_diag *d) TS_WARN_UNUSED;
+void ts_space_close(ts_space *s);  // accepts a zeroed object
+// The default schedule of an operator: kernels/templates/<op>/default.trace, "" when there is none.
+bool ts_default_trace(ts_arena *a, const char *op, const char **text, ts_diag *d) TS_WARN_UNUSED;
+// A sketch for any function, found by rules: inline, tile, parallel, vectorize, unroll. False when nothing applies.
+bool ts_rules_sketch(ts_ir *ir, const ts_func *f, const ts_target *t, const ts_trace **out);
+// Replay on a fresh schedule. Open decisions are drawn from seed. NULL when a step refuses.
+ts_sched *ts_sketch_draw(ts_ir *ir, const ts_sketch *s, const ts_trace *trace, uint64_t seed, ts_diag *d);
+// The decisions of a trace in order, as log2(1 + value).
+size_t ts_decisions(ts_arena *a, const ts_trace *t, double **out);
+
+// --- cost model (cost.c): Gaussian process over the decisions of one sketch, on log time -----------------------------
+typedef struct ts_gp ts_gp;
+ts_gp *ts_gp_fit(ts_arena *a, const double *const *x, const double *log_t, size_t n, size_t dims);
+void ts_gp_predict(const ts_gp *g, const double *x, double *mean, double *sd);
+double ts_expected_gain(double best, double mean, double sd);  // of a lower log time
+
+// --- tuning (session.c, tune.c) --------------------------------------------------------------------------------------
+typedef struct ts_tune_task {
+  ts_spec spec;
+  double weight;  // calls per token, say; shares the budget out
+} ts_tune_task;
+typedef struct ts_tune_opts {
+  const ts_target *target;
+  const char *store;       // path
+  const char *cache;       // folder of compiled artifacts, or NULL
+  const char *command;     // reproduces this run; kept in the store
+  const char *numerics;    // permitted opt-in numerics, "" for none
+  double budget_s;         // 0: no limit
+  int64_t trials;          // measured candidates in all; 0: no limit
+  uint64_t seed;
+  int threads;
+  bool json;               // progress as JSON lines on stdout
+} ts_tune_opts;
+typedef struct ts_tune_row {  // result of one task
+  const char *workload;
+  const char *winner;      // sketch of the winner
+  double default_ns, best_ns;
+  ts_compare against_default;
+  int64_t trials, failed;
+  bool kept_incumbent;
+} ts_tune_row;
+typedef struct ts_tune_result {
+  size_t n;
+  ts_tune_row *rows;
+  double wall_s, busy_s;   // busy: the device was running kernels
+  int64_t trials;
+  bool interrupted;
+} ts_tune_result;
+// The store's row of a workload (build asks with the same text).
+ts_db_workload ts_workload_row(ts_arena *a, const ts_spec *spec, const ts_func *reference, ts_cost cost);
+bool ts_tune(ts_arena *a, const ts_tune_task *tasks, size_t n, const ts_tune_opts *o, ts_tune_result *out, ts_diag *d) TS_WARN_UNUSED;
+
+#endif

@@ -1,0 +1,135 @@
+// The design space of a workload: default schedule, templates, rules.
+#include <math.h>
+#include <stdlib.h>
+
+#include "search/search.h"
+
+static const char *template_dir(ts_arena *a, const char *op) {
+  return ts_path_join(a, ts_data_dir(), ts_arena_printf(a, "kernels/templates/%s", op));
+}
+
+bool ts_default_trace(ts_arena *a, const char *op, const char **text, ts_diag *d) {
+  const char *path = ts_path_join(a, template_dir(a, op), "default.trace");
+  *text = "";
+  if (!ts_file_exists(path)) return true;
+  char *data;
+  size_t n;
+  TS_TRY(ts_file_read(path, a, &data, &n, d));
+  *text = data;
+  return true;
+}
+
+static const ts_sketch *of_variant(const ts_space *s, const char *variant) {
+  for (size_t i = 0; i < s->n; i++)
+    if (strcmp(s->sketch[i].variant, variant) == 0) return &s->sketch[i];
+  return NULL;
+}
+
+enum { MOST_SKETCHES = 64 };
+
+static bool add_trace(ts_space *s, const char *name, const char *variant, const char *source, const ts_trace *trace, ts_diag *d) {
+  if (s->n == MOST_SKETCHES) return ts_refuse(d, "too-many-sketches", "%s: more than %d sketches", s->spec->op, MOST_SKETCHES);
+  ts_sketch *k = &s->sketch[s->n];
+  *k = (ts_sketch){.name = ts_arena_strdup(s->arena, name), .variant = ts_arena_strdup(s->arena, variant), .source = source, .trace = trace};
+  const ts_sketch *twin = of_variant(s, variant);
+  if (twin) {
+    k->func = twin->func;
+    k->pack = twin->pack;
+  } else {
+    ts_op_inst inst;
+    TS_TRY(ts_op_instantiate(s->ir, s->spec, variant, &inst, d));
+    k->func = inst.func;
+    k->pack = inst.pack;
+  }
+  s->n++;
+  return true;
+}
+
+bool ts_space_add(ts_space *s, const char *name, const char *variant, const char *source, const char *text, ts_diag *d) {
+  const char *file = ts_arena_printf(s->arena, "%s/%s", s->spec->op, name);
+  const ts_trace *trace = ts_trace_parse(s->arena, file, text, strlen(text), d);
+  return trace && add_trace(s, name, variant, source, trace, d);
+}
+
+static bool variant_fits(const ts_op_variant *v, const ts_spec *spec, const ts_target *t, const char *numerics) {
+  if (*v->numerics && strcmp(v->numerics, numerics) != 0) return false;
+  for (const char *const *f = v->features; *f; f++)
+    if (!ts_target_has(t, *f)) return false;
+  for (int i = 0; i < v->nquants; i++)
+    if (strcmp(v->quants[i], spec->quant) == 0) return true;
+  return v->nquants == 0;
+}
+
+// Does a sketch apply to this shape? One draw tells; shapes that do not divide refuse here.
+static bool applies(const ts_space *s, const ts_sketch *k) {
+  ts_arena *a = ts_arena_new("probe");
+  ts_ir *ir = ts_ir_new(a);
+  ts_diag d = {0};
+  bool ok = false;
+  for (uint64_t seed = 0; seed < 4 && !ok; seed++) ok = ts_sketch_draw(ir, k, k->trace, seed, &d) != NULL;
+  if (!ok && getenv("TS_EXPLAIN")) fprintf(stderr, "note: %s/%s does not apply: %s\n", s->spec->op, k->name, d.message);
+  ts_arena_free(a);
+  return ok;
+}
+
+// Templates VARIANT.NAME.trace of one variant.
+static bool add_templates(ts_space *s, const ts_op_variant *v, ts_diag *d) {
+  const char *dir = template_dir(s->arena, s->spec->op), *tag = *v->name ? v->name : "ref";
+  if (!ts_file_exists(dir)) return true;
+  char **names;
+  size_t n;
+  TS_TRY(ts_dir_list(dir, ".trace", s->arena, &names, &n, d));
+  for (size_t i = 0; i < n; i++) {
+    size_t len = strlen(tag);
+    if (strncmp(names[i], tag, len) != 0 || names[i][len] != '.' || strcmp(names[i], "default.trace") == 0) continue;
+    char *text;
+    size_t bytes;
+    TS_TRY(ts_file_read(ts_path_join(s->arena, dir, names[i]), s->arena, &text, &bytes, d));
+    TS_TRY(ts_space_add(s, ts_arena_strndup(s->arena, names[i], strlen(names[i]) - 6), v->name, "template", text, d));
+    if (!applies(s, &s->sketch[s->n - 1])) s->n--;
+  }
+  return true;
+}
+
+static bool add_rules(ts_space *s, const ts_op_variant *v, const ts_target *t, ts_diag *d) {
+  ts_op_inst inst;
+  TS_TRY(ts_op_instantiate(s->ir, s->spec, v->name, &inst, d));
+  const ts_trace *trace;
+  if (!ts_rules_sketch(s->ir, inst.func, t, &trace)) return true;
+  TS_TRY(add_trace(s, ts_arena_printf(s->arena, "%s.rules", *v->name ? v->name : "ref"), v->name, "rules", trace, d));
+  if (!applies(s, &s->sketch[s->n - 1])) s->n--;
+  return true;
+}
+
+bool ts_space_open(const ts_spec *spec, const ts_target *t, const char *numerics, ts_space *s, ts_diag *d) {
+  ts_arena *a = ts_arena_new("space");
+  *s = (ts_space){.arena = a, .ir = ts_ir_new(a), .spec = spec, .sketch = ts_new_array(a, ts_sketch, MOST_SKETCHES)};
+  const char *text;
+  const ts_op *op = ts_op_find(a, spec->op, d);
+  bool ok = op && ts_default_trace(a, spec->op, &text, d) && ts_space_add(s, "default", "", "default", text, d);
+  for (int i = 0; ok && i < op->nvariants; i++)
+    if (variant_fits(&op->variants[i], spec, t, numerics)) ok = add_templates(s, &op->variants[i], d) && add_rules(s, &op->variants[i], t, d);
+  if (!ok) ts_space_close(s);
+  return ok;
+}
+
+void ts_space_close(ts_space *s) {
+  ts_arena_free(s->arena);
+  *s = (ts_space){0};
+}
+
+ts_sched *ts_sketch_draw(ts_ir *ir, const ts_sketch *k, const ts_trace *trace, uint64_t seed, ts_diag *d) {
+  ts_sched *s = ts_sched_new(ir, ts_func_clone(ir, k->func), seed);
+  ts_replay r = {0};
+  return ts_sched_replay_trace(s, trace, &r, d) ? s : NULL;
+}
+
+size_t ts_decisions(ts_arena *a, const ts_trace *t, double **out) {
+  size_t n = 0;
+  for (int i = 0; i < t->n; i++) n += (size_t)t->inst[i]->ndecision;
+  *out = ts_new_array(a, double, n + 1);
+  size_t at = 0;
+  for (int i = 0; i < t->n; i++)
+    for (int k = 0; k < t->inst[i]->ndecision; k++) (*out)[at++] = log2(1 + fabs((double)t->inst[i]->decision[k]));
+  return n;
+}

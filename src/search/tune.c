@@ -1,0 +1,117 @@
+// Tuning a list of workloads: shares the budget out by what another batch may gain end to end.
+#include <math.h>
+#include <stdlib.h>
+
+#include "search/search_impl.h"
+
+enum { BATCH = 12 };
+
+typedef struct tuner {
+  const ts_tune_opts *o;
+  size_t n;
+  ts__session *s;
+  uint64_t begin_ns;
+  ts_progress progress;
+} tuner;
+
+static double elapsed_s(const tuner *t) { return (double)(ts_now_ns() - t->begin_ns) * 1e-9; }
+
+static int64_t trials(const tuner *t) {
+  int64_t n = 0;
+  for (size_t i = 0; i < t->n; i++) n += t->s[i].trials;
+  return n;
+}
+
+// What the finals will take.
+static double reserve_s(const tuner *t) { return 0.4 * (double)t->n; }
+
+static bool spent(const tuner *t) {
+  if (ts_interrupted()) return true;
+  if (t->o->budget_s > 0 && elapsed_s(t) + reserve_s(t) >= t->o->budget_s) return true;
+  return t->o->trials > 0 && trials(t) >= t->o->trials;
+}
+
+static void report(tuner *t, const ts__session *s) {
+  char note[160];
+  double gain = s->best && s->fallback ? s->fallback->median / s->best->median : 1;
+  snprintf(note, sizeof note, "%s: best %.1f us, %.2fx of default, %s", s->text, s->best ? s->best->median * 1e-3 : NAN, gain, s->best ? s->space.sketch[s->best->sketch].name : "");
+  if (t->o->json && s->best) {
+    printf("{\"event\": \"batch\", \"workload\": \"%s\", \"trials\": %lld, \"best_ns\": %.1f, \"default_ns\": %.1f, \"elapsed_s\": %.2f}\n", s->text,
+           (long long)s->trials, s->best->median, s->fallback->median, elapsed_s(t));
+    fflush(stdout);
+  }
+  bool timed = t->o->budget_s > 0;
+  t->progress.total = timed ? (uint64_t)t->o->budget_s : t->o->trials > 0 ? (uint64_t)t->o->trials : 0;
+  ts_progress_step(&t->progress, timed ? (uint64_t)elapsed_s(t) : (uint64_t)trials(t), note);
+}
+
+// The session whose next batch is expected to save most: time in the model times hoped-for relative gain.
+static ts__session *most_promising(tuner *t) {
+  ts__session *best = NULL;
+  double most = 0;
+  for (size_t i = 0; i < t->n; i++) {
+    ts__session *s = &t->s[i];
+    double hope = s->best ? s->task.weight * s->best->median * s->slack : 0;
+    if (hope > most) most = hope, best = s;
+  }
+  return best;
+}
+
+static bool search(tuner *t, ts_diag *d) {
+  for (size_t i = 0; i < t->n; i++) {
+    if (ts_interrupted()) return true;
+    TS_TRY(ts__session_begin(&t->s[i], d));
+    report(t, &t->s[i]);
+  }
+  while (!spent(t)) {
+    ts__session *s = most_promising(t);
+    if (!s) break;  // nothing new to try anywhere
+    TS_TRY(ts__session_batch(s, BATCH, d));
+    report(t, s);
+  }
+  return true;
+}
+
+static bool finish(tuner *t, ts_arena *a, ts_tune_result *out, ts_diag *d) {
+  out->rows = ts_new_array(a, ts_tune_row, t->n + 1);
+  for (size_t i = 0; i < t->n; i++) {
+    ts__session *s = &t->s[i];
+    if (s->best) TS_TRY(ts__session_end(s, out->interrupted, &out->rows[out->n++], a, d));
+    out->busy_s += ts_meter_busy_s(s->meter);
+  }
+  return true;
+}
+
+bool ts_tune(ts_arena *a, const ts_tune_task *tasks, size_t n, const ts_tune_opts *o, ts_tune_result *out, ts_diag *d) {
+  *out = (ts_tune_result){0};
+  ts_db *db = ts_db_open(o->store, TS_DB_CREATE, d);
+  if (!db) return false;
+  if (!ts_db_writable(db)) {
+    ts_refuse(d, "store-read-only", "%s: %s", o->store, ts_db_note(db) ? ts_db_note(db) : "the store cannot be written");
+    ts_db_close(db);
+    return false;
+  }
+  tuner t = {.o = o, .s = calloc(n + 1, sizeof *t.s), .begin_ns = ts_now_ns()};
+  ts_compiler *c = ts_compiler_open(o->target, o->target->cores, o->cache, d);
+  ts_place place;
+  bool ok = t.s && c && ts_place_put(db, o->target, o->threads, &place, d) && ts_db_batch(db, 64, 50, d);
+  ts_progress_begin(&t.progress, "tune", 0);
+  for (size_t i = 0; ok && i < n && !ts_interrupted(); i++) {
+    ok = ts__session_open(&t.s[t.n++], &tasks[i], o, db, &place, c, d);
+    t.progress.total = n;
+    ts_progress_step(&t.progress, i + 1, t.s[i].text);
+  }
+  ok = ok && search(&t, d);
+  out->interrupted = ts_interrupted();
+  out->trials = trials(&t);
+  ok = ok && finish(&t, a, out, d);
+  for (size_t i = 0; i < t.n; i++) ts__session_close(&t.s[i]);
+  free(t.s);
+  ts_compiler_close(c);
+  out->wall_s = elapsed_s(&t);
+  ts_progress_end(&t.progress, out->interrupted ? "interrupted: run the same command again to go on" : "done");
+  ts_diag closing = {0};
+  if (!ts_db_flush(db, ok ? d : &closing)) ok = false;
+  ts_db_close(db);
+  return ok;
+}
