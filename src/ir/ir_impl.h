@@ -4,7 +4,7 @@
 
 #include "ir/ir.h"
 
-enum { TS__MAX_DIMS = 8, TS__MAX_LANES = 1024, TS__MAX_NEST = 200 };
+enum { TS__MAX_DIMS = 8, TS__MAX_LANES = 1024, TS__MAX_NEST = 400, TS__MAX_OPS = 4000 };
 
 // --- context (context.c) ----------------------------------------------------------------------------------
 struct ts_ir {

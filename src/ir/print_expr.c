@@ -152,8 +152,11 @@ static int precedence(const ts_expr *e) {
   }
 }
 
-static void operand(ts__printer *p, const ts_expr *e, int least, ts__literal how) {
-  bool paren = precedence(e) < least;
+// Shifts and bit operators over other operators get parentheses that the grammar does not need, for readers.
+static void operand(ts__printer *p, const ts_expr *e, int parent, int least, ts__literal how) {
+  int prec = precedence(e);
+  bool mixed = parent >= 4 && parent <= 7 && prec >= 4 && prec <= 9 && prec != parent;
+  bool paren = prec < least || mixed;
   if (paren) ts_text_add(p->out, "(");
   ts__print_expr(p, e, how);
   if (paren) ts_text_add(p->out, ")");
@@ -165,9 +168,9 @@ static ts__literal pair(const ts_expr *a, const ts_expr *b) { return is_constant
 static void infix(ts__printer *p, const ts_expr *e) {
   int prec = precedence(e);
   ts__literal how = pair(e->arg[0], e->arg[1]);
-  operand(p, e->arg[0], prec == PREC_COMPARE ? prec + 1 : prec, how);
+  operand(p, e->arg[0], prec, prec == PREC_COMPARE ? prec + 1 : prec, how);
   ts_text_addf(p->out, " %s ", ts_ekind_name(e->kind));
-  operand(p, e->arg[1], prec + 1, how);
+  operand(p, e->arg[1], prec, prec + 1, how);
 }
 
 static void arguments(ts__printer *p, const ts_expr *e, ts__literal how) {
@@ -229,7 +232,7 @@ void ts__print_expr(ts__printer *p, const ts_expr *e, ts__literal how) {
       return;
     case TS_E_NOT:
       ts_text_add(p->out, "!");
-      operand(p, e->arg[0], PREC_UNARY, TS__BARE);
+      operand(p, e->arg[0], PREC_UNARY, PREC_UNARY, TS__BARE);
       return;
     case TS_E_SELECT: choice(p, e); return;
     case TS_E_CAST:
@@ -254,7 +257,7 @@ void ts__print_exprs(ts__printer *p, const ts_expr *const *e, int n) {
 
 // lo..hi when the minimum is 0 or both are constants; else "min ..+ extent".
 void ts__print_range(ts__printer *p, const ts_range *r) {
-  int64_t lo, extent, hi;
+  int64_t lo, extent, hi = 0;
   if (ts_is_int(r->min, &lo) && (lo == 0 || (ts_is_int(r->extent, &extent) && !__builtin_add_overflow(lo, extent, &hi)))) {
     ts_text_addf(p->out, "%lld..", (long long)lo);
     if (lo == 0) {
