@@ -9,7 +9,7 @@
 typedef struct options {
   const char *model, *quant, *target, *store, *cache, *numerics, *format;
   double budget;
-  int64_t trials, seed, threads, max_seq_len;
+  int64_t trials, seed, threads, max_seq_len, chunk;
 } options;
 
 static bool model_tasks(ts_arena *a, const options *o, ts_tune_task **tasks, size_t *n, ts_diag *d) {
@@ -17,7 +17,7 @@ static bool model_tasks(ts_arena *a, const options *o, ts_tune_task **tasks, siz
   const ts_quant *q = ts_quant_find(o->quant, d);
   if (!q || !ts_source_open(a, o->model, &src, d)) return false;
   const ts_task *list;
-  bool ok = ts_model_tasks(a, &src.config, q, o->max_seq_len, &list, n, d);
+  bool ok = ts_model_tasks(a, &src.config, q, o->max_seq_len, o->chunk, &list, n, d);
   if (ok) {
     *tasks = ts_new_array(a, ts_tune_task, *n + 1);
     for (size_t i = 0; i < *n; i++) (*tasks)[i] = (ts_tune_task){.spec = list[i].spec, .weight = (double)list[i].calls};
@@ -89,6 +89,7 @@ int ts_cmd_tune(int argc, char **argv) {
       {"budget", TS_OPT_TIME, &o.budget, "TIME", "stop after this long: 90s, 5m, 1h"},
       {"trials", TS_OPT_INT, &o.trials, "N", "stop after this many measured candidates"},
       {"max-seq-len", TS_OPT_INT, &o.max_seq_len, "N", "positions of the model's cache (2048)"},
+      {"prefill-chunk", TS_OPT_INT, &o.chunk, "N", "rows in one prefill pass (128)"},
       {"numerics", TS_OPT_TEXT, &o.numerics, "NAME", "also allow variants with these numerics (a8: 8-bit activations)"},
       {"seed", TS_OPT_INT, &o.seed, "N", "seed of all random choices (1)"},
       {"threads", TS_OPT_INT, &o.threads, "N", "threads that kernels run on (one per core)"},
