@@ -1,0 +1,67 @@
+// Output directories: made beside their place, then put there in one step.
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "output_impl.h"
+
+// Delete a directory and what is in it. Symbolic links are deleted, not followed.
+static void remove_tree(int parent, const char *name) {
+  int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+  if (!dir) {
+    if (fd >= 0) close(fd);
+    unlinkat(parent, name, 0);
+    return;
+  }
+  for (struct dirent *e; (e = readdir(dir));)
+    if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..")) remove_tree(fd, e->d_name);
+  closedir(dir);
+  unlinkat(parent, name, AT_REMOVEDIR);
+}
+
+// A model directory, or an empty one, may be replaced.
+static bool replaceable(ts_arena *a, const char *path, ts_diag *d) {
+  struct stat st;
+  if (lstat(path, &st)) return true;
+  if (S_ISDIR(st.st_mode) && (ts_file_exists(ts_path_join(a, path, "params/mlc-chat-config.json")) || !rmdir(path))) return true;
+  return ts_refuse(d, "would-overwrite", "%s: exists and is no model directory; it is left as it is", path);
+}
+
+bool ts__staging_begin(ts__staging *s, const char *final_path, ts_diag *d) {
+  ts_arena *a = ts_arena_new("staging");
+  *s = (ts__staging){0};
+  size_t n = strlen(final_path);
+  while (n > 1 && final_path[n - 1] == '/') n--;
+  const char *clean = ts_arena_strndup(a, final_path, n), *slash = strrchr(clean, '/');
+  const char *parent = slash == clean ? "/" : slash ? ts_arena_strndup(a, clean, (size_t)(slash - clean)) : ".";
+  const char *path = ts_arena_printf(a, "%s/.%s.%d.partial", parent, slash ? slash + 1 : clean, (int)getpid());
+  bool ok = replaceable(a, clean, d) && ts_dir_make(parent, d);
+  if (ok) {
+    remove_tree(AT_FDCWD, path);  // of a process that died
+    ok = !mkdir(path, 0777) || ts_env_fail(d, "mkdir-failed", "%s: %s", path, strerror(errno));
+  }
+  if (ok) s->final_path = strdup(clean), s->path = strdup(path);
+  ts_arena_free(a);
+  return ok;
+}
+
+bool ts__staging_commit(ts__staging *s, ts_diag *d) {
+  struct stat st;
+  bool there = !lstat(s->final_path, &st);
+  // exchanged: what was there is now at s->path, and abandon removes it
+  if (there ? renameat2(AT_FDCWD, s->path, AT_FDCWD, s->final_path, RENAME_EXCHANGE) : rename(s->path, s->final_path))
+    return ts_env_fail(d, "rename-failed", "%s: %s", s->final_path, strerror(errno));
+  return true;
+}
+
+void ts__staging_abandon(ts__staging *s) {
+  if (s->path) remove_tree(AT_FDCWD, s->path);
+  free(s->path);
+  free(s->final_path);
+  *s = (ts__staging){0};
+}

@@ -1,0 +1,189 @@
+// Choosing the kernel of every workload, from the store or by default, and compiling it.
+#include "kernels.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "records.h"
+#include "schedule/schedule.h"
+#include "search/search.h"
+
+typedef struct maker {
+  ts_arena *a;
+  ts_ir *ir;
+  const ts__kernel_opts *o;
+  ts_db *db;              // or NULL
+  ts__kernels *k;
+} maker;
+
+ts__kernel_row *ts__kernels_find(const ts__kernels *k, const char *text) {
+  for (size_t i = 0; i < k->n; i++)
+    if (!strcmp(k->row[i].text, text)) return &k->row[i];
+  return NULL;
+}
+
+// --- one kernel ------------------------------------------------------------------------------------------------------
+// "matmul_a16": part of the symbol, for profiles and debuggers.
+static const ts_func *with_name(maker *m, const ts_func *f, const char *op, const char *variant, const char *what) {
+  ts_func *g = ts_new(m->a, ts_func);
+  *g = *f;
+  g->name = ts_arena_printf(m->a, "%s%s%s%s", op, *variant ? "_" : "", variant, what);
+  return g;
+}
+
+// The schedule that rules find, or the function as it is.
+static const ts_func *by_rules(maker *m, const ts_func *f) {
+  const ts_trace *t;
+  ts_sketch sketch = {.name = "rules", .variant = "", .source = "rules", .func = f};
+  if (!ts_rules_sketch(m->ir, f, m->o->target, &t)) return f;
+  sketch.trace = t;
+  ts_sched *s = ts_sketch_draw(m->ir, &sketch, t, 0, NULL);
+  return s ? ts_sched_func(s) : f;
+}
+
+static const char *trace_text(maker *m, const ts_sched *s) {
+  ts_text t = {0};
+  ts_trace_print(&t, ts_sched_trace(s));
+  const char *text = ts_arena_strdup(m->a, ts_text_str(&t));
+  ts_text_free(&t);
+  return text;
+}
+
+// Instantiate a variant of the row's workload and replay a trace on it. exact: the trace was made for this workload.
+static bool schedule(maker *m, ts__kernel_row *r, const char *variant, const char *file, const char *trace, bool exact, ts_diag *d) {
+  ts_op_inst inst;
+  TS_TRY(ts_op_instantiate(m->ir, &r->spec, variant, &inst, d));
+  ts_sched *s = ts_sched_new(m->ir, inst.func, 0);
+  ts_replay how = {.strict = exact};
+  TS_TRY(ts_sched_replay(s, file, trace, strlen(trace), &how, d));
+  r->variant = ts_arena_strdup(m->a, variant);
+  r->trace = trace_text(m, s);
+  r->func = with_name(m, ts_sched_func(s), r->spec.op, variant, "");
+  r->pack = inst.pack ? with_name(m, by_rules(m, inst.pack), r->spec.op, variant, "_pack") : NULL;
+  return true;
+}
+
+// --- without a record --------------------------------------------------------------------------------------------------
+// The default schedule of the reference; for another variant, what rules find.
+static bool by_default(maker *m, ts__kernel_row *r, const char *variant, ts_diag *d) {
+  const char *text = "";
+  if (!*variant) TS_TRY(ts_default_trace(m->a, r->spec.op, &text, d));
+  r->served = "default";
+  r->record = "";
+  TS_TRY(schedule(m, r, variant, "default.trace", text, false, d));
+  if (*variant) r->func = with_name(m, by_rules(m, r->func), r->spec.op, variant, "");
+  return true;
+}
+
+// --- from records ----------------------------------------------------------------------------------------------------------
+static bool use_record(maker *m, ts__kernel_row *r, const ts__record *w) {
+  ts_diag why;
+  if (!schedule(m, r, w->variant, w->file, w->trace, w->exact, &why)) return false;
+  r->served = w->exact ? "exact" : "nearest";
+  r->record = w->text;
+  r->expected_us = w->expected_us;
+  return true;
+}
+
+// Workloads that read the same weights: equal but for the dimensions.
+static bool same_weights(const ts_spec *x, const ts_spec *y) {
+  if (strcmp(x->op, y->op) || strcmp(x->quant, y->quant)) return false;
+  for (int i = 0; i < x->nbind; i++) {
+    const ts_bind *b = &x->bind[i];
+    if (!strcmp(b->name, "n") || !strcmp(b->name, "t") || b->kind != TS_BIND_INT) continue;
+    bool equal = false;
+    for (int k = 0; k < y->nbind; k++) equal |= !strcmp(y->bind[k].name, b->name) && y->bind[k].i == b->i;
+    if (!equal) return false;
+  }
+  return true;
+}
+
+// The rows of one weight take one variant, so that its packed form exists once: the best record of the first row that has one
+// decides. Rows are in the order decode, prefill, head.
+static bool serve_group(maker *m, ts__kernel_row *const *row, size_t n, ts_diag *d) {
+  ts__record *records[TS__PHASE__COUNT * 2];
+  size_t count[TS__PHASE__COUNT * 2];
+  for (size_t i = 0; i < n; i++) TS_TRY(ts__records_find(m->a, m->db, &row[i]->spec, m->o->target, m->o->numerics, &records[i], &count[i], d));
+  const char *variant = NULL;
+  for (size_t i = 0; i < n; i++) {
+    for (size_t k = 0; k < count[i] && !row[i]->func; k++)
+      if ((!variant || !strcmp(records[i][k].variant, variant)) && use_record(m, row[i], &records[i][k])) variant = row[i]->variant;
+  }
+  for (size_t i = 0; i < n; i++)
+    if (!row[i]->func) TS_TRY(by_default(m, row[i], variant ? variant : "", d));
+  return true;
+}
+
+static bool serve_all(maker *m, ts_diag *d) {
+  for (size_t i = 0; i < m->k->n; i++) {
+    ts__kernel_row *group[TS__PHASE__COUNT * 2];
+    size_t n = 0;
+    for (size_t j = i; j < m->k->n && n < TS_COUNTOF(group); j++)
+      if (!m->k->row[j].func && same_weights(&m->k->row[i].spec, &m->k->row[j].spec)) group[n++] = &m->k->row[j];
+    if (!m->k->row[i].func) TS_TRY(serve_group(m, group, n, d));
+  }
+  return true;
+}
+
+// --- compiling -----------------------------------------------------------------------------------------------------------------
+static bool submit(ts_compiler *c, const ts__kernels *k, ts_diag *d) {
+  for (size_t i = 0; i < k->n; i++) {
+    TS_TRY(ts_compiler_submit(c, k->row[i].func, 2 * i, d));
+    if (k->row[i].pack) TS_TRY(ts_compiler_submit(c, k->row[i].pack, 2 * i + 1, d));
+  }
+  return true;
+}
+
+static bool collect(maker *m, ts_compiler *c, ts_progress *p, ts_diag *d) {
+  ts_compiled one;
+  uint64_t done = 0;
+  int got;
+  while ((got = ts_compiler_next(c, 1, m->a, &one)) >= 0) {
+    if (ts_interrupted()) return ts_refuse(d, "interrupted", "interrupted");
+    if (!got) continue;
+    ts__kernel_row *r = &m->k->row[one.tag / 2];
+    if (!one.ok) {
+      if (d) *d = one.diag;
+      return false;
+    }
+    *(one.tag & 1 ? &r->pack_object : &r->object) = one.object;
+    ts_progress_step(p, ++done, r->text);
+  }
+  return true;
+}
+
+static bool compile_all(maker *m, ts_diag *d) {
+  ts_compiler *c = ts_compiler_open(m->o->target, TS_MIN(TS_MAX(m->o->target->cores, 1), 8), m->o->cache, d);
+  if (!c) return false;
+  ts_compiler_set_timeout(c, 120);
+  uint64_t jobs = m->k->n;
+  for (size_t i = 0; i < m->k->n; i++) jobs += m->k->row[i].pack != NULL;
+  ts_progress p;
+  ts_progress_begin(&p, "compile kernels", jobs);
+  bool ok = submit(c, m->k, d) && collect(m, c, &p, d);
+  ts_progress_end(&p, ok ? "done" : "failed");
+  ts_compiler_close(c);
+  return ok;
+}
+
+// --- all -------------------------------------------------------------------------------------------------------------------------
+static void collect_rows(maker *m, const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT]) {
+  size_t most = 0;
+  for (int p = 0; p < TS__PHASE__COUNT; p++) most += n[p];
+  m->k->row = ts_new_array(m->a, ts__kernel_row, most);
+  for (int p = 0; p < TS__PHASE__COUNT; p++)
+    for (size_t i = 0; i < n[p]; i++)
+      if (!ts__kernels_find(m->k, step[p][i].text))
+        m->k->row[m->k->n++] = (ts__kernel_row){.text = step[p][i].text, .phase = (ts__phase)p, .spec = step[p][i].spec};
+}
+
+bool ts__kernels_make(ts_arena *a, ts_ir *ir, const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT],
+                      const ts__kernel_opts *o, ts__kernels *out, ts_diag *d) {
+  *out = (ts__kernels){0};
+  maker m = {.a = a, .ir = ir, .o = o, .k = out};
+  if (o->store && !(m.db = ts_db_open(o->store, TS_DB_READ, d))) return false;
+  collect_rows(&m, step, n);
+  bool ok = serve_all(&m, d);
+  ts_db_close(m.db);
+  return ok && compile_all(&m, d);
+}

@@ -1,0 +1,74 @@
+// Looking up winners of a workload in the store.
+#include "records.h"
+
+#include <math.h>
+
+#include "measure/measure.h"
+#include "search/search.h"
+
+enum { MOST = 16 };
+
+// "search a16 3" -> "a16"; "ref" is the reference.
+static const char *variant_of(ts_arena *a, const char *generator) {
+  const char *p = strchr(generator, ' ');
+  if (!p) return "";
+  size_t n = strcspn(p + 1, " ");
+  const char *v = ts_arena_strndup(a, p + 1, n);
+  return strcmp(v, "ref") ? v : "";
+}
+
+// Whether the target runs the variant and its numerics were asked for.
+static bool permitted(const ts_op *op, const char *variant, const ts_target *t, const char *numerics) {
+  for (int i = 0; i < op->nvariants; i++) {
+    const ts_op_variant *v = &op->variants[i];
+    if (strcmp(v->name, variant)) continue;
+    if (*v->numerics && strcmp(v->numerics, numerics)) return false;
+    for (const char *const *f = v->features; *f; f++)
+      if (!ts_target_has(t, *f)) return false;
+    return true;
+  }
+  return false;
+}
+
+// The key of a workload in the store: the reference's text is part of it.
+static bool workload_row(ts_arena *a, const ts_spec *spec, ts_db_workload *row, ts_diag *d) {
+  ts_arena *scratch = ts_arena_new("workload");
+  ts_op_inst inst;
+  bool ok = ts_op_instantiate(ts_ir_new(scratch), spec, "", &inst, d);
+  if (ok) *row = ts_workload_row(a, spec, inst.func, (ts_cost){0});
+  ts_arena_free(scratch);
+  return ok;
+}
+
+static ts__record make_record(ts_arena *a, const ts_db_winner *w) {
+  static const char *const how[] = {[TS_DB_EXACT] = "", [TS_DB_NEAR] = " of another shape", [TS_DB_ARCH] = " of another machine"};
+  ts__record r = {.variant = variant_of(a, w->generator), .trace = w->trace, .exact = w->match == TS_DB_EXACT};
+  r.file = ts_arena_printf(a, "decision %lld", (long long)w->decision_id);
+  r.text = ts_arena_printf(a, "decision %lld%s%s (%s, %s)", (long long)w->decision_id, how[w->match], w->stale ? ", older compiler" : "", w->shape,
+                           w->decided_utc);
+  if (w->match != TS_DB_NEAR && isfinite(w->median) && w->median > 0) r.expected_us = w->median / 1000;
+  return r;
+}
+
+bool ts__records_find(ts_arena *a, ts_db *db, const ts_spec *spec, const ts_target *t, const char *numerics, ts__record **out,
+                      size_t *n, ts_diag *d) {
+  *n = 0;
+  *out = NULL;
+  if (!db) return true;
+  const ts_op *op = ts_op_find(a, spec->op, d);
+  ts_db_workload row;
+  if (!op || !workload_row(a, spec, &row, d)) return false;
+  ts_text limits = {0};
+  ts_db_target target = ts_place_target(t, &limits);
+  ts_db_winner *w;
+  size_t found;
+  bool ok = ts_db_find_winners(db, &row, &target, 0, NULL, MOST, a, &w, &found, d);
+  ts_text_free(&limits);
+  if (!ok) return false;
+  *out = ts_new_array(a, ts__record, found + 1);
+  for (size_t i = 0; i < found; i++) {
+    ts__record r = make_record(a, &w[i]);
+    if (permitted(op, r.variant, t, numerics)) (*out)[(*n)++] = r;
+  }
+  return true;
+}
