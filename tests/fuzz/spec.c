@@ -3,7 +3,6 @@
 
 #include "op/op.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
   ts_arena *a = ts_arena_new("fuzz");
