@@ -144,6 +144,11 @@ static bool collect_var(ts_analyzer *a, const ts_expr *e, int64_t k, ts__lin *l)
 static bool collect_div(ts_analyzer *a, const ts_expr *e, int64_t k, ts__lin *l) {
   ts__lin x, d, q, r;
   if (!ts__lin_of(a, e->arg[0], &x) || !ts__lin_of(a, e->arg[1], &d)) return false;
+  if (ts__lin_is_const(&d) && d.c == 0) {  // has no value: kept
+    const ts_expr *arg[2] = {ts__lin_expr(a->ir, &x), ts__lin_expr(a->ir, &d)};
+    const ts_expr *r0 = ts_expr_with(a->ir, e, arg);
+    return ts__lin_add_term(l, k, r0);
+  }
   if (ts__lin_is_const(&d)) {
     if (!ts__divmod(a, &x, d.c, &q, &r)) return false;
   } else if (!ts__divmod_sym(a, &x, &d, &q, &r)) {
@@ -165,6 +170,7 @@ static bool collect_mul(ts_analyzer *a, const ts_expr *e, int64_t k, ts__lin *l)
 // Shifts and masks by constants are multiplications, divisions and remainders.
 static bool collect_bits(ts_analyzer *a, const ts_expr *e, int64_t k, ts__lin *l) {
   int64_t v;
+  ts__lin x;
   const ts_expr *y = ts_simplify(a, e->arg[1]);
   if (!ts_is_int(y, &v)) return false;
   bool shift = e->kind == TS_E_SHL || e->kind == TS_E_SHR;
@@ -172,7 +178,8 @@ static bool collect_bits(ts_analyzer *a, const ts_expr *e, int64_t k, ts__lin *l
   if (e->kind == TS_E_BITAND && (v < 0 || (v & (v + 1)) || v == INT64_MAX)) return false;
   const ts_expr *c = ts_int(a->ir, shift ? (int64_t)1 << v : v + 1);
   ts_ekind kind = e->kind == TS_E_SHL ? TS_E_MUL : e->kind == TS_E_SHR ? TS_E_FLOORDIV : TS_E_FLOORMOD;
-  return collect(a, ts_bin(a->ir, kind, e->arg[0], c), k, l);
+  ts__lin_const(&x, 0);
+  return collect(a, ts_bin(a->ir, kind, e->arg[0], c), 1, &x) && ts__lin_add(l, &x, k);
 }
 
 // l += k * e. False when the result is too large or the kind has no rule.

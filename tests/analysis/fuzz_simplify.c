@@ -123,7 +123,7 @@ static void run_case(uint64_t id, uint64_t seed, ts_text *out) {
 }
 
 int main(int argc, char **argv) {
-  uint64_t cases = argc > 1 ? strtoull(argv[1], NULL, 10) : 6000, seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
+  uint64_t cases = argc > 1 ? strtoull(argv[1], NULL, 10) : 20000, seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
   uint64_t only = argc > 3 ? strtoull(argv[3], NULL, 10) : UINT64_MAX;
   uint64_t start = ts_now_ns();
   for (uint64_t id = 0; id < cases; id++) {
