@@ -41,7 +41,7 @@ const ts_op *ts_op_find(ts_arena *a, const char *name, ts_diag *d) {
     ts_vec_push(a, &v, one);
   }
   ts_op *op = ts_new(a, ts_op);
-  *op = (ts_op){.name = f.name, .doc = f.doc, .nparams = (int)f.params.n, .params = f.params.p, .tolerance = f.tolerance, .nvariants = (int)v.n, .variants = v.p};
+  *op = (ts_op){.name = f.name, .doc = f.doc, .nparams = (int)f.params.n, .params = f.params.p, .tolerance = f.tolerance, .templates = f.templates, .nvariants = (int)v.n, .variants = v.p};
   return op;
 }
 

@@ -28,6 +28,7 @@ typedef struct ts_op {
   int nparams;
   const ts_op_param *params;
   double tolerance;      // relative to the largest magnitude of the output
+  const char *templates; // folder of starting traces in kernels/templates: its own name, or an operator with the same blocks
   int nvariants;
   const ts_op_variant *variants;
 } ts_op;

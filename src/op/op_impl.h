@@ -11,7 +11,7 @@ typedef struct ts__opfile {
   size_t n;
   const char *kind;             // "op" or "variant"
   const char *name, *of;        // of: the operator of a variant, else NULL
-  const char *doc, *numerics;
+  const char *doc, *numerics, *templates;
   double tolerance;
   TS_VEC(ts_op_param) params;
   TS_VEC(const char *) quants;

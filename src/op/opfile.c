@@ -6,6 +6,7 @@
 //     float eps                        requires avx512vnni
 //     type A                           numerics "a8"
 //     tolerance 0.001                }
+//     templates matmul
 //   }
 #include "op/op_impl.h"
 
@@ -33,6 +34,7 @@ static bool read_line(ts_arena *a, ts_lex *l, ts__opfile *f, ts_diag *d) {
   if (!variant && ts_lex_accept(l, "float")) return read_params(a, l, TS_BIND_FLOAT, f, d);
   if (!variant && ts_lex_accept(l, "type")) return read_params(a, l, TS_BIND_TYPE, f, d);
   if (!variant && ts_lex_accept(l, "tolerance")) return read_number(l, &f->tolerance, d);
+  if (!variant && ts_lex_accept(l, "templates")) return (f->templates = ts_lex_ident(l, a, d)) != NULL;
   if (variant && ts_lex_accept(l, "numerics")) return (f->numerics = ts_lex_string(l, a, d)) != NULL;
   bool quant = ts_lex_is(l, "quant");
   if (variant && (ts_lex_accept(l, "quant") || ts_lex_accept(l, "requires"))) {
@@ -43,7 +45,7 @@ static bool read_line(ts_arena *a, ts_lex *l, ts__opfile *f, ts_diag *d) {
     }
     return true;
   }
-  return ts_lex_error(l, d, "expected a line of %s", variant ? "a variant (doc, quant, requires, numerics)" : "an operator (doc, param, float, type, tolerance)");
+  return ts_lex_error(l, d, "expected a line of %s", variant ? "a variant (doc, quant, requires, numerics)" : "an operator (doc, param, float, type, tolerance, templates)");
 }
 
 bool ts__opfile_read(ts_arena *a, const char *path, ts__opfile *f, ts_diag *d) {
@@ -63,6 +65,7 @@ bool ts__opfile_read(ts_arena *a, const char *path, ts__opfile *f, ts_diag *d) {
   TS_TRY(ts_lex_expect(l, d, "{"));
   while (!ts_lex_is(l, "}")) TS_TRY(read_line(a, l, f, d));
   ts_lex_next(l);
+  if (!f->templates) f->templates = f->name;
   if (!f->of && f->tolerance < 0) return ts_refuse(d, "no-tolerance", "%s: operator %s states no tolerance", f->file, f->name);
   const char *end = NULL;
   ts_vec_push(a, &f->features, end);

@@ -4,12 +4,14 @@
 
 #include "search/search.h"
 
-static const char *template_dir(ts_arena *a, const char *op) {
-  return ts_path_join(a, ts_data_dir(), ts_arena_printf(a, "kernels/templates/%s", op));
+static const char *template_dir(ts_arena *a, const ts_op *op) {
+  return ts_path_join(a, ts_data_dir(), ts_arena_printf(a, "kernels/templates/%s", op->templates));
 }
 
 bool ts_default_trace(ts_arena *a, const char *op, const char **text, ts_diag *d) {
-  const char *path = ts_path_join(a, template_dir(a, op), "default.trace");
+  const ts_op *found = ts_op_find(a, op, d);
+  if (!found) return false;
+  const char *path = ts_path_join(a, template_dir(a, found), "default.trace");
   *text = "";
   if (!ts_file_exists(path)) return true;
   char *data;
@@ -73,8 +75,8 @@ static bool applies(const ts_space *s, const ts_sketch *k) {
 }
 
 // Templates VARIANT.NAME.trace of one variant.
-static bool add_templates(ts_space *s, const ts_op_variant *v, ts_diag *d) {
-  const char *dir = template_dir(s->arena, s->spec->op), *tag = *v->name ? v->name : "ref";
+static bool add_templates(ts_space *s, const ts_op *op, const ts_op_variant *v, ts_diag *d) {
+  const char *dir = template_dir(s->arena, op), *tag = *v->name ? v->name : "ref";
   if (!ts_file_exists(dir)) return true;
   char **names;
   size_t n;
@@ -108,7 +110,7 @@ bool ts_space_open(const ts_spec *spec, const ts_target *t, const char *numerics
   const ts_op *op = ts_op_find(a, spec->op, d);
   bool ok = op && ts_default_trace(a, spec->op, &text, d) && ts_space_add(s, "default", "", "default", text, d);
   for (int i = 0; ok && i < op->nvariants; i++)
-    if (variant_fits(&op->variants[i], spec, t, numerics)) ok = add_templates(s, &op->variants[i], d) && add_rules(s, &op->variants[i], t, d);
+    if (variant_fits(&op->variants[i], spec, t, numerics)) ok = add_templates(s, op, &op->variants[i], d) && add_rules(s, &op->variants[i], t, d);
   if (!ok) ts_space_close(s);
   return ok;
 }
