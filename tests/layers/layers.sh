@@ -9,6 +9,7 @@
 set -uo pipefail
 rule=$1
 cd "$2" || exit 2
+LLVM_INCLUDE=${LLVM_INCLUDE:-$(llvm-config-19 --includedir 2>/dev/null)}
 
 includes() {
   local file
