@@ -80,7 +80,7 @@ static bool tune(ts_arena *a, const options *o, char **args, int nargs, const ch
 }
 
 int ts_cmd_tune(int argc, char **argv) {
-  options o = {.quant = "q4f16_1", .target = "cpu", .store = "tunesmith.db", .numerics = "", .format = "table", .seed = 1, .max_seq_len = 2048};
+  options o = {.quant = "q4f16_1", .target = "cpu", .store = "tunesmith.db", .numerics = "", .format = "table", .seed = 1};
   const ts_opt opts[] = {
       {"model", TS_OPT_TEXT, &o.model, "PATH", "tune every workload of this model (folder, .gguf file, synthetic:NAME)"},
       {"quantization", TS_OPT_TEXT, &o.quant, "Q", "quantization of the model (q4f16_1)"},
@@ -88,7 +88,7 @@ int ts_cmd_tune(int argc, char **argv) {
       {"store", TS_OPT_TEXT, &o.store, "FILE", "tuning database, made when missing (tunesmith.db)"},
       {"budget", TS_OPT_TIME, &o.budget, "TIME", "stop after this long: 90s, 5m, 1h"},
       {"trials", TS_OPT_INT, &o.trials, "N", "stop after this many measured candidates"},
-      {"max-seq-len", TS_OPT_INT, &o.max_seq_len, "N", "positions of the model's cache (2048)"},
+      {"max-seq-len", TS_OPT_INT, &o.max_seq_len, "N", "positions of the model's cache (the model's, at most 2048)"},
       {"prefill-chunk", TS_OPT_INT, &o.chunk, "N", "rows in one prefill pass (128)"},
       {"numerics", TS_OPT_TEXT, &o.numerics, "NAME", "also allow variants with these numerics (a8: 8-bit activations)"},
       {"seed", TS_OPT_INT, &o.seed, "N", "seed of all random choices (1)"},

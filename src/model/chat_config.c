@@ -180,9 +180,9 @@ static json_t *config_object(const ts_source *s, const char *name, const char *q
   json_object_set_new(o, "tokenizer_files", files);
   json_object_set_new(o, "tokenizer_info", tokenizer_info(f));
   json_object_set_new(o, "conv_template", conversation(s, conv, system));
-  json_object_set_new(o, "pad_token_id", json_integer(c->pad < 0 ? 0 : c->pad));
-  json_object_set_new(o, "bos_token_id", json_integer(c->bos < 0 ? 1 : c->bos));
-  json_object_set_new(o, "eos_token_id", c->neos == 1 ? json_integer(c->eos[0]) : c->neos ? ints(c->eos, c->neos) : json_integer(2));
+  if (c->pad >= 0) json_object_set_new(o, "pad_token_id", json_integer(c->pad));
+  if (c->bos >= 0) json_object_set_new(o, "bos_token_id", json_integer(c->bos));
+  if (c->neos) json_object_set_new(o, "eos_token_id", c->neos == 1 ? json_integer(c->eos[0]) : ints(c->eos, c->neos));
   json_object_set_new(o, "model_task", json_string("chat"));
   json_object_set_new(o, "embedding_metadata", json_null());
   json_object_set_new(o, "model_lib", json_string(name));

@@ -143,10 +143,10 @@ void ts_shard_writer_free(ts_shard_writer *w);  // accepts NULL
 // The sequence length and prefill chunk in effect: 0 asks for the default (the model's positions, at most 2048; 128).
 // Positions are rounded up to a multiple of 16, the chunk to one of 8.
 bool ts_model_extent(const ts_model_config *c, int64_t *max_seq_len, int64_t *prefill_chunk, ts_diag *d) TS_WARN_UNUSED;
-// What a model executes: one entry per distinct workload and phase.
+// What a model executes: one entry per distinct workload; calls are those of all phases that use it.
 typedef struct ts_task {
   ts_spec spec;
-  const char *phase;   // "decode", "prefill", "head"
+  const char *phase;   // first that uses it: "decode", "prefill", "head"
   int64_t calls;       // per decoded token, per prefill chunk, per head evaluation
 } ts_task;
 bool ts_model_tasks(ts_arena *a, const ts_model_config *c, const ts_quant *q, int64_t max_seq_len,
@@ -162,22 +162,23 @@ typedef struct ts_build_opts {
   int64_t max_seq_len;     // 0: the model's, at most 2048
   int64_t prefill_chunk;   // 0: 128
   const char *reuse_lib;   // a library of the same quantization, or NULL
-  bool use_cache;          // reuse an artifact compiled before
+  const char *cache;       // folder of compiled artifacts, or NULL
   bool debug_dump;
   ts_round round;
   const char *numerics;    // variants with these opt-in numerics may serve ("a8"); "" for none
 } ts_build_opts;
 typedef struct ts_build_kernel {
   const char *kernel, *workload, *phase, *variant;
-  const char *served;      // "exact", "nearest", "default", "reference"
+  const char *served;      // "exact", "nearest", "default", "library" (of a reused library)
   const char *record;      // id of the record, "" when none
   double expected_us;      // 0: unknown
 } ts_build_kernel;
 typedef struct ts_build_result {
-  const char *dir, *library, *weights;
+  const char *name, *dir, *library;  // name: "NAME-QUANT"
+  const char *weights;     // NULL when the target does not run here
   size_t nkernels;
   const ts_build_kernel *kernels;
-  int64_t param_bytes;
+  int64_t param_bytes, arena_bytes, kv_bytes;
   double seconds;
 } ts_build_result;
 bool ts_build(ts_arena *a, const ts_build_opts *o, ts_build_result *r, ts_diag *d) TS_WARN_UNUSED;

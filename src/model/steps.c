@@ -156,10 +156,10 @@ bool ts_model_tasks(ts_arena *a, const ts_model_config *c, const ts_quant *q, in
   TS_TRY(ts_model_extent(c, &max_seq_len, &prefill_chunk, d));
   for (int phase = 0; phase < TS__PHASE__COUNT; phase++) {
     const ts__step *s;
-    size_t ns, first = v.n;
+    size_t ns;
     TS_TRY(ts__steps(a, c, q, max_seq_len, prefill_chunk, (ts__phase)phase, &s, &ns, d));
     for (size_t i = 0; i < ns; i++) {
-      size_t k = first;
+      size_t k = 0;
       while (k < v.n && strcmp(text.p[k], s[i].text)) k++;
       if (k < v.n) {
         v.p[k].calls++;
