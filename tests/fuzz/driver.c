@@ -97,7 +97,7 @@ static void run(const uint8_t *p, size_t n) {
 }
 
 // Replace `drop` bytes at `at` by the `n` bytes at `src`.
-static void splice(input *b, size_t at, size_t drop, const uint8_t *src, size_t n) {
+static void replace(input *b, size_t at, size_t drop, const uint8_t *src, size_t n) {
   if (b->n - drop + n > 2 * MAX_SEED_BYTES) return;
   uint8_t *p = must(malloc(b->n - drop + n + 1));
   memcpy(p, b->p, at);
@@ -120,13 +120,13 @@ static void mutate(input *b) {
   switch (below(9)) {
     case 0: if (at < b->n) b->p[at] ^= (uint8_t)(1u << below(8)); break;
     case 1: if (at < b->n) b->p[at] = byte; break;
-    case 2: splice(b, at, 0, &byte, 1); break;
-    case 3: splice(b, at, span, NULL, 0); break;
+    case 2: replace(b, at, 0, &byte, 1); break;
+    case 3: replace(b, at, span, NULL, 0); break;
     case 4: if (b->n - at >= 8) memcpy(b->p + at, &number, 8); break;
     case 5: if (b->n - at >= 4) memcpy(b->p + at, &number, 4); break;
-    case 6: splice(b, at, below(2) ? span : 0, (const uint8_t *)word, strlen(word)); break;
-    case 7: splice(b, at, span, other->p + from, take); break;
-    case 8: splice(b, at, b->n - at, NULL, 0); break;
+    case 6: replace(b, at, below(2) ? span : 0, (const uint8_t *)word, strlen(word)); break;
+    case 7: replace(b, at, span, other->p + from, take); break;
+    case 8: replace(b, at, b->n - at, NULL, 0); break;
   }
 }
 
