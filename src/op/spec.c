@@ -1,5 +1,6 @@
 // Workload text: "matmul q4f16_1 A=f32 K=576 N=1536 n=1". The operator, the quantization if any, then bindings sorted by
 // name: integers, numbers with a point, element types, and facts about dimensions "n=8..128%8" (lo..hi%multiple).
+#include <math.h>
 #include <stdlib.h>
 
 #include "op/op.h"
@@ -39,13 +40,14 @@ static bool parse_value(ts_lex *l, ts_bind *b, ts_diag *d) {
   }
   bool negative = ts_lex_accept(l, "-");
   if (l->tok == TS_TOK_FLOAT) {
+    if (!isfinite(l->f)) return ts_lex_error(l, d, "expected a finite number");
     b->kind = TS_BIND_FLOAT;
     b->f = negative ? -l->f : l->f;
     ts_lex_next(l);
     return true;
   }
   TS_TRY(ts_lex_int(l, &b->i, d));
-  if (negative) b->i = -b->i;
+  if (negative) b->i = (int64_t)(0 - (uint64_t)b->i);
   if (!ts_lex_accept(l, "..")) return true;
   b->kind = TS_BIND_DIM;
   b->multiple = 1;
