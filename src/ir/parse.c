@@ -437,7 +437,9 @@ static bool function(ts__parser *p, ts_func *f) {
 const ts_func *ts_func_parse_at(ts_ir *ir, ts_lex *l, const ts_bind *bind, int nbind, const struct ts_macros *m, ts_diag *d) {
   ts__parser p = {.ir = ir, .l = l, .d = d, .tmp = ts_arena_new("parse"), .bind = bind, .nbind = nbind, .macros = m};
   ts_func *f = ts_new(ir->arena, ts_func);
+  ts_diag complaint;
   bool ok = function(&p, f);
+  if (ok && !ts_func_verify(f, &complaint)) ok = ts_refuse(d, "invalid", "%s: %s", l->name, complaint.message);
   ts_arena_free(p.tmp);
   return ok ? f : NULL;
 }

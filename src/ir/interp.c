@@ -1,0 +1,420 @@
+// interp: the judge of meaning. Statements are translated to commands over slots and run; every access is checked.
+#include <stdlib.h>
+
+#include "ir/interp_impl.h"
+
+typedef struct command command;
+struct command {
+  ts_skind kind;
+  int n;                  // SEQ
+  const command **child;  // SEQ; FOR, LET, ALLOC: [0]; IF: [0], [1] or NULL
+  const ts__node *a, *b;  // FOR: min, extent; STORE: value; IF: condition; LET: value; EVAL
+  int slot;               // variable or buffer
+  bool parallel, floats;
+  const char *name;
+  const ts__node **idx;   // STORE; ALLOC: shape
+  const ts_buffer *buf;
+  struct region_block *block;
+};
+
+typedef struct iter_code {
+  const char *name;
+  ts_iter_kind kind;
+  int slot;
+  const ts__node *value, *min, *extent;
+} iter_code;
+
+struct region_block {
+  const char *name;
+  int niters, nallocs;
+  iter_code *iters;
+  const ts__node *predicate;
+  const command **allocs;  // TS_S_ALLOC without a body
+  const command *init, *body;
+};
+
+// --- failures and checks ----------------------------------------------------------------------------------------
+
+bool ts__fail(ts__machine *m, const char *code, const char *fmt, ...) {
+  char what[500];
+  va_list ap;
+  if (m->failed) return false;
+  m->failed = true;
+  va_start(ap, fmt);
+  vsnprintf(what, sizeof what, fmt, ap);
+  va_end(ap);
+  return ts_refuse(m->d, code, "%s", what);
+}
+
+static bool outside(ts__machine *m, const ts__memory *b, int d, int64_t i) {
+  return ts__fail(m, "out-of-bounds", "index %lld of dimension %d of '%s' is outside 0..%lld", (long long)i, d, b->buf->name, (long long)b->shape[d]);
+}
+
+int64_t ts__locate(ts__machine *m, const ts__memory *b, const ts__node *const *idx, int64_t extra) {
+  int64_t at = 0;
+  for (int d = 0; d < b->ndim; d++) {
+    int64_t i = idx[d]->i(m, idx[d]);
+    if (d + 1 == b->ndim) i += extra;
+    if ((uint64_t)i >= (uint64_t)b->shape[d]) return outside(m, b, d, i), -1;
+    at = at * b->shape[d] + i;
+  }
+  return m->failed ? -1 : at;
+}
+
+static ts__touch *touch_of(ts__machine *m, ts__memory *b, int level, int64_t at) {
+  if (!b->touch[level]) {
+    b->touch[level] = calloc((size_t)TS_MAX(b->count, 1), sizeof(ts__touch));
+    if (!b->touch[level]) return ts__fail(m, "out-of-memory", "no memory to check '%s' for races", b->buf->name), NULL;
+  }
+  ts__touch *t = &b->touch[level][at];
+  if (t->run != m->parallel[level].run) *t = (ts__touch){.run = m->parallel[level].run, .writer = TS__NOBODY, .reader = TS__NOBODY};
+  return t;
+}
+
+static bool race(ts__machine *m, const ts__memory *b, int64_t at) {
+  return ts__fail(m, "race", "two iterations of a parallel loop touch element %lld of '%s' and one writes", (long long)at, b->buf->name);
+}
+
+bool ts__note_read(ts__machine *m, ts__memory *b, int64_t at) {
+  for (int level = b->outer; level < m->nparallel; level++) {
+    int64_t me = m->parallel[level].iteration;
+    ts__touch *t = touch_of(m, b, level, at);
+    if (!t) return false;
+    if (t->writer != TS__NOBODY && t->writer != me) return race(m, b, at);
+    t->reader = t->reader == TS__NOBODY || t->reader == me ? me : TS__SEVERAL;
+  }
+  return true;
+}
+
+bool ts__note_write(ts__machine *m, ts__memory *b, int64_t at) {
+  for (int level = b->outer; level < m->nparallel; level++) {
+    int64_t me = m->parallel[level].iteration;
+    ts__touch *t = touch_of(m, b, level, at);
+    if (!t) return false;
+    if (t->writer != TS__NOBODY && t->writer != me) return race(m, b, at);
+    if (t->reader != TS__NOBODY && t->reader != me) return race(m, b, at);
+    t->writer = me;
+  }
+  return true;
+}
+
+// --- memory ---------------------------------------------------------------------------------------------------
+
+enum { MAX_ELEMENTS_LOG2 = 33 };
+
+static void drop_touches(ts__memory *b) {
+  for (int i = 0; i < TS__MAX_PARALLEL; i++) {
+    free(b->touch[i]);
+    b->touch[i] = NULL;
+  }
+}
+
+static void drop(ts__memory *b) {
+  if (b->owned) free(b->data);
+  free(b->written);
+  drop_touches(b);
+}
+
+static bool reserve(ts__machine *m, ts__memory *b) {
+  if ((size_t)b->count > b->capacity || !b->data) {
+    drop(b);
+    b->capacity = (size_t)TS_MAX(b->count, 1);
+    b->data = malloc(b->capacity * (size_t)ts_code_bytes(b->code));
+    b->written = malloc(b->capacity);
+    b->owned = true;
+    if (!b->data || !b->written) return ts__fail(m, "out-of-memory", "no memory for '%s'", b->buf->name);
+  } else if (m->check_races) {
+    drop_touches(b);
+  }
+  memset(b->written, 0, (size_t)b->count);
+  return true;
+}
+
+// A fresh buffer without values; memory of an earlier allocation of the same buffer is used again.
+static bool allocate(ts__machine *m, const command *c) {
+  ts__memory *b = &m->mem[c->slot];
+  int64_t count = 1;
+  b->buf = c->buf;
+  b->code = c->buf->code;
+  b->ndim = c->buf->ndim;
+  b->outer = m->nparallel;
+  for (int d = 0; d < b->ndim; d++) {
+    b->shape[d] = c->idx[d]->i(m, c->idx[d]);
+    if (m->failed) return false;
+    if (b->shape[d] < 0 || __builtin_mul_overflow(count, b->shape[d], &count) || count > (int64_t)1 << MAX_ELEMENTS_LOG2) {
+      return ts__fail(m, "too-large", "'%s' has an impossible shape", b->buf->name);
+    }
+  }
+  b->count = count;
+  return reserve(m, b);
+}
+
+// --- running --------------------------------------------------------------------------------------------------
+
+static void run(ts__machine *m, const command *c);
+
+static bool step(ts__machine *m) {
+  if (m->max_steps && m->steps >= m->max_steps) return ts__fail(m, "too-many-steps", "more than %llu steps", (unsigned long long)m->max_steps);
+  m->steps++;
+  return !m->failed;
+}
+
+static void run_loop(ts__machine *m, const command *c) {
+  int64_t min = c->a->i(m, c->a), extent = c->b->i(m, c->b);
+  bool level = c->parallel && m->check_races && m->nparallel < TS__MAX_PARALLEL;
+  if (level) m->parallel[m->nparallel++].run = ++m->runs;
+  for (int64_t k = 0; k < extent && step(m); k++) {
+    m->var[c->slot] = (int64_t)((uint64_t)min + (uint64_t)k);
+    if (level) m->parallel[m->nparallel - 1].iteration = k;
+    run(m, c->child[0]);
+  }
+  if (level) m->nparallel--;
+}
+
+static void put(ts__machine *m, ts__memory *b, int64_t at, int64_t i, double f) {
+  if (m->check_races && !ts__note_write(m, b, at)) return;
+  ts__pack(b->code, b->data + at * ts_code_bytes(b->code), i, f);
+  if (b->written) b->written[at] = 1;
+}
+
+static void run_store(ts__machine *m, const command *c) {
+  int64_t iv[TS__MAX_LANES];
+  double fv[TS__MAX_LANES];
+  ts__memory *b = &m->mem[c->slot];
+  if (!step(m)) return;
+  for (int l = 0; l < c->n; l++) {
+    m->lane = l;
+    iv[l] = 0, fv[l] = 0;
+    if (c->floats) {
+      fv[l] = c->a->f(m, c->a);
+    } else {
+      iv[l] = c->a->i(m, c->a);
+    }
+  }
+  m->lane = 0;
+  if (b->input) ts__fail(m, "write-to-input", "'%s' is an input", b->buf->name);
+  for (int l = 0; l < c->n && !m->failed; l++) {
+    int64_t at = ts__locate(m, b, c->idx, l);
+    if (at >= 0) put(m, b, at, iv[l], fv[l]);
+  }
+}
+
+static void run_let(ts__machine *m, const command *c) {
+  for (int l = 0; l < c->n; l++) {
+    m->lane = l;
+    if (c->floats) {
+      m->fvar[c->slot + l] = c->a->f(m, c->a);
+    } else {
+      m->var[c->slot + l] = c->a->i(m, c->a);
+    }
+  }
+  m->lane = 0;
+  if (!m->failed) run(m, c->child[0]);
+}
+
+// Iterators of the block from their bindings; *first says whether every reduce iterator is at its minimum.
+static bool bind_iters(ts__machine *m, const struct region_block *b, bool *first) {
+  *first = true;
+  for (int i = 0; i < b->niters; i++) {
+    const iter_code *it = &b->iters[i];
+    int64_t v = it->value->i(m, it->value), min = it->min->i(m, it->min), extent = it->extent->i(m, it->extent);
+    if (m->failed) return false;
+    if (v < min || v - min >= extent) {
+      return ts__fail(m, "out-of-domain", "iterator '%s' of block '%s' is %lld, outside its domain", it->name, b->name, (long long)v);
+    }
+    if (it->kind == TS_ITER_REDUCE && v != min) *first = false;
+    m->var[it->slot] = v;
+  }
+  return true;
+}
+
+static void run_block(ts__machine *m, const struct region_block *b) {
+  bool first;
+  if (b->predicate && !b->predicate->i(m, b->predicate)) return;
+  if (!step(m) || !bind_iters(m, b, &first)) return;
+  for (int i = 0; i < b->nallocs; i++) {
+    if (!allocate(m, b->allocs[i])) return;
+  }
+  if (b->init && first) run(m, b->init);
+  if (!m->failed) run(m, b->body);
+}
+
+static void run_eval(ts__machine *m, const command *c) {
+  for (int l = 0; l < c->n && step(m); l++) {
+    m->lane = l;
+    if (c->floats) {
+      (void)c->a->f(m, c->a);
+    } else {
+      (void)c->a->i(m, c->a);
+    }
+  }
+  m->lane = 0;
+}
+
+static void run(ts__machine *m, const command *c) {
+  switch (c->kind) {
+    case TS_S_SEQ:
+      for (int i = 0; i < c->n && !m->failed; i++) run(m, c->child[i]);
+      return;
+    case TS_S_FOR: run_loop(m, c); return;
+    case TS_S_BLOCK: run_block(m, c->block); return;
+    case TS_S_STORE: run_store(m, c); return;
+    case TS_S_IF: {
+      const command *side = c->child[c->a->i(m, c->a) ? 0 : 1];
+      if (side && !m->failed) run(m, side);
+      return;
+    }
+    case TS_S_LET: run_let(m, c); return;
+    case TS_S_ALLOC:
+      if (allocate(m, c)) run(m, c->child[0]);
+      return;
+    default: run_eval(m, c); return;
+  }
+}
+
+// --- translation ----------------------------------------------------------------------------------------------
+
+static const command *compile(ts__compiler *c, const ts_stmt *s);
+
+static bool compile_alloc(ts__compiler *c, const ts_buffer *b, command *n) {
+  n->kind = TS_S_ALLOC;
+  n->buf = b;
+  n->slot = ts__slot_of_buffer(c, b);
+  return ts__compile_exprs(c, b->shape, b->ndim, &n->idx);
+}
+
+static bool compile_iter(ts__compiler *c, const ts_iter *it, iter_code *n) {
+  n->name = it->var->name;
+  n->kind = it->kind;
+  n->slot = ts__slot_of_var(c, it->var);
+  n->value = ts__compile_expr(c, it->value);
+  n->min = ts__compile_expr(c, it->dom.min);
+  n->extent = ts__compile_expr(c, it->dom.extent);
+  return n->value && n->min && n->extent;
+}
+
+static struct region_block *compile_block(ts__compiler *c, const ts_block *b) {
+  struct region_block *n = ts_new(c->tmp, struct region_block);
+  n->name = b->name;
+  n->niters = b->niters;
+  n->iters = ts_new_array(c->tmp, iter_code, b->niters + 1);
+  n->nallocs = b->nallocs;
+  n->allocs = ts_new_array(c->tmp, const command *, b->nallocs + 1);
+  for (int i = 0; i < b->niters; i++) {
+    if (!compile_iter(c, &b->iters[i], &n->iters[i])) return NULL;
+  }
+  for (int i = 0; i < b->nallocs; i++) {
+    command *a = ts_new(c->tmp, command);
+    if (!compile_alloc(c, b->allocs[i], a)) return NULL;
+    n->allocs[i] = a;
+  }
+  if (b->predicate && !(n->predicate = ts__compile_expr(c, b->predicate))) return NULL;
+  if (b->init && !(n->init = compile(c, b->init))) return NULL;
+  return (n->body = compile(c, b->body)) ? n : NULL;
+}
+
+static bool compile_value(ts__compiler *c, command *n, const ts_expr *e) {
+  n->n = e->type.lanes;
+  n->floats = ts_code_is_float(e->type.code);
+  return (n->a = ts__compile_expr(c, e)) != NULL;
+}
+
+static bool compile_child(ts__compiler *c, command *n, int i, const ts_stmt *s) { return (n->child[i] = compile(c, s)) != NULL; }
+
+static bool compile_loop(ts__compiler *c, command *n, const ts_stmt *s) {
+  n->slot = ts__slot_of_var(c, s->loop.var);
+  n->parallel = s->loop.kind == TS_PARALLEL || s->loop.kind == TS_VECTORIZE || s->loop.kind == TS_THREAD;
+  n->a = ts__compile_expr(c, s->loop.min);
+  n->b = ts__compile_expr(c, s->loop.extent);
+  return n->a && n->b && compile_child(c, n, 0, s->loop.body);
+}
+
+static bool compile_let(ts__compiler *c, command *n, const ts_stmt *s) {
+  n->slot = ts__slot_of_var(c, s->let.var);
+  return compile_value(c, n, s->let.value) && compile_child(c, n, 0, s->let.body);
+}
+
+static bool compile_into(ts__compiler *c, command *n, const ts_stmt *s) {
+  switch (s->kind) {
+    case TS_S_SEQ:
+      n->n = s->seq.n;
+      for (int i = 0; i < n->n; i++) TS_TRY(compile_child(c, n, i, s->seq.child[i]));
+      return true;
+    case TS_S_FOR: return compile_loop(c, n, s);
+    case TS_S_BLOCK: return (n->block = compile_block(c, s->block)) != NULL;
+    case TS_S_STORE:
+      n->slot = ts__slot_of_buffer(c, s->store.buf);
+      return compile_value(c, n, s->store.value) && ts__compile_exprs(c, s->store.idx, s->store.buf->ndim, &n->idx);
+    case TS_S_IF:
+      TS_TRY((n->a = ts__compile_expr(c, s->cond.cond)) && compile_child(c, n, 0, s->cond.then));
+      return !s->cond.other || compile_child(c, n, 1, s->cond.other);
+    case TS_S_LET: return compile_let(c, n, s);
+    case TS_S_ALLOC: return compile_alloc(c, s->alloc.buf, n) && compile_child(c, n, 0, s->alloc.body);
+    default: return compile_value(c, n, s->eval);
+  }
+}
+
+static const command *compile(ts__compiler *c, const ts_stmt *s) {
+  command *n = ts_new(c->tmp, command);
+  n->kind = s->kind;
+  n->child = ts_new_array(c->tmp, const command *, s->kind == TS_S_SEQ ? s->seq.n + 1 : 2);
+  return compile_into(c, n, s) ? n : NULL;
+}
+
+// --- the function ---------------------------------------------------------------------------------------------
+
+static bool check_dims(const ts_func *f, const int64_t *dims, ts_diag *d) {
+  for (int i = 0; i < f->ndims; i++) {
+    const ts_dim *k = &f->dims[i];
+    if (dims[i] >= k->lo && dims[i] <= k->hi && dims[i] % k->multiple == 0) continue;
+    return ts_refuse(d, "bad-dimension", "%s: %s = %lld is outside its facts", f->name, k->var->name, (long long)dims[i]);
+  }
+  return true;
+}
+
+static bool attach(ts__machine *m, ts__compiler *c, const ts_param *p, const ts_array *a) {
+  ts__memory *b = &m->mem[ts__slot_of_buffer(c, p->buf)];
+  const ts__node **shape;
+  if (!a || !a->data || a->code != p->buf->code || a->ndim != p->buf->ndim) {
+    return ts_refuse(m->d, "bad-argument", "the array for '%s' has another type or rank", p->buf->name);
+  }
+  TS_TRY(ts__compile_exprs(c, p->buf->shape, p->buf->ndim, &shape));
+  *b = (ts__memory){.buf = p->buf, .code = a->code, .ndim = a->ndim, .data = a->data, .input = p->role == TS_IN, .count = 1};
+  for (int d = 0; d < a->ndim; d++) {
+    int64_t want = shape[d]->i(m, shape[d]);
+    if (m->failed) return false;
+    if (want != a->shape[d] || want < 0) {
+      return ts_refuse(m->d, "bad-argument", "dimension %d of '%s' is %lld and must be %lld", d, p->buf->name, (long long)a->shape[d], (long long)want);
+    }
+    b->shape[d] = want;
+    b->count *= want;
+  }
+  if (p->role != TS_OUT) return true;
+  b->written = calloc((size_t)TS_MAX(b->count, 1), 1);
+  return b->written || ts__fail(m, "out-of-memory", "no memory for '%s'", p->buf->name);
+}
+
+static bool execute(ts__machine *m, ts__compiler *c, const ts_func *f, const int64_t *dims, ts_array *const *args) {
+  for (int i = 0; i < f->nparams; i++) (void)ts__slot_of_buffer(c, f->params[i].buf);
+  for (int i = 0; i < f->ndims; i++) (void)ts__slot_of_var(c, f->dims[i].var);
+  const command *body = compile(c, f->body);
+  TS_TRY(body != NULL);
+  // A parameter's shape may name no variable but the dimensions, so attaching adds no slot.
+  m->var = ts_new_array(c->tmp, int64_t, c->nvars + 1);
+  m->fvar = ts_new_array(c->tmp, double, c->nvars + 1);
+  m->mem = ts_new_array(c->tmp, ts__memory, c->nbufs + 1);
+  for (int i = 0; i < f->ndims; i++) m->var[ts__slot_of_var(c, f->dims[i].var)] = dims[i];
+  for (int i = 0; i < f->nparams; i++) TS_TRY(attach(m, c, &f->params[i], args[i]));
+  run(m, body);
+  return !m->failed;
+}
+
+bool ts_interp_run(const ts_func *f, const int64_t *dims, ts_array *const *args, const ts_interp_opts *o, ts_diag *d) {
+  ts_arena *tmp = ts_arena_new("interp");
+  ts__compiler c = {.tmp = tmp, .vars = {.arena = tmp}, .bufs = {.arena = tmp}, .nodes = {.arena = tmp}, .d = d};
+  ts__machine m = {.d = d, .max_steps = o ? o->max_steps : 0, .check_races = o && o->check_races};
+  bool ok = check_dims(f, dims, d) && execute(&m, &c, f, dims, args);
+  for (int i = 0; m.mem && i < c.nbufs; i++) drop(&m.mem[i]);
+  ts_arena_free(tmp);
+  return ok;
+}

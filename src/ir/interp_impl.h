@@ -1,0 +1,84 @@
+// interp_impl: what interp.c (statements) and interp_expr.c (expressions) share. A function is translated once into nodes
+// that carry their evaluator, with variables and buffers resolved to slots; running is calls between nodes.
+#ifndef TS_IR_INTERP_IMPL_H
+#define TS_IR_INTERP_IMPL_H
+
+#include "ir/ir_impl.h"
+
+enum { TS__MAX_PARALLEL = 16 };
+enum { TS__NOBODY = -1, TS__SEVERAL = -2 };
+
+// Which iteration of a running parallel loop touched an element.
+typedef struct ts__touch {
+  uint64_t run;  // the execution of the loop; records of another one are void
+  int64_t writer, reader;
+} ts__touch;
+
+typedef struct ts__memory {  // a buffer while running
+  const ts_buffer *buf;
+  ts_code code;
+  int ndim;
+  int64_t shape[TS__MAX_DIMS];
+  char *data;
+  uint8_t *written;  // per element; NULL: all elements have values
+  bool input, owned;
+  int64_t count;
+  size_t capacity;          // of owned data, in elements
+  int outer;                // parallel loops around its allocation: private to their iterations
+  ts__touch *touch[TS__MAX_PARALLEL];
+} ts__memory;
+
+typedef struct ts__machine {
+  int64_t *var;    // integer values by slot
+  double *fvar;    // float values by slot
+  ts__memory *mem;
+  int lane;        // of the vector expression being evaluated
+  bool failed, check_races;
+  ts_diag *d;
+  uint64_t steps, max_steps;
+  int nparallel;
+  struct {
+    uint64_t run;
+    int64_t iteration;
+  } parallel[TS__MAX_PARALLEL];
+  uint64_t runs;
+} ts__machine;
+
+typedef struct ts__node ts__node;
+typedef int64_t (*ts__int_fn)(ts__machine *m, const ts__node *n);
+typedef double (*ts__float_fn)(ts__machine *m, const ts__node *n);
+struct ts__node {
+  union {
+    ts__int_fn i;    // integers and bool
+    ts__float_fn f;  // floats
+  };
+  const ts__node *a, *b, *c;
+  ts_type type, from;  // from: of a (casts, comparisons)
+  ts_ekind kind;
+  int math;            // row of math.def
+  int lanes, slot, nidx;
+  const ts__node **idx;
+  int64_t ki;
+  double kf;
+};
+
+typedef struct ts__compiler {
+  ts_arena *tmp;
+  ts__ptrmap vars, bufs, nodes;
+  int nvars, nbufs;
+  ts_diag *d;
+} ts__compiler;
+
+int ts__slot_of_var(ts__compiler *c, const ts_var *v);
+int ts__slot_of_buffer(ts__compiler *c, const ts_buffer *b);
+// NULL when the interpreter has no meaning for something in it.
+const ts__node *ts__compile_expr(ts__compiler *c, const ts_expr *e) TS_WARN_UNUSED;
+bool ts__compile_exprs(ts__compiler *c, const ts_expr *const *e, int n, const ts__node ***out) TS_WARN_UNUSED;
+
+bool ts__fail(ts__machine *m, const char *code, const char *fmt, ...) TS_PRINTF(3, 4);  // the first failure counts
+// Element position of idx (with `extra` added to the last index), or -1 after a failure.
+int64_t ts__locate(ts__machine *m, const ts__memory *b, const ts__node *const *idx, int64_t extra);
+bool ts__note_read(ts__machine *m, ts__memory *b, int64_t at);
+bool ts__note_write(ts__machine *m, ts__memory *b, int64_t at);
+
+#endif
