@@ -4,7 +4,6 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=${TUNESMITH_BUILD:-$root/build/check}
 work=${TUNESMITH_BENCH:-$root/build/bench}
 quant=q4f16_1
-threads=$(nproc)
 
 die() { printf '%s: %s\n' "${0##*/}" "$1" >&2; exit "${2:-3}"; }
 note() { printf '%s: %s\n' "${0##*/}" "$1" >&2; }
