@@ -1,0 +1,43 @@
+// codegen, inside: the passes of lowering. Each takes a function (or statement) and gives a new one.
+#ifndef TS_CODEGEN_LOWER_H
+#define TS_CODEGEN_LOWER_H
+
+#include "analysis/analysis.h"
+#include "codegen/codegen_impl.h"
+
+typedef struct ts__lower {
+  ts_ir *ir;
+  ts_arena *arena;
+  ts_analyzer *an;     // knows the dimensions
+  const ts_func *f;
+  const ts_target *t;
+  ts_diag *d;
+  bool failed;
+} ts__lower;
+
+// Inner buffers of blocks become allocations, sunk to where they are used and shrunk (lower_alloc.c).
+const ts_stmt *ts__place_buffers(ts__lower *l, const ts_stmt *body);
+// Blocks become plain statements (lower_block.c).
+const ts_stmt *ts__lower_blocks(ts__lower *l, const ts_stmt *body);
+// The implementation of a tensorized block's intrinsic on its operands; NULL after a refusal (lower_intrin.c).
+const ts_stmt *ts__lower_intrin(ts__lower *l, const ts_block *b);
+// All buffers one-dimensional, parameters too (lower_flat.c).
+const ts_func *ts__flatten(ts__lower *l, const ts_func *f);
+// Private copies for the lanes of vector loops, and for the iterations of parallel loops where the stack is too small
+// (lower_expand.c).
+const ts_stmt *ts__expand_buffers(ts__lower *l, const ts_stmt *body);
+// Conditions out of the loops that they do not depend on (lower_hoist.c).
+const ts_stmt *ts__hoist_conditions(ts__lower *l, const ts_stmt *body);
+
+// Replacement of buffers in all loads and stores below s: access(arg, buf, idx, out) gives the new buffer (or NULL: keep) and its
+// indices, of which it has at most 8 (lower_flat.c).
+typedef const ts_buffer *(*ts__access_fn)(void *arg, const ts_buffer *buf, const ts_expr *const *idx, const ts_expr **out);
+const ts_stmt *ts__map_access(ts_ir *ir, const ts_stmt *s, ts__access_fn f, void *arg);
+const ts_expr *ts__map_access_expr(ts_ir *ir, const ts_expr *e, ts__access_fn f, void *arg);
+// Row-major position of idx in buf, in elements; the buffer's own strides and offset count.
+const ts_expr *ts__flat_index(ts_ir *ir, const ts_buffer *buf, const ts_expr *const *idx);
+const ts_expr *ts__stride(ts_ir *ir, const ts_buffer *buf, int dim);
+const ts_expr *ts__and(ts_ir *ir, const ts_expr *a, const ts_expr *b);  // either may be NULL (true)
+bool ts__has_load(const ts_expr *e);
+
+#endif

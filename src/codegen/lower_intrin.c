@@ -1,0 +1,90 @@
+// Tensorized blocks: the implementation of the intrinsic, its parameters being views of the block's buffers.
+#include "codegen/lower.h"
+#include "op/intrin.h"
+
+typedef struct views {
+  ts__lower *l;
+  const ts_block *block;
+  const ts_func *impl;
+  bool refused;
+} views;
+
+static const ts_operand *operand_of(const views *v, const ts_buffer *param) {
+  for (int i = 0; i < v->impl->nparams; i++) {
+    if (v->impl->params[i].buf != param) continue;
+    for (int k = 0; k < v->block->noperands; k++)
+      if (strcmp(v->block->operands[k].name, param->name) == 0) return &v->block->operands[k];
+  }
+  return NULL;
+}
+
+// The parameter's element idx is element start[d] + sum idx[i] * step[i][d] of the block's buffer.
+static const ts_buffer *view_access(void *arg, const ts_buffer *b, const ts_expr *const *idx, const ts_expr **out) {
+  views *v = arg;
+  ts_ir *ir = v->l->ir;
+  const ts_operand *o = operand_of(v, b);
+  if (!o) return NULL;
+  for (int d = 0; d < o->buf->ndim; d++) {
+    out[d] = o->start[d];
+    for (int i = 0; i < o->ndim; i++)
+      if (o->step[i][d]) out[d] = ts_add(ir, out[d], ts_mul(ir, idx[i], ts_int(ir, o->step[i][d])));
+  }
+  return o->buf;
+}
+
+// Elements of the block's buffer from one element of operand dimension i to the next; false when not a constant.
+static bool view_stride(views *v, const ts_operand *o, int i, int64_t *out) {
+  int64_t sum = 0, k;
+  for (int d = 0; d < o->buf->ndim; d++) {
+    if (!o->step[i][d]) continue;
+    if (!ts_const_value(v->l->an, ts__stride(v->l->ir, o->buf, d), &k)) return false;
+    sum += k * o->step[i][d];
+  }
+  return *out = sum, true;
+}
+
+// A vector access of `lanes` elements of parameter b: are they neighbours in the block's buffer too?
+static bool neighbours(views *v, const ts_buffer *b, int lanes) {
+  const ts_operand *o = operand_of(v, b);
+  int64_t run = 1, stride, extent;
+  if (!o) return true;
+  for (int i = o->ndim - 1; i >= 0 && run < lanes; i--) {
+    if (!ts_is_int(b->shape[i], &extent)) return false;
+    if (extent > 1 && (!view_stride(v, o, i, &stride) || stride != run)) return false;
+    run *= extent;
+  }
+  return true;
+}
+
+static void check_vector(views *v, const ts_buffer *b, int lanes) {
+  if (lanes <= 1 || v->refused || neighbours(v, b, lanes)) return;
+  ts_refuse(v->l->d, "operand-layout", "block %s: intrinsic %s takes %d elements of operand %s at once, which do not lie side by side",
+            v->block->name, v->block->intrin, lanes, b->name);
+  v->refused = true;
+}
+
+static bool check_load(void *arg, const ts_expr *e) {
+  if (e->kind == TS_E_LOAD) check_vector(arg, e->buf, e->type.lanes);
+  return true;
+}
+
+static bool check_store(void *arg, const ts_stmt *s) {
+  if (s->kind == TS_S_STORE) check_vector(arg, s->store.buf, s->store.value->type.lanes);
+  return true;
+}
+
+const ts_stmt *ts__lower_intrin(ts__lower *l, const ts_block *b) {
+  const ts_intrin *in = ts_intrin_load(l->ir, b->intrin, l->d);
+  const char *missing = NULL;
+  if (in && !ts_intrin_fits(in, l->t, &missing)) {
+    ts_refuse(l->d, "missing-feature", "block %s: intrinsic %s needs %s, which cpu:%s lacks", b->name, b->intrin, missing, l->t->arch);
+    in = NULL;
+  }
+  if (!in) return l->failed = true, NULL;
+  views v = {.l = l, .block = b, .impl = ts_func_clone(l->ir, in->impl)};
+  const ts_stmt *body = v.impl->body;
+  ts_stmt_visit(body, check_store, check_load, &v);
+  if (v.refused) return l->failed = true, NULL;
+  while (body->kind == TS_S_BLOCK) body = body->block->body;  // the root block of a function with blocks
+  return ts__map_access(l->ir, body, view_access, &v);
+}
