@@ -179,6 +179,108 @@ ts_notes ts__notes_of(const ts__ctx *c, int node);
 bool ts__notes_set(ts__ctx *c, int node, ts_notes notes);
 const ts_expr *ts__and(ts_ir *ir, const ts_expr *a, const ts_expr *b);   // either may be NULL
 
+// --- stages: buffers and the blocks that fill and use them (stage.c) ----------------------------------------------------------------
+// The statement directly in the body of scope that contains node.
+int ts__top_child(const ts__ctx *c, int scope, int node);
+int ts__position(const ts__ctx *c, int top);   // of that statement in the body
+// The block that allocates buf, -1: none.
+int ts__owner(const ts__ctx *c, const ts_buffer *buf);
+bool ts__only_writer(const ts__ctx *c, int block, const ts_buffer *buf);
+bool ts__spatial_only(const ts_block *b);
+// The only writer of all it writes, without reading that, and with spatial iterators only; refuses not-complete.
+bool ts__complete(ts__ctx *c, int arg, int block);
+// Complete, or a reduction with its initialisation that is the only writer of its output.
+bool ts__complete_or_reduction(ts__ctx *c, int arg, int block);
+// The one buffer that the block writes, which must be an intermediate; NULL with a refusal.
+const ts_buffer *ts__intermediate_out(ts__ctx *c, int arg, int block);
+// f with buf added to (or taken from) the allocations of the block of that id.
+const ts_func *ts__alloc_add(ts__ctx *c, const ts_func *f, uint32_t id, const ts_buffer *buf);
+const ts_func *ts__alloc_drop(ts__ctx *c, const ts_func *f, const ts_buffer *buf);
+// f with s as the at-th statement of the body of the block or loop of that id.
+const ts_func *ts__insert(ts__ctx *c, const ts_func *f, uint32_t id, int at, const ts_stmt *s);
+// s with every access to `from` made to `to` (same indices).
+const ts_stmt *ts__buffer_swap(ts__ctx *c, const ts_stmt *s, const ts_buffer *from, const ts_buffer *to);
+// A buffer like buf with another scope and a free name.
+const ts_buffer *ts__buffer_like(ts__ctx *c, const ts_buffer *buf, const char *scope);
+bool ts__scope_known(ts__ctx *c, int arg, const char *scope);
+// Loops over region and a block that copies `from` to `to` there. *id: of the block.
+const ts_stmt *ts__copy_nest(ts__ctx *c, const ts_buffer *from, const ts_buffer *to, const ts_region *region, uint32_t *id);
+// Does any block between nodes [first, last) except skip (with subtree) write or read buf? The node, or -1.
+int ts__toucher(const ts__ctx *c, int first, int last, int skip, const ts_buffer *buf, bool writes, bool reads);
+// All instances in the domain of the block may run: reads are inside their buffers whatever the predicate, no division by a variable.
+bool ts__total(ts__ctx *c, int block);
+// The instances run are exactly the domain (bindings onto it, predicate used up).
+bool ts__whole_domain(ts__ctx *c, int block);
+// In the new function f every loop with a kind around the block of that id still has independent iterations; refuses else.
+bool ts__kinds_hold(ts__ctx *c, const ts_func *f, uint32_t id);
+
+// --- moving blocks (move.c) -------------------------------------------------------------------------------------------------------
+typedef struct ts__move {
+  int block, loop, scope;
+  uint32_t block_id, loop_id;
+  ts_range *need;             // per iterator of the block: the values to run under the loop
+  const ts_stmt *nest;        // the new loops and the block
+} ts__move;
+// Block and loop are in one scope and neither contains the other; fills block, loop, scope.
+bool ts__move_begin(ts__ctx *c, ts__move *m, int block, int loop);
+// nest from need: a fresh loop an iterator whose range is longer than one, the values guarded where a range is shorter than
+// its loop.
+void ts__move_nest(ts__ctx *c, ts__move *m);
+// The values of iterators for which a region of one dimension each is touched: region dim d is [coef * v + rest, + extent).
+// Refuses not-invertible when a dimension is not of that form.
+bool ts__invert_region(ts__ctx *c, int arg, const ts_block *b, const ts_region *access, const ts_region *wanted, ts_range *need);
+// Bindings of reduce iterators run over their whole domain, independent of guards on others; refuses else.
+bool ts__reductions_whole(ts__ctx *c, int arg, int block);
+// The child of the body of `top` (loop or block) that contains node; position in *at.
+int ts__child_with(const ts__ctx *c, int top, int node, int *at);
+// f without the block m->block, and with the nest as the at-th statement of the loop.
+const ts_func *ts__move_apply(ts__ctx *c, const ts__move *m, int at);
+
+// --- inlining (inline.c) -----------------------------------------------------------------------------------------------------------
+const ts_stmt *ts__single_store(ts__ctx *c, int arg, int block);   // the body; NULL with a refusal
+// Every index is 0 or an iterator of its own; at[d] is that iterator or -1.
+bool ts__plain_indices(const ts_block *b, const ts_expr *const *idx, const ts_buffer *buf, int *at);
+// No block among nodes [first, last) except skip writes what b reads; refuses else.
+bool ts__no_writer_between(ts__ctx *c, int arg, int first, int last, const ts_block *b, int skip);
+
+// --- reductions (reduce.c) ---------------------------------------------------------------------------------------------------------
+typedef struct ts__reducer {
+  ts_ekind op;
+  const ts_expr *rest;       // what is combined with the accumulator
+  const ts_expr *identity;
+} ts__reducer;
+void ts__feeds(const ts__ctx *c, int block, int loop, bool *spatial, bool *reduce);
+// No loop feeds both spatial and reduce iterators; refuses else.
+bool ts__feeds_apart(ts__ctx *c, int arg, int block, const int *loops, int n);
+// The conjuncts of pred that do not use the dropped loops, added to *kept; the others must hold in the first iteration of those.
+bool ts__predicate_cut(ts__ctx *c, int arg, int block, const ts_expr *pred, const int *drop, int ndrop,
+                       const ts_expr **kept);
+// The initialisation of a reduction as a block of its own in copies of those loops that feed spatial iterators.
+const ts_stmt *ts__init_nest(ts__ctx *c, int block, const int *loops, int n, const ts_expr *pred, const char *name, uint32_t *id);
+const ts_expr *ts__identity(ts_ir *ir, ts_ekind op, ts_code code);
+bool ts__reducer_of(ts_ir *ir, const ts_block *b, ts__reducer *out);
+// f with s directly before or after the statement of that id.
+const ts_func *ts__beside(ts__ctx *c, const ts_func *f, uint32_t id, const ts_stmt *s, bool after);
+
+// --- blocks out of nests (blockize.c), intrinsics (match.c) ------------------------------------------------------------------------------
+typedef struct ts__blockized {
+  int top, block;                     // nodes: the subtree, the block in it
+  int ninner, inner[TS__MAX_DEPTH];   // its loops
+  ts_subspace *part;                  // of each binding
+  const ts_expr *outer_pred, *inner_pred;
+  const ts_stmt *made;                // the outer block
+} ts__blockized;
+bool ts__blockize(ts__ctx *c, int arg, int top, ts__blockized *z);
+struct ts_intrin;
+typedef struct ts__match {
+  const ts_block *block;              // its body is a nest around one store
+  const struct ts_intrin *intrin;
+  const char *why;                    // out: what differs, when it does not match
+  int noperands;
+  const ts_operand *operands;         // out
+} ts__match;
+bool ts__match_intrin(ts__ctx *c, ts__match *m);
+
 #define PRIM(name, args, results, flags, doc) bool ts__check_##name(ts__ctx *c); bool ts__apply_##name(ts__ctx *c);
 #include "schedule/prim.def"
 #undef PRIM

@@ -3,7 +3,7 @@
 #include "schedule/schedule_impl.h"
 
 bool ts__check_unroll(ts__ctx *c) {
-  return ts__kind_free(c, c->arg[0].node) \&\& ts__kind_constant(c, c->arg[0].node);
+  return ts__kind_free(c, c->arg[0].node) && ts__kind_constant(c, c->arg[0].node);
 }
 
 bool ts__apply_unroll(ts__ctx *c) { return ts__kind_set(c, c->arg[0].node, TS_UNROLL, TS_AXIS_NONE); }

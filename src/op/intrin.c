@@ -1,0 +1,109 @@
+// Tensor intrinsics from text files.
+#include "op/intrin.h"
+
+// --- header ------------------------------------------------------------------------------------------------------------
+// intrin NAME { doc "..." requires "feature" ... }
+static bool header_parse(ts_lex *l, ts_arena *a, ts_intrin *x, ts_diag *d) {
+  TS_VEC(const char *) req = {0};
+  TS_TRY(ts_lex_expect(l, d, "intrin"));
+  TS_TRY((x->name = ts_lex_ident(l, a, d)) != NULL);
+  TS_TRY(ts_lex_expect(l, d, "{"));
+  while (!ts_lex_accept(l, "}")) {
+    if (ts_lex_accept(l, "doc")) {
+      TS_TRY((x->doc = ts_lex_string(l, a, d)) != NULL);
+    } else if (ts_lex_accept(l, "requires")) {
+      const char *feature = ts_lex_string(l, a, d);
+      if (!feature) return false;
+      ts_vec_push(a, &req, feature);
+    } else {
+      return ts_lex_error(l, d, "expected doc, requires or '}'");
+    }
+  }
+  x->requires = req.p;
+  x->nrequires = (int)req.n;
+  return true;
+}
+
+// --- rules ----------------------------------------------------------------------------------------------------------------
+static bool wrong(const ts_intrin *x, ts_diag *d, const char *fact) {
+  return ts_refuse(d, "bad-intrinsic", "%s: intrinsic %s: %s", x->file, x->name, fact);
+}
+
+static bool shape_same(const ts_buffer *p, const ts_buffer *q) {
+  if (p->ndim != q->ndim || p->code != q->code || strcmp(p->name, q->name) != 0) return false;
+  for (int d = 0; d < p->ndim; d++) {
+    int64_t x, y;
+    if (!ts_is_int(p->shape[d], &x) || !ts_is_int(q->shape[d], &y) || x != y) return false;
+  }
+  return true;
+}
+
+static bool pair_check(const ts_intrin *x, ts_diag *d) {
+  if (strcmp(x->desc->name, "desc") != 0 || strcmp(x->impl->name, "impl") != 0)
+    return wrong(x, d, "the functions must be desc and impl, in this order");
+  if (x->desc->ndims || x->impl->ndims) return wrong(x, d, "shapes must be constant");
+  if (x->desc->nparams != x->impl->nparams) return wrong(x, d, "desc and impl differ in the number of parameters");
+  for (int i = 0; i < x->desc->nparams; i++)
+    if (!shape_same(x->desc->params[i].buf, x->impl->params[i].buf))
+      return wrong(x, d, "desc and impl differ in a parameter's name, type or shape");
+  return true;
+}
+
+// --- loading --------------------------------------------------------------------------------------------------------------------
+const ts_intrin *ts_intrin_parse(ts_ir *ir, const char *file, const char *text, size_t n, ts_diag *d) {
+  ts_arena *a = ts_ir_arena(ir);
+  ts_intrin *x = ts_new(a, ts_intrin);
+  x->file = ts_arena_strdup(a, file);
+  x->doc = "";
+  ts_lex l;
+  ts_lex_init(&l, x->file, text, n);
+  if (!header_parse(&l, a, x, d)) return NULL;
+  if (!(x->desc = ts_func_parse_at(ir, &l, NULL, 0, NULL, d))) return NULL;
+  if (!(x->impl = ts_func_parse_at(ir, &l, NULL, 0, NULL, d))) return NULL;
+  if (l.tok != TS_TOK_EOF) {
+    ts_lex_error(&l, d, "expected the end of the file");
+    return NULL;
+  }
+  bool ok = pair_check(x, d) && ts_func_verify(x->desc, d) && ts_func_verify(x->impl, d);
+  return ok ? x : NULL;
+}
+
+static bool name_plain(const char *s) {
+  for (const char *p = s; *p; p++)
+    if (!(*p == '_' || (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9'))) return false;
+  return s[0] != 0;
+}
+
+const ts_intrin *ts_intrin_load(ts_ir *ir, const char *name, ts_diag *d) {
+  ts_arena *a = ts_ir_arena(ir);
+  const char *path = ts_arena_printf(a, "%s/kernels/intrin/%s.tir", ts_data_dir(), name);
+  if (!name_plain(name) || !ts_file_exists(path)) {
+    ts_refuse(d, "no-such-intrinsic", "there is no tensor intrinsic \"%s\" in kernels/intrin", name);
+    return NULL;
+  }
+  char *text;
+  size_t n;
+  if (!ts_file_read(path, a, &text, &n, d)) return NULL;
+  const ts_intrin *x = ts_intrin_parse(ir, path, text, n, d);
+  if (x && strcmp(x->name, name) != 0) {
+    ts_refuse(d, "bad-intrinsic", "%s: the intrinsic is called %s", path, x->name);
+    return NULL;
+  }
+  return x;
+}
+
+bool ts_intrin_list(ts_arena *a, char ***names, size_t *n, ts_diag *d) {
+  const char *dir = ts_arena_printf(a, "%s/kernels/intrin", ts_data_dir());
+  if (!ts_dir_list(dir, ".tir", a, names, n, d)) return false;
+  for (size_t i = 0; i < *n; i++) (*names)[i][strlen((*names)[i]) - 4] = 0;
+  return true;
+}
+
+bool ts_intrin_fits(const ts_intrin *x, const ts_target *t, const char **missing) {
+  for (int i = 0; i < x->nrequires; i++) {
+    if (ts_target_has(t, x->requires[i])) continue;
+    if (missing) *missing = x->requires[i];
+    return false;
+  }
+  return true;
+}

@@ -1,0 +1,238 @@
+// reverse_compute_at b l : for i { for j { P } } ; for i { for j { b(reads P) } }  with l = the loop i of P
+//   -> for i { for j { P } ; for ax { b } }
+// In every iteration of l, b consumes what its producers made there. The iterations must cut what the producers write into tiles
+// that are final when the iteration ends. Loops of b are made anew.
+#include "schedule/schedule_impl.h"
+
+typedef struct plan {
+  ts__move m;
+  int at, producer;
+  const ts_func *out;
+} plan;
+
+// The last block below the loop that writes something b reads.
+static bool producer_find(ts__ctx *c, plan *p) {
+  const ts_block *b = ts__block(c, p->m.block);
+  p->producer = -1;
+  for (int i = p->m.loop; i < c->t->node[p->m.loop].end; i++) {
+    if (!ts__is_block(c, i) || ts__next_block(c, i, i) >= 0) continue;
+    for (int k = 0; k < b->nreads; k++)
+      if (ts__writes(ts__block(c, i), b->reads[k].buf) && !ts__writes(b, b->reads[k].buf)) p->producer = i;
+  }
+  if (p->producer >= 0) return true;
+  ts__refuse(c, TS_R_producer_outside, 1, "nothing below loop {1} writes what block {0} reads");
+  ts__fact_node(c, p->m.block);
+  ts__fact_node(c, p->m.loop);
+  return false;
+}
+
+// Loops of the scope from the outermost down to the given one.
+static int outer_loops(ts__ctx *c, int loop, const ts_stmt **out) {
+  int l[TS__MAX_DEPTH];
+  int n = ts__loops_of(c, loop, l);
+  for (int i = 0; i < n; i++) out[i] = ts__stmt(c, l[i]);
+  if (n < TS__MAX_DEPTH) out[n++] = ts__stmt(c, loop);
+  return n;
+}
+
+// No producer below the loop is still accumulating when the iteration ends.
+static bool finals(ts__ctx *c, const plan *p) {
+  const ts_block *b = ts__block(c, p->m.block);
+  const ts_stmt *outer[TS__MAX_DEPTH];
+  int n = outer_loops(c, p->m.loop, outer);
+  for (int i = p->m.loop; i < c->t->node[p->m.loop].end; i++) {
+    if (!ts__is_block(c, i)) continue;
+    const ts_block *w = ts__block(c, i);
+    bool writes = false;
+    for (int k = 0; k < b->nreads; k++) writes |= ts__writes(w, b->reads[k].buf) && !ts__writes(b, b->reads[k].buf);
+    for (int k = 0; writes && k < w->niters; k++)
+      for (int l = 0; w->iters[k].kind != TS_ITER_SPATIAL && l < n; l++) {
+        if (!ts_expr_uses_var(w->iters[k].value, outer[l]->loop.var)) continue;
+        ts__refuse(c, TS_R_feeds_reduction, 1, "loop {0} feeds the reduction of block {1}, which is not finished inside it");
+        ts__fact_s(c, outer[l]->loop.var->name);
+        ts__fact_node(c, i);
+        ts__culprit(c, p->m.loop);
+        return false;
+      }
+  }
+  return true;
+}
+
+// The tile of each iterator of the producer that one iteration of the loop runs.
+static bool tiles_find(ts__ctx *c, plan *p, ts_subspace *tile) {
+  int l[TS__MAX_DEPTH];
+  int n = ts__loops_of(c, p->producer, l), ninner = 0;
+  const ts_stmt *nest[TS__MAX_DEPTH];
+  const ts_var *inner[TS__MAX_DEPTH];
+  for (int i = 0; i < n; i++) {
+    nest[i] = ts__stmt(c, l[i]);
+    if (l[i] > p->m.loop) inner[ninner++] = nest[i]->loop.var;
+  }
+  const ts_expr *outer_pred = NULL, *inner_pred = NULL;
+  ts_itermap map = {0};
+  ts_diag d = {0};
+  size_t mark = ts_analyzer_push(ts__an(c));
+  ts__enter(c, n ? l[0] : p->producer);
+  bool ok = ts_itermap_of_block(ts__an(c), nest, n, ts__block(c, p->producer), &map, &d) && map.injective == TS_YES &&
+            ts_itermap_divide(ts__an(c), &map, inner, ninner, tile, &outer_pred, &inner_pred, &d);
+  ts_analyzer_pop(ts__an(c), mark);
+  if (ok) return true;
+  ts__refuse(c, TS_R_not_separable, 1, "loop {1} does not cut block {0} into tiles: {2}");
+  ts__fact_node(c, p->producer);
+  ts__fact_node(c, p->m.loop);
+  ts__fact_s(c, d.message[0] ? ts_arena_strdup(c->a, d.message) : "instances repeat");
+  return false;
+}
+
+// The region of the buffer that the tile is: each dimension belongs to one iterator of the producer, or is single.
+static bool tile_region(ts__ctx *c, const plan *p, const ts_region *w, const ts_subspace *tile, ts_range *out) {
+  const ts_block *pb = ts__block(c, p->producer);
+  ts_analyzer *an = ts__an(c);
+  bool *seen = ts_new_array(c->a, bool, pb->niters);
+  for (int d = 0; d < w->buf->ndim; d++) {
+    int at = -1;
+    for (int i = 0; i < pb->niters; i++)
+      if (ts_expr_uses_var(w->dim[d].min, pb->iters[i].var)) at = at < 0 ? i : pb->niters;
+    int64_t coef = 1;
+    const ts_expr *rest = w->dim[d].min;
+    bool fits = at < pb->niters;
+    if (fits && at >= 0) {
+      fits = !seen[at] && ts_linear(an, w->dim[d].min, pb->iters[at].var, &coef, &rest) && coef >= 1 &&
+             ts_prove_eq(an, w->dim[d].extent, ts_int(c->ir, coef)) == TS_YES;
+      for (int i = 0; fits && i < pb->niters; i++) fits = !ts_expr_uses_var(rest, pb->iters[i].var);
+    }
+    if (!fits) {
+      ts__refuse(c, TS_R_not_invertible, 0, "dimension {2} of {1} is no simple function of one iterator of block {0}");
+      ts__fact_node(c, p->producer);
+      ts__fact_s(c, w->buf->name);
+      ts__fact_i(c, d);
+      return false;
+    }
+    out[d] = (ts_range){rest, w->dim[d].extent};
+    if (at < 0) continue;
+    seen[at] = true;
+    const ts_expr *k = ts_int(c->ir, coef), *from = ts_mul(c->ir, tile[at].outer, tile[at].inner_extent);
+    out[d].min = ts_simplify(an, ts_add(c->ir, rest, ts_mul(c->ir, k, from)));
+    out[d].extent = ts_simplify(an, ts_mul(c->ir, k, tile[at].inner_extent));
+  }
+  return true;
+}
+
+// Where b meets the tile: its iterators' values, cut to their domains. Other iterators run whole; reduce iterators must.
+static bool need_find(ts__ctx *c, plan *p, const ts_subspace *tile) {
+  const ts_block *b = ts__block(c, p->m.block), *pb = ts__block(c, p->producer);
+  ts_analyzer *an = ts__an(c);
+  const ts_region *read = NULL, *write = NULL;
+  for (int i = 0; i < pb->nwrites; i++)
+    for (int k = 0; k < b->nreads; k++)
+      if (b->reads[k].buf == pb->writes[i].buf && !read) read = &b->reads[k], write = &pb->writes[i];
+  ts_range *region = ts_new_array(c->a, ts_range, write->buf->ndim);
+  TS_TRY(tile_region(c, p, write, tile, region));
+  p->m.need = ts_new_array(c->a, ts_range, b->niters);
+  TS_TRY(ts__invert_region(c, 0, b, read, &(ts_region){read->buf, region}, p->m.need));
+  for (int i = 0; i < b->niters; i++) {
+    ts_range dom = b->iters[i].dom, *n = &p->m.need[i];
+    if (n->min == dom.min && n->extent == dom.extent) continue;
+    if (b->iters[i].kind != TS_ITER_SPATIAL) {
+      ts_range whole = {ts_simplify(an, n->min), ts_simplify(an, n->extent)};
+      if (ts_prove_eq(an, whole.min, dom.min) == TS_YES && ts_prove_le(an, dom.extent, whole.extent) == TS_YES) {
+        *n = dom;
+        continue;
+      }
+      ts__refuse(c, TS_R_feeds_reduction, 1, "loop {1} would cut the reduce iterator {2} of block {0}");
+      ts__fact_node(c, p->m.block);
+      ts__fact_node(c, p->m.loop);
+      ts__fact_s(c, b->iters[i].var->name);
+      return false;
+    }
+    const ts_expr *end = ts_add(c->ir, dom.min, dom.extent);
+    if (ts_prove_le(an, dom.min, n->min) != TS_YES) {
+      ts__refuse(c, TS_R_not_covered, 1, "loop {1} starts before iterator {2} of block {0}");
+      ts__fact_node(c, p->m.block);
+      ts__fact_node(c, p->m.loop);
+      ts__fact_s(c, b->iters[i].var->name);
+      return false;
+    }
+    if (ts_prove_le(an, ts_add(c->ir, n->min, n->extent), end) == TS_YES) continue;
+    n->extent = ts_bin(c->ir, (ts_ekind)TS_E_MIN, n->extent, ts_sub(c->ir, end, n->min));
+  }
+  return true;
+}
+
+// b runs earlier: nothing from the end of its producers to its old place may touch what it writes or change what it reads.
+static bool path_free(ts__ctx *c, const plan *p, int from) {
+  const ts_block *b = ts__block(c, p->m.block);
+  for (int i = 0; i < b->nreads + b->nwrites; i++) {
+    bool write = i >= b->nreads;
+    const ts_buffer *buf = write ? b->writes[i - b->nreads].buf : b->reads[i].buf;
+    // below the loop, and before it in its nest, instances of later iterations count as well: what b writes nobody may touch
+    int start = write ? ts__top_child(c, p->m.scope, p->m.loop) : from;
+    int w = ts__toucher(c, start, p->m.block, p->m.block, buf, true, write);
+    if (w < 0) continue;
+    ts__refuse(c, TS_R_carried_dependence, 1, "block {0} uses {1} between loop {3} and block {2}");
+    ts__fact_node(c, w);
+    ts__fact_s(c, buf->name);
+    ts__fact_node(c, p->m.block);
+    ts__fact_node(c, p->m.loop);
+    return false;
+  }
+  return true;
+}
+
+// Every producer below the loop has written, in the same iteration, what b now reads.
+static bool inputs_ready(ts__ctx *c, const plan *p) {
+  const ts_block *b = ts__block(c, p->m.block);
+  int body = p->m.loop + 1;
+  bool seq = ts__stmt(c, body)->kind == TS_S_SEQ;
+  for (int i = 0; i < b->nreads; i++) {
+    const ts_buffer *buf = b->reads[i].buf;
+    if (ts__writes(b, buf) || ts__toucher(c, p->m.loop, c->t->node[p->m.loop].end, -1, buf, true, false) < 0) continue;
+    bool covered = false;
+    for (int k = seq ? body + 1 : body; k < c->t->node[body].end && !covered; k = c->t->node[k].end)
+      covered = ts_region_cover(ts__an(c), ts__stmt(c, k), p->m.nest, buf) == TS_YES;
+    if (covered) continue;
+    ts__refuse(c, TS_R_not_covered, 1, "what block {0} reads of {1} is not provably made in one iteration of loop {2}");
+    ts__fact_node(c, p->m.block);
+    ts__fact_s(c, buf->name);
+    ts__fact_node(c, p->m.loop);
+    return false;
+  }
+  return true;
+}
+
+bool ts__check_reverse_compute_at(ts__ctx *c) {
+  plan *p = ts_new(c->a, plan);
+  c->plan = p;
+  int block = c->arg[0].node;
+  TS_TRY(ts__move_begin(c, &p->m, block, c->arg[1].node));
+  TS_TRY(ts__complete_or_reduction(c, 0, block));
+  TS_TRY(producer_find(c, p));
+  if (block < p->m.loop) {
+    ts__refuse(c, TS_R_loop_position, 1, "block {0} stands before loop {1}");
+    ts__fact_node(c, block);
+    ts__fact_node(c, p->m.loop);
+    return false;
+  }
+  if (!ts__whole_domain(c, block)) {
+    ts__refuse(c, TS_R_not_covered, 0, "block {0} does not provably run over the whole of its domain");
+    ts__fact_node(c, block);
+    return false;
+  }
+  TS_TRY(finals(c, p));
+  ts_subspace *tile = ts_new_array(c->a, ts_subspace, ts__block(c, p->producer)->niters);
+  TS_TRY(tiles_find(c, p, tile));
+  int child = ts__child_with(c, p->m.loop, p->producer, &p->at);
+  p->at++;
+  TS_TRY(path_free(c, p, c->t->node[child].end));
+  ts__enter_in(c, p->m.loop);
+  TS_TRY(need_find(c, p, tile));
+  ts__move_nest(c, &p->m);
+  TS_TRY(inputs_ready(c, p));
+  p->out = ts__reinfer(c, ts__move_apply(c, &p->m, p->at));
+  return ts__kinds_hold(c, p->out, p->m.block_id);
+}
+
+bool ts__apply_reverse_compute_at(ts__ctx *c) {
+  c->out = ((plan *)c->plan)->out;
+  return true;
+}

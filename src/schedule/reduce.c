@@ -1,0 +1,137 @@
+// Reductions: which loops feed which iterators, initialisation nests, reducers.
+#include "schedule_impl.h"
+
+void ts__feeds(const ts__ctx *c, int block, int loop, bool *spatial, bool *reduce) {
+  const ts_block *b = ts__block(c, block);
+  *spatial = *reduce = false;
+  for (int i = 0; i < b->niters; i++) {
+    if (!ts_expr_uses_var(b->iters[i].value, ts__stmt(c, loop)->loop.var)) continue;
+    if (b->iters[i].kind == TS_ITER_SPATIAL) *spatial = true;
+    else *reduce = true;
+  }
+}
+
+bool ts__feeds_apart(ts__ctx *c, int arg, int block, const int *loops, int n) {
+  for (int i = 0; i < n; i++) {
+    bool s, r;
+    ts__feeds(c, block, loops[i], &s, &r);
+    if (!s || !r) continue;
+    ts__refuse(c, TS_R_not_separable, arg, "loop {0} feeds spatial and reduce iterators of block {1}");
+    ts__fact_node(c, loops[i]);
+    ts__fact_node(c, block);
+    return false;
+  }
+  return true;
+}
+
+// --- predicates ------------------------------------------------------------------------------------------------------
+static bool uses_any(const ts__ctx *c, const ts_expr *e, const int *loops, int n) {
+  for (int i = 0; i < n; i++)
+    if (ts_expr_uses_var(e, ts__stmt(c, loops[i])->loop.var)) return true;
+  return false;
+}
+
+bool ts__predicate_cut(ts__ctx *c, int arg, int block, const ts_expr *pred, const int *drop, int ndrop,
+                       const ts_expr **kept) {
+  if (!pred) return true;
+  if (pred->kind == TS_E_AND)
+    return ts__predicate_cut(c, arg, block, pred->arg[0], drop, ndrop, kept) &&
+           ts__predicate_cut(c, arg, block, pred->arg[1], drop, ndrop, kept);
+  if (!uses_any(c, pred, drop, ndrop)) {
+    *kept = ts__and(c->ir, *kept, pred);
+    return true;
+  }
+  ts_subst m[TS__MAX_DEPTH];
+  for (int i = 0; i < ndrop; i++) m[i] = (ts_subst){ts__stmt(c, drop[i])->loop.var, ts__stmt(c, drop[i])->loop.min};
+  const ts_expr *first = ts_expr_subst(c->ir, pred, m, ndrop);
+  if (ts_prove(ts__an(c), first) == TS_YES) return true;
+  ts__refuse(c, TS_R_not_separable, arg, "the predicate {1} of block {0} ties spatial and reduce loops together");
+  ts__fact_node(c, block);
+  ts__fact_s(c, ts__expr_text(c, pred));
+  return false;
+}
+
+// --- initialisation ------------------------------------------------------------------------------------------------------
+const ts_stmt *ts__init_nest(ts__ctx *c, int block, const int *loops, int n, const ts_expr *pred, const char *name, uint32_t *id) {
+  const ts_block *b = ts__block(c, block);
+  ts_block *nb = ts_new(c->a, ts_block);
+  *nb = (ts_block){.name = name, .predicate = pred, .body = b->init};
+  ts_iter *iters = ts_new_array(c->a, ts_iter, b->niters);
+  ts_subst *m = ts_new_array(c->a, ts_subst, b->niters + n);
+  int nm = 0;
+  for (int i = 0; i < b->niters; i++) {
+    if (b->iters[i].kind != TS_ITER_SPATIAL) continue;
+    iters[nb->niters] = b->iters[i];
+    iters[nb->niters].var = ts_var_new(c->ir, b->iters[i].var->name, TS_INDEX);
+    m[nm++] = (ts_subst){b->iters[i].var, ts_evar(c->ir, iters[nb->niters++].var)};
+  }
+  nb->iters = iters;
+  nb->body = ts_stmt_subst(c->ir, b->init, m, nm);
+  const ts_stmt *s = ts_block_stmt(c->ir, nb);
+  *id = s->id;
+  for (int i = n - 1; i >= 0; i--) {
+    bool sp, re;
+    ts__feeds(c, block, loops[i], &sp, &re);
+    if (!sp) continue;
+    const ts_stmt *l = ts__stmt(c, loops[i]);
+    ts_var *v = ts_var_new(c->ir, l->loop.var->name, TS_INDEX);
+    ts_subst one = {l->loop.var, ts_evar(c->ir, v)};
+    const ts_stmt *f = ts_for(c->ir, v, l->loop.min, l->loop.extent, l->loop.kind, ts_stmt_subst(c->ir, s, &one, 1));
+    ts_stmt *out;
+    s = ts_stmt_copy(c->ir, f, &out);
+    out->loop.axis = l->loop.axis;
+    out->loop.notes = l->loop.notes;
+  }
+  return ts_stmt_infer_access(c->ir, s);
+}
+
+// --- reducers ----------------------------------------------------------------------------------------------------------------
+const ts_expr *ts__identity(ts_ir *ir, ts_ekind op, ts_code code) {
+  ts_type t = ts_scalar(code);
+  bool fl = ts_code_is_float(code), un = ts_code_is_unsigned(code);
+  int bits = ts_code_bits(code);
+  int64_t top = bits >= 64 ? INT64_MAX : un ? (int64_t)((1ull << bits) - 1) : (int64_t)((1ull << (bits - 1)) - 1);
+  switch (op) {
+    case TS_E_ADD: return fl ? ts_const_float(ir, t, 0) : ts_const_int(ir, t, 0);
+    case TS_E_MUL: return fl ? ts_const_float(ir, t, 1) : ts_const_int(ir, t, 1);
+    case TS_E_MAX: return fl ? ts_const_float(ir, t, -INFINITY) : ts_const_int(ir, t, un ? 0 : -top - 1);
+    case TS_E_MIN:
+      if (fl) return ts_const_float(ir, t, INFINITY);
+      return ts_const_int(ir, t, un && bits == 64 ? -1 : top);
+    default: return NULL;
+  }
+}
+
+// `acc op rest` or `rest op acc`, or the same inside a sum: acc + x + y.
+static const ts_expr *without(ts_ir *ir, const ts_expr *e, ts_ekind op, const ts_expr *acc) {
+  if ((ts_ekind)e->kind != op) return NULL;
+  for (int k = 0; k < 2; k++) {
+    if (e->arg[k] == acc) return e->arg[1 - k];
+    const ts_expr *in = without(ir, e->arg[k], op, acc);
+    if (in) return ts_bin(ir, op, in, e->arg[1 - k]);
+  }
+  return NULL;
+}
+
+static bool loads(void *arg, const ts_expr *e) {
+  const ts_buffer **buf = arg;
+  if (e->kind == TS_E_LOAD && e->buf == *buf) *buf = NULL;
+  return *buf != NULL;
+}
+
+bool ts__reducer_of(ts_ir *ir, const ts_block *b, ts__reducer *out) {
+  const ts_stmt *s = b->body;
+  if (s->kind != TS_S_STORE) return false;
+  static const ts_ekind ops[] = {TS_E_ADD, TS_E_MUL, TS_E_MAX, TS_E_MIN};
+  const ts_expr *acc = ts_load(ir, s->store.buf, s->store.idx);
+  for (size_t i = 0; i < TS_COUNTOF(ops); i++) {
+    const ts_expr *rest = without(ir, s->store.value, ops[i], acc);
+    const ts_buffer *buf = s->store.buf;
+    if (!rest) continue;
+    ts_expr_visit(rest, loads, &buf);
+    if (!buf || !ts__identity(ir, ops[i], s->store.buf->code)) return false;
+    *out = (ts__reducer){.op = ops[i], .rest = rest, .identity = ts__identity(ir, ops[i], s->store.buf->code)};
+    return true;
+  }
+  return false;
+}

@@ -1,0 +1,312 @@
+// Stages: buffers, the blocks that fill them and the blocks that use them.
+#include "schedule_impl.h"
+
+int ts__top_child(const ts__ctx *c, int scope, int node) {
+  while (c->t->node[node].parent != scope) {
+    int up = c->t->node[node].parent;
+    if (ts__stmt(c, up)->kind == TS_S_SEQ && c->t->node[up].parent == scope) return node;
+    node = up;
+  }
+  return node;
+}
+
+int ts__position(const ts__ctx *c, int top) {
+  return ts__stmt(c, c->t->node[top].parent)->kind == TS_S_SEQ ? c->t->node[top].child : 0;
+}
+
+int ts__owner(const ts__ctx *c, const ts_buffer *buf) {
+  for (int i = 0; i < c->t->n; i++) {
+    if (!ts__is_block(c, i)) continue;
+    for (int k = 0; k < ts__block(c, i)->nallocs; k++)
+      if (ts__block(c, i)->allocs[k] == buf) return i;
+  }
+  return -1;
+}
+
+static bool leaf(const ts__ctx *c, int block) { return ts__next_block(c, block, block) < 0; }
+
+bool ts__only_writer(const ts__ctx *c, int block, const ts_buffer *buf) {
+  for (int i = 0; i < c->t->n; i++) {
+    bool other = ts__is_block(c, i) && leaf(c, i) && !ts__under(c->t, i, block);
+    if (other && ts__writes(ts__block(c, i), buf)) return false;
+  }
+  return true;
+}
+
+bool ts__spatial_only(const ts_block *b) {
+  for (int i = 0; i < b->niters; i++)
+    if (b->iters[i].kind != TS_ITER_SPATIAL) return false;
+  return true;
+}
+
+static bool sole_writer(ts__ctx *c, int arg, int block) {
+  const ts_block *b = ts__block(c, block);
+  for (int i = 0; i < b->nwrites; i++) {
+    if (ts__only_writer(c, block, b->writes[i].buf)) continue;
+    ts__refuse(c, TS_R_not_complete, arg, "block {0} is not the only writer of {1}");
+    ts__fact_node(c, block);
+    ts__fact_s(c, b->writes[i].buf->name);
+    return false;
+  }
+  return true;
+}
+
+bool ts__complete(ts__ctx *c, int arg, int block) {
+  const ts_block *b = ts__block(c, block);
+  if (!ts__spatial_only(b) || b->init) {
+    ts__refuse(c, TS_R_not_complete, arg, "block {0} has reduce iterators");
+    ts__fact_node(c, block);
+    return false;
+  }
+  for (int i = 0; i < b->nwrites; i++) {
+    if (!ts__reads(b, b->writes[i].buf)) continue;
+    ts__refuse(c, TS_R_not_complete, arg, "block {0} reads {1}, which it also writes");
+    ts__fact_node(c, block);
+    ts__fact_s(c, b->writes[i].buf->name);
+    return false;
+  }
+  return sole_writer(c, arg, block);
+}
+
+bool ts__complete_or_reduction(ts__ctx *c, int arg, int block) {
+  const ts_block *b = ts__block(c, block);
+  if (!b->init) return ts__complete(c, arg, block);
+  if (ts_block_is_reduction(ts__an(c), b)) return sole_writer(c, arg, block);
+  ts__refuse(c, TS_R_not_reduction, arg, "block {0} is not a reduction into an element of its own");
+  ts__fact_node(c, block);
+  return false;
+}
+
+const ts_buffer *ts__intermediate_out(ts__ctx *c, int arg, int block) {
+  const ts_block *b = ts__block(c, block);
+  if (b->nwrites != 1) {
+    ts__refuse(c, TS_R_body_shape, arg, "block {0} writes {1} buffers, not one");
+    ts__fact_node(c, block);
+    ts__fact_i(c, b->nwrites);
+    return NULL;
+  }
+  if (!ts__is_param(c->f, b->writes[0].buf)) return b->writes[0].buf;
+  ts__refuse(c, TS_R_output_block, arg, "block {0} writes {1}, a parameter of the function");
+  ts__fact_node(c, block);
+  ts__fact_s(c, b->writes[0].buf->name);
+  ts__hint(c, "cache_write {0} first");
+  return NULL;
+}
+
+// --- allocations ---------------------------------------------------------------------------------------------------
+// The context of the same step over another version of the function.
+static ts__ctx over(ts__ctx *c, const ts_func *f, ts__tree *t) {
+  ts__ctx x = *c;
+  *t = (ts__tree){0};
+  ts__tree_build(c->a, t, f->body);
+  x.f = f;
+  x.t = t;
+  x.an = NULL;
+  return x;
+}
+
+const ts_func *ts__alloc_add(ts__ctx *c, const ts_func *f, uint32_t id, const ts_buffer *buf) {
+  ts__tree t;
+  ts__ctx x = over(c, f, &t);
+  int node = ts__tree_find(&t, id);
+  ts_block *b = ts_arena_dup(c->a, ts__block(&x, node), sizeof *b);
+  const ts_buffer **p = ts_new_array(c->a, const ts_buffer *, b->nallocs + 1);
+  if (b->nallocs) memcpy(p, b->allocs, sizeof *p * (size_t)b->nallocs);
+  p[b->nallocs++] = buf;
+  b->allocs = p;
+  return ts__replace(&x, node, ts__block_with(c, ts__stmt(&x, node), b));
+}
+
+const ts_func *ts__alloc_drop(ts__ctx *c, const ts_func *f, const ts_buffer *buf) {
+  ts__tree t;
+  ts__ctx x = over(c, f, &t);
+  int node = ts__owner(&x, buf);
+  if (node < 0) return f;
+  ts_block *b = ts_arena_dup(c->a, ts__block(&x, node), sizeof *b);
+  const ts_buffer **p = ts_new_array(c->a, const ts_buffer *, b->nallocs);
+  int n = 0;
+  for (int i = 0; i < b->nallocs; i++)
+    if (b->allocs[i] != buf) p[n++] = b->allocs[i];
+  b->allocs = p;
+  b->nallocs = n;
+  return ts__replace(&x, node, ts__block_with(c, ts__stmt(&x, node), b));
+}
+
+const ts_func *ts__insert(ts__ctx *c, const ts_func *f, uint32_t id, int at, const ts_stmt *s) {
+  ts__tree t;
+  ts__ctx x = over(c, f, &t);
+  int node = ts__tree_find(&t, id), body = node + 1;
+  if (ts__is_block(&x, node) && ts__block(&x, node)->init) body = t.node[body].end;
+  const ts_stmt *old = ts__stmt(&x, body);
+  bool seq = old->kind == TS_S_SEQ;
+  int n = seq ? old->seq.n : 1;
+  const ts_stmt **kid = ts_new_array(c->a, const ts_stmt *, n + 1);
+  for (int i = 0, k = 0; k <= n; k++) kid[k] = k == at ? s : seq ? old->seq.child[i++] : (i++, old);
+  return ts__replace(&x, body, ts_seq(c->ir, kid, n + 1));
+}
+
+const ts_func *ts__beside(ts__ctx *c, const ts_func *f, uint32_t id, const ts_stmt *s, bool after) {
+  ts__tree t;
+  ts__ctx x = over(c, f, &t);
+  int node = ts__tree_find(&t, id);
+  const ts_stmt *pair[2] = {after ? ts__stmt(&x, node) : s, after ? s : ts__stmt(&x, node)};
+  return ts__replace(&x, node, ts_seq(c->ir, pair, 2));
+}
+
+// --- swapping buffers ------------------------------------------------------------------------------------------------
+typedef struct swap {
+  ts__ctx *c;
+  const ts_buffer *from, *to;
+} swap;
+
+static const ts_expr *swap_expr(void *arg, const ts_expr *e) {
+  const swap *w = arg;
+  return e->kind == TS_E_LOAD && e->buf == w->from ? ts_load(w->c->ir, w->to, e->arg) : e;
+}
+
+static const ts_region *swap_regions(const swap *w, const ts_region *r, int n) {
+  ts_region *p = n ? ts_arena_dup(w->c->a, r, sizeof *r * (size_t)n) : NULL;
+  for (int i = 0; i < n; i++)
+    if (p[i].buf == w->from) p[i].buf = w->to;
+  return p;
+}
+
+static const ts_stmt *swap_block(const swap *w, const ts_stmt *s) {
+  ts_block *b = ts_arena_dup(w->c->a, s->block, sizeof *b);
+  b->reads = swap_regions(w, b->reads, b->nreads);
+  b->writes = swap_regions(w, b->writes, b->nwrites);
+  const ts_buffer **p = ts_new_array(w->c->a, const ts_buffer *, b->nallocs);
+  for (int i = 0; i < b->nallocs; i++) p[i] = b->allocs[i] == w->from ? w->to : b->allocs[i];
+  b->allocs = p;
+  ts_operand *o = b->noperands ? ts_arena_dup(w->c->a, b->operands, sizeof *o * (size_t)b->noperands) : NULL;
+  for (int i = 0; i < b->noperands; i++)
+    if (o[i].buf == w->from) o[i].buf = w->to;
+  b->operands = o;
+  return ts__block_with(w->c, s, b);
+}
+
+static const ts_stmt *swap_stmt(void *arg, const ts_stmt *s) {
+  const swap *w = arg;
+  if (s->kind == TS_S_STORE && s->store.buf == w->from) return ts_store(w->c->ir, w->to, s->store.idx, s->store.value);
+  return s->kind == TS_S_BLOCK ? swap_block(w, s) : s;
+}
+
+const ts_stmt *ts__buffer_swap(ts__ctx *c, const ts_stmt *s, const ts_buffer *from, const ts_buffer *to) {
+  return ts_stmt_rewrite(c->ir, s, swap_stmt, swap_expr, &(swap){.c = c, .from = from, .to = to});
+}
+
+static bool buffer_named(const ts__ctx *c, const char *name) {
+  for (int i = 0; i < c->f->nparams; i++)
+    if (!strcmp(c->f->params[i].buf->name, name)) return true;
+  for (int i = 0; i < c->t->n; i++) {
+    if (!ts__is_block(c, i)) continue;
+    for (int k = 0; k < ts__block(c, i)->nallocs; k++)
+      if (!strcmp(ts__block(c, i)->allocs[k]->name, name)) return true;
+  }
+  return false;
+}
+
+const ts_buffer *ts__buffer_like(ts__ctx *c, const ts_buffer *buf, const char *scope) {
+  char suffix[32];
+  snprintf(suffix, sizeof suffix, "%s", scope);
+  for (char *p = suffix; *p; p++)
+    if (*p == '.') *p = '_';
+  const char *base = ts_arena_printf(c->a, "%s_%s", buf->name, suffix), *name = base;
+  for (int k = 1; buffer_named(c, name); k++) name = ts_arena_printf(c->a, "%s_%d", base, k);
+  return ts_buffer_new(c->ir, name, buf->code, buf->ndim, buf->shape, ts_arena_strdup(c->a, scope));
+}
+
+bool ts__scope_known(ts__ctx *c, int arg, const char *scope) {
+  static const char *const scopes[] = {"global", "local", "shared", "fragment.a", "fragment.b", "fragment.c"};
+  for (size_t i = 0; i < TS_COUNTOF(scopes); i++)
+    if (!strcmp(scopes[i], scope)) return true;
+  ts__refuse(c, TS_R_unknown_scope, arg, "{0} is no storage scope");
+  ts__fact_s(c, scope);
+  ts__hint(c, "global, local, shared, fragment.a, fragment.b or fragment.c");
+  return false;
+}
+
+// --- copies --------------------------------------------------------------------------------------------------------------
+const ts_stmt *ts__copy_nest(ts__ctx *c, const ts_buffer *from, const ts_buffer *to, const ts_region *region, uint32_t *id) {
+  int n = from->ndim;
+  const ts_var **ax = ts_new_array(c->a, const ts_var *, n);
+  ts_iter *iters = ts_new_array(c->a, ts_iter, n);
+  const ts_expr **idx = ts_new_array(c->a, const ts_expr *, n);
+  for (int d = 0; d < n; d++) {
+    ax[d] = ts_var_new(c->ir, ts_arena_printf(c->a, "ax%d", d), TS_INDEX);
+    iters[d].var = ts_var_new(c->ir, ts_arena_printf(c->a, "v%d", d), TS_INDEX);
+    iters[d].dom = (ts_range){ts_int(c->ir, 0), from->shape[d]};
+    iters[d].value = ts_simplify(ts__an(c), ts_add(c->ir, region->dim[d].min, ts_evar(c->ir, ax[d])));
+    idx[d] = ts_evar(c->ir, iters[d].var);
+  }
+  ts_block *b = ts_new(c->a, ts_block);
+  *b = (ts_block){.name = ts__fresh_block_name(c, ts__is_param(c->f, to) ? ts_arena_printf(c->a, "%s_out", to->name) : to->name),
+                  .niters = n, .iters = iters, .body = ts_store(c->ir, to, idx, ts_load(c->ir, from, idx))};
+  const ts_stmt *s = ts_block_stmt(c->ir, b);
+  *id = s->id;
+  for (int d = n - 1; d >= 0; d--) s = ts_for(c->ir, ax[d], ts_int(c->ir, 0), region->dim[d].extent, TS_SERIAL, s);
+  return ts_stmt_infer_access(c->ir, s);
+}
+
+int ts__toucher(const ts__ctx *c, int first, int last, int skip, const ts_buffer *buf, bool writes, bool reads) {
+  for (int i = first; i < last; i++) {
+    if (!ts__is_block(c, i) || !leaf(c, i) || (skip >= 0 && ts__under(c->t, i, skip))) continue;
+    const ts_block *b = ts__block(c, i);
+    if ((writes && ts__writes(b, buf)) || (reads && ts__reads(b, buf))) return i;
+  }
+  return -1;
+}
+
+// --- domains ----------------------------------------------------------------------------------------------------------------
+static bool no_division(void *arg, const ts_expr *e) {
+  bool divides = e->kind == TS_E_FLOORDIV || e->kind == TS_E_FLOORMOD;
+  int64_t v;
+  if (divides && (!ts_is_int(e->arg[1], &v) || v == 0)) *(bool *)arg = false;
+  return true;
+}
+
+bool ts__total(ts__ctx *c, int block) {
+  const ts_block *b = ts__block(c, block);
+  ts_analyzer *an = ts__an(c);
+  bool ok = true;
+  ts_stmt_visit(b->body, NULL, no_division, &ok);
+  size_t mark = ts_analyzer_push(an);
+  for (int i = 0; i < b->niters; i++) ts_bind_range(an, b->iters[i].var, b->iters[i].dom);
+  for (int i = 0; ok && i < b->nreads + b->nwrites; i++) {
+    const ts_region *r = i < b->nreads ? &b->reads[i] : &b->writes[i - b->nreads];
+    for (int d = 0; ok && d < r->buf->ndim; d++) {
+      const ts_expr *end = ts_add(c->ir, r->dim[d].min, r->dim[d].extent);
+      ok = ts_prove_le(an, ts_int(c->ir, 0), r->dim[d].min) == TS_YES && ts_prove_le(an, end, r->buf->shape[d]) == TS_YES;
+    }
+  }
+  ts_analyzer_pop(an, mark);
+  return ok;
+}
+
+bool ts__whole_domain(ts__ctx *c, int block) {
+  int loops[TS__MAX_DEPTH];
+  int n = ts__loops_of(c, block, loops);
+  const ts_stmt *nest[TS__MAX_DEPTH];
+  for (int i = 0; i < n; i++) nest[i] = ts__stmt(c, loops[i]);
+  ts_itermap map = {0};
+  size_t mark = ts_analyzer_push(ts__an(c));
+  ts__enter(c, n ? loops[0] : block);
+  bool ok = ts_itermap_of_block(ts__an(c), nest, n, ts__block(c, block), &map, NULL);
+  ts_analyzer_pop(ts__an(c), mark);
+  return ok && map.surjective == TS_YES && !map.predicate;
+}
+
+bool ts__kinds_hold(ts__ctx *c, const ts_func *f, uint32_t id) {
+  ts__tree t;
+  ts__ctx x = over(c, f, &t);
+  bool ok = true;
+  for (int up = x.t->node[ts__tree_find(&t, id)].parent; ok && up >= 0; up = t.node[up].parent) {
+    if (!ts__is_loop(&x, up)) continue;
+    ts_loop_kind k = ts__stmt(&x, up)->loop.kind;
+    if (k == TS_SERIAL || k == TS_UNROLL) continue;
+    ok = ts__independent(&x, -1, up);
+    ts_analyzer_free(x.an);
+    x.an = NULL;
+  }
+  return ok;
+}
