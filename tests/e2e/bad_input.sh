@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Bad input of every kind gets one line that names the file and the fact, a non-zero exit and an unharmed store.
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# refused CODE WORDS COMMAND...: exit CODE, the first line of the complaint starts with "error: " and matches WORDS.
+refused() {
+  local code=$1 words=$2
+  shift 2
+  run "$code" "$@" || return
+  head -n 1 "$top/err" | grep -qE '^error: ' || fail "no 'error: ' line from: $*"
+  head -n 1 "$top/err" | grep -qE -- "$words" || { fail "the line does not match '$words': $*"; head -n 2 "$top/err"; }
+  [ "$(grep -c '^error: ' "$top/err")" = 1 ] || fail "more than one error line from: $*"
+}
+# bad_model CODE WORDS MODEL [QUANTIZATION]
+bad_model() { refused "$1" "$2" tunesmith build --quantization "${4:-q4f16_1}" --target cpu --out "$top/dist" --model "$3"; }
+# copy NAME: a fresh copy of the tiny model in $top/NAME.
+copy() { rm -rf "${top:?}/$1" && cp -r "$tiny" "$top/$1"; }
+# header NAME PYTHON: rewrite the safetensors header h (a dict) of $top/NAME by a line of Python.
+header() {
+  python3 - "$top/$1/model.safetensors" "$2" <<'PY'
+import json, struct, sys
+path, code = sys.argv[1:]
+data = open(path, "rb").read()
+n = struct.unpack("<Q", data[:8])[0]
+h = json.loads(data[8:8 + n])
+first = sorted(k for k in h if k != "__metadata__")[0]
+exec(code)
+text = json.dumps(h).encode()
+open(path, "wb").write(struct.pack("<Q", len(text)) + text + data[8 + n:])
+PY
+}
+
+# Models.
+bad_model 3 "nowhere" "$top/nowhere"
+copy short; truncate -s 100000 "$top/short/model.safetensors"; bad_model 2 "model.safetensors" "$top/short"
+copy empty; : >"$top/empty/model.safetensors"; bad_model 2 "model.safetensors" "$top/empty"
+copy outside; header outside 'h[first]["data_offsets"][1] += 1 << 40'; bad_model 2 "model.safetensors" "$top/outside"
+copy overlap; header overlap 'h[first]["data_offsets"] = [x + 64 for x in h[first]["data_offsets"]]'; bad_model 2 "model.safetensors" "$top/overlap"
+copy shape; header shape 'h[first]["shape"] = [1 << 40, 1 << 40]'; bad_model 2 "model.safetensors" "$top/shape"
+copy type; header type 'h[first]["dtype"] = "Q9"'; bad_model 2 "model.safetensors" "$top/type"
+copy gone; header gone 'h.pop(first)'; bad_model 2 "gone" "$top/gone"
+copy count; printf '\377\377\377\377\377\377\377\177' | dd of="$top/count/model.safetensors" conv=notrunc status=none; bad_model 2 "model.safetensors" "$top/count"
+copy json; echo '{"hidden_size": ' >"$top/json/config.json"; bad_model 2 "config.json" "$top/json"
+copy wrong; echo '[1, 2]' >"$top/wrong/config.json"; bad_model 2 "config.json" "$top/wrong"
+copy arch; sed -i 's/LlamaForCausalLM/MambaForCausalLM/; s/"llama"/"mamba"/' "$top/arch/config.json"; bad_model 2 "[Mm]amba" "$top/arch"
+copy zero; sed -i 's/"num_attention_heads": 4/"num_attention_heads": 0/' "$top/zero/config.json"; bad_model 2 "config.json" "$top/zero"
+bad_model 2 "q5f7_9" "$tiny" q5f7_9
+printf 'GGUF\003\000\000\000\377\377\377\377\377\377\377\377\377\377\377\377\377\377\377\377' >"$top/giant.gguf"; bad_model 2 "giant.gguf" "$top/giant.gguf"
+printf 'GGUF\003\000' >"$top/cut.gguf"; bad_model 2 "cut.gguf" "$top/cut.gguf"
+printf 'not a model' >"$top/other.gguf"; bad_model 2 "other.gguf" "$top/other.gguf"
+bad_model 2 "synthetic" synthetic:none
+
+# Targets and workloads.
+refused 2 "no-such-cpu" tunesmith build --model "$tiny" --quantization q4f16_1 --target cpu:no-such-cpu --out "$top/dist"
+refused 2 "nonsense" tunesmith tune "nonsense A=f32" --store "$top/w.db" --trials 1
+refused 2 "workload" tunesmith tune "matmul q4f16_1 K=" --store "$top/w.db" --trials 1
+
+# Stores.
+echo "not a database, just some text that is long enough to be read as one" >"$top/text.db"
+refused 2 "text.db" tunesmith tune "rms_norm A=f32 H=128 eps=1e-05 n=1" --store "$top/text.db" --trials 1
+python3 -c 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute("create table t(x)")' "$top/foreign.db"
+cp "$top/foreign.db" "$top/before.db"
+refused 2 "foreign.db" tunesmith tune "rms_norm A=f32 H=128 eps=1e-05 n=1" --store "$top/foreign.db" --trials 1
+cmp -s "$top/foreign.db" "$top/before.db" || fail "a store that is not ours was changed"
+run 0 tunesmith tune "rms_norm A=f32 H=128 eps=1e-05 n=1" --store "$top/new.db" --trials 2
+python3 -c 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute("pragma user_version = 999")' "$top/new.db"
+refused 2 "new.db" tunesmith tune "rms_norm A=f32 H=128 eps=1e-05 n=1" --store "$top/new.db" --trials 1
+
+# Built models.
+build_tiny q4f16_1
+lib=$(find "$dir" -name '*.so')
+refused 3 "nowhere" tunesmith chat "$top/nowhere" --prompt x
+cp -r "$dir" "$top/broken"; truncate -s 2000 "$top/broken/$(basename "$lib")"; refused 2 "so" tunesmith chat "$top/broken" --prompt x
+rm -rf "$top/broken"; cp -r "$dir" "$top/broken"; shard=$(find "$top/broken" -name 'params_shard_0.bin'); truncate -s 1000 "$shard"
+rm -f "$top/broken"/*.weights "$top/broken"/*/*.weights; refused 2 "params_shard_0.bin" tunesmith chat "$top/broken" --prompt x
+refused 2 "temperature" tunesmith chat "$dir" --prompt x --temperature -1
+
+# A place that cannot be written.
+if [ "$(id -u)" = 0 ]; then nowrite=/proc/tunesmith; else mkdir -m 500 "$top/ro"; nowrite=$top/ro/x; fi
+refused 3 "${nowrite%/*}" tunesmith build --model "$tiny" --quantization q4f16_1 --target cpu --out "$nowrite"
+if [ -w /dev/full ]; then
+  tunesmith ops >/dev/full 2>"$top/err"
+  [ $? -ne 0 ] || fail "a full disk under the output must be an error"
+fi
+done_testing

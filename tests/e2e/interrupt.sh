@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Tuning that is killed or interrupted leaves an intact store and goes on from it.
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+store=$top/s.db
+work="matmul q4f16_1 A=f32 K=128 N=352 n=1"
+
+# begin: a long tuning run in the background; returns when it has measured something.
+begin() {
+  tunesmith tune "$work" --store "$store" --trials 100000 --budget 1h >"$top/out" 2>"$top/err" </dev/null &
+  pid=$!
+  for _ in $(seq 300); do
+    n=$(measurements)
+    [ "${n:-0}" -gt "$1" ] && return 0
+    kill -0 "$pid" 2>/dev/null || break
+    sleep 0.1
+  done
+  fail "tuning measured nothing in 30 s"
+  tail -n 3 "$top/err"
+}
+measurements() { python3 -c 'import sqlite3, sys
+try: print(sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True).execute("select count(*) from measurement").fetchone()[0])
+except sqlite3.Error: print(0)' "$store"; }
+
+begin 2
+kill -9 "$pid"
+wait "$pid" 2>/dev/null
+kept=$(measurements)
+run 0 tunesmith db check "$store"
+[ "$kept" -gt 2 ] || fail "measurements were lost: $kept"
+
+begin "$kept"
+kill -INT "$pid"
+wait "$pid"
+[ $? = 130 ] || fail "an interrupted run must exit with 130"
+run 0 tunesmith db check "$store"
+
+run 0 tunesmith tune "$work" --store "$store" --trials 4 --format json
+has "$top/out" '"event": "result"'
+run 0 tunesmith db check "$store"
+done_testing
