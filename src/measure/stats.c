@@ -32,7 +32,7 @@ static size_t median_rank(size_t n) {
     double log_p = lgamma((double)n + 1) - lgamma((double)k + 1) - lgamma((double)(n - k) + 1) + log_half;
     below += exp(log_p);
     if (below > 0.025) break;
-    r = k + 1;
+    r = k;  // 0-based: the (k + 1)-th smallest
   }
   return r;
 }

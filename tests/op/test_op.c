@@ -188,7 +188,7 @@ static void matmul_is_matmul(void **state) {
   for (int n = 0; n < 2; n++)
     for (int i = 0; i < 8; i++) {
       double sum = 0;
-      for (int k = 0; k < 64; k++) sum += x[n * 64 + k] * (((int)(q[i * 8 + k / 8] >> (4 * (k % 8))) & 15) - 7) * (double)ts_f32_from_f16(sc[i * 2 + k / 32]);
+      for (int k = 0; k < 64; k++) sum += x[n * 64 + k] * (double)((int)((q[i * 8 + k / 8] >> (4 * (k % 8))) & 15) - 7) * (double)ts_f32_from_f16(sc[i * 2 + k / 32]);
       assert_true(fabs(sum - y[n * 8 + i]) < 1e-4);
     }
   free_values(&v);
