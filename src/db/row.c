@@ -164,7 +164,8 @@ bool ts__row_check(int t, const void *row, ts_diag *d) {
       return ts_refuse(d, "missing-value", "%s: %s is missing", tab->name, c->name);
     }
     if (c->kind == TS__TEXT && !is_utf8(text_of(row, c))) return ts_refuse(d, "bad-value", "%s: %s is not UTF-8", tab->name, c->name);
-    if (c->kind == TS__REAL && isinf(real_of(row, c))) return ts_refuse(d, "bad-value", "%s: %s is infinite", tab->name, c->name);
+    if (c->kind == TS__REAL && isinf(real_of(row, c)) && !(c->flags & TS__OPT))
+      return ts_refuse(d, "bad-value", "%s: %s is infinite", tab->name, c->name);
     if (c->flags & TS__CODED) TS_TRY(check_samples(tab, row, c, d));
   }
   return true;
