@@ -122,7 +122,7 @@ static bool write_config(builder *b, const char *params, ts_diag *d) {
 
 static void quoted(ts_text *t, const char *key, const char *value, const char *sep) {
   ts_text_addf(t, "%s\"%s\": ", sep, key);
-  if (!ts__json_quote(t, value, strlen(value), true)) ts_text_add(t, "\"\"");
+  if (!ts__js_quote(t, value, strlen(value), true)) ts_text_add(t, "\"\"");
 }
 
 // Which record served each kernel, as JSON lines.

@@ -13,12 +13,12 @@ static const ts_text_file *file_named(const ts_source *s, const char *name) {
 // --- the tokenizer -----------------------------------------------------------------------------------------------------
 // The object itself, or a member of a sequence, of the given type.
 static const json_t *stage(const json_t *o, const char *members, const char *type) {
-  const char *t = ts__json_str(o, "type");
+  const char *t = ts__js_str(o, "type");
   if (t && !strcmp(t, type)) return o;
   size_t i;
   json_t *m;
   json_array_foreach(json_object_get(o, members), i, m) {
-    t = ts__json_str(m, "type");
+    t = ts__js_str(m, "type");
     if (t && !strcmp(t, type)) return m;
   }
   return NULL;
@@ -43,10 +43,10 @@ bool ts__tokenizer_facts_of(const ts_source *s, ts__tokenizer_facts *out, ts_dia
   *out = (ts__tokenizer_facts){0};
   const ts_text_file *f = file_named(s, "tokenizer.json");
   if (!f) return true;
-  json_t *o = ts__json_object("tokenizer.json", f->text, f->n, d);
+  json_t *o = ts__js_object("tokenizer.json", f->text, f->n, d);
   if (!o) return false;
   const json_t *decoder = json_object_get(o, "decoder"), *prepend = stage(json_object_get(o, "normalizer"), "normalizers", "Prepend");
-  const char *prefix = ts__json_str(prepend, "prepend");
+  const char *prefix = ts__js_str(prepend, "prepend");
   out->size = vocabulary(o);
   out->byte_level = stage(decoder, "decoders", "ByteLevel") != NULL;
   out->prepend_space = prefix && !strcmp(prefix, "\xe2\x96\x81");
@@ -59,7 +59,7 @@ bool ts__tokenizer_facts_of(const ts_source *s, ts__tokenizer_facts *out, ts_dia
 // The chat template of tokenizer_config.json, a Jinja text; it may be a list of named ones.
 static char *chat_template(ts_arena *a, const ts_source *s) {
   const ts_text_file *f = file_named(s, "tokenizer_config.json");
-  json_t *o = f ? ts__json_object(f->name, f->text, f->n, NULL) : NULL;
+  json_t *o = f ? ts__js_object(f->name, f->text, f->n, NULL) : NULL;
   const json_t *t = json_object_get(o, "chat_template");
   if (json_is_array(t)) t = json_object_get(json_array_get(t, 0), "template");
   char *text = json_is_string(t) ? ts_arena_strdup(a, json_string_value(t)) : NULL;
@@ -153,7 +153,7 @@ static json_t *model_config(const ts_source *s, int64_t max_seq_len, int64_t chu
 static void add_sampling(json_t *o, const ts_source *s) {
   static const struct { const char *key; double otherwise; } rows[] = {
       {"temperature", 1.0}, {"presence_penalty", 0.0}, {"frequency_penalty", 0.0}, {"repetition_penalty", 1.0}, {"top_p", 1.0}};
-  json_t *g = s->generation ? ts__json_object("generation_config.json", s->generation, strlen(s->generation), NULL) : NULL;
+  json_t *g = s->generation ? ts__js_object("generation_config.json", s->generation, strlen(s->generation), NULL) : NULL;
   for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
     const json_t *v = json_object_get(g, rows[i].key);
     json_object_set_new(o, rows[i].key, json_real(json_is_number(v) ? json_number_value(v) : rows[i].otherwise));

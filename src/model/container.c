@@ -48,7 +48,7 @@ static const char *dtype_name(ts_code c) {
 static void add_record(shard *s, const ts_stored *t, int64_t offset) {
   ts_text *o = &s->records;
   ts_text_addf(o, "%s                {\n                    \"name\": ", o->n ? ",\n" : "");
-  if (!ts__json_quote(o, t->name, strlen(t->name), true)) ts_text_add(o, "\"\"");
+  if (!ts__js_quote(o, t->name, strlen(t->name), true)) ts_text_add(o, "\"\"");
   ts_text_add(o, ",\n                    \"shape\": [\n");
   for (int i = 0; i < t->ndim; i++)
     ts_text_addf(o, "                        %lld%s\n", (long long)t->shape[i], i + 1 < t->ndim ? "," : "");

@@ -202,7 +202,7 @@ static bool read_dims(cursor *c, ts_source_tensor *t, int64_t *ne0, ts_diag *d) 
 static bool read_tensor(ts_arena *a, cursor *c, ts_source_tensor *t, uint64_t *offset, ts_diag *d) {
   ts__gguf_str name = take_str(c);
   if (c->bad) return truncated(c, d);
-  int64_t ne0;
+  int64_t ne0 = 1;
   *t = (ts_source_tensor){.name = name_of(a, c, name, 255, d)};
   if (!t->name) return false;
   TS_TRY(read_dims(c, t, &ne0, d));

@@ -154,7 +154,7 @@ static void derive_merges(ts_arena *a, const tokenizer *t, merges *out) {
 
 // --- writing tokenizer.json ----------------------------------------------------------------------------------------------
 static bool quote_token(ts_text *o, const tokenizer *t, uint64_t i, ts_diag *d) {
-  return ts__json_quote(o, t->token[i].p, t->token[i].n, false) ||
+  return ts__js_quote(o, t->token[i].p, t->token[i].n, false) ||
          ts_refuse(d, "bad-gguf", "%s: token %llu is not UTF-8", t->g->file, (unsigned long long)i);
 }
 
@@ -255,7 +255,7 @@ static bool write_vocab(ts_text *o, const tokenizer *t, ts_diag *d) {
 static bool write_given_merges(ts_text *o, const tokenizer *t, ts_diag *d) {
   for (uint64_t i = 0; i < t->merges->count; i++) {
     ts_text_add(o, i ? ",\n      " : "\n      ");
-    if (!ts__json_quote(o, t->merges->str[i].p, t->merges->str[i].n, false))
+    if (!ts__js_quote(o, t->merges->str[i].p, t->merges->str[i].n, false))
       return ts_refuse(d, "bad-gguf", "%s: merge %llu is not UTF-8", t->g->file, (unsigned long long)i);
   }
   return true;
@@ -309,7 +309,7 @@ static bool write_config(ts_text *o, ts_arena *a, const tokenizer *t, ts_diag *d
   const char *chat = ts__gguf_str_of(a, t->g, "tokenizer.chat_template");
   if (chat) {
     ts_text_add(o, "  \"chat_template\": ");
-    if (!ts__json_quote(o, chat, strlen(chat), false))
+    if (!ts__js_quote(o, chat, strlen(chat), false))
       return ts_refuse(d, "bad-gguf", "%s: the chat template is not UTF-8", t->g->file);
     ts_text_add(o, ",\n");
   }

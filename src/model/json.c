@@ -4,7 +4,7 @@
 
 #include "model_impl.h"
 
-json_t *ts__json_object(const char *file, const char *text, size_t n, ts_diag *d) {
+json_t *ts__js_object(const char *file, const char *text, size_t n, ts_diag *d) {
   json_error_t e;
   json_t *o = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
   if (!o) {
@@ -21,7 +21,7 @@ static bool missing(const char *file, const char *key, ts_diag *d) {
   return ts_refuse(d, "missing-field", "%s: field \"%s\" is missing", file, key);
 }
 
-bool ts__json_int(const char *file, const json_t *o, const char *key, bool must, int64_t lo, int64_t hi, int64_t *out,
+bool ts__js_int(const char *file, const json_t *o, const char *key, bool must, int64_t lo, int64_t hi, int64_t *out,
                   ts_diag *d) {
   const json_t *v = json_object_get(o, key);
   if (!v || json_is_null(v)) return !must || missing(file, key, d);
@@ -34,7 +34,7 @@ bool ts__json_int(const char *file, const json_t *o, const char *key, bool must,
   return true;
 }
 
-bool ts__json_num(const char *file, const json_t *o, const char *key, bool must, double *out, ts_diag *d) {
+bool ts__js_num(const char *file, const json_t *o, const char *key, bool must, double *out, ts_diag *d) {
   const json_t *v = json_object_get(o, key);
   if (!v || json_is_null(v)) return !must || missing(file, key, d);
   if (!json_is_number(v) || !isfinite(json_number_value(v)))
@@ -43,7 +43,7 @@ bool ts__json_num(const char *file, const json_t *o, const char *key, bool must,
   return true;
 }
 
-bool ts__json_bool(const char *file, const json_t *o, const char *key, bool *out, ts_diag *d) {
+bool ts__js_bool(const char *file, const json_t *o, const char *key, bool *out, ts_diag *d) {
   const json_t *v = json_object_get(o, key);
   if (!v || json_is_null(v)) return true;
   if (!json_is_boolean(v)) return ts_refuse(d, "bad-field", "%s: field \"%s\" is neither true nor false", file, key);
@@ -51,9 +51,9 @@ bool ts__json_bool(const char *file, const json_t *o, const char *key, bool *out
   return true;
 }
 
-const char *ts__json_str(const json_t *o, const char *key) { return json_string_value(json_object_get(o, key)); }
+const char *ts__js_str(const json_t *o, const char *key) { return json_string_value(json_object_get(o, key)); }
 
-bool ts__json_quote(ts_text *t, const char *s, size_t n, bool ascii) {
+bool ts__js_quote(ts_text *t, const char *s, size_t n, bool ascii) {
   json_t *v = json_stringn(s, n);
   if (!v) return false;
   char *text = json_dumps(v, JSON_ENCODE_ANY | (ascii ? JSON_ENSURE_ASCII : 0u));

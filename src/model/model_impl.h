@@ -8,16 +8,16 @@
 
 // --- json.c: reading JSON from outside -------------------------------------------------------------------------
 // Parse an object; duplicate keys, other values and trailing text are refusals that name `file`. json_decref the result.
-json_t *ts__json_object(const char *file, const char *text, size_t n, ts_diag *d) TS_WARN_UNUSED;
+json_t *ts__js_object(const char *file, const char *text, size_t n, ts_diag *d) TS_WARN_UNUSED;
 // Fields of an object. An absent or null field leaves *out alone (set the default before) unless `must`; a value of the
 // wrong type or outside [lo, hi] refuses.
-bool ts__json_int(const char *file, const json_t *o, const char *key, bool must, int64_t lo, int64_t hi, int64_t *out,
+bool ts__js_int(const char *file, const json_t *o, const char *key, bool must, int64_t lo, int64_t hi, int64_t *out,
                   ts_diag *d) TS_WARN_UNUSED;
-bool ts__json_num(const char *file, const json_t *o, const char *key, bool must, double *out, ts_diag *d) TS_WARN_UNUSED;
-bool ts__json_bool(const char *file, const json_t *o, const char *key, bool *out, ts_diag *d) TS_WARN_UNUSED;
-const char *ts__json_str(const json_t *o, const char *key);  // NULL unless a string
+bool ts__js_num(const char *file, const json_t *o, const char *key, bool must, double *out, ts_diag *d) TS_WARN_UNUSED;
+bool ts__js_bool(const char *file, const json_t *o, const char *key, bool *out, ts_diag *d) TS_WARN_UNUSED;
+const char *ts__js_str(const json_t *o, const char *key);  // NULL unless a string
 // The JSON form of a string, in quotes. False when it is not UTF-8.
-bool ts__json_quote(ts_text *t, const char *s, size_t n, bool ascii);
+bool ts__js_quote(ts_text *t, const char *s, size_t n, bool ascii);
 
 // --- md5.c
 void ts__md5(const void *data, size_t n, uint8_t out[16]);

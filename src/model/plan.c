@@ -106,7 +106,7 @@ static bool check_part(const ts_plan_weight *w, int part, const ts_buffer *b, ts
 static bool weight_arg(planner *p, const ts__kernel_row *k, const ts__step *s, const ts_buffer *b, int *seen, ts_plan_arg *out, ts_diag *d) {
   for (int i = 0; i < s->nargs; i++) {
     if (s->args[i].use != TS__WEIGHT) continue;
-    int part = weight_part(k, &s->args[i], b->name, *seen), index;
+    int part = weight_part(k, &s->args[i], b->name, *seen), index = 0;
     if (part < 0) continue;
     TS_TRY(weight_index(p, k, s->args[i].weight, &index, d));
     TS_TRY(check_part(&p->weights.p[index], part, b, d));

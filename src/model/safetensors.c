@@ -52,7 +52,7 @@ static bool read_offsets(const char *file, const json_t *o, ts_source_tensor *t,
 static bool read_tensor(ts_arena *a, const char *file, const char *name, const json_t *o, const uint8_t *p, size_t n,
                         ts_source_tensor *t, ts_diag *d) {
   *t = (ts_source_tensor){.name = ts_arena_strdup(a, name)};
-  const char *dtype = ts__json_str(o, "dtype");
+  const char *dtype = ts__js_str(o, "dtype");
   if (!dtype) return bad(file, name, d, "\"dtype\" is missing");
   for (size_t i = 0; i < TS_COUNTOF(dtypes); i++) {
     if (strcmp(dtypes[i].name, dtype)) continue;
@@ -107,7 +107,7 @@ bool ts__safetensors_read(ts_arena *a, const char *file, const uint8_t *p, size_
   for (int i = 7; i >= 0; i--) header = header << 8 | p[i];
   if (header > HEADER_LIMIT || header > n - 8)
     return ts_refuse(d, "bad-safetensors", "%s: header of %llu bytes in a file of %zu", file, (unsigned long long)header, n);
-  json_t *o = ts__json_object(file, (const char *)p + 8, (size_t)header, d);
+  json_t *o = ts__js_object(file, (const char *)p + 8, (size_t)header, d);
   if (!o) return false;
   bool ok = read_header(a, file, o, p + 8 + header, n - 8 - (size_t)header, out, d);
   json_decref(o);
@@ -180,7 +180,7 @@ static bool read_sharded(ts_arena *a, ts_source *s, const char *index, ts__tenso
   char *text;
   size_t n;
   TS_TRY(ts_file_read(index, a, &text, &n, d));
-  json_t *o = ts__json_object(index, text, n, d);
+  json_t *o = ts__js_object(index, text, n, d);
   if (!o) return false;
   bool ok = read_index(a, s, index, o, out, d);
   json_decref(o);

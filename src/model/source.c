@@ -51,7 +51,7 @@ static bool read_generation(ts_arena *a, ts_source *s, ts_diag *d) {
   char *text;
   size_t n;
   TS_TRY(ts_file_read(path, a, &text, &n, d));
-  json_t *o = ts__json_object(path, text, n, d);
+  json_t *o = ts__js_object(path, text, n, d);
   if (!o) return false;
   bool ok = ts__config_tokens(path, o, &s->config, d);
   json_decref(o);
