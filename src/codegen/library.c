@@ -1,0 +1,145 @@
+// Shared libraries: kernels and plan, linked by a linker in a child process.
+#include <errno.h>
+#include <llvm-c/Core.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/TargetMachine.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "codegen/codegen_impl.h"
+
+// --- the data object ----------------------------------------------------------------------------------------------
+
+static void add_data(LLVMModuleRef m, const char *name, LLVMValueRef value) {
+  LLVMValueRef g = LLVMAddGlobal(m, LLVMTypeOf(value), name);
+  LLVMSetInitializer(g, value);
+  LLVMSetGlobalConstant(g, true);
+  LLVMSetAlignment(g, 8);
+}
+
+static bool emit_data(LLVMModuleRef m, LLVMTargetMachineRef tm, const char *path, ts_diag *d) {
+  char *error = NULL;
+  if (!LLVMTargetMachineEmitToFile(tm, m, path, LLVMObjectFile, &error)) return true;
+  ts_env_fail(d, "write-failed", "%s: %s", path, error);
+  LLVMDisposeMessage(error);
+  return false;
+}
+
+// tunesmith_library_abi, tunesmith_library_plan, tunesmith_library_plan_size.
+static bool write_data(const void *plan, size_t n, const ts_target *t, const char *path, ts_diag *d) {
+  LLVMInitializeX86TargetInfo();
+  LLVMInitializeX86Target();
+  LLVMInitializeX86TargetMC();
+  LLVMInitializeX86AsmPrinter();
+  LLVMTargetRef target;
+  char *error = NULL;
+  if (LLVMGetTargetFromTriple(t->triple, &target, &error)) {
+    ts_refuse(d, "unknown-target", "%s", error);
+    LLVMDisposeMessage(error);
+    return false;
+  }
+  LLVMTargetMachineRef tm =
+      LLVMCreateTargetMachine(target, t->triple, t->arch, t->features, LLVMCodeGenLevelNone, LLVMRelocPIC, LLVMCodeModelDefault);
+  LLVMContextRef ctx = LLVMContextCreate();
+  LLVMModuleRef m = LLVMModuleCreateWithNameInContext("plan", ctx);
+  LLVMSetTarget(m, t->triple);
+  add_data(m, "tunesmith_library_abi", LLVMConstInt(LLVMInt32TypeInContext(ctx), TS_KERNEL_ABI, false));
+  add_data(m, "tunesmith_library_plan", LLVMConstStringInContext2(ctx, plan, n, true));
+  add_data(m, "tunesmith_library_plan_size", LLVMConstInt(LLVMInt64TypeInContext(ctx), n, false));
+  bool ok = emit_data(m, tm, path, d);
+  LLVMDisposeModule(m);
+  LLVMContextDispose(ctx);
+  LLVMDisposeTargetMachine(tm);
+  return ok;
+}
+
+// --- linking --------------------------------------------------------------------------------------------------------
+
+typedef struct linking {
+  ts_arena *a;
+  const char *dir;            // temporary
+  TS_VEC(const char *) files; // in it, the output last
+  const char *path;           // wanted
+} linking;
+
+static const char *file_in(linking *k, const char *name) {
+  const char *p = ts_path_join(k->a, k->dir, name);
+  ts_vec_push(k->a, &k->files, p);
+  return p;
+}
+
+static bool already(const ts_object *o, size_t i) {
+  for (size_t k = 0; k < i; k++)
+    if (memcmp(&o[k].id, &o[i].id, sizeof o[i].id) == 0) return true;
+  return false;
+}
+
+static bool write_objects(linking *k, const ts_object *o, size_t n, ts_diag *d) {
+  for (size_t i = 0; i < n; i++) {
+    if (already(o, i)) continue;
+    const char *p = file_in(k, ts_arena_printf(k->a, "k%zu.o", i));
+    TS_TRY(ts_file_write(p, o[i].bytes, o[i].n, d));
+  }
+  return true;
+}
+
+// Runs one linker: 1 linked, 0 not installed, -1 failed.
+static int try_linker(linking *k, const char *const *words, const char *out, ts_diag *d) {
+  TS_VEC(const char *) argv = {0};
+  for (size_t i = 0; words[i]; i++) ts_vec_push(k->a, &argv, words[i]);
+  ts_vec_push(k->a, &argv, "-o");
+  ts_vec_push(k->a, &argv, out);
+  for (size_t i = 0; i + 1 < k->files.n; i++) ts_vec_push(k->a, &argv, k->files.p[i]);
+  ts_vec_push(k->a, &argv, NULL);
+  ts_text said = {0};
+  ts_proc_result r;
+  ts_diag why = {0};
+  if (!ts_proc_run(argv.p, 120, &said, &r, &why)) {
+    if (strcmp(why.code, "command-not-found") == 0) return 0;
+    if (d) *d = why;
+    return -1;
+  }
+  bool ok = r.exit_code == 0;
+  if (!ok) {
+    const char *text = ts_text_str(&said);
+    ts_env_fail(d, "link-failed", "%s: %s failed (%d): %.*s", k->path, words[0], r.exit_code, (int)TS_MIN(strcspn(text, "\n"), 400), text);
+  }
+  ts_text_free(&said);
+  return ok ? 1 : -1;
+}
+
+static bool link_files(linking *k, const char *out, ts_diag *d) {
+  static const char *const linkers[][8] = {
+      {"ld.lld-19", "-shared", "--hash-style=gnu", "--build-id=none", "-z", "noexecstack", NULL},
+      {"ld.lld", "-shared", "--hash-style=gnu", "--build-id=none", "-z", "noexecstack", NULL},
+      {"cc", "-shared", "-nostdlib", "-Wl,--hash-style=gnu", "-Wl,--build-id=none", NULL},
+  };
+  for (size_t i = 0; i < TS_COUNTOF(linkers); i++) {
+    int r = try_linker(k, linkers[i], out, d);
+    if (r) return r > 0;
+  }
+  ts_env_fail(d, "no-linker", "%s: cannot link: none of ld.lld-19, ld.lld and cc is installed", k->path);
+  ts_hint(d, "install lld-19 or gcc");
+  return false;
+}
+
+static bool link_in(linking *k, const ts_object *objects, size_t n, const void *plan, size_t plan_n, const ts_target *t, ts_diag *d) {
+  TS_TRY(write_objects(k, objects, n, d));
+  TS_TRY(write_data(plan, plan_n, t, file_in(k, "plan.o"), d));
+  const char *out = file_in(k, "library.so");
+  TS_TRY(link_files(k, out, d));
+  if (rename(out, k->path) != 0) return ts_env_fail(d, "write-failed", "%s: %s", k->path, strerror(errno));
+  return true;
+}
+
+bool ts_link_library(const ts_object *objects, size_t n, const void *plan, size_t plan_n, const ts_target *t,
+                     const char *path, ts_diag *d) {
+  linking k = {.a = ts_arena_new("link"), .path = path};
+  char *dir = ts_arena_printf(k.a, "%s.link.XXXXXX", path);
+  k.dir = mkdtemp(dir);
+  bool ok = k.dir ? link_in(&k, objects, n, plan, plan_n, t, d) : ts_env_fail(d, "write-failed", "%s: %s", path, strerror(errno));
+  for (size_t i = 0; i < k.files.n; i++) unlink(k.files.p[i]);
+  if (k.dir) rmdir(k.dir);
+  ts_arena_free(k.a);
+  return ok;
+}
