@@ -150,8 +150,9 @@ double ts__int_to_float(ts_code to, ts_code from, int64_t v) {
     into = element_;            \
   } while (0)
 
-// Integers and bool come in i, floats in f (already rounded).
+// Integers and bool come in i, floats in f (already rounded). Every NaN is stored as the same one.
 void ts__pack(ts_code c, void *at, int64_t i, double f) {
+  if (f != f) f = NAN;
   switch (ts_code_is_float(c) ? 8 : ts_code_bytes(c)) {
     case 1: TS__PUT(int8_t, i); return;
     case 2: TS__PUT(int16_t, i); return;

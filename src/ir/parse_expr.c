@@ -394,6 +394,12 @@ static bool bound(ts__parser *p, const ts_lex *at, ts__val *out) {
   return ts__harden(p, out, t);
 }
 
+static int operators_in(const ts_expr *e) {
+  int n = e->nargs > 0;
+  for (uint32_t i = 0; i < e->nargs && n <= TS__MAX_OPS; i++) n += operators_in(e->arg[i]);
+  return n;
+}
+
 static bool named(ts__parser *p, const ts_type *expect, ts__val *out) {
   ts_lex at = *p->l;
   const char *part = "value";
@@ -414,8 +420,14 @@ static bool named(ts__parser *p, const ts_type *expect, ts__val *out) {
   if (w) return ts__parse_weight_load(p, w, part, n, out);
   if (!s) return bound(p, &at, out);
   if (s->kind == TS__SYM_BUFFER) return load(p, s->buf, out);
-  *out = s->kind == TS__SYM_VALUE ? s->val : hard(ts_evar(p->ir, s->var));
-  return true;
+  if (s->kind == TS__SYM_VAR) {
+    *out = hard(ts_evar(p->ir, s->var));
+    return true;
+  }
+  // The argument of a row is repeated at each use; its operators count each time.
+  *out = s->val;
+  if (out->kind == TS__HARD) p->ops += operators_in(out->e);
+  return p->ops <= TS__MAX_OPS || ts_lex_error(&at, p->d, "the expression has more than %d operators", TS__MAX_OPS);
 }
 
 static bool negate(ts__parser *p, const ts_type *expect, ts__val *out) {
