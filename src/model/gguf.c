@@ -184,7 +184,8 @@ static bool find_type(uint64_t id, ts_wtype *t) {
 // Dimensions are stored fastest first. ne[0] is whole blocks; the size in bytes does not overflow.
 static bool read_dims(cursor *c, ts_source_tensor *t, int64_t *ne0, ts_diag *d) {
   uint64_t ndim = take(c, 4);
-  if (!c->bad && (ndim < 1 || ndim > TS_COUNTOF(t->shape)))
+  if (c->bad) return truncated(c, d);
+  if (ndim < 1 || ndim > TS_COUNTOF(t->shape))
     return ts_refuse(d, "bad-gguf", "%s: tensor '%s' has %llu dimensions", c->file, t->name, (unsigned long long)ndim);
   t->ndim = (int)ndim;
   int64_t count = 1;
