@@ -54,7 +54,7 @@ bool ts__js_bool(const char *file, const json_t *o, const char *key, bool *out, 
 const char *ts__js_str(const json_t *o, const char *key) { return json_string_value(json_object_get(o, key)); }
 
 bool ts__js_quote(ts_text *t, const char *s, size_t n, bool ascii) {
-  json_t *v = json_stringn(s, n);
+  json_t *v = memchr(s, 0, n) ? NULL : json_stringn(s, n);
   if (!v) return false;
   char *text = json_dumps(v, JSON_ENCODE_ANY | (ascii ? JSON_ENSURE_ASCII : 0u));
   json_decref(v);

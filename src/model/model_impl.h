@@ -16,7 +16,7 @@ bool ts__js_int(const char *file, const json_t *o, const char *key, bool must, i
 bool ts__js_num(const char *file, const json_t *o, const char *key, bool must, double *out, ts_diag *d) TS_WARN_UNUSED;
 bool ts__js_bool(const char *file, const json_t *o, const char *key, bool *out, ts_diag *d) TS_WARN_UNUSED;
 const char *ts__js_str(const json_t *o, const char *key);  // NULL unless a string
-// The JSON form of a string, in quotes. False when it is not UTF-8.
+// The JSON form of a string, in quotes. False when it is not UTF-8 or holds a zero byte, which readers of JSON refuse.
 bool ts__js_quote(ts_text *t, const char *s, size_t n, bool ascii);
 
 // --- md5.c
