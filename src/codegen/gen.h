@@ -67,64 +67,64 @@ typedef struct ts__gen {
 } ts__gen;
 
 // --- types and failures (llvm_value.c) ----------------------------------------------------------------------
-LLVMTypeRef ts__reg_type(ts__gen *g, ts_code c, int lanes);  // in registers
-LLVMTypeRef ts__mem_type(ts__gen *g, ts_code c, int lanes);  // in memory: bool is i8
-LLVMTypeRef ts__int_type(ts__gen *g, int bits, int lanes);
-LLVMTypeRef ts__float_type(ts__gen *g, int bits, int lanes);
-LLVMValueRef ts__const_int(ts__gen *g, int bits, int lanes, int64_t v);
-LLVMValueRef ts__const_f32(ts__gen *g, int lanes, double v);
-LLVMValueRef ts__const_float(ts__gen *g, int bits, int lanes, double v);
-LLVMValueRef ts__i64(ts__gen *g, int64_t v);
-LLVMValueRef ts__splat(ts__gen *g, LLVMValueRef v, int lanes);  // scalar -> vector; lanes 1: v itself
-ts__val ts__widen(ts__gen *g, ts__val v, int lanes);            // broadcast a scalar; same lanes: v itself
-LLVMValueRef ts__lane(ts__gen *g, ts__val v, int i);            // one lane as a scalar
-LLVMValueRef ts__intrinsic(ts__gen *g, const char *name, LLVMTypeRef overload, LLVMValueRef *args, unsigned n);
-ts__val ts__fail(ts__gen *g, ts_type t, const char *code, const char *fmt, ...) TS_PRINTF(4, 5);
-LLVMBasicBlockRef ts__block(ts__gen *g, const char *name);
-LLVMValueRef ts__slot(ts__gen *g, LLVMTypeRef t, unsigned align);  // stack slot in the entry block
-ts__bound *ts__find_var(ts__gen *g, const ts_var *v);
-LLVMValueRef ts__find_place(ts__gen *g, const ts_buffer *b);
-void ts__bind(ts__gen *g, ts__bound b);
+LLVMTypeRef ts__g_reg_type(ts__gen *g, ts_code c, int lanes);  // in registers
+LLVMTypeRef ts__g_mem_type(ts__gen *g, ts_code c, int lanes);  // in memory: bool is i8
+LLVMTypeRef ts__g_int_type(ts__gen *g, int bits, int lanes);
+LLVMTypeRef ts__g_float_type(ts__gen *g, int bits, int lanes);
+LLVMValueRef ts__g_const_int(ts__gen *g, int bits, int lanes, int64_t v);
+LLVMValueRef ts__g_const_f32(ts__gen *g, int lanes, double v);
+LLVMValueRef ts__g_const_float(ts__gen *g, int bits, int lanes, double v);
+LLVMValueRef ts__g_i64(ts__gen *g, int64_t v);
+LLVMValueRef ts__g_splat(ts__gen *g, LLVMValueRef v, int lanes);  // scalar -> vector; lanes 1: v itself
+ts__val ts__g_widen(ts__gen *g, ts__val v, int lanes);            // broadcast a scalar; same lanes: v itself
+LLVMValueRef ts__g_lane(ts__gen *g, ts__val v, int i);            // one lane as a scalar
+LLVMValueRef ts__g_intrinsic(ts__gen *g, const char *name, LLVMTypeRef overload, LLVMValueRef *args, unsigned n);
+ts__val ts__g_fail(ts__gen *g, ts_type t, const char *code, const char *fmt, ...) TS_PRINTF(4, 5);
+LLVMBasicBlockRef ts__g_block(ts__gen *g, const char *name);
+LLVMValueRef ts__g_slot(ts__gen *g, LLVMTypeRef t, unsigned align);  // stack slot in the entry block
+ts__bound *ts__g_find_var(ts__gen *g, const ts_var *v);
+LLVMValueRef ts__g_find_place(ts__gen *g, const ts_buffer *b);
+void ts__g_bind(ts__gen *g, ts__bound b);
 
 // --- conversions (llvm_cast.c) ------------------------------------------------------------------------------
-LLVMValueRef ts__to_f32(ts__gen *g, ts_code from, LLVMValueRef v, int lanes);    // f16 or bf16 bits -> float
-LLVMValueRef ts__from_f32(ts__gen *g, ts_code to, LLVMValueRef v, int lanes);    // float -> f16 or bf16 bits, nearest even
-ts__val ts__convert(ts__gen *g, ts_code to, ts_code from, ts__val v);            // the meaning of cast
+LLVMValueRef ts__g_to_f32(ts__gen *g, ts_code from, LLVMValueRef v, int lanes);    // f16 or bf16 bits -> float
+LLVMValueRef ts__g_from_f32(ts__gen *g, ts_code to, LLVMValueRef v, int lanes);    // float -> f16 or bf16 bits, nearest even
+ts__val ts__g_convert(ts__gen *g, ts_code to, ts_code from, ts__val v);            // the meaning of cast
 
 // --- arithmetic (llvm_arith.c, llvm_math.c): operands have equal lanes ------------------------------------------
-LLVMValueRef ts__binary(ts__gen *g, ts_ekind k, ts_code c, LLVMValueRef x, LLVMValueRef y, int lanes, bool nonneg);
-LLVMValueRef ts__math(ts__gen *g, const char *name, ts_code c, LLVMValueRef *args, int n, int lanes);
-LLVMValueRef ts__round_even(ts__gen *g, LLVMValueRef v, int bits, int lanes);    // float or double
-LLVMValueRef ts__fma(ts__gen *g, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z, int bits, int lanes);
+LLVMValueRef ts__g_binary(ts__gen *g, ts_ekind k, ts_code c, LLVMValueRef x, LLVMValueRef y, int lanes, bool nonneg);
+LLVMValueRef ts__g_math(ts__gen *g, const char *name, ts_code c, LLVMValueRef *args, int n, int lanes);
+LLVMValueRef ts__g_round_even(ts__gen *g, LLVMValueRef v, int bits, int lanes);    // float or double
+LLVMValueRef ts__g_fma(ts__gen *g, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z, int bits, int lanes);
 
 // --- expressions (llvm_expr.c, llvm_mem.c, llvm_lane.c) ----------------------------------------------------------
-ts__val ts__expr(ts__gen *g, const ts_expr *e);
-LLVMValueRef ts__scalar(ts__gen *g, const ts_expr *e);   // for lane 0, or outside vector loops
-bool ts__nonneg(ts__gen *g, const ts_expr *e);           // proved not negative
-void ts__forget(ts__gen *g, size_t mark);                // drop memos made since
-ts__val ts__load(ts__gen *g, const ts_expr *e);
-void ts__store(ts__gen *g, const ts_stmt *s);
+ts__val ts__g_expr(ts__gen *g, const ts_expr *e);
+LLVMValueRef ts__g_scalar(ts__gen *g, const ts_expr *e);   // for lane 0, or outside vector loops
+bool ts__g_nonneg(ts__gen *g, const ts_expr *e);           // proved not negative
+void ts__g_forget(ts__gen *g, size_t mark);                // drop memos made since
+ts__val ts__g_load(ts__gen *g, const ts_expr *e);
+void ts__g_store(ts__gen *g, const ts_stmt *s);
 // Is e == (e at lane 0) + off[lane] with constants off? Fills g->lanes of them.
-bool ts__lane_offsets(ts__gen *g, const ts_expr *e, int64_t *off);
-bool ts__varies(ts__gen *g, const ts_expr *e);           // may differ between lanes
-bool ts__may_trap(const ts_expr *e);                     // must not be evaluated where the program does not
-LLVMValueRef ts__any(ts__gen *g, LLVMValueRef mask);     // i1: some lane is set
+bool ts__g_lane_offsets(ts__gen *g, const ts_expr *e, int64_t *off);
+bool ts__g_varies(ts__gen *g, const ts_expr *e);           // may differ between lanes
+bool ts__g_may_trap(const ts_expr *e);                     // must not be evaluated where the program does not
+LLVMValueRef ts__g_any(ts__gen *g, LLVMValueRef mask);     // i1: some lane is set
 
 // --- statements, functions (llvm_stmt.c, llvm_vector.c, llvm_par.c, llvm_func.c) ---------------------------------
-void ts__stmt(ts__gen *g, const ts_stmt *s);
-void ts__vector_loop(ts__gen *g, const ts_stmt *s, int64_t extent);
-void ts__parallel_loop(ts__gen *g, const ts_stmt *s);
-void ts__serial_loop(ts__gen *g, const ts_stmt *s);
+void ts__g_stmt(ts__gen *g, const ts_stmt *s);
+void ts__g_vector_loop(ts__gen *g, const ts_stmt *s, int64_t extent);
+void ts__g_parallel_loop(ts__gen *g, const ts_stmt *s);
+void ts__g_serial_loop(ts__gen *g, const ts_stmt *s);
 // The body of loop s with its variable at v.
-void ts__loop_body(ts__gen *g, const ts_stmt *s, LLVMValueRef v);
+void ts__g_loop_body(ts__gen *g, const ts_stmt *s, LLVMValueRef v);
 // `for i = from; i < to; i += step`: body(g, s, i). A loop known to run at least once has no test in front.
 typedef void (*ts__loop_fn)(ts__gen *g, const ts_stmt *s, LLVMValueRef i);
-void ts__counted(ts__gen *g, LLVMValueRef from, LLVMValueRef to, int64_t step, bool once, ts__loop_fn body, const ts_stmt *s);
-LLVMValueRef ts__buffer_bytes(ts__gen *g, const ts_buffer *b);  // a multiple of 64
-void ts__function(ts__gen *g);  // the kernel and its workspace function
-LLVMValueRef ts__new_function(ts__gen *g, const char *name, LLVMTypeRef type, bool visible);
-void ts__attribute(ts__gen *g, LLVMValueRef fn, unsigned index, const char *name, uint64_t value);
+void ts__g_counted(ts__gen *g, LLVMValueRef from, LLVMValueRef to, int64_t step, bool once, ts__loop_fn body, const ts_stmt *s);
+LLVMValueRef ts__g_buffer_bytes(ts__gen *g, const ts_buffer *b);  // a multiple of 64
+void ts__g_function(ts__gen *g);  // the kernel and its workspace function
+LLVMValueRef ts__g_new_function(ts__gen *g, const char *name, LLVMTypeRef type, bool visible);
+void ts__g_attribute(ts__gen *g, LLVMValueRef fn, unsigned index, const char *name, uint64_t value);
 // A pointer parameter that nothing else in the function aliases, 64-byte aligned.
-void ts__pointer_param(ts__gen *g, LLVMValueRef fn, unsigned index);
+void ts__g_pointer_param(ts__gen *g, LLVMValueRef fn, unsigned index);
 
 #endif

@@ -37,7 +37,7 @@ static void complain(LLVMDiagnosticInfoRef info, void *arg) {
   ts__gen *g = arg;
   if (LLVMGetDiagInfoSeverity(info) != LLVMDSError) return;
   char *text = LLVMGetDiagInfoDescription(info);
-  ts__fail(g, TS_INDEX, "llvm-error", "%.400s", text);
+  ts__g_fail(g, TS_INDEX, "llvm-error", "%.400s", text);
   LLVMDisposeMessage(text);
 }
 
@@ -91,7 +91,7 @@ static bool build(ts__gen *g, LLVMTargetMachineRef tm, form as, ts_text *out) {
   LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(tm);
   LLVMSetModuleDataLayout(g->mod, layout);
   LLVMDisposeTargetData(layout);
-  ts__function(g);
+  ts__g_function(g);
   if (g->failed || !verify(g)) return false;
   if (as != AS_LLVM_RAW) TS_TRY(optimize(g, tm));
   return write_out(g, tm, as, out);

@@ -14,8 +14,8 @@ static int power_of_two(LLVMValueRef v, int lanes) {
 }
 
 static LLVMValueRef shift_or_mask(ts__gen *g, bool div, bool arithmetic, LLVMValueRef x, int n, int bits, int lanes) {
-  if (!div) return LLVMBuildAnd(g->b, x, ts__const_int(g, bits, lanes, (int64_t)(((uint64_t)1 << n) - 1)), "");
-  LLVMValueRef count = ts__const_int(g, bits, lanes, n);
+  if (!div) return LLVMBuildAnd(g->b, x, ts__g_const_int(g, bits, lanes, (int64_t)(((uint64_t)1 << n) - 1)), "");
+  LLVMValueRef count = ts__g_const_int(g, bits, lanes, n);
   return arithmetic ? LLVMBuildAShr(g->b, x, count, "") : LLVMBuildLShr(g->b, x, count, "");
 }
 
@@ -25,8 +25,8 @@ static LLVMValueRef floor_div(ts__gen *g, bool div, LLVMValueRef x, LLVMValueRef
   LLVMBuilderRef b = g->b;
   LLVMValueRef minus = NULL, zero = zero_of(x), by = y;
   if (!LLVMIsConstant(y)) {
-    minus = LLVMBuildICmp(b, LLVMIntEQ, y, ts__const_int(g, bits, lanes, -1), "");
-    by = LLVMBuildSelect(b, minus, ts__const_int(g, bits, lanes, 1), y, "");
+    minus = LLVMBuildICmp(b, LLVMIntEQ, y, ts__g_const_int(g, bits, lanes, -1), "");
+    by = LLVMBuildSelect(b, minus, ts__g_const_int(g, bits, lanes, 1), y, "");
   }
   LLVMValueRef q = LLVMBuildSDiv(b, x, by, "");
   LLVMValueRef r = LLVMBuildSub(b, x, LLVMBuildMul(b, q, by, ""), "");
@@ -97,7 +97,7 @@ static bool is_arith(ts_ekind k) { return k == TS_E_ADD || k == TS_E_SUB || k ==
 
 // 16-bit floats: compared as f32; arithmetic rounded after each operation.
 static LLVMValueRef half_binary(ts__gen *g, ts_ekind k, ts_code c, LLVMValueRef x, LLVMValueRef y, int lanes) {
-  LLVMValueRef fx = ts__to_f32(g, c, x, lanes), fy = ts__to_f32(g, c, y, lanes);
+  LLVMValueRef fx = ts__g_to_f32(g, c, x, lanes), fy = ts__g_to_f32(g, c, y, lanes);
   if (k == TS_E_MIN || k == TS_E_MAX) {
     LLVMValueRef first = LLVMBuildFCmp(g->b, k == TS_E_MIN ? LLVMRealOLT : LLVMRealOGT, fx, fy, "");
     return LLVMBuildSelect(g->b, first, x, y, "");
@@ -106,10 +106,10 @@ static LLVMValueRef half_binary(ts__gen *g, ts_ekind k, ts_code c, LLVMValueRef 
   g->contract = false;
   LLVMValueRef r = float_binary(g, k, fx, fy);
   g->contract = contract;
-  return r && is_arith(k) ? ts__from_f32(g, c, r, lanes) : r;
+  return r && is_arith(k) ? ts__g_from_f32(g, c, r, lanes) : r;
 }
 
-LLVMValueRef ts__binary(ts__gen *g, ts_ekind k, ts_code c, LLVMValueRef x, LLVMValueRef y, int lanes, bool nonneg) {
+LLVMValueRef ts__g_binary(ts__gen *g, ts_ekind k, ts_code c, LLVMValueRef x, LLVMValueRef y, int lanes, bool nonneg) {
   if (c == TS_F16 || c == TS_BF16) return half_binary(g, k, c, x, y, lanes);
   if (ts_code_is_float(c)) return float_binary(g, k, x, y);
   return int_binary(g, k, c, x, y, lanes, nonneg);

@@ -1,22 +1,22 @@
 // The functions of a kernel: NAME, which unpacks its arguments, NAME.body, which computes, and NAME_workspace.
 #include "codegen/gen.h"
 
-void ts__attribute(ts__gen *g, LLVMValueRef fn, unsigned index, const char *name, uint64_t value) {
+void ts__g_attribute(ts__gen *g, LLVMValueRef fn, unsigned index, const char *name, uint64_t value) {
   unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
   LLVMAddAttributeAtIndex(fn, index, LLVMCreateEnumAttribute(g->ctx, kind, value));
 }
 
-LLVMValueRef ts__new_function(ts__gen *g, const char *name, LLVMTypeRef type, bool visible) {
+LLVMValueRef ts__g_new_function(ts__gen *g, const char *name, LLVMTypeRef type, bool visible) {
   LLVMValueRef fn = LLVMAddFunction(g->mod, name, type);
   LLVMSetLinkage(fn, visible ? LLVMExternalLinkage : LLVMInternalLinkage);
-  ts__attribute(g, fn, (unsigned)LLVMAttributeFunctionIndex, "nounwind", 0);
+  ts__g_attribute(g, fn, (unsigned)LLVMAttributeFunctionIndex, "nounwind", 0);
   return fn;
 }
 
-void ts__pointer_param(ts__gen *g, LLVMValueRef fn, unsigned index) {
-  ts__attribute(g, fn, index + 1, "noalias", 0);
-  ts__attribute(g, fn, index + 1, "nocapture", 0);
-  ts__attribute(g, fn, index + 1, "align", 64);
+void ts__g_pointer_param(ts__gen *g, LLVMValueRef fn, unsigned index) {
+  ts__g_attribute(g, fn, index + 1, "noalias", 0);
+  ts__g_attribute(g, fn, index + 1, "nocapture", 0);
+  ts__g_attribute(g, fn, index + 1, "align", 64);
 }
 
 // --- workspace ------------------------------------------------------------------------------------------------
@@ -26,18 +26,18 @@ static LLVMValueRef larger(ts__gen *g, LLVMValueRef x, LLVMValueRef y) {
   return LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSGT, x, y, ""), x, y, "");
 }
 
-LLVMValueRef ts__buffer_bytes(ts__gen *g, const ts_buffer *b) {
-  LLVMValueRef n = ts__i64(g, ts_code_bytes(b->code));
+LLVMValueRef ts__g_buffer_bytes(ts__gen *g, const ts_buffer *b) {
+  LLVMValueRef n = ts__g_i64(g, ts_code_bytes(b->code));
   size_t mark = g->memo.n;
-  for (int i = 0; i < b->ndim; i++) n = LLVMBuildMul(g->b, n, ts__scalar(g, b->shape[i]), "");
-  ts__forget(g, mark);
-  n = LLVMBuildAdd(g->b, n, ts__i64(g, 63), "");
-  return LLVMBuildAnd(g->b, n, ts__i64(g, -64), "");
+  for (int i = 0; i < b->ndim; i++) n = LLVMBuildMul(g->b, n, ts__g_scalar(g, b->shape[i]), "");
+  ts__g_forget(g, mark);
+  n = LLVMBuildAdd(g->b, n, ts__g_i64(g, 63), "");
+  return LLVMBuildAnd(g->b, n, ts__g_i64(g, -64), "");
 }
 
 // Bytes of workspace that s needs: allocations that are alive together add up.
 static LLVMValueRef workspace_bytes(ts__gen *g, const ts_stmt *s) {
-  LLVMValueRef n = ts__i64(g, 0);
+  LLVMValueRef n = ts__g_i64(g, 0);
   if (!s || g->failed) return n;
   switch (s->kind) {
     case TS_S_SEQ:
@@ -48,7 +48,7 @@ static LLVMValueRef workspace_bytes(ts__gen *g, const ts_stmt *s) {
     case TS_S_LET: return workspace_bytes(g, s->let.body);
     case TS_S_ALLOC:
       n = workspace_bytes(g, s->alloc.body);
-      return ts__on_stack(s->alloc.buf, NULL) ? n : LLVMBuildAdd(g->b, n, ts__buffer_bytes(g, s->alloc.buf), "");
+      return ts__on_stack(s->alloc.buf, NULL) ? n : LLVMBuildAdd(g->b, n, ts__g_buffer_bytes(g, s->alloc.buf), "");
     default: return n;
   }
 }
@@ -56,19 +56,19 @@ static LLVMValueRef workspace_bytes(ts__gen *g, const ts_stmt *s) {
 // --- arguments ------------------------------------------------------------------------------------------------
 
 static LLVMValueRef load_index(ts__gen *g, LLVMTypeRef type, LLVMValueRef array, int i) {
-  LLVMValueRef at = ts__i64(g, i);
+  LLVMValueRef at = ts__g_i64(g, i);
   return LLVMBuildLoad2(g->b, type, LLVMBuildInBoundsGEP2(g->b, type, array, &at, 1, ""), "");
 }
 
 static void bind_dim(ts__gen *g, const ts_dim *d, LLVMValueRef v) {
-  ts__bind(g, (ts__bound){.var = d->var, .val = {v, 1}, .multiple = d->multiple, .nonneg = d->lo >= 0});
+  ts__g_bind(g, (ts__bound){.var = d->var, .val = {v, 1}, .multiple = d->multiple, .nonneg = d->lo >= 0});
 }
 
 static void workspace_function(ts__gen *g) {
   LLVMTypeRef i64 = LLVMInt64TypeInContext(g->ctx), ptr = LLVMPointerTypeInContext(g->ctx, 0);
   LLVMTypeRef type = LLVMFunctionType(i64, &ptr, 1, false);
-  g->fn = ts__new_function(g, ts_arena_printf(g->arena, "%s_workspace", g->symbol), type, true);
-  LLVMPositionBuilderAtEnd(g->b, ts__block(g, "entry"));
+  g->fn = ts__g_new_function(g, ts_arena_printf(g->arena, "%s_workspace", g->symbol), type, true);
+  LLVMPositionBuilderAtEnd(g->b, ts__g_block(g, "entry"));
   for (int i = 0; i < g->f->ndims; i++) bind_dim(g, &g->f->dims[i], load_index(g, i64, LLVMGetParam(g->fn, 0), i));
   LLVMBuildRet(g->b, workspace_bytes(g, g->f->body));
   g->vars.n = 0;
@@ -84,20 +84,20 @@ static LLVMValueRef body_function(ts__gen *g, LLVMTypeRef *type) {
   for (int i = 0; i < f->ndims; i++) params[k++] = i64;
   params[k] = ptr;
   *type = LLVMFunctionType(LLVMVoidTypeInContext(g->ctx), params, n, false);
-  g->fn = ts__new_function(g, ts_arena_printf(g->arena, "%s.body", g->symbol), *type, false);
-  for (int i = 0; i <= f->nparams; i++) ts__pointer_param(g, g->fn, (unsigned)i);
+  g->fn = ts__g_new_function(g, ts_arena_printf(g->arena, "%s.body", g->symbol), *type, false);
+  for (int i = 0; i <= f->nparams; i++) ts__g_pointer_param(g, g->fn, (unsigned)i);
   for (int i = 0; i < f->nparams; i++) {
-    if (f->params[i].role == TS_IN) ts__attribute(g, g->fn, (unsigned)i + 1, "readonly", 0);
+    if (f->params[i].role == TS_IN) ts__g_attribute(g, g->fn, (unsigned)i + 1, "readonly", 0);
     ts_vec_push(g->arena, &g->places, ((ts__place){f->params[i].buf, LLVMGetParam(g->fn, (unsigned)i)}));
   }
   g->workspace = LLVMGetParam(g->fn, (unsigned)f->nparams);
   for (int i = 0; i < f->ndims; i++) bind_dim(g, &f->dims[i], LLVMGetParam(g->fn, (unsigned)(f->nparams + 1 + i)));
   g->rt = LLVMGetParam(g->fn, n - 1);
-  g->ws_used = ts__i64(g, 0);
-  g->allocas = ts__block(g, "entry");
-  LLVMBasicBlockRef start = ts__block(g, "start");
+  g->ws_used = ts__g_i64(g, 0);
+  g->allocas = ts__g_block(g, "entry");
+  LLVMBasicBlockRef start = ts__g_block(g, "start");
   LLVMPositionBuilderAtEnd(g->b, start);
-  ts__stmt(g, f->body);
+  ts__g_stmt(g, f->body);
   LLVMBuildRetVoid(g->b);
   LLVMPositionBuilderAtEnd(g->b, g->allocas);
   LLVMBuildBr(g->b, start);
@@ -109,8 +109,8 @@ static void kernel_function(ts__gen *g, LLVMValueRef body, LLVMTypeRef body_type
   LLVMTypeRef i64 = LLVMInt64TypeInContext(g->ctx), ptr = LLVMPointerTypeInContext(g->ctx, 0);
   LLVMTypeRef params[] = {ptr, ptr, ptr};
   LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(g->ctx), params, 3, false);
-  g->fn = ts__new_function(g, g->symbol, type, true);
-  LLVMPositionBuilderAtEnd(g->b, ts__block(g, "entry"));
+  g->fn = ts__g_new_function(g, g->symbol, type, true);
+  LLVMPositionBuilderAtEnd(g->b, ts__g_block(g, "entry"));
   LLVMValueRef *args = ts_new_array(g->arena, LLVMValueRef, f->nparams + f->ndims + 2);
   unsigned n = 0;
   for (int i = 0; i <= f->nparams; i++) args[n++] = load_index(g, ptr, LLVMGetParam(g->fn, 0), i);
@@ -120,7 +120,7 @@ static void kernel_function(ts__gen *g, LLVMValueRef body, LLVMTypeRef body_type
   LLVMBuildRetVoid(g->b);
 }
 
-void ts__function(ts__gen *g) {
+void ts__g_function(ts__gen *g) {
   workspace_function(g);
   LLVMTypeRef type;
   LLVMValueRef body = body_function(g, &type);

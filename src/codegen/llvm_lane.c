@@ -17,7 +17,7 @@ static int64_t floor_mod(int64_t a, int64_t b) {
 static bool residue(ts__gen *g, const ts_expr *e, int64_t c, int64_t *r);
 
 static bool residue_of_var(ts__gen *g, const ts_var *v, int64_t c, int64_t *r) {
-  ts__bound *b = ts__find_var(g, v);
+  ts__bound *b = ts__g_find_var(g, v);
   if (!b) return false;
   if (b->known) return *r = floor_mod(b->value, c), true;
   if (b->let) return residue(g, b->let, c, r);
@@ -70,7 +70,7 @@ static bool all_zero(const int64_t *off, int n) {
 static bool constant(ts__gen *g, const ts_expr *e, int64_t *v) {
   if (ts_is_int(e, v)) return true;
   if (e->kind != TS_E_VAR) return false;
-  ts__bound *b = ts__find_var(g, e->var);
+  ts__bound *b = ts__g_find_var(g, e->var);
   if (!b || !b->known || e->var == g->lane_var) return false;
   return *v = b->value, true;
 }
@@ -80,8 +80,8 @@ static bool offsets_of_var(ts__gen *g, const ts_var *v, int64_t *off) {
     for (int i = 0; i < g->lanes; i++) off[i] = i;
     return true;
   }
-  ts__bound *b = ts__find_var(g, v);
-  if (b && b->val.lanes > 1) return b->let && !ts__may_trap(b->let) && ts__lane_offsets(g, b->let, off);
+  ts__bound *b = ts__g_find_var(g, v);
+  if (b && b->val.lanes > 1) return b->let && !ts__g_may_trap(b->let) && ts__g_lane_offsets(g, b->let, off);
   memset(off, 0, sizeof off[0] * (size_t)g->lanes);
   return true;
 }
@@ -96,19 +96,19 @@ static bool offsets_of_division(ts__gen *g, const ts_expr *e, int64_t *off) {
   return true;
 }
 
-bool ts__lane_offsets(ts__gen *g, const ts_expr *e, int64_t *off) {
+bool ts__g_lane_offsets(ts__gen *g, const ts_expr *e, int64_t *off) {
   int64_t other[TS__MAX_VECTOR], k;
   int n = g->lanes;
   if (e->kind == TS_E_VAR) return offsets_of_var(g, e->var, off);
-  if (!ts__varies(g, e)) return memset(off, 0, sizeof off[0] * (size_t)n), true;
+  if (!ts__g_varies(g, e)) return memset(off, 0, sizeof off[0] * (size_t)n), true;
   switch ((ts_ekind)e->kind) {
     case TS_E_ADD:
     case TS_E_SUB:
-      if (!ts__lane_offsets(g, e->arg[0], off) || !ts__lane_offsets(g, e->arg[1], other)) return false;
+      if (!ts__g_lane_offsets(g, e->arg[0], off) || !ts__g_lane_offsets(g, e->arg[1], other)) return false;
       for (int i = 0; i < n; i++) off[i] += e->kind == TS_E_ADD ? other[i] : -other[i];
       return true;
     case TS_E_MUL:
-      if (!ts__lane_offsets(g, e->arg[0], off) || !ts__lane_offsets(g, e->arg[1], other)) return false;
+      if (!ts__g_lane_offsets(g, e->arg[0], off) || !ts__g_lane_offsets(g, e->arg[1], other)) return false;
       if (all_zero(other, n) && constant(g, e->arg[1], &k)) {
         for (int i = 0; i < n; i++) off[i] *= k;
         return true;
@@ -117,7 +117,7 @@ bool ts__lane_offsets(ts__gen *g, const ts_expr *e, int64_t *off) {
       for (int i = 0; i < n; i++) off[i] = other[i] * k;
       return true;
     case TS_E_FLOORDIV:
-    case TS_E_FLOORMOD: return ts__lane_offsets(g, e->arg[0], off) && offsets_of_division(g, e, off);
+    case TS_E_FLOORMOD: return ts__g_lane_offsets(g, e->arg[0], off) && offsets_of_division(g, e, off);
     default: return false;
   }
 }
@@ -130,13 +130,13 @@ typedef struct variation {
 static bool see_varying(void *arg, const ts_expr *e) {
   variation *v = arg;
   if (e->kind == TS_E_VAR) {
-    ts__bound *b = ts__find_var(v->g, e->var);
+    ts__bound *b = ts__g_find_var(v->g, e->var);
     v->found |= e->var == v->g->lane_var || (b && b->val.lanes > 1);
   }
   return !v->found;
 }
 
-bool ts__varies(ts__gen *g, const ts_expr *e) {
+bool ts__g_varies(ts__gen *g, const ts_expr *e) {
   if (!g->lane_var) return false;
   variation v = {g, false};
   ts_expr_visit(e, see_varying, &v);
@@ -151,24 +151,24 @@ static bool see_trap(void *arg, const ts_expr *e) {
   return !*found;
 }
 
-bool ts__may_trap(const ts_expr *e) {
+bool ts__g_may_trap(const ts_expr *e) {
   bool found = false;
   ts_expr_visit(e, see_trap, &found);
   return found;
 }
 
-bool ts__nonneg(ts__gen *g, const ts_expr *e) {
+bool ts__g_nonneg(ts__gen *g, const ts_expr *e) {
   ts__bound *b;
   if (ts_code_is_unsigned(e->type.code)) return true;
   switch ((ts_ekind)e->kind) {
     case TS_E_INT: return e->i >= 0;
-    case TS_E_VAR: return (b = ts__find_var(g, e->var)) && b->nonneg;
+    case TS_E_VAR: return (b = ts__g_find_var(g, e->var)) && b->nonneg;
     case TS_E_ADD:
-    case TS_E_MUL: return e->type.code == TS_I64 && ts__nonneg(g, e->arg[0]) && ts__nonneg(g, e->arg[1]);
+    case TS_E_MUL: return e->type.code == TS_I64 && ts__g_nonneg(g, e->arg[0]) && ts__g_nonneg(g, e->arg[1]);
     case TS_E_MIN:
-    case TS_E_FLOORDIV: return ts__nonneg(g, e->arg[0]) && ts__nonneg(g, e->arg[1]);
-    case TS_E_FLOORMOD: return ts__nonneg(g, e->arg[1]);
-    case TS_E_MAX: return ts__nonneg(g, e->arg[0]) || ts__nonneg(g, e->arg[1]);
+    case TS_E_FLOORDIV: return ts__g_nonneg(g, e->arg[0]) && ts__g_nonneg(g, e->arg[1]);
+    case TS_E_FLOORMOD: return ts__g_nonneg(g, e->arg[1]);
+    case TS_E_MAX: return ts__g_nonneg(g, e->arg[0]) || ts__g_nonneg(g, e->arg[1]);
     default: return false;
   }
 }

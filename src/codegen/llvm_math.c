@@ -11,14 +11,14 @@ typedef struct fp {  // the type at hand
   int bits, n;       // 32 or 64, lanes
 } fp;
 
-static V num(fp m, double v) { return ts__const_float(m.g, m.bits, m.n, v); }
-static V integer(fp m, int64_t v) { return ts__const_int(m.g, m.bits, m.n, v); }
+static V num(fp m, double v) { return ts__g_const_float(m.g, m.bits, m.n, v); }
+static V integer(fp m, int64_t v) { return ts__g_const_int(m.g, m.bits, m.n, v); }
 static V add(fp m, V x, V y) { return LLVMBuildFAdd(m.b, x, y, ""); }
 static V sub(fp m, V x, V y) { return LLVMBuildFSub(m.b, x, y, ""); }
 static V mul(fp m, V x, V y) { return LLVMBuildFMul(m.b, x, y, ""); }
 static V divide(fp m, V x, V y) { return LLVMBuildFDiv(m.b, x, y, ""); }
-static V as_int(fp m, V x) { return LLVMBuildBitCast(m.b, x, ts__int_type(m.g, m.bits, m.n), ""); }
-static V as_float(fp m, V x) { return LLVMBuildBitCast(m.b, x, ts__float_type(m.g, m.bits, m.n), ""); }
+static V as_int(fp m, V x) { return LLVMBuildBitCast(m.b, x, ts__g_int_type(m.g, m.bits, m.n), ""); }
+static V as_float(fp m, V x) { return LLVMBuildBitCast(m.b, x, ts__g_float_type(m.g, m.bits, m.n), ""); }
 static V compare(fp m, LLVMRealPredicate p, V x, V y) { return LLVMBuildFCmp(m.b, p, x, y, ""); }
 static V choose(fp m, V c, V x, V y) { return LLVMBuildSelect(m.b, c, x, y, ""); }
 static V and_int(fp m, V x, int64_t mask) { return LLVMBuildAnd(m.b, x, integer(m, mask), ""); }
@@ -26,9 +26,9 @@ static V and_int(fp m, V x, int64_t mask) { return LLVMBuildAnd(m.b, x, integer(
 static V madd(fp m, V x, V y, V z) {
   if (!m.g->fma) return add(m, mul(m, x, y), z);
   V args[] = {x, y, z};
-  return ts__intrinsic(m.g, "llvm.fma", LLVMTypeOf(x), args, 3);
+  return ts__g_intrinsic(m.g, "llvm.fma", LLVMTypeOf(x), args, 3);
 }
-static V absolute(fp m, V x) { return ts__intrinsic(m.g, "llvm.fabs", LLVMTypeOf(x), &x, 1); }
+static V absolute(fp m, V x) { return ts__g_intrinsic(m.g, "llvm.fabs", LLVMTypeOf(x), &x, 1); }
 
 // c[0] + c[1] x + ... + c[n-1] x^(n-1).
 static V poly(fp m, V x, const double *c, int n) {
@@ -54,33 +54,33 @@ static V round_soft(fp m, V x) {
   return choose(m, compare(m, LLVMRealOLT, a, big), r, x);
 }
 
-LLVMValueRef ts__round_even(ts__gen *g, LLVMValueRef v, int bits, int lanes) {
-  if (g->sse41) return ts__intrinsic(g, "llvm.roundeven", LLVMTypeOf(v), &v, 1);
+LLVMValueRef ts__g_round_even(ts__gen *g, LLVMValueRef v, int bits, int lanes) {
+  if (g->sse41) return ts__g_intrinsic(g, "llvm.roundeven", LLVMTypeOf(v), &v, 1);
   return round_soft((fp){g, g->b, bits, lanes}, v);
 }
 
 static V floor_of(fp m, V x) {
-  if (m.g->sse41) return ts__intrinsic(m.g, "llvm.floor", LLVMTypeOf(x), &x, 1);
+  if (m.g->sse41) return ts__g_intrinsic(m.g, "llvm.floor", LLVMTypeOf(x), &x, 1);
   V r = round_soft(m, x);
   return choose(m, compare(m, LLVMRealOGT, r, x), sub(m, r, num(m, 1)), r);
 }
 
 // One rounding. Without the instruction, f32 goes through f64, where the product is exact.
-LLVMValueRef ts__fma(ts__gen *g, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z, int bits, int lanes) {
+LLVMValueRef ts__g_fma(ts__gen *g, LLVMValueRef x, LLVMValueRef y, LLVMValueRef z, int bits, int lanes) {
   fp m = {g, g->b, bits, lanes};
   if (g->fma || bits == 64) return madd(m, x, y, z);
   fp w = {g, g->b, 64, lanes};
-  LLVMTypeRef t = ts__float_type(g, 64, lanes);
+  LLVMTypeRef t = ts__g_float_type(g, 64, lanes);
   V wide = mul(w, LLVMBuildFPExt(g->b, x, t, ""), LLVMBuildFPExt(g->b, y, t, ""));
   wide = add(w, wide, LLVMBuildFPExt(g->b, z, t, ""));
-  return LLVMBuildFPTrunc(g->b, wide, ts__float_type(g, 32, lanes), "");
+  return LLVMBuildFPTrunc(g->b, wide, ts__g_float_type(g, 32, lanes), "");
 }
 
 // --- exp ----------------------------------------------------------------------------------------------------
 
 // 2^k for a k that is an integer in a float register and in the range of normal exponents.
 static V power_of_two(fp m, V k) {
-  V i = LLVMBuildFPToSI(m.b, k, ts__int_type(m.g, m.bits, m.n), "");
+  V i = LLVMBuildFPToSI(m.b, k, ts__g_int_type(m.g, m.bits, m.n), "");
   int mantissa = m.bits == 32 ? 23 : 52, bias = m.bits == 32 ? 127 : 1023;
   return as_float(m, LLVMBuildShl(m.b, LLVMBuildAdd(m.b, i, integer(m, bias), ""), integer(m, mantissa), ""));
 }
@@ -93,7 +93,7 @@ static V exp_of(fp m, V x) {
   double high = f ? 104.0 : 746.0;  // beyond it the result is 0 or infinite
   V bounded = choose(m, compare(m, LLVMRealOLT, x, num(m, high)), x, num(m, high));
   bounded = choose(m, compare(m, LLVMRealOGT, bounded, num(m, -high)), bounded, num(m, -high));
-  V k = ts__round_even(m.g, mul(m, bounded, num(m, 1.4426950408889634074)), m.bits, m.n);
+  V k = ts__g_round_even(m.g, mul(m, bounded, num(m, 1.4426950408889634074)), m.bits, m.n);
   V r = madd(m, k, num(m, f ? -0.693145751953125 : -0.693147180369123816490), bounded);
   r = madd(m, k, num(m, f ? -1.42860682030941723212e-6 : -1.90821492927058770002e-10), r);
   V p = poly(m, r, c, f ? 8 : 14);
@@ -118,7 +118,7 @@ static parts split(fp m, V x) {
   V rel = LLVMBuildSub(m.b, as_int(m, up), integer(m, root), "");
   V e = LLVMBuildAShr(m.b, rel, integer(m, mantissa), "");
   V low = and_int(m, rel, ((int64_t)1 << mantissa) - 1);
-  V exponent = LLVMBuildSIToFP(m.b, e, ts__float_type(m.g, m.bits, m.n), "");
+  V exponent = LLVMBuildSIToFP(m.b, e, ts__g_float_type(m.g, m.bits, m.n), "");
   exponent = choose(m, tiny, sub(m, exponent, num(m, f ? 25 : 54)), exponent);
   return (parts){as_float(m, LLVMBuildAdd(m.b, low, integer(m, root), "")), exponent};
 }
@@ -166,7 +166,7 @@ static V sin_cos(fp m, V x, bool cosine) {
                              2.75573137070700676789e-6, -2.50507602534068634195e-8, 1.58969099521155010221e-10};
   static const double c[] = {4.16666666666666019037e-2, -1.38888888888741095749e-3, 2.48015872894767294178e-5,
                              -2.75573143513906633035e-7, 2.08757232129817482790e-9, -1.13596475577881948265e-11};
-  V k = ts__round_even(m.g, mul(m, x, num(m, 0.63661977236758134308)), 64, m.n);
+  V k = ts__g_round_even(m.g, mul(m, x, num(m, 0.63661977236758134308)), 64, m.n);
   V r = madd(m, k, num(m, -1.57079632673412561417), x);
   r = madd(m, k, num(m, -6.07710050630396597660e-11), r);
   r = madd(m, k, num(m, -2.02226624879595063154e-21), r);
@@ -206,9 +206,9 @@ static V pow_of(fp m, V x, V y) {
 static V in_f64(ts__gen *g, const char *name, V *args, int n, int lanes, int bits) {
   fp m = {g, g->b, 64, lanes};
   V wide[2] = {args[0], n > 1 ? args[1] : NULL};
-  for (int i = 0; i < n && bits == 32; i++) wide[i] = LLVMBuildFPExt(g->b, args[i], ts__float_type(g, 64, lanes), "");
+  for (int i = 0; i < n && bits == 32; i++) wide[i] = LLVMBuildFPExt(g->b, args[i], ts__g_float_type(g, 64, lanes), "");
   V r = strcmp(name, "pow") == 0 ? pow_of(m, wide[0], wide[1]) : sin_cos(m, wide[0], name[0] == 'c');
-  return bits == 64 ? r : LLVMBuildFPTrunc(g->b, r, ts__float_type(g, 32, lanes), "");
+  return bits == 64 ? r : LLVMBuildFPTrunc(g->b, r, ts__g_float_type(g, 32, lanes), "");
 }
 
 static V by_name(fp m, const char *name, V *args, int n) {
@@ -218,23 +218,23 @@ static V by_name(fp m, const char *name, V *args, int n) {
   if (strcmp(name, "tanh") == 0) return tanh_of(m, x);
   if (strcmp(name, "abs") == 0) return absolute(m, x);
   if (strcmp(name, "floor") == 0) return floor_of(m, x);
-  if (strcmp(name, "round") == 0) return ts__round_even(m.g, x, m.bits, m.n);
-  if (strcmp(name, "sqrt") == 0) return ts__intrinsic(m.g, "llvm.sqrt", LLVMTypeOf(x), &x, 1);
+  if (strcmp(name, "round") == 0) return ts__g_round_even(m.g, x, m.bits, m.n);
+  if (strcmp(name, "sqrt") == 0) return ts__g_intrinsic(m.g, "llvm.sqrt", LLVMTypeOf(x), &x, 1);
   if (strcmp(name, "rsqrt") == 0)
-    return divide(m, num(m, 1), ts__intrinsic(m.g, "llvm.sqrt", LLVMTypeOf(x), &x, 1));
-  if (strcmp(name, "fma") == 0) return ts__fma(m.g, args[0], args[1], args[2], m.bits, m.n);
+    return divide(m, num(m, 1), ts__g_intrinsic(m.g, "llvm.sqrt", LLVMTypeOf(x), &x, 1));
+  if (strcmp(name, "fma") == 0) return ts__g_fma(m.g, args[0], args[1], args[2], m.bits, m.n);
   if (strcmp(name, "sin") == 0 || strcmp(name, "cos") == 0 || strcmp(name, "pow") == 0)
     return in_f64(m.g, name, args, n, m.n, m.bits);
   return NULL;
 }
 
 // NULL when there is no such function.
-LLVMValueRef ts__math(ts__gen *g, const char *name, ts_code c, LLVMValueRef *args, int n, int lanes) {
+LLVMValueRef ts__g_math(ts__gen *g, const char *name, ts_code c, LLVMValueRef *args, int n, int lanes) {
   if (c == TS_F64) return by_name((fp){g, g->b, 64, lanes}, name, args, n);
   fp m = {g, g->b, 32, lanes};
   if (c == TS_F32) return by_name(m, name, args, n);
   V wide[3];
-  for (int i = 0; i < n; i++) wide[i] = ts__to_f32(g, c, args[i], lanes);
+  for (int i = 0; i < n; i++) wide[i] = ts__g_to_f32(g, c, args[i], lanes);
   V r = by_name(m, name, wide, n);
-  return r ? ts__from_f32(g, c, r, lanes) : NULL;
+  return r ? ts__g_from_f32(g, c, r, lanes) : NULL;
 }

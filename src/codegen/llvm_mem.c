@@ -2,15 +2,15 @@
 #include "codegen/gen.h"
 
 static LLVMValueRef address(ts__gen *g, const ts_buffer *buf, LLVMValueRef ptr, LLVMValueRef index) {
-  return LLVMBuildInBoundsGEP2(g->b, ts__mem_type(g, buf->code, 1), ptr, &index, 1, "");
+  return LLVMBuildInBoundsGEP2(g->b, ts__g_mem_type(g, buf->code, 1), ptr, &index, 1, "");
 }
 
 static LLVMValueRef address_plus(ts__gen *g, const ts_buffer *buf, LLVMValueRef ptr, int64_t elements) {
-  return elements ? address(g, buf, ptr, ts__i64(g, elements)) : ptr;
+  return elements ? address(g, buf, ptr, ts__g_i64(g, elements)) : ptr;
 }
 
 static LLVMValueRef load_at(ts__gen *g, const ts_buffer *buf, LLVMValueRef ptr, int lanes) {
-  LLVMValueRef v = LLVMBuildLoad2(g->b, ts__mem_type(g, buf->code, lanes), ptr, "");
+  LLVMValueRef v = LLVMBuildLoad2(g->b, ts__g_mem_type(g, buf->code, lanes), ptr, "");
   LLVMSetAlignment(v, (unsigned)ts_code_bytes(buf->code));
   return v;
 }
@@ -24,7 +24,7 @@ static LLVMValueRef from_memory(ts__gen *g, const ts_buffer *buf, LLVMValueRef v
 }
 
 static LLVMValueRef to_memory(ts__gen *g, const ts_buffer *buf, LLVMValueRef v, int lanes) {
-  return buf->code == TS_BOOL ? LLVMBuildZExt(g->b, v, ts__int_type(g, 8, lanes), "") : v;
+  return buf->code == TS_BOOL ? LLVMBuildZExt(g->b, v, ts__g_int_type(g, 8, lanes), "") : v;
 }
 
 // llvm.masked.{load,store,gather,scatter}: overloaded on the vector and the pointer.
@@ -35,10 +35,10 @@ static LLVMValueRef masked(ts__gen *g, const char *name, LLVMTypeRef vec, LLVMTy
   return LLVMBuildCall2(g->b, LLVMIntrinsicGetType(g->ctx, id, types, 2), fn, args, n, "");
 }
 
-static LLVMValueRef align_arg(ts__gen *g, const ts_buffer *buf) { return ts__const_int(g, 32, 1, ts_code_bytes(buf->code)); }
+static LLVMValueRef align_arg(ts__gen *g, const ts_buffer *buf) { return ts__g_const_int(g, 32, 1, ts_code_bytes(buf->code)); }
 
 static LLVMValueRef masked_load(ts__gen *g, const ts_buffer *buf, LLVMValueRef ptr) {
-  LLVMTypeRef t = ts__mem_type(g, buf->code, g->lanes);
+  LLVMTypeRef t = ts__g_mem_type(g, buf->code, g->lanes);
   LLVMValueRef args[] = {ptr, align_arg(g, buf), g->mask, LLVMConstNull(t)};
   return masked(g, "llvm.masked.load", t, LLVMTypeOf(ptr), args, 4);
 }
@@ -50,11 +50,11 @@ static void masked_store(ts__gen *g, const ts_buffer *buf, LLVMValueRef value, L
 
 // Lane addresses as a vector of pointers.
 static LLVMValueRef pointers(ts__gen *g, const ts_buffer *buf, LLVMValueRef ptr, LLVMValueRef index) {
-  return LLVMBuildGEP2(g->b, ts__mem_type(g, buf->code, 1), ptr, &index, 1, "");
+  return LLVMBuildGEP2(g->b, ts__g_mem_type(g, buf->code, 1), ptr, &index, 1, "");
 }
 
 static LLVMValueRef gather(ts__gen *g, const ts_buffer *buf, LLVMValueRef ptr, LLVMValueRef index) {
-  LLVMTypeRef t = ts__mem_type(g, buf->code, g->lanes);
+  LLVMTypeRef t = ts__g_mem_type(g, buf->code, g->lanes);
   if (g->mask) {
     LLVMValueRef at = pointers(g, buf, ptr, index);
     LLVMValueRef args[] = {at, align_arg(g, buf), g->mask, LLVMConstNull(t)};
@@ -62,8 +62,8 @@ static LLVMValueRef gather(ts__gen *g, const ts_buffer *buf, LLVMValueRef ptr, L
   }
   LLVMValueRef v = LLVMGetPoison(t);
   for (int i = 0; i < g->lanes; i++) {
-    LLVMValueRef at = address(g, buf, ptr, ts__lane(g, (ts__val){index, g->lanes}, i));
-    v = LLVMBuildInsertElement(g->b, v, load_at(g, buf, at, 1), ts__i64(g, i), "");
+    LLVMValueRef at = address(g, buf, ptr, ts__g_lane(g, (ts__val){index, g->lanes}, i));
+    v = LLVMBuildInsertElement(g->b, v, load_at(g, buf, at, 1), ts__g_i64(g, i), "");
   }
   return v;
 }
@@ -76,8 +76,8 @@ static void scatter(ts__gen *g, const ts_buffer *buf, LLVMValueRef value, LLVMVa
     return;
   }
   for (int i = 0; i < g->lanes; i++) {
-    LLVMValueRef at = address(g, buf, ptr, ts__lane(g, (ts__val){index, g->lanes}, i));
-    store_at(g, buf, ts__lane(g, (ts__val){value, g->lanes}, i), at);
+    LLVMValueRef at = address(g, buf, ptr, ts__g_lane(g, (ts__val){index, g->lanes}, i));
+    store_at(g, buf, ts__g_lane(g, (ts__val){value, g->lanes}, i), at);
   }
 }
 
@@ -95,7 +95,7 @@ static bool uniform(ts__gen *g, const int64_t *off) {
 
 static LLVMValueRef shuffle(ts__gen *g, LLVMValueRef x, LLVMValueRef y, const int *pick, int n) {
   LLVMValueRef lane[4 * TS__MAX_VECTOR];
-  for (int i = 0; i < n; i++) lane[i] = ts__const_int(g, 32, 1, pick[i]);
+  for (int i = 0; i < n; i++) lane[i] = ts__g_const_int(g, 32, 1, pick[i]);
   return LLVMBuildShuffleVector(g->b, x, y, LLVMConstVector(lane, (unsigned)n), "");
 }
 
@@ -119,7 +119,7 @@ static LLVMValueRef from_window(ts__gen *g, const ts_buffer *buf, LLVMValueRef p
     int64_t at = off[i] - low, last = w - piece;
     pick[i] = (int)(at >= last && n > 1 ? (n - 1) * piece + at - last : at);
   }
-  if (have == 1) return ts__splat(g, LLVMBuildBitCast(g->b, part[0], ts__mem_type(g, buf->code, 1), ""), g->lanes);
+  if (have == 1) return ts__g_splat(g, LLVMBuildBitCast(g->b, part[0], ts__g_mem_type(g, buf->code, 1), ""), g->lanes);
   return shuffle(g, part[0], LLVMGetPoison(LLVMTypeOf(part[0])), pick, g->lanes);
 }
 
@@ -130,61 +130,61 @@ static LLVMValueRef load_steps(ts__gen *g, const ts_buffer *buf, LLVMValueRef pt
   for (int i = 1; i < g->lanes; i++) low = TS_MIN(low, off[i]), high = TS_MAX(high, off[i]);
   if (!g->mask && high - low < 4 * g->lanes && high - low > 0) return from_window(g, buf, ptr, off, low, (int)(high - low + 1));
   LLVMValueRef lane[TS__MAX_VECTOR];
-  for (int i = 0; i < g->lanes; i++) lane[i] = ts__i64(g, off[i]);
+  for (int i = 0; i < g->lanes; i++) lane[i] = ts__g_i64(g, off[i]);
   return gather(g, buf, ptr, LLVMConstVector(lane, (unsigned)g->lanes));
 }
 
 // Pointer of the buffer, or NULL after a failure.
 static LLVMValueRef place(ts__gen *g, const ts_buffer *buf) {
-  LLVMValueRef ptr = ts__find_place(g, buf);
-  if (!ptr) ts__fail(g, TS_INDEX, "unbound-buffer", "buffer %.60s has no storage here", buf->name);
-  if (ptr && buf->ndim > 1) ts__fail(g, TS_INDEX, "not-lowered", "buffer %.60s is not flat", buf->name);
+  LLVMValueRef ptr = ts__g_find_place(g, buf);
+  if (!ptr) ts__g_fail(g, TS_INDEX, "unbound-buffer", "buffer %.60s has no storage here", buf->name);
+  if (ptr && buf->ndim > 1) ts__g_fail(g, TS_INDEX, "not-lowered", "buffer %.60s is not flat", buf->name);
   return g->failed ? NULL : ptr;
 }
 
-ts__val ts__load(ts__gen *g, const ts_expr *e) {
+ts__val ts__g_load(ts__gen *g, const ts_expr *e) {
   const ts_buffer *buf = e->buf;
   LLVMValueRef ptr = place(g, buf);
-  if (!ptr) return ts__fail(g, e->type, "unbound-buffer", "no storage");
+  if (!ptr) return ts__g_fail(g, e->type, "unbound-buffer", "no storage");
   const ts_expr *index = e->nargs ? e->arg[0] : NULL;
-  bool vector = index && g->lane_var && !g->lane0 && ts__varies(g, index);
+  bool vector = index && g->lane_var && !g->lane0 && ts__g_varies(g, index);
   int64_t off[TS__MAX_VECTOR];
   LLVMValueRef v;
-  if (!vector || (ts__lane_offsets(g, index, off) && uniform(g, off))) {
-    LLVMValueRef at = index ? address(g, buf, ptr, ts__scalar(g, index)) : ptr;
+  if (!vector || (ts__g_lane_offsets(g, index, off) && uniform(g, off))) {
+    LLVMValueRef at = index ? address(g, buf, ptr, ts__g_scalar(g, index)) : ptr;
     return (ts__val){from_memory(g, buf, load_at(g, buf, at, e->type.lanes)), e->type.lanes};
   }
-  if (ts__lane_offsets(g, index, off)) {
-    v = load_steps(g, buf, address(g, buf, ptr, ts__scalar(g, index)), off);
+  if (ts__g_lane_offsets(g, index, off)) {
+    v = load_steps(g, buf, address(g, buf, ptr, ts__g_scalar(g, index)), off);
   } else {
-    v = gather(g, buf, ptr, ts__expr(g, index).v);
+    v = gather(g, buf, ptr, ts__g_expr(g, index).v);
   }
   return (ts__val){from_memory(g, buf, v), g->lanes};
 }
 
 static void store_vector(ts__gen *g, const ts_buffer *buf, LLVMValueRef ptr, const ts_expr *index, ts__val value) {
   int64_t off[TS__MAX_VECTOR];
-  LLVMValueRef v = to_memory(g, buf, ts__widen(g, value, g->lanes).v, g->lanes);
-  if (ts__lane_offsets(g, index, off)) {
-    LLVMValueRef at = address(g, buf, ptr, ts__scalar(g, index));
+  LLVMValueRef v = to_memory(g, buf, ts__g_widen(g, value, g->lanes).v, g->lanes);
+  if (ts__g_lane_offsets(g, index, off)) {
+    LLVMValueRef at = address(g, buf, ptr, ts__g_scalar(g, index));
     if (contiguous(g, off) && g->mask) return masked_store(g, buf, v, at);
     if (contiguous(g, off)) return store_at(g, buf, v, at);
   }
-  scatter(g, buf, v, ptr, ts__expr(g, index).v);
+  scatter(g, buf, v, ptr, ts__g_expr(g, index).v);
 }
 
-void ts__store(ts__gen *g, const ts_stmt *s) {
+void ts__g_store(ts__gen *g, const ts_stmt *s) {
   const ts_buffer *buf = s->store.buf;
   size_t mark = g->memo.n;
-  ts__val value = ts__expr(g, s->store.value);
+  ts__val value = ts__g_expr(g, s->store.value);
   LLVMValueRef ptr = place(g, buf);
   if (!ptr) return;
   const ts_expr *index = buf->ndim ? s->store.idx[0] : NULL;
-  if (index && g->lane_var && ts__varies(g, index)) {
+  if (index && g->lane_var && ts__g_varies(g, index)) {
     store_vector(g, buf, ptr, index, value);
   } else {
-    LLVMValueRef at = index ? address(g, buf, ptr, ts__scalar(g, index)) : ptr;
+    LLVMValueRef at = index ? address(g, buf, ptr, ts__g_scalar(g, index)) : ptr;
     store_at(g, buf, to_memory(g, buf, value.v, value.lanes), at);
   }
-  ts__forget(g, mark);
+  ts__g_forget(g, mark);
 }

@@ -18,7 +18,7 @@ typedef struct capture {
 static void capture_place(capture *c, const ts_buffer *b) {
   for (int i = 0; i < c->nplaces; i++)
     if (c->place[i].buf == b) return;
-  LLVMValueRef ptr = ts__find_place(c->g, b);
+  LLVMValueRef ptr = ts__g_find_place(c->g, b);
   if (!ptr) return;  // allocated inside
   if (c->nplaces == MOST) {
     c->full = true;
@@ -33,7 +33,7 @@ static bool capture_expr(void *arg, const ts_expr *e) {
   if (e->kind != TS_E_VAR) return true;
   for (int i = 0; i < c->nvars; i++)
     if (c->var[i].var == e->var) return true;
-  ts__bound *b = ts__find_var(c->g, e->var);
+  ts__bound *b = ts__g_find_var(c->g, e->var);
   if (!b) return true;  // bound inside
   if (c->nvars == MOST) {
     c->full = true;
@@ -69,9 +69,9 @@ static void back(ts__gen *g, saved s) {
 
 static void one_iteration(ts__gen *g, const ts_stmt *s, LLVMValueRef i) {
   size_t mark = g->memo.n;
-  LLVMValueRef v = LLVMBuildAdd(g->b, ts__scalar(g, s->loop.min), i, "");
-  ts__forget(g, mark);
-  ts__loop_body(g, s, v);
+  LLVMValueRef v = LLVMBuildAdd(g->b, ts__g_scalar(g, s->loop.min), i, "");
+  ts__g_forget(g, mark);
+  ts__g_loop_body(g, s, v);
 }
 
 // NAME.bodyK(begin, end, pointers..., variables...).
@@ -84,9 +84,9 @@ static LLVMValueRef body_function(ts__gen *g, const capture *c, const ts_stmt *s
   for (int i = 0; i < c->nvars; i++) params[n++] = LLVMTypeOf(c->var[i].val.v);
   *type = LLVMFunctionType(LLVMVoidTypeInContext(g->ctx), params, n, false);
   saved outer = leave(g);
-  g->fn = ts__new_function(g, ts_arena_printf(g->arena, "%s.body%d", g->symbol, k), *type, false);
+  g->fn = ts__g_new_function(g, ts_arena_printf(g->arena, "%s.body%d", g->symbol, k), *type, false);
   for (int i = 0; i < c->nplaces; i++) {
-    ts__pointer_param(g, g->fn, (unsigned)(2 + i));
+    ts__g_pointer_param(g, g->fn, (unsigned)(2 + i));
     ts_vec_push(g->arena, &g->places, ((ts__place){c->place[i].buf, LLVMGetParam(g->fn, (unsigned)(2 + i))}));
   }
   for (int i = 0; i < c->nvars; i++) {
@@ -95,10 +95,10 @@ static LLVMValueRef body_function(ts__gen *g, const capture *c, const ts_stmt *s
     ts_vec_push(g->arena, &g->vars, b);
   }
   g->in_parallel = true;
-  g->allocas = ts__block(g, "entry");
-  LLVMBasicBlockRef start = ts__block(g, "start");
+  g->allocas = ts__g_block(g, "entry");
+  LLVMBasicBlockRef start = ts__g_block(g, "start");
   LLVMPositionBuilderAtEnd(g->b, start);
-  ts__counted(g, LLVMGetParam(g->fn, 0), LLVMGetParam(g->fn, 1), 1, false, one_iteration, s);
+  ts__g_counted(g, LLVMGetParam(g->fn, 0), LLVMGetParam(g->fn, 1), 1, false, one_iteration, s);
   LLVMBuildRetVoid(g->b);
   LLVMPositionBuilderAtEnd(g->b, g->allocas);
   LLVMBuildBr(g->b, start);
@@ -121,8 +121,8 @@ static LLVMValueRef entry_function(ts__gen *g, const capture *c, LLVMTypeRef env
   LLVMTypeRef params[] = {LLVMPointerTypeInContext(g->ctx, 0), i64, i64};
   LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(g->ctx), params, 3, false);
   saved outer = leave(g);
-  g->fn = ts__new_function(g, ts_arena_printf(g->arena, "%s.par%d", g->symbol, k), type, false);
-  LLVMPositionBuilderAtEnd(g->b, ts__block(g, "entry"));
+  g->fn = ts__g_new_function(g, ts_arena_printf(g->arena, "%s.par%d", g->symbol, k), type, false);
+  LLVMPositionBuilderAtEnd(g->b, ts__g_block(g, "entry"));
   LLVMValueRef args[2 + 2 * MOST];
   unsigned n = 0;
   args[n++] = LLVMGetParam(g->fn, 1);
@@ -140,7 +140,7 @@ static LLVMValueRef entry_function(ts__gen *g, const capture *c, LLVMTypeRef env
 
 static void call_runtime(ts__gen *g, const capture *c, LLVMTypeRef env, LLVMValueRef entry, LLVMValueRef extent) {
   LLVMTypeRef i64 = LLVMInt64TypeInContext(g->ctx), ptr = LLVMPointerTypeInContext(g->ctx, 0);
-  LLVMValueRef slot = ts__slot(g, env, 64);
+  LLVMValueRef slot = ts__g_slot(g, env, 64);
   for (int i = 0; i < c->nplaces + c->nvars; i++) {
     LLVMValueRef v = i < c->nplaces ? c->place[i].ptr : c->var[i - c->nplaces].val.v;
     LLVMBuildStore(g->b, v, LLVMBuildStructGEP2(g->b, env, slot, (unsigned)i, ""));
@@ -154,21 +154,21 @@ static void call_runtime(ts__gen *g, const capture *c, LLVMTypeRef env, LLVMValu
 _Static_assert(offsetof(ts_kernel_rt, parallel) == 0, "generated code reads the first field");
 
 // A parallel loop inside another, or inside a vector loop, runs in place.
-void ts__parallel_loop(ts__gen *g, const ts_stmt *s) {
+void ts__g_parallel_loop(ts__gen *g, const ts_stmt *s) {
   int64_t extent;
   if (g->in_parallel || g->lane_var || (ts_is_int(s->loop.extent, &extent) && extent <= 1)) {
-    ts__serial_loop(g, s);
+    ts__g_serial_loop(g, s);
     return;
   }
   capture c = {.g = g};
   ts_stmt_visit(s->loop.body, capture_stmt, capture_expr, &c);
   ts_expr_visit(s->loop.min, capture_expr, &c);
   if (c.full) {
-    ts__fail(g, TS_INDEX, "code-too-large", "parallel loop %.60s uses more than %d values", s->loop.var->name, MOST);
+    ts__g_fail(g, TS_INDEX, "code-too-large", "parallel loop %.60s uses more than %d values", s->loop.var->name, MOST);
     return;
   }
-  LLVMValueRef n = ts__scalar(g, s->loop.extent);
-  ts__forget(g, 0);
+  LLVMValueRef n = ts__g_scalar(g, s->loop.extent);
+  ts__g_forget(g, 0);
   int k = g->outlined++;
   LLVMTypeRef body_type, env = env_type(g, &c);
   LLVMValueRef body = body_function(g, &c, s, k, &body_type);

@@ -38,12 +38,12 @@ static bool check_stmt(void *arg, const ts_stmt *st) {
   survey *s = arg;
   ts__gen *g = s->g;
   int64_t off[TS__MAX_VECTOR];
-  if (st->kind == TS_S_FOR && (ts__varies(g, st->loop.min) || ts__varies(g, st->loop.extent))) s->unfit = true;
-  if (st->kind == TS_S_LET && ts__varies(g, st->let.value)) s->unfit = true;
+  if (st->kind == TS_S_FOR && (ts__g_varies(g, st->loop.min) || ts__g_varies(g, st->loop.extent))) s->unfit = true;
+  if (st->kind == TS_S_LET && ts__g_varies(g, st->let.value)) s->unfit = true;
   if (st->kind == TS_S_STORE) {
     const ts_expr *index = st->store.buf->ndim ? st->store.idx[0] : NULL;
-    if (!index || !ts__varies(g, index)) s->unfit = true;
-    if (index && ts__lane_offsets(g, index, off) && !distinct(off, g->lanes)) s->unfit = true;
+    if (!index || !ts__g_varies(g, index)) s->unfit = true;
+    if (index && ts__g_lane_offsets(g, index, off) && !distinct(off, g->lanes)) s->unfit = true;
   }
   return !s->unfit;
 }
@@ -57,8 +57,8 @@ static int lanes_for(const ts__gen *g, int widest, int64_t extent) {
 static void step(ts__gen *g, const ts_stmt *s, LLVMValueRef at, int lanes, int64_t multiple) {
   size_t vars = g->vars.n;
   if (lanes > 1) g->lane_var = s->loop.var, g->lanes = lanes;
-  ts__bind(g, (ts__bound){.var = s->loop.var, .val = {at, 1}, .nonneg = ts__nonneg(g, s->loop.min), .multiple = multiple});
-  ts__stmt(g, s->loop.body);
+  ts__g_bind(g, (ts__bound){.var = s->loop.var, .val = {at, 1}, .nonneg = ts__g_nonneg(g, s->loop.min), .multiple = multiple});
+  ts__g_stmt(g, s->loop.body);
   g->vars.n = vars;
   g->lane_var = NULL, g->lanes = 0;
 }
@@ -67,10 +67,10 @@ static void step(ts__gen *g, const ts_stmt *s, LLVMValueRef at, int lanes, int64
 static bool fits(ts__gen *g, const ts_stmt *s, int lanes) {
   survey v = {.g = g};
   size_t vars = g->vars.n;
-  LLVMValueRef from = ts__scalar(g, s->loop.min);
-  ts__forget(g, 0);
+  LLVMValueRef from = ts__g_scalar(g, s->loop.min);
+  ts__g_forget(g, 0);
   g->lane_var = s->loop.var, g->lanes = lanes;
-  ts__bind(g, (ts__bound){.var = s->loop.var, .val = {from, 1}});
+  ts__g_bind(g, (ts__bound){.var = s->loop.var, .val = {from, 1}});
   ts_stmt_visit(s->loop.body, check_stmt, NULL, &v);
   g->vars.n = vars;
   g->lane_var = NULL, g->lanes = 0;
@@ -86,26 +86,26 @@ static void full_step(ts__gen *g, const ts_stmt *s, LLVMValueRef at) {
   step(g, s, at, lanes, ts_is_int(s->loop.min, &zero) && zero % lanes == 0 ? lanes : 1);
 }
 
-void ts__vector_loop(ts__gen *g, const ts_stmt *s, int64_t extent) {
+void ts__g_vector_loop(ts__gen *g, const ts_stmt *s, int64_t extent) {
   enum { MOST_STEPS = 16 };  // written out; more become a loop
   survey v = {.g = g};
   ts_stmt_visit(s->loop.body, survey_stmt, survey_expr, &v);
   int lanes = lanes_for(g, v.widest, extent);
   if (extent < 2 || lanes < 2 || v.vectors || !fits(g, s, lanes)) {
-    ts__serial_loop(g, s);
+    ts__g_serial_loop(g, s);
     return;
   }
-  LLVMValueRef from = ts__scalar(g, s->loop.min);
-  ts__forget(g, 0);
+  LLVMValueRef from = ts__g_scalar(g, s->loop.min);
+  ts__g_forget(g, 0);
   int64_t done = 0;
   if (extent / lanes > MOST_STEPS) {
     done = extent / lanes * lanes;
-    ts__counted(g, from, LLVMBuildAdd(g->b, from, ts__i64(g, done), ""), lanes, true, full_step, s);
+    ts__g_counted(g, from, LLVMBuildAdd(g->b, from, ts__g_i64(g, done), ""), lanes, true, full_step, s);
   }
   while (done < extent && !g->failed) {
     int n = lanes;
     while (n > extent - done) n /= 2;
-    step(g, s, LLVMBuildAdd(g->b, from, ts__i64(g, done), ""), n, 1);
+    step(g, s, LLVMBuildAdd(g->b, from, ts__g_i64(g, done), ""), n, 1);
     done += n;
   }
 }
