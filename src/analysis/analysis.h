@@ -78,7 +78,7 @@ typedef struct ts_isum ts_isum;
 typedef struct ts_imark {
   const ts_var *var;        // NULL for a fused mark
   const ts_isum *sum;       // of a fused mark
-  const ts_expr *source;    // as an expression; takes the values 0 .. extent - 1, each at least once
+  const ts_expr *source;    // as an expression; values are 0 .. extent - 1
   const ts_expr *extent;
 } ts_imark;
 typedef struct ts_isplit {
@@ -87,9 +87,10 @@ typedef struct ts_isplit {
 } ts_isplit;
 struct ts_isum {
   int n;
-  const ts_isplit *term;    // outermost (largest scale) first
-  const ts_expr *base;
-  const ts_expr *step;      // takes the values base + step * (0 .. extent - 1), each at least once
+  const ts_isplit *term;    // outermost (largest scale) first; scales may be negative
+  const ts_expr *base;      // what is added to the terms
+  const ts_expr *min;       // values are min + step * (0 .. extent - 1), all of them when the splits vary independently (as in a
+  const ts_expr *step;      // surjective map); extent is NULL when the splits leave gaps
   const ts_expr *extent;
 };
 typedef struct ts_loop_range {
