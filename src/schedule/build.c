@@ -34,7 +34,8 @@ const ts_stmt *ts__guarded(ts__ctx *c, const ts_stmt *s, const ts_expr *guard) {
   if (s->kind == TS_S_SEQ) return guarded_seq(c, s, guard);
   if (s->kind != TS_S_BLOCK) return ts_if(c->ir, guard, s, NULL);
   ts_block *b = ts_arena_dup(c->a, s->block, sizeof *b);
-  b->predicate = ts__and(c->ir, b->predicate, guard);
+  if (ts__is_shell(s)) b->body = ts__guarded(c, b->body, guard);
+  else b->predicate = ts__and(c->ir, b->predicate, guard);
   return ts__block_with(c, s, b);
 }
 
@@ -69,6 +70,10 @@ static const ts_stmt *ss_loop(subst *w, const ts_stmt *s) {
 // Bodies speak of iterators only, but a nested block may be bound to an outer loop.
 static const ts_stmt *ss_block(subst *w, const ts_stmt *s) {
   ts_block *b = ts_arena_dup(w->c->a, s->block, sizeof *b);
+  if (ts__is_shell(s)) {
+    b->body = ss(w, b->body);
+    return ts__block_with(w->c, s, b);
+  }
   ts_iter *iters = ts_new_array(w->c->a, ts_iter, b->niters);
   for (int i = 0; i < b->niters; i++) {
     iters[i] = b->iters[i];

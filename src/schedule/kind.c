@@ -25,5 +25,6 @@ bool ts__kind_set(ts__ctx *c, int loop, ts_loop_kind kind, ts_axis axis) {
   out->loop.kind = kind;
   out->loop.axis = axis;
   c->out = ts__replace(c, loop, s);
+  if (c->nown) c->out = ts__reinfer(c, ts__privatize(c, c->out, s->id, c->own, c->nown));
   return true;
 }

@@ -88,7 +88,8 @@ static bool written_first(ts__ctx *c, int loop, const ts_buffer *buf) {
 
 int ts__private_buffers(ts__ctx *c, int loop, const ts_buffer ***out) {
   TS_VEC(const ts_buffer *) v = {0};
-  for (int up = c->t->node[loop].scope; up >= 0; up = c->t->node[up].scope) {
+  for (int up = c->t->node[loop].parent; up >= 0; up = c->t->node[up].parent) {
+    if (ts__stmt(c, up)->kind != TS_S_BLOCK) continue;
     const ts_block *b = ts__block(c, up);
     for (int i = 0; i < b->nallocs; i++)
       if (touches_under(c, loop, b->allocs[i], true) && all_under(c, loop, b->allocs[i]) && written_first(c, loop, b->allocs[i]))
@@ -105,11 +106,14 @@ static int node_of_block(const ts__ctx *c, const ts_block *b) {
   return -1;
 }
 
-bool ts__independent(ts__ctx *c, int arg, int loop) {
-  const ts_buffer **own;
-  int nown = ts__private_buffers(c, loop, &own);
+bool ts__independent(ts__ctx *c, int arg, int loop, const ts_buffer ***own, int *nown) {
+  *nown = 0;
+  size_t mark = ts_analyzer_push(ts__an(c));
   ts__enter(c, loop);
-  ts_dep dep = ts_loop_carried(ts__an(c), ts__stmt(c, loop), own, nown);
+  ts_dep dep = ts_loop_carried(ts__an(c), ts__stmt(c, loop), NULL, 0);
+  if (dep.answer != TS_NO && (*nown = ts__private_buffers(c, loop, own)) > 0)
+    dep = ts_loop_carried(ts__an(c), ts__stmt(c, loop), *own, *nown);
+  ts_analyzer_pop(ts__an(c), mark);
   if (dep.answer == TS_NO) return true;
   const char *fact = dep.answer != TS_YES   ? "iterations of loop {0} could not be shown to be independent: {1}"
                      : dep.reduction_only ? "loop {0} feeds a reduction: {1}"

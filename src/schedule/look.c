@@ -9,6 +9,13 @@ int ts__loops_of(const ts__ctx *c, int node, int *out) {
   return n;
 }
 
+int ts__body_of(const ts__ctx *c, int node) {
+  int body = node + 1;
+  if (ts__is_block(c, node) && ts__block(c, node)->init) body = c->t->node[body].end;
+  while (ts__is_shell(ts__stmt(c, body))) body++;
+  return body;
+}
+
 int ts__next_block(const ts__ctx *c, int top, int after) {
   int i = after == top ? top + 1 : c->t->node[after].end;
   for (; i < c->t->node[top].end; i++)

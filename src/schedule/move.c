@@ -145,8 +145,7 @@ bool ts__reductions_whole(ts__ctx *c, int arg, int block) {
 
 // --- placing -------------------------------------------------------------------------------------------------------------
 int ts__child_with(const ts__ctx *c, int top, int node, int *at) {
-  int body = top + 1;
-  if (ts__is_block(c, top) && ts__block(c, top)->init) body = c->t->node[body].end;
+  int body = ts__body_of(c, top);
   *at = 0;
   if (ts__stmt(c, body)->kind != TS_S_SEQ) return body;
   for (int k = body + 1; k < c->t->node[body].end; k = c->t->node[k].end, ++*at)

@@ -14,7 +14,7 @@ typedef struct ts__node {
   const ts_stmt *s;
   int parent;   // -1 for the root
   int end;      // first node after the subtree
-  int scope;    // nearest enclosing block, -1 for the root
+  int scope;    // nearest enclosing block that is no shell, -1 for the root
   int child;    // position among the parent's children (SEQ; for a block 0 is init and 1 is body)
 } ts__node;
 typedef struct ts__tree {
@@ -100,6 +100,8 @@ typedef struct ts__ctx {
   ts_refusal *r;
   ts_analyzer *an;        // made on first use, see ts__an
   void *plan;             // from check to apply
+  const ts_buffer **own;  // of ts__independent, for ts__kind_set
+  int nown;
   const ts_func *out;     // the new function, from apply
   int nres, capres;       // results, from apply (pure and sampling primitives too)
   ts__rv *res;
@@ -137,10 +139,18 @@ const ts_func *ts__reinfer(ts__ctx *c, const ts_func *f);   // reads and writes 
 enum { TS__MAX_DEPTH = 64 };
 static inline const ts_stmt *ts__stmt(const ts__ctx *c, int node) { return c->t->node[node].s; }
 static inline bool ts__is_loop(const ts__ctx *c, int node) { return ts__stmt(c, node)->kind == TS_S_FOR; }
-static inline bool ts__is_block(const ts__ctx *c, int node) { return ts__stmt(c, node)->kind == TS_S_BLOCK; }
+// A shell only owns buffers: one copy for each iteration of the loop around it. Primitives look through it.
+static inline bool ts__is_shell(const ts_stmt *s) {
+  return s->kind == TS_S_BLOCK && s->block->niters == 0 && !s->block->predicate && !s->block->init && ts_notes_find(s->block->notes, "private");
+}
+static inline bool ts__is_block(const ts__ctx *c, int node) {
+  return ts__stmt(c, node)->kind == TS_S_BLOCK && !ts__is_shell(ts__stmt(c, node));
+}
 static inline const ts_block *ts__block(const ts__ctx *c, int node) { return ts__stmt(c, node)->block; }
 // Loops around node within its scope, outermost first; returns how many (at most TS__MAX_DEPTH, the outermost are dropped).
 int ts__loops_of(const ts__ctx *c, int node, int *out);
+// The body of a loop or block, inside any shell.
+int ts__body_of(const ts__ctx *c, int node);
 // Blocks directly below top (whose scope is the same as that of its content): next after `after`, start with top. -1 at the end.
 int ts__next_block(const ts__ctx *c, int top, int after);
 bool ts__writes(const ts_block *b, const ts_buffer *buf);
@@ -155,8 +165,8 @@ bool ts__plain_loop(ts__ctx *c, int arg, int node);
 ts_analyzer *ts__an(ts__ctx *c);
 void ts__enter(ts__ctx *c, int node);      // facts of all that encloses node become known
 void ts__enter_in(ts__ctx *c, int node);   // and of node itself
-// Iterations of the loop are independent; refuses with the witness else.
-bool ts__independent(ts__ctx *c, int arg, int loop);
+// Iterations of the loop are independent, given a copy of own[0..nown) for each; refuses with the witness else.
+bool ts__independent(ts__ctx *c, int arg, int loop, const ts_buffer ***own, int *nown);
 // Intermediate buffers all of whose accesses lie under the loop and that every iteration writes before it reads.
 int ts__private_buffers(ts__ctx *c, int loop, const ts_buffer ***out);
 // Every reduction block below node runs each of its instances once; refuses else.
@@ -211,8 +221,11 @@ int ts__toucher(const ts__ctx *c, int first, int last, int skip, const ts_buffer
 bool ts__total(ts__ctx *c, int block);
 // The instances run are exactly the domain (bindings onto it, predicate used up).
 bool ts__whole_domain(ts__ctx *c, int block);
-// In the new function f every loop with a kind around the block of that id still has independent iterations; refuses else.
-bool ts__kinds_hold(ts__ctx *c, const ts_func *f, uint32_t id);
+// In the new function every loop with a kind around the block of that id still has independent iterations (buffers may move
+// into shells for that); refuses else.
+bool ts__kinds_hold(ts__ctx *c, const ts_func **f, uint32_t id);
+// f with a shell that owns the buffers around the body of the loop of that id.
+const ts_func *ts__privatize(ts__ctx *c, const ts_func *f, uint32_t loop, const ts_buffer *const *own, int nown);
 
 // --- moving blocks (move.c) -------------------------------------------------------------------------------------------------------
 typedef struct ts__move {

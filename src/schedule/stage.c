@@ -16,7 +16,7 @@ int ts__position(const ts__ctx *c, int top) {
 
 int ts__owner(const ts__ctx *c, const ts_buffer *buf) {
   for (int i = 0; i < c->t->n; i++) {
-    if (!ts__is_block(c, i)) continue;
+    if (ts__stmt(c, i)->kind != TS_S_BLOCK) continue;
     for (int k = 0; k < ts__block(c, i)->nallocs; k++)
       if (ts__block(c, i)->allocs[k] == buf) return i;
   }
@@ -135,8 +135,7 @@ const ts_func *ts__alloc_drop(ts__ctx *c, const ts_func *f, const ts_buffer *buf
 const ts_func *ts__insert(ts__ctx *c, const ts_func *f, uint32_t id, int at, const ts_stmt *s) {
   ts__tree t;
   ts__ctx x = over(c, f, &t);
-  int node = ts__tree_find(&t, id), body = node + 1;
-  if (ts__is_block(&x, node) && ts__block(&x, node)->init) body = t.node[body].end;
+  int body = ts__body_of(&x, ts__tree_find(&t, id));
   const ts_stmt *old = ts__stmt(&x, body);
   bool seq = old->kind == TS_S_SEQ;
   int n = seq ? old->seq.n : 1;
@@ -199,7 +198,7 @@ static bool buffer_named(const ts__ctx *c, const char *name) {
   for (int i = 0; i < c->f->nparams; i++)
     if (!strcmp(c->f->params[i].buf->name, name)) return true;
   for (int i = 0; i < c->t->n; i++) {
-    if (!ts__is_block(c, i)) continue;
+    if (ts__stmt(c, i)->kind != TS_S_BLOCK) continue;
     for (int k = 0; k < ts__block(c, i)->nallocs; k++)
       if (!strcmp(ts__block(c, i)->allocs[k]->name, name)) return true;
   }
@@ -296,17 +295,40 @@ bool ts__whole_domain(ts__ctx *c, int block) {
   return ok && map.surjective == TS_YES && !map.predicate;
 }
 
-bool ts__kinds_hold(ts__ctx *c, const ts_func *f, uint32_t id) {
+const ts_func *ts__privatize(ts__ctx *c, const ts_func *f, uint32_t loop, const ts_buffer *const *own, int nown) {
+  for (int i = 0; i < nown; i++) f = ts__alloc_drop(c, f, own[i]);
   ts__tree t;
   ts__ctx x = over(c, f, &t);
-  bool ok = true;
-  for (int up = x.t->node[ts__tree_find(&t, id)].parent; ok && up >= 0; up = t.node[up].parent) {
+  int node = ts__tree_find(&t, loop);
+  const ts_stmt *s = ts__stmt(&x, node);
+  ts_block *b = ts_new(c->a, ts_block);
+  b->name = ts__fresh_block_name(&x, ts_arena_printf(c->a, "%s_private", s->loop.var->name));
+  b->notes = ts_notes_with(c->a, b->notes, (ts_note){.key = "private", .kind = TS_NOTE_INT, .i = 1});
+  b->allocs = ts_arena_dup(c->a, own, sizeof *own * (size_t)nown);
+  b->nallocs = nown;
+  b->body = s->loop.body;
+  return ts__replace(&x, node, ts__loop_with(c, s, ts_block_stmt(c->ir, b)));
+}
+
+// One loop with a kind around the block: 1 holds, 0 refused; *f changes when buffers became private to its iterations.
+static bool kind_holds(ts__ctx *c, const ts_func **f, uint32_t loop) {
+  ts__tree t;
+  ts__ctx x = over(c, *f, &t);
+  const ts_buffer **own;
+  int nown;
+  bool ok = ts__independent(&x, -1, ts__tree_find(&t, loop), &own, &nown);
+  ts_analyzer_free(x.an);
+  if (ok && nown) *f = ts__reinfer(c, ts__privatize(c, *f, loop, own, nown));
+  return ok;
+}
+
+bool ts__kinds_hold(ts__ctx *c, const ts_func **f, uint32_t id) {
+  ts__tree t;
+  ts__ctx x = over(c, *f, &t);
+  for (int up = t.node[ts__tree_find(&t, id)].parent; up >= 0; up = t.node[up].parent) {
     if (!ts__is_loop(&x, up)) continue;
     ts_loop_kind k = ts__stmt(&x, up)->loop.kind;
-    if (k == TS_SERIAL || k == TS_UNROLL) continue;
-    ok = ts__independent(&x, -1, up);
-    ts_analyzer_free(x.an);
-    x.an = NULL;
+    if (k != TS_SERIAL && k != TS_UNROLL && !kind_holds(c, f, ts__stmt(&x, up)->id)) return false;
   }
-  return ok;
+  return true;
 }

@@ -22,8 +22,9 @@ static void tree_add(ts_arena *a, ts__tree *t, const ts_stmt *s, int parent, int
       break;
     case TS_S_FOR: tree_add(a, t, s->loop.body, me, scope, 0); break;
     case TS_S_BLOCK:
-      if (s->block->init) tree_add(a, t, s->block->init, me, me, 0);
-      tree_add(a, t, s->block->body, me, me, 1);
+      if (!ts__is_shell(s)) scope = me;
+      if (s->block->init) tree_add(a, t, s->block->init, me, scope, 0);
+      tree_add(a, t, s->block->body, me, scope, 1);
       break;
     case TS_S_IF:
       tree_add(a, t, s->cond.then, me, scope, 0);
@@ -97,6 +98,7 @@ static const ts_stmt *rebuild_block(rewrite *w, int node) {
     k = w->c->t->node[k].end;
   }
   nb->body = rebuild(w, k);
+  if (!nb->body && ts__is_shell(w->c->t->node[node].s)) return NULL;
   if (!nb->body) nb->body = ts_seq(w->c->ir, NULL, 0);
   ts_stmt *out;
   const ts_stmt *r = ts_stmt_copy(w->c->ir, w->c->t->node[node].s, &out);

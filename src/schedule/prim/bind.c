@@ -33,7 +33,7 @@ bool ts__check_bind(ts__ctx *c) {
     return false;
   }
   bool block_axis = axis == TS_BLOCK_X || axis == TS_BLOCK_Y || axis == TS_BLOCK_Z;
-  return ts__kind_free(c, loop) && (block_axis || ts__kind_constant(c, loop)) && !axis_taken(c, loop, axis) && ts__independent(c, 0, loop);
+  return ts__kind_free(c, loop) && (block_axis || ts__kind_constant(c, loop)) && !axis_taken(c, loop, axis) && ts__independent(c, 0, loop, &c->own, &c->nown);
 }
 
 bool ts__apply_bind(ts__ctx *c) {

@@ -68,7 +68,7 @@ static bool inputs_ready(ts__ctx *c, const plan *p, int before) {
     const ts_buffer *buf = b->reads[i].buf;
     if (ts__writes(b, buf) || ts__toucher(c, p->m.loop, before, p->m.block, buf, true, false) < 0) continue;
     bool covered = false;
-    int body = p->m.loop + 1;
+    int body = ts__body_of(c, p->m.loop);
     if (ts__stmt(c, body)->kind == TS_S_SEQ)
       for (int k = body + 1; k < before && !covered; k = c->t->node[k].end)
         covered = ts_region_cover(ts__an(c), ts__stmt(c, k), p->m.nest, buf) == TS_YES;
@@ -110,7 +110,7 @@ bool ts__check_compute_at(ts__ctx *c) {
   ts__move_nest(c, &p->m);
   TS_TRY(inputs_ready(c, p, before));
   p->out = ts__reinfer(c, ts__move_apply(c, &p->m, p->at));
-  return ts__kinds_hold(c, p->out, p->m.block_id);
+  return ts__kinds_hold(c, &p->out, p->m.block_id);
 }
 
 bool ts__apply_compute_at(ts__ctx *c) {

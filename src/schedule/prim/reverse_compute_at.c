@@ -182,7 +182,7 @@ static bool path_free(ts__ctx *c, const plan *p, int from) {
 // Every producer below the loop has written, in the same iteration, what b now reads.
 static bool inputs_ready(ts__ctx *c, const plan *p) {
   const ts_block *b = ts__block(c, p->m.block);
-  int body = p->m.loop + 1;
+  int body = ts__body_of(c, p->m.loop);
   bool seq = ts__stmt(c, body)->kind == TS_S_SEQ;
   for (int i = 0; i < b->nreads; i++) {
     const ts_buffer *buf = b->reads[i].buf;
@@ -229,7 +229,7 @@ bool ts__check_reverse_compute_at(ts__ctx *c) {
   ts__move_nest(c, &p->m);
   TS_TRY(inputs_ready(c, p));
   p->out = ts__reinfer(c, ts__move_apply(c, &p->m, p->at));
-  return ts__kinds_hold(c, p->out, p->m.block_id);
+  return ts__kinds_hold(c, &p->out, p->m.block_id);
 }
 
 bool ts__apply_reverse_compute_at(ts__ctx *c) {
