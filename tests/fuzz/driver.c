@@ -14,7 +14,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { MAX_SEEDS = 4096, MAX_SEED_BYTES = 1 << 20, DEFAULT_RUNS = 3000, MAX_INPUT_S = 20, MAX_TOTAL_S = 12 };
+enum { MAX_SEEDS = 4096, MAX_SEED_BYTES = 1 << 20, DEFAULT_RUNS = 20000, MAX_INPUT_S = 20, MAX_TOTAL_S = 8 };
 
 typedef struct input {
   uint8_t *p;
