@@ -143,6 +143,10 @@ int32_t ts_sampler_pick(const ts_sampler *s, const float *logits, int64_t n, con
                         uint64_t draw, float *work);
 
 // --- conversation (conversation.c, conversations.def) -----------------------------------------------------------------
+typedef struct ts_turn {
+  bool assistant;
+  const char *text;  // NULL: to be answered
+} ts_turn;
 typedef struct ts_conv {
   const char *name, *system_template, *system_message;
   const char *user_role, *assistant_role;
@@ -153,12 +157,12 @@ typedef struct ts_conv {
   int nprefix, nstop_tokens, nstop_strings;
   const int32_t *prefix, *stop_tokens;
   const char *const *stop_strings;
+  int npreset;                 // turns before the first
+  const ts_turn *preset;
 } ts_conv;
-typedef struct ts_turn {
-  bool assistant;
-  const char *text;  // NULL: to be answered
-} ts_turn;
 const ts_conv *ts_conv_find(ts_arena *a, const char *name);  // a row of the table, or NULL
+// The prompt's text, without the prefix tokens. system NULL: the template's own message. Without any system message its part is
+// left out.
 void ts_conv_render(const ts_conv *c, const char *system, const ts_turn *turns, size_t n, ts_text *out);
 
 // mlc-chat-config.json, both dialects. Missing keys take defaults.
@@ -205,6 +209,7 @@ bool ts_session_score(ts_session *s, const int32_t *tokens, size_t n, bool (*row
                       void *arg, ts_diag *d) TS_WARN_UNUSED;
 const float *ts_session_logits(const ts_session *s);
 int64_t ts_session_length(const ts_session *s);
+int64_t ts_session_capacity(const ts_session *s);  // most tokens: the plan's, or the configuration's context when smaller
 const int32_t *ts_session_tokens(const ts_session *s);
 void ts_session_truncate(ts_session *s, int64_t length);  // forget all after the first `length` tokens
 // Choose the next token from the logits of the last one (it is not appended). -1 with a diagnostic when no logit is finite.
@@ -233,7 +238,7 @@ typedef struct ts_gen_opts {
 } ts_gen_opts;
 typedef struct ts_gen_result {
   int64_t prompt_tokens, new_tokens;  // prompt tokens computed (those already in the cache are not)
-  uint64_t prompt_ns, first_ns, decode_ns;  // prompt; start to first token; all tokens after the first
+  uint64_t prompt_ns, first_ns, decode_ns;  // prompt; start to first token, its text shown and its state computed; the tokens after it
   ts_stop stop;
 } ts_gen_result;
 // Make the session's tokens be `tokens` (a common beginning is kept, the rest computed) and generate after them. Tokens

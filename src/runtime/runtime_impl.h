@@ -32,6 +32,9 @@ struct ts_weights {
 // 1: read; 0: there is no such file, or it belongs to other parameters; -1: it is broken, or reading failed.
 int ts__weights_read_file(ts_weights *w, const ts_index *x, const char *path, ts_pool *pool, ts_diag *d);
 
+// session.c: use at most this many positions
+void ts__session_limit(ts_session *s, int64_t capacity);
+
 // exec.c: memory and bound kernels of one sequence
 typedef struct ts__exec ts__exec;
 ts__exec *ts__exec_new(const ts_library *l, const ts_weights *w, ts_pool *pool, ts_diag *d) TS_WARN_UNUSED;

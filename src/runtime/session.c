@@ -8,7 +8,7 @@ struct ts_session {
   ts__exec *exec;
   const ts_plan_phase *head;
   int32_t *tokens;  // plan->max_seq of them
-  int64_t length;
+  int64_t length, capacity;
   float *work;      // 2 * vocab floats for the sampler
 };
 
@@ -27,6 +27,7 @@ ts_session *ts_session_new(const ts_library *l, const ts_weights *w, ts_pool *po
   }
   s->plan = p;
   s->head = head_of(p);
+  s->capacity = p->max_seq;
   s->tokens = malloc(sizeof *s->tokens * (size_t)p->max_seq);
   s->work = malloc(sizeof *s->work * 2 * (size_t)p->vocab);
   if (!s->tokens || !s->work)
@@ -76,7 +77,7 @@ static bool pass(ts_session *s, const int32_t *tokens, int64_t rows, ts_diag *d)
 }
 
 static bool acceptable(const ts_session *s, const int32_t *tokens, size_t n, ts_diag *d) {
-  if (n > (size_t)(s->plan->max_seq - s->length))
+  if (n > (size_t)(s->capacity - s->length))
     return ts_refuse(d, "context-full", "%zu tokens after %lld do not fit in the context of %lld", n, (long long)s->length,
                      (long long)s->plan->max_seq);
   for (size_t i = 0; i < n; i++)
@@ -112,6 +113,8 @@ bool ts_session_feed(ts_session *s, const int32_t *tokens, size_t n, ts_diag *d)
 
 const float *ts_session_logits(const ts_session *s) { return ts__exec_buffer(s->exec, s->plan->logits); }
 int64_t ts_session_length(const ts_session *s) { return s->length; }
+int64_t ts_session_capacity(const ts_session *s) { return s->capacity; }
+void ts__session_limit(ts_session *s, int64_t capacity) { s->capacity = TS_MIN(capacity, s->plan->max_seq); }
 const int32_t *ts_session_tokens(const ts_session *s) { return s->tokens; }
 
 void ts_session_truncate(ts_session *s, int64_t length) {
