@@ -1,6 +1,5 @@
 // Opening a model: which kind it is, its configuration, tensors and text files.
 #include <stdlib.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 #include "model_impl.h"
@@ -79,19 +78,9 @@ static bool open_hf(ts_arena *a, const char *path, ts_source *s, ts_diag *d) {
   return true;
 }
 
-// "M.Q4_1" and "m-f16" name how the file is quantized, not the model.
-static const char *without_type(ts_arena *a, const char *name) {
-  const char *end = strrchr(name, '.');
-  if (!end) end = strrchr(name, '-');
-  if (!end || end == name) return name;
-  const char *t = end + 1;
-  bool type = ((*t == 'q' || *t == 'Q') && t[1] >= '2' && t[1] <= '8') || !strcasecmp(t, "f16") || !strcasecmp(t, "f32") || !strcasecmp(t, "bf16");
-  return type ? ts_arena_strndup(a, name, (size_t)(end - name)) : name;
-}
-
 static bool open_gguf(ts_arena *a, const char *path, ts_source *s, ts_diag *d) {
   s->kind = TS_SOURCE_GGUF;
-  s->name = without_type(a, base_name(a, path, ".gguf"));
+  s->name = base_name(a, path, ".gguf");
   s->maps = ts_new(a, ts_map);
   TS_TRY(ts_map_open(path, s->maps, d));
   s->nmaps = 1;

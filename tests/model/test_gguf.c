@@ -84,7 +84,7 @@ static void config_and_rows(void **state) {
   char *dir = temp_folder(a);
   put(a, dir, "Tiny-1M.Q4_1.gguf", p, n);
   must(ts_source_open(a, ts_path_join(a, dir, "Tiny-1M.Q4_1.gguf"), &s, &d), &d);
-  assert_string_equal(s.name, "Tiny-1M");
+  assert_string_equal(s.name, "Tiny-1M.Q4_1");
   assert_int_equal(s.config.head_dim, G_DIM);
   assert_int_equal(s.config.vocab, G_VOCAB);
   assert_true(s.config.rms_eps == 1e-5 && s.config.rope_theta == 100000);
