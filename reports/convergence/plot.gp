@@ -16,7 +16,7 @@ do for [p=-3:7] { set ytics add (sprintf("%g", 2 * 10.0 ** p) 2 * 10.0 ** p, spr
 set ylabel "time of one launch (µs, log)"
 set tmargin 2.5
 if (has_time) {
-  set multiplot layout 1,2 margins 0.09,0.98,0.2,0.87 spacing 0.08
+  set multiplot layout 1,2 margins 0.09,0.98,0.23,0.87 spacing 0.08
 }
 set xrange [0:*]
 set xlabel "candidates measured"

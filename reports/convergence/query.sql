@@ -6,14 +6,13 @@ WITH run AS (
   FROM session s JOIN workload x ON x.id=s.workload_id JOIN target g ON g.id=s.target_id
   WHERE EXISTS (SELECT 1 FROM measurement m WHERE m.session_id=s.id AND m.metric='time')),
 seen AS (
-  SELECT m.session_id, m.build_id, m.median, m.rung, m.n, m.elapsed_ms,
-    row_number() OVER (PARTITION BY m.session_id, m.build_id ORDER BY m.utc, m.id) AS first,
+  SELECT m.session_id, m.build_id, m.median, m.rung, m.n,
     row_number() OVER (PARTITION BY m.session_id, m.build_id ORDER BY m.rung DESC, m.utc DESC, m.id DESC) AS last,
-    min(m.id) OVER (PARTITION BY m.session_id, m.build_id) AS entry, max(m.elapsed_ms) OVER (PARTITION BY m.session_id) AS spent
+    min(m.id) OVER (PARTITION BY m.session_id, m.build_id) AS entry,
+    min(m.elapsed_ms) OVER (PARTITION BY m.session_id, m.build_id) AS elapsed_ms,
+    max(m.elapsed_ms) OVER (PARTITION BY m.session_id) AS spent
   FROM measurement m JOIN run ON run.id=m.session_id AND run.k=1 WHERE m.metric='time'),
-settled AS (
-  SELECT f.session_id, f.build_id, f.entry, f.spent, f.elapsed_ms, l.median, l.rung, l.n
-  FROM seen f JOIN seen l ON l.session_id=f.session_id AND l.build_id=f.build_id AND l.last=1 WHERE f.first=1),
+settled AS (SELECT * FROM seen WHERE last=1),
 line AS (
   SELECT t.*, c.generator,
     row_number() OVER (PARTITION BY t.session_id ORDER BY t.entry) AS candidate,
