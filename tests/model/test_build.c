@@ -59,7 +59,7 @@ static double logits_error(ts_arena *a, ts_engine *e) {
     ts_diag d = {0};
     must(ts_file_read(ts_path_join(a, ts_path_join(a, ts_data_dir(), "tests/data/fixtures"), ts__js_str(p, "logits")), a, &want, &bytes, &d), &d);
     scores s = {.want = (const float *)(void *)want, .positions = json_object_get(p, "positions"), .vocab = ts_engine_plan(e)->vocab};
-    ts_session *session = ts_session_new(e, &d);
+    ts_session *session = ts_engine_session(e, &d);
     must(session != NULL, &d);
     must(ts_session_score(session, tokens, n, score_row, &s, &d), &d);
     ts_session_free(session);
