@@ -1,0 +1,151 @@
+// measure: right, wrong, careless, crashing and hanging kernels, made from C by the system's compiler, in the real worker.
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "measure/measure.h"
+
+static const char workload[] = "silu_mul A=f32 I=64 n=4";
+static const char prologue[] =
+    "#include <stdint.h>\n#include <stdlib.h>\n#include <unistd.h>\n"
+    "extern float expf(float);\n"
+    "int64_t cand_workspace(const int64_t *dim) { (void)dim; return 0; }\n"
+    "static float e(float x) { /* exp by series on small steps: no library in kernels */\n"
+    "  float r = x / 64, s = 1, t = 1; for (int i = 1; i < 10; i++) { t *= r / i; s += t; }\n"
+    "  for (int i = 0; i < 6; i++) s *= s; return s; }\n"
+    "static float silu(float g, float u) { return g / (1 + e(-g)) * u; }\n"
+    "void cand(void *const *buf, const int64_t *dim, const void *rt) { (void)dim; (void)rt;\n"
+    "  float *x = buf[0], *y = buf[1];\n";
+
+typedef struct fixture {
+  ts_arena *a;
+  ts_target t;
+  ts_compiler *c;
+  ts_workload *w;
+  ts_meter *m;
+  const ts_func *f;
+  uint64_t tag;
+} fixture;
+
+static int setup(void **state) {
+  fixture *x = calloc(1, sizeof *x);
+  ts_diag d = {0};
+  ts_spec spec;
+  x->a = ts_arena_new("test");
+  bool ok = ts_target_parse("cpu", &x->t, &d) && ts_spec_parse(x->a, workload, &spec, &d) && (x->c = ts_compiler_open(&x->t, 1, NULL, &d)) &&
+            (x->w = ts_workload_open(&spec, &x->t, x->c, &d)) && (x->m = ts_meter_open(x->w, &(ts_meter_opts){.timeout_s = 2, .seed = 4}, &d));
+  if (!ok) fprintf(stderr, "%s\n", d.message);
+  x->f = ok ? ts_workload_reference(x->w) : NULL;
+  *state = x;
+  return ok ? 0 : -1;
+}
+
+static int teardown(void **state) {
+  fixture *x = *state;
+  ts_meter_close(x->m);
+  ts_workload_close(x->w);
+  ts_compiler_close(x->c);
+  ts_arena_free(x->a);
+  free(x);
+  return 0;
+}
+
+// Compile a body to an object with the kernel interface.
+static ts_object compile(fixture *x, const char *body) {
+  char dir[] = "/tmp/ts-meter-XXXXXX";
+  ts_diag d = {0};
+  assert_non_null(mkdtemp(dir));
+  char *c = ts_arena_printf(x->a, "%s/k.c", dir), *o = ts_arena_printf(x->a, "%s/k.o", dir);
+  char *text = ts_arena_printf(x->a, "%s%s}\n", prologue, body);
+  assert_true(ts_file_write(c, text, strlen(text), &d));
+  ts_proc_result r;
+  ts_text out = {0};
+  assert_true(ts_proc_run((const char *[]){"cc", "-O1", "-w", "-fPIC", "-ffreestanding", "-fno-stack-protector", "-c", c, "-o", o, NULL}, 60, &out, &r, &d));
+  if (r.exit_code != 0) fail_msg("%s", ts_text_str(&out));
+  ts_text_free(&out);
+  ts_object obj = {.symbol = "cand", .id = ts_sha256_of(text, strlen(text))};
+  char *bytes;
+  assert_true(ts_file_read(o, x->a, &bytes, &obj.n, &d));
+  obj.bytes = bytes;
+  unlink(c);
+  unlink(o);
+  rmdir(dir);
+  return obj;
+}
+
+static ts_outcome_row run(fixture *x, const char *body) {
+  ts_object o = compile(x, body);
+  ts_candidate c = {.func = x->f, .object = &o};
+  ts_outcome_row r;
+  ts_diag d = {0};
+  if (!ts_meter_run(x->m, ++x->tag, &c, &ts_effort_search, x->a, &r, &d)) fail_msg("%s", d.message);
+  return r;
+}
+
+#define RIGHT "for (int n = 0; n < 4; n++) for (int i = 0; i < 64; i++) y[n * 64 + i] = silu(x[n * 128 + i], x[n * 128 + 64 + i]);"
+
+static void right(void **state) {
+  ts_outcome_row r = run(*state, RIGHT);
+  assert_int_equal(r.kind, TS_MEASURED);
+  assert_true(r.n >= 8 && r.stats.median > 0 && r.rel_error < 1e-4);
+}
+
+static void wrong(void **state) {
+  fixture *x = *state;
+  ts_outcome_row r = run(x, "for (int i = 0; i < 256; i++) y[i] = x[i];");
+  assert_int_equal(r.kind, TS_WRONG);
+  assert_int_equal(r.n, 0);  // what is wrong is not timed
+  r = run(x, "for (int n = 0; n < 4; n++) for (int i = 0; i < 63; i++) y[n * 64 + i] = silu(x[n * 128 + i], x[n * 128 + 64 + i]);");
+  assert_int_equal(r.kind, TS_WRONG);  // an element left out keeps its poison
+  r = run(x, RIGHT " x[5] = 1;");
+  assert_int_equal(r.kind, TS_WRONG);
+  assert_non_null(strstr(r.message, "input x"));
+}
+
+static void outside(void **state) {
+  ts_outcome_row r = run(*state, RIGHT " y[256] = 1;");
+  assert_int_equal(r.kind, TS_GUARD);
+  assert_non_null(strstr(r.message, "outside y"));
+  r = run(*state, RIGHT " y[-1] = 1;");
+  assert_int_equal(r.kind, TS_GUARD);
+}
+
+static void crash_and_hang(void **state) {
+  fixture *x = *state;
+  int before = ts_meter_restarts(x->m);
+  ts_outcome_row r = run(x, "*(volatile int *)8 = 1;");
+  assert_int_equal(r.kind, TS_CRASHED);
+  assert_non_null(strstr(r.message, "signal 11"));
+  r = run(x, "for (volatile int i = 0; ; i++) {}");
+  assert_int_equal(r.kind, TS_TIMED_OUT);
+  assert_int_equal(ts_meter_restarts(x->m), before + 2);
+  r = run(x, RIGHT);  // and the next candidate is measured as if nothing had happened
+  assert_int_equal(r.kind, TS_MEASURED);
+}
+
+// Two speeds in one final: the interleaved rounds tell them apart, also when the worker was lost in between.
+static void final(void **state) {
+  fixture *x = *state;
+  assert_int_equal(run(x, RIGHT).kind, TS_MEASURED);
+  uint64_t fast = x->tag;
+  assert_int_equal(run(x, RIGHT " for (volatile int i = 0; i < 20000; i++) {}").kind, TS_MEASURED);
+  uint64_t slow = x->tag;
+  run(x, "*(volatile int *)8 = 1;");
+  ts_outcome_row r[2];
+  ts_diag d = {0};
+  if (!ts_meter_final(x->m, (uint64_t[]){fast, slow}, 2, 12, 5, x->a, r, &d)) fail_msg("%s", d.message);
+  assert_int_equal(r[0].n, 12);
+  ts_compare c = ts_compare_paired(r[0].samples, r[1].samples, 12, 0.01);
+  assert_int_equal(c.verdict, TS_FASTER);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(right), cmocka_unit_test(wrong), cmocka_unit_test(outside), cmocka_unit_test(crash_and_hang), cmocka_unit_test(final)};
+  return cmocka_run_group_tests(tests, setup, teardown);
+}
