@@ -29,6 +29,16 @@ const ts_stmt *ts__expand_buffers(ts__lower *l, const ts_stmt *body);
 // Conditions out of the loops that they do not depend on (lower_hoist.c).
 const ts_stmt *ts__hoist_conditions(ts__lower *l, const ts_stmt *body);
 
+// How a buffer is used below a statement (lower_access.c).
+typedef struct ts__uses ts__uses;
+typedef struct ts__box {  // inclusive bounds a dimension, in terms of outer loop variables; NULL: unknown
+  const ts_expr *lo[8], *hi[8];
+} ts__box;
+ts__uses *ts__uses_of(ts__lower *l, const ts_stmt *root, const ts_buffer *b);
+ts__box ts__box_of(ts__lower *l, const ts__uses *u, const ts_stmt *t);  // of all uses below t (t is below root, or root)
+// Does one execution of t need nothing that was in the buffer before?
+bool ts__self_contained(ts__lower *l, const ts__uses *u, const ts_stmt *t);
+
 // Replacement of buffers in all loads and stores below s: access(arg, buf, idx, out) gives the new buffer (or NULL: keep) and its
 // indices, of which it has at most 8 (lower_flat.c).
 typedef const ts_buffer *(*ts__access_fn)(void *arg, const ts_buffer *buf, const ts_expr *const *idx, const ts_expr **out);

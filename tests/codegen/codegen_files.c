@@ -14,7 +14,7 @@
 #include "codegen/codegen.h"
 #include "threads.h"
 
-enum { GUARD = 256, MOST = 16 };
+enum { GUARD = 256, MOST = 64 };
 
 typedef struct testcase {
   const char *name, *file, *text;
