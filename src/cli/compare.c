@@ -24,9 +24,12 @@ static void add_json_string(ts_text *out, const char *s) {
   ts_text_add(out, "\"");
   for (; *s; s++) {
     unsigned char c = (unsigned char)*s;
-    if (c == '"' || c == '\\') ts_text_addf(out, "\\%c", c);
-    else if (c < 0x20) ts_text_addf(out, "\\u%04x", c);
-    else ts_text_addn(out, s, 1);
+    if (c == '"' || c == '\\')
+      ts_text_addf(out, "\\%c", c);
+    else if (c < 0x20)
+      ts_text_addf(out, "\\u%04x", c);
+    else
+      ts_text_addn(out, s, 1);
   }
   ts_text_add(out, "\"");
 }
@@ -36,7 +39,8 @@ static void print_json(const ts_compared *c, size_t n, ts_arena *a) {
     ts_text t = {0};
     ts_text_add(&t, "{\"what\":");
     add_json_string(&t, c->what);
-    ts_text_addf(&t, ",\"unit\":\"%s\",\"change\":\"%s\",\"na\":%zu,\"nb\":%zu", c->unit, ts_change_name(c->change), c->na, c->nb);
+    ts_text_addf(&t, ",\"unit\":\"%s\",\"change\":\"%s\",\"na\":%zu,\"nb\":%zu", c->unit, ts_change_name(c->change),
+                 c->na, c->nb);
     const struct {
       const char *name;
       double v;
@@ -51,8 +55,8 @@ static void print_json(const ts_compared *c, size_t n, ts_arena *a) {
 static void print_csv(const ts_compared *c, size_t n, ts_arena *a) {
   puts("what,unit,a,b,ratio,lo,hi,na,nb,change");
   for (size_t i = 0; i < n; i++, c++)
-    printf("\"%s\",%s,%s,%s,%s,%s,%s,%zu,%zu,%s\n", c->what, c->unit, number(a, c->a), number(a, c->b), number(a, c->ratio), number(a, c->lo),
-           number(a, c->hi), c->na, c->nb, ts_change_name(c->change));
+    printf("\"%s\",%s,%s,%s,%s,%s,%s,%zu,%zu,%s\n", c->what, c->unit, number(a, c->a), number(a, c->b),
+           number(a, c->ratio), number(a, c->lo), number(a, c->hi), c->na, c->nb, ts_change_name(c->change));
 }
 
 static void print_md(const ts_compared *c, size_t n, ts_arena *a) {
@@ -77,9 +81,12 @@ static bool run(char **args, double gate, const char *format, int *code, ts_diag
   bool ok = open_side(a, args[0], &A, d) && open_side(a, args[1], &B, d) &&
             ts_report_compare(A.db, A.revision, B.db, B.revision, gate, a, &c, &n, d);
   if (ok) {
-    if (!strcmp(format, "json")) print_json(c, n, a);
-    else if (!strcmp(format, "csv")) print_csv(c, n, a);
-    else print_md(c, n, a);
+    if (!strcmp(format, "json"))
+      print_json(c, n, a);
+    else if (!strcmp(format, "csv"))
+      print_csv(c, n, a);
+    else
+      print_md(c, n, a);
     *code = ts_compared_exit(c, n);
   }
   ts_db_close(A.db);
@@ -98,10 +105,13 @@ int ts_cmd_compare(int argc, char **argv) {
   const ts_cli c = {
       .command = "compare",
       .usage = "A B [options]",
-      .about = "Compares what store B says of the same work with what store A says: the winner of each workload and the newest\n"
-               "run of each benchmark. FILE@REVISION takes only that revision's benchmark runs.\n"
-               "Exit code 0: all the same or faster; 1: something is slower; 2: nothing is slower, but something is unclear or\n"
-               "missing; 3 and more: the comparison failed.",
+      .about =
+          "Compares what store B says of the same work with what store A says: the winner of each workload and the "
+          "newest\n"
+          "run of each benchmark. FILE@REVISION takes only that revision's benchmark runs.\n"
+          "Exit code 0: all the same or faster; 1: something is slower; 2: nothing is slower, but something is unclear "
+          "or\n"
+          "missing; 3 and more: the comparison failed.",
       .opts = opts,
       .nopts = TS_COUNTOF(opts),
       .min_args = 2,
@@ -112,8 +122,10 @@ int ts_cmd_compare(int argc, char **argv) {
   if (code >= 0) return code ? 64 : 0;
   ts_diag d = {0};
   bool known = !strcmp(format, "md") || !strcmp(format, "csv") || !strcmp(format, "json");
-  if (!known) ts_refuse(&d, "usage", "compare: format '%s' is not md, csv or json", format);
-  else if (!(percent >= 0 && percent < 100)) known = ts_refuse(&d, "usage", "compare: a gate of %g percent", percent);
+  if (!known)
+    ts_refuse(&d, "usage", "compare: format '%s' is not md, csv or json", format);
+  else if (!(percent >= 0 && percent < 100))
+    known = ts_refuse(&d, "usage", "compare: a gate of %g percent", percent);
   if (known && run(args, percent / 100, format, &code, &d)) return code;
   code = ts_cli_fail(&d);
   return code == 2 ? 64 : code;  // 2 has its own meaning here

@@ -1,9 +1,10 @@
 // tunesmith db: look into a store, check it, bring stores together.
+#include "db/db.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 
 #include "cli/cli.h"
-#include "db/db.h"
 
 typedef struct db_opts {
   const char *store, *format, *table, *out;
@@ -19,25 +20,37 @@ typedef struct db_action {
 static void print_cell(const ts_db_cell *c, const char *format, ts_text *t) {
   bool json = !strcmp(format, "jsonl");
   switch (c->type) {
-    case TS_DB_NULL: ts_text_add(t, json ? "null" : ""); return;
-    case TS_DB_INT: ts_text_addf(t, "%" PRId64, c->i); return;
-    case TS_DB_REAL: ts_text_add_double(t, c->r); return;
+    case TS_DB_NULL:
+      ts_text_add(t, json ? "null" : "");
+      return;
+    case TS_DB_INT:
+      ts_text_addf(t, "%" PRId64, c->i);
+      return;
+    case TS_DB_REAL:
+      ts_text_add_double(t, c->r);
+      return;
     case TS_DB_BLOB:
       if (json) ts_text_add(t, "\"");
       for (size_t i = 0; i < c->blob.n; i++) ts_text_addf(t, "%02x", ((const uint8_t *)c->blob.p)[i]);
       if (json) ts_text_add(t, "\"");
       return;
-    case TS_DB_TEXT: break;
+    case TS_DB_TEXT:
+      break;
   }
   bool csv_quote = !strcmp(format, "csv") && strpbrk(c->text, ",\"\n\r");
   if (json || csv_quote) ts_text_add(t, "\"");
   for (const char *s = c->text; *s; s++) {
     unsigned char b = (unsigned char)*s;
-    if (json && (b < 0x20 || b == 0x7f)) ts_text_addf(t, "\\u%04x", b);
-    else if (json && (b == '"' || b == '\\')) ts_text_addf(t, "\\%c", b);
-    else if (csv_quote && b == '"') ts_text_add(t, "\"\"");
-    else if (!json && !csv_quote && (b < 0x20)) ts_text_add(t, " ");
-    else ts_text_addn(t, s, 1);
+    if (json && (b < 0x20 || b == 0x7f))
+      ts_text_addf(t, "\\u%04x", b);
+    else if (json && (b == '"' || b == '\\'))
+      ts_text_addf(t, "\\%c", b);
+    else if (csv_quote && b == '"')
+      ts_text_add(t, "\"\"");
+    else if (!json && !csv_quote && (b < 0x20))
+      ts_text_add(t, " ");
+    else
+      ts_text_addn(t, s, 1);
   }
   if (json || csv_quote) ts_text_add(t, "\"");
 }
@@ -71,20 +84,23 @@ static bool run_query(ts_db *db, const db_opts *o, char **args, ts_diag *d) {
 static bool run_info(ts_db *db, const db_opts *o, char **args, ts_diag *d) {
   (void)o, (void)args;
   static const char sql[] =
-      "SELECT 'uid' AS what, value FROM store WHERE key='uid' UNION ALL SELECT 'created', value FROM store WHERE key='created' "
+      "SELECT 'uid' AS what, value FROM store WHERE key='uid' UNION ALL SELECT 'created', value FROM store WHERE "
+      "key='created' "
 #define X(T) "UNION ALL SELECT '" #T "s', count(*) FROM " #T " "
       TS_DB_ROWS(X)
 #undef X
-      "UNION ALL SELECT 'winners', count(*) FROM winner "
-      "UNION ALL SELECT 'unfinished sessions', count(*) FROM session WHERE ended_utc IS NULL";
+          "UNION ALL SELECT 'winners', count(*) FROM winner "
+          "UNION ALL SELECT 'unfinished sessions', count(*) FROM session WHERE ended_utc IS NULL";
   ts_arena *a = ts_arena_new("info");
   ts_db_table t;
   bool ok = ts_db_query(db, sql, NULL, 0, a, &t, d);
   if (ok) printf("%-20s %s\n%-20s %d\n", "store", ts_db_path(db), "version", ts_db_version(db));
   for (size_t r = 0; ok && r < t.nrows; r++) {
     const ts_db_cell *v = &t.cells[2 * r + 1];
-    if (v->type == TS_DB_TEXT) printf("%-20s %s\n", t.cells[2 * r].text, v->text);
-    else printf("%-20s %" PRId64 "\n", t.cells[2 * r].text, v->i);
+    if (v->type == TS_DB_TEXT)
+      printf("%-20s %s\n", t.cells[2 * r].text, v->text);
+    else
+      printf("%-20s %" PRId64 "\n", t.cells[2 * r].text, v->i);
   }
   ts_arena_free(a);
   return ok;
@@ -101,11 +117,13 @@ static bool run_merge(ts_db *db, const db_opts *o, char **args, ts_diag *d) {
 static bool run_export(ts_db *db, const db_opts *o, char **args, ts_diag *d) {
   (void)args;
   const char *f = o->format ? o->format : "jsonl", *name = o->out ? o->out : "standard output";
-  if (strcmp(f, "jsonl") != 0 && strcmp(f, "csv") != 0) return ts_refuse(d, "usage", "db export: format '%s' is not jsonl or csv", f);
+  if (strcmp(f, "jsonl") != 0 && strcmp(f, "csv") != 0)
+    return ts_refuse(d, "usage", "db export: format '%s' is not jsonl or csv", f);
   FILE *out = o->out ? fopen(o->out, "w") : stdout;
   if (!out) return ts_env_fail(d, "write-failed", "%s: cannot be written", o->out);
   bool ok = ts_db_export(db, o->table, !strcmp(f, "csv") ? TS_DB_CSV : TS_DB_JSONL, out, name, d);
-  if (o->out && fclose(out) != 0 && ok) ok = ts_env_fail(d, "write-failed", "%s: could not be written to the end", o->out);
+  if (o->out && fclose(out) != 0 && ok)
+    ok = ts_env_fail(d, "write-failed", "%s: could not be written to the end", o->out);
   return ok;
 }
 
@@ -130,8 +148,10 @@ static bool run_check(ts_db *db, const db_opts *o, char **args, ts_diag *d) {
   (void)o, (void)args;
   ts_text report = {0};
   bool ok = ts_db_check(db, &report, d);
-  if (report.n) fputs(report.p, stdout);
-  else if (ok) puts("ok");
+  if (report.n)
+    fputs(report.p, stdout);
+  else if (ok)
+    puts("ok");
   ts_text_free(&report);
   return ok;
 }
@@ -142,12 +162,9 @@ static bool run_vacuum(ts_db *db, const db_opts *o, char **args, ts_diag *d) {
 }
 
 static const db_action actions[] = {
-    {"info", "", 0, TS_DB_READ, run_info},
-    {"query", "SQL", 1, TS_DB_READ, run_query},
-    {"merge", "FILE", 1, TS_DB_CREATE, run_merge},
-    {"export", "", 0, TS_DB_READ, run_export},
-    {"samples", "ID", 1, TS_DB_READ, run_samples},
-    {"check", "", 0, TS_DB_READ, run_check},
+    {"info", "", 0, TS_DB_READ, run_info},         {"query", "SQL", 1, TS_DB_READ, run_query},
+    {"merge", "FILE", 1, TS_DB_CREATE, run_merge}, {"export", "", 0, TS_DB_READ, run_export},
+    {"samples", "ID", 1, TS_DB_READ, run_samples}, {"check", "", 0, TS_DB_READ, run_check},
     {"vacuum", "", 0, TS_DB_WRITE, run_vacuum},
 };
 
@@ -173,14 +190,15 @@ int ts_cmd_db(int argc, char **argv) {
   const ts_cli c = {
       .command = "db",
       .usage = "ACTION [options]",
-      .about = "Looks into a store and brings stores together. Actions:\n"
-               "  info            what the store holds\n"
-               "  query SQL       run one reading statement; samples_json(samples) unpacks samples\n"
-               "  merge FILE      add the rows of another store that this one lacks\n"
-               "  export          rows as JSON lines or CSV\n"
-               "  samples ID      the raw samples of a measurement\n"
-               "  check           SQLite's integrity, references, identities, samples\n"
-               "  vacuum          give unused space back",
+      .about =
+          "Looks into a store and brings stores together. Actions:\n"
+          "  info            what the store holds\n"
+          "  query SQL       run one reading statement; samples_json(samples) unpacks samples\n"
+          "  merge FILE      add the rows of another store that this one lacks\n"
+          "  export          rows as JSON lines or CSV\n"
+          "  samples ID      the raw samples of a measurement\n"
+          "  check           SQLite's integrity, references, identities, samples\n"
+          "  vacuum          give unused space back",
       .opts = opts,
       .nopts = TS_COUNTOF(opts),
       .min_args = 1,

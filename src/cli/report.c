@@ -1,6 +1,7 @@
 // tunesmith report: a page of figures and tables from the store.
-#include "cli/cli.h"
 #include "report/report.h"
+
+#include "cli/cli.h"
 
 int ts_cmd_report(int argc, char **argv) {
   ts_report_opts o = {.store = "tunesmith.db", .out = "report"};
@@ -15,7 +16,8 @@ int ts_cmd_report(int argc, char **argv) {
   const ts_cli c = {
       .command = "report",
       .usage = "[options]",
-      .about = "Writes one static page with figures, tables and the commands that reproduce them. It works from a file.",
+      .about =
+          "Writes one static page with figures, tables and the commands that reproduce them. It works from a file.",
       .opts = opts,
       .nopts = TS_COUNTOF(opts),
   };

@@ -58,7 +58,8 @@ bool ts_db_check(ts_db *db, ts_text *report, ts_diag *d) {
       ok = false;
     }
   if (ok && !c.faults) return true;
-  return ts_env_fail(d, "store-corrupt", "%s: %.*s", db->path, (int)strcspn(ts_text_str(report), "\n"), ts_text_str(report));
+  return ts_env_fail(d, "store-corrupt", "%s: %.*s", db->path, (int)strcspn(ts_text_str(report), "\n"),
+                     ts_text_str(report));
 }
 
 bool ts_db_vacuum(ts_db *db, ts_diag *d) {

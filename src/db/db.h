@@ -1,11 +1,12 @@
 // db: the store. One SQLite file holds every workload, candidate, build, verdict, measurement and decision.
 //
 // The folder knows no IR: everything is text, blobs and numbers. Facts are append-only; a row's identity is the SHA-256
-// of a canonical text of the columns marked (id) below, so the same fact put twice, or merged from another store, is one
-// row. Winners are a view over decisions. The schema is in src/db/schema/*.sql; docs/store.md is the manual.
+// of a canonical text of the columns marked (id) below, so the same fact put twice, or merged from another store, is
+// one row. Winners are a view over decisions. The schema is in src/db/schema/*.sql; docs/store.md is the manual.
 //
-// Absent values: NULL for text, hashes and blobs, TS_DB_NONE for integers, NAN for reals, 0 for row ids. A field without
-// "or absent" in its comment must be present. Strings and blobs passed in are copied; those handed out lie in the arena.
+// Absent values: NULL for text, hashes and blobs, TS_DB_NONE for integers, NAN for reals, 0 for row ids. A field
+// without "or absent" in its comment must be present. Strings and blobs passed in are copied; those handed out lie in
+// the arena.
 #ifndef TS_DB_H
 #define TS_DB_H
 
@@ -26,21 +27,22 @@ typedef enum ts_db_mode {
   TS_DB_WRITE,   // the file must exist; migrated when older
   TS_DB_CREATE,  // created when missing, else as TS_DB_WRITE
 } ts_db_mode;
-// Refusals: "store-missing", "store-foreign" (a file that is not ours), "store-corrupt", "store-network" (a network file
-// system, where SQLite's locks do not hold), "store-old" (TS_DB_READ of a store that needs a migration). A store written by
-// a newer program opens read-only and ts_db_note says so.
+// Refusals: "store-missing", "store-foreign" (a file that is not ours), "store-corrupt", "store-network" (a network
+// file system, where SQLite's locks do not hold), "store-old" (TS_DB_READ of a store that needs a migration). A store
+// written by a newer program opens read-only and ts_db_note says so.
 ts_db *ts_db_open(const char *path, ts_db_mode mode, ts_diag *d) TS_WARN_UNUSED;
-void ts_db_close(ts_db *db);               // commits an open batch; accepts NULL
+void ts_db_close(ts_db *db);  // commits an open batch; accepts NULL
 const char *ts_db_path(const ts_db *db);
 bool ts_db_writable(const ts_db *db);
-const char *ts_db_note(const ts_db *db);   // a line for the user, or NULL
-int ts_db_version(const ts_db *db);        // of the store's schema
-#define TS_DB_VERSION 2                    // of this program's schema
+const char *ts_db_note(const ts_db *db);  // a line for the user, or NULL
+int ts_db_version(const ts_db *db);       // of the store's schema
+#define TS_DB_VERSION 2                   // of this program's schema
 
 // --- transactions -------------------------------------------------------------------------------------------
 // A put outside a transaction commits by itself. Between begin and commit all puts are one transaction. With a batch
-// (rows > 0), puts gather in a transaction that commits itself when it holds `rows` rows or is `ms` old at the next put;
-// a killed process loses at most that open batch. ts_db_flush commits what is gathered. 64 rows, 50 ms are good values.
+// (rows > 0), puts gather in a transaction that commits itself when it holds `rows` rows or is `ms` old at the next
+// put; a killed process loses at most that open batch. ts_db_flush commits what is gathered. 64 rows, 50 ms are good
+// values.
 bool ts_db_begin(ts_db *db, ts_diag *d) TS_WARN_UNUSED;
 bool ts_db_commit(ts_db *db, ts_diag *d) TS_WARN_UNUSED;
 void ts_db_rollback(ts_db *db);
@@ -56,12 +58,12 @@ typedef struct ts_db_target {
   const char *limits;   // (id) ts_target_print's canonical text
 } ts_db_target;
 typedef struct ts_db_device {
-  ts_id target_id;                // (id)
-  const ts_sha256 *serial_hash;   // (id) or absent: hash of the unit's serial number or UUID
-  const ts_sha256 *host_hash;     // (id) or absent: hash of the machine id
-  int64_t software;               // (id) 1: software device, never wins anything
-  double noise_floor;             // or absent; see ts_db_set_calibration
-  const char *calib;              // or absent: measured ceilings, "name value unit" lines
+  ts_id target_id;               // (id)
+  const ts_sha256 *serial_hash;  // (id) or absent: hash of the unit's serial number or UUID
+  const ts_sha256 *host_hash;    // (id) or absent: hash of the machine id
+  int64_t software;              // (id) 1: software device, never wins anything
+  double noise_floor;            // or absent; see ts_db_set_calibration
+  const char *calib;             // or absent: measured ceilings, "name value unit" lines
 } ts_db_device;
 typedef struct ts_db_toolchain {
   const char *compiler, *version;  // (id) "llvm" "19.1.7"
@@ -93,11 +95,11 @@ typedef struct ts_db_candidate {
 } ts_db_candidate;
 typedef struct ts_db_build {
   ts_id candidate_id, target_id, toolchain_id;  // (id)
-  const char *status;                // (id) "ok", "refused", "failed", "timeout", "crash"
-  const ts_sha256 *artifact_sha256;  // (id) or absent
-  int64_t bytes, regs, spills, smem; // or absent
-  double compile_ms;                 // or absent
-  const char *message;               // or absent
+  const char *status;                           // (id) "ok", "refused", "failed", "timeout", "crash"
+  const ts_sha256 *artifact_sha256;             // (id) or absent
+  int64_t bytes, regs, spills, smem;            // or absent
+  double compile_ms;                            // or absent
+  const char *message;                          // or absent
 } ts_db_build;
 typedef struct ts_db_verdict {
   ts_id build_id, device_id;  // (id)
@@ -125,29 +127,29 @@ typedef struct ts_db_session {
 } ts_db_session;
 typedef struct ts_db_measurement {
   ts_id build_id, device_id, environment_id, session_id;  // (id)
-  const char *metric, *unit;     // (id) "time" "ns"
-  const char *timer;             // (id) "monotonic-raw"
-  const char *cache, *launch;    // (id) "cold-weights", "pool"
-  int64_t rung;                  // (id) racing rung, from 0; the interleaved final is the highest
-  int64_t round;                 // (id) or absent
-  int64_t n, flagged;            // samples, and how many of them are flagged
+  const char *metric, *unit;                              // (id) "time" "ns"
+  const char *timer;                                      // (id) "monotonic-raw"
+  const char *cache, *launch;                             // (id) "cold-weights", "pool"
+  int64_t rung;        // (id) racing rung, from 0; the interleaved final is the highest
+  int64_t round;       // (id) or absent
+  int64_t n, flagged;  // samples, and how many of them are flagged
   double median, min, q1, q3, mad;
-  double ci_lo, ci_hi;           // or absent: 95 % interval of the median
-  double clock_mhz;              // or absent
-  const char *stop_reason;       // "interval", "quota", "time", "noise-stable"
-  const char *utc;               // (id) or absent: now
-  int64_t elapsed_ms;            // or absent: tuning time spent in the session until now, over all resumes
-  ts_blob samples;               // (id) ts_samples_encode of ns
-  ts_blob clocks, flags;         // or absent: same code; clocks in MHz, flags as bit masks, one a sample
+  double ci_lo, ci_hi;      // or absent: 95 % interval of the median
+  double clock_mhz;         // or absent
+  const char *stop_reason;  // "interval", "quota", "time", "noise-stable"
+  const char *utc;          // (id) or absent: now
+  int64_t elapsed_ms;       // or absent: tuning time spent in the session until now, over all resumes
+  ts_blob samples;          // (id) ts_samples_encode of ns
+  ts_blob clocks, flags;    // or absent: same code; clocks in MHz, flags as bit masks, one a sample
 } ts_db_measurement;
 // Two builds measured in interleaved rounds on one device: log_ratio = ln(time of a / time of b).
 typedef struct ts_db_comparison {
   ts_id a_build_id, b_build_id, device_id, environment_id, session_id;  // (id)
-  const char *metric;             // (id)
+  const char *metric;                                                   // (id)
   int64_t rounds;
-  double log_ratio, ci_lo, ci_hi; // ci: or absent
-  const char *verdict;            // (id) of a against b: "faster", "slower", "same", "unclear"
-  const char *utc;                // (id) or absent: now
+  double log_ratio, ci_lo, ci_hi;  // ci: or absent
+  const char *verdict;             // (id) of a against b: "faster", "slower", "same", "unclear"
+  const char *utc;                 // (id) or absent: now
 } ts_db_comparison;
 typedef struct ts_db_decision {
   ts_id workload_id, target_id, toolchain_id;  // (id)
@@ -175,14 +177,14 @@ typedef struct ts_db_series {
 } ts_db_series;
 typedef struct ts_db_run {
   ts_id series_id, device_id, environment_id, toolchain_id;  // (id)
-  const char *revision;                // (id) version of the program or library measured
-  int64_t order_key;                   // (id) position in the history: commit time or utc in ms
-  const ts_sha256 *manifest_sha256;    // (id) or absent: of the model library
-  const char *reproduce;               // the command
+  const char *revision;                                      // (id) version of the program or library measured
+  int64_t order_key;                                         // (id) position in the history: commit time or utc in ms
+  const ts_sha256 *manifest_sha256;                          // (id) or absent: of the model library
+  const char *reproduce;                                     // the command
   int64_t n;
-  double median, q1, q3, mad;          // in the series' unit; the last three or absent
-  ts_blob samples;                     // (id) ts_samples_encode of ns, one a repetition
-  const char *utc;                     // (id) or absent: now
+  double median, q1, q3, mad;  // in the series' unit; the last three or absent
+  ts_blob samples;             // (id) ts_samples_encode of ns, one a repetition
+  const char *utc;             // (id) or absent: now
 } ts_db_run;
 typedef struct ts_db_counter {
   ts_id measurement_id;
@@ -203,12 +205,13 @@ typedef struct ts_db_run_kernel {
 // Put refuses "missing-value", "bad-value" and "no-such-row" (a reference to nothing), "store-read-only"; the
 // environment fails with "store-full", "store-io", "store-busy".
 #define TS_DB_ROWS(X)                                                                                          \
-  X(target) X(device) X(toolchain) X(environment) X(workload) X(candidate) X(build) X(verdict) X(session)      \
-  X(measurement) X(comparison) X(decision) X(model) X(series) X(run)
-#define TS_DB_DECLARE(T)                                                                                       \
-  bool ts_db_uid_##T(ts_db *db, const ts_db_##T *row, ts_sha256 *uid, ts_diag *d) TS_WARN_UNUSED;              \
-  ts_id ts_db_put_##T(ts_db *db, const ts_db_##T *row, ts_diag *d) TS_WARN_UNUSED;                             \
-  ts_id ts_db_find_##T(ts_db *db, const ts_sha256 *uid, ts_diag *d) TS_WARN_UNUSED;                            \
+  X(target)                                                                                                    \
+  X(device) X(toolchain) X(environment) X(workload) X(candidate) X(build) X(verdict) X(session) X(measurement) \
+      X(comparison) X(decision) X(model) X(series) X(run)
+#define TS_DB_DECLARE(T)                                                                          \
+  bool ts_db_uid_##T(ts_db *db, const ts_db_##T *row, ts_sha256 *uid, ts_diag *d) TS_WARN_UNUSED; \
+  ts_id ts_db_put_##T(ts_db *db, const ts_db_##T *row, ts_diag *d) TS_WARN_UNUSED;                \
+  ts_id ts_db_find_##T(ts_db *db, const ts_sha256 *uid, ts_diag *d) TS_WARN_UNUSED;               \
   bool ts_db_get_##T(ts_db *db, ts_id id, ts_arena *a, ts_db_##T *out, ts_diag *d) TS_WARN_UNUSED;
 TS_DB_ROWS(TS_DB_DECLARE)
 #undef TS_DB_DECLARE
@@ -237,40 +240,42 @@ typedef enum ts_db_match {
 } ts_db_match;
 typedef struct ts_db_winner {
   ts_db_match match;
-  double distance;         // sum over numeric parameters of |log2(theirs / ours)|
-  bool stale;              // decided with another toolchain than the one asked about
+  double distance;  // sum over numeric parameters of |log2(theirs / ours)|
+  bool stale;       // decided with another toolchain than the one asked about
   ts_id decision_id, workload_id, candidate_id, build_id, session_id;
   const char *shape, *generator, *trace, *decided_utc;
-  double median;           // of the winner's best measurement, NAN when there is none
+  double median;  // of the winner's best measurement, NAN when there is none
 } ts_db_winner;
-// Winners that may serve workload w on target t, best match first: exact, then near by distance, then arch; at most `max`.
-// w and t need not be in the store. toolchain_id 0: any. policy NULL: any (newest first). None: *n = 0, true.
-bool ts_db_find_winners(ts_db *db, const ts_db_workload *w, const ts_db_target *t, ts_id toolchain_id, const char *policy,
-                        size_t max, ts_arena *a, ts_db_winner **out, size_t *n, ts_diag *d) TS_WARN_UNUSED;
+// Winners that may serve workload w on target t, best match first: exact, then near by distance, then arch; at most
+// `max`. w and t need not be in the store. toolchain_id 0: any. policy NULL: any (newest first). None: *n = 0, true.
+bool ts_db_find_winners(ts_db *db, const ts_db_workload *w, const ts_db_target *t, ts_id toolchain_id,
+                        const char *policy, size_t max, ts_arena *a, ts_db_winner **out, size_t *n,
+                        ts_diag *d) TS_WARN_UNUSED;
 
 typedef struct ts_db_tried {
   ts_id candidate_id, build_id, measurement_id;  // measurement 0: never measured
   const char *generator, *trace;
-  const char *status;          // of the build
-  const char *outcome;         // of the newest verdict, NULL when there is none
+  const char *status;   // of the build
+  const char *outcome;  // of the newest verdict, NULL when there is none
   ts_blob features;
   int64_t rung;
-  double median, q1, q3;       // of the highest rung's newest measurement, NAN when never measured
+  double median, q1, q3;  // of the highest rung's newest measurement, NAN when never measured
 } ts_db_tried;
-// Every candidate of a workload that was built for a target: verified and measured ones by median, then the others in order of
-// entry. limit 0: all. session 0: of any session.
-bool ts_db_list_tried(ts_db *db, ts_id workload, ts_id target, ts_id session, const char *metric, size_t limit, ts_arena *a,
-                      ts_db_tried **out, size_t *n, ts_diag *d) TS_WARN_UNUSED;
+// Every candidate of a workload that was built for a target: verified and measured ones by median, then the others in
+// order of entry. limit 0: all. session 0: of any session.
+bool ts_db_list_tried(ts_db *db, ts_id workload, ts_id target, ts_id session, const char *metric, size_t limit,
+                      ts_arena *a, ts_db_tried **out, size_t *n, ts_diag *d) TS_WARN_UNUSED;
 
 // Newest session of the workload and target without an end; 0 with d->kind TS_OK when there is none.
-ts_id ts_db_find_unfinished(ts_db *db, ts_id workload, ts_id target, ts_arena *a, ts_db_session *out, ts_diag *d) TS_WARN_UNUSED;
+ts_id ts_db_find_unfinished(ts_db *db, ts_id workload, ts_id target, ts_arena *a, ts_db_session *out,
+                            ts_diag *d) TS_WARN_UNUSED;
 
 typedef struct ts_db_point {
   ts_id measurement_id, build_id;
-  int64_t candidates;     // distinct builds measured so far
-  int64_t elapsed_ms;     // or TS_DB_NONE
+  int64_t candidates;  // distinct builds measured so far
+  int64_t elapsed_ms;  // or TS_DB_NONE
   int64_t rung;
-  double median, best;    // best so far; rungs above the first replace their build's earlier value
+  double median, best;  // best so far; rungs above the first replace their build's earlier value
   const char *generator;
 } ts_db_point;
 bool ts_db_best_so_far(ts_db *db, ts_id session, const char *metric, ts_arena *a, ts_db_point **out, size_t *n,
@@ -291,9 +296,9 @@ typedef enum ts_db_type { TS_DB_NULL, TS_DB_INT, TS_DB_REAL, TS_DB_TEXT, TS_DB_B
 typedef struct ts_db_cell {
   ts_db_type type;
   int64_t i;
-  double r;         // also set for TS_DB_INT
-  const char *text; // TS_DB_TEXT; NUL-terminated
-  ts_blob blob;     // TS_DB_TEXT and TS_DB_BLOB
+  double r;          // also set for TS_DB_INT
+  const char *text;  // TS_DB_TEXT; NUL-terminated
+  ts_blob blob;      // TS_DB_TEXT and TS_DB_BLOB
 } ts_db_cell;
 typedef struct ts_db_table {
   int ncols;
@@ -323,8 +328,9 @@ bool ts_db_merge(ts_db *db, const char *from, ts_db_merged *out, ts_diag *d) TS_
 bool ts_db_check(ts_db *db, ts_text *report, ts_diag *d) TS_WARN_UNUSED;
 bool ts_db_vacuum(ts_db *db, ts_diag *d) TS_WARN_UNUSED;
 typedef enum ts_db_format { TS_DB_JSONL, TS_DB_CSV } ts_db_format;
-// Rows of one table (NULL: every table with an identity; only as jsonl) to `out`, called `name` in messages. Hashes and blobs in
-// hex, samples as numbers, references as uids.
-bool ts_db_export(ts_db *db, const char *table, ts_db_format format, FILE *out, const char *name, ts_diag *d) TS_WARN_UNUSED;
+// Rows of one table (NULL: every table with an identity; only as jsonl) to `out`, called `name` in messages. Hashes and
+// blobs in hex, samples as numbers, references as uids.
+bool ts_db_export(ts_db *db, const char *table, ts_db_format format, FILE *out, const char *name,
+                  ts_diag *d) TS_WARN_UNUSED;
 
 #endif

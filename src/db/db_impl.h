@@ -29,11 +29,11 @@ typedef struct ts__col {
   size_t offset;  // in the row's struct
   ts__kind kind;
   unsigned flags;
-  int ref;        // TS__REF: the table referred to
+  int ref;  // TS__REF: the table referred to
 } ts__col;
 typedef struct ts__tab {
   const char *name;
-  size_t size;    // of the row's struct
+  size_t size;  // of the row's struct
   int ncols;
   const ts__col *cols;
 } ts__tab;
@@ -62,7 +62,7 @@ struct ts_db {
 bool ts__db_fail(ts_db *db, ts_diag *d, const char *what);  // SQLite's error as a diagnostic, naming the file
 sqlite3_stmt *ts__db_prepare(ts_db *db, const char *sql, ts_diag *d);
 bool ts__db_exec(ts_db *db, const char *sql, ts_diag *d) TS_WARN_UNUSED;
-bool ts__db_write_begin(ts_db *db, ts_diag *d) TS_WARN_UNUSED;              // before a put
+bool ts__db_write_begin(ts_db *db, ts_diag *d) TS_WARN_UNUSED;                   // before a put
 bool ts__db_write_end(ts_db *db, bool ok, int rows, ts_diag *d) TS_WARN_UNUSED;  // after it; returns ok
 bool ts__fs_is_network(uint64_t magic);
 
@@ -82,11 +82,11 @@ bool ts__row_get(ts_db *db, int t, ts_id id, ts_arena *a, void *out, ts_diag *d)
 bool ts__row_uid_of(ts_db *db, int t, ts_id id, ts_sha256 *uid, ts_diag *d) TS_WARN_UNUSED;  // stored, by id
 // Columns of `select`ed names in struct order, from column `at` of a statement's current row.
 bool ts__row_read(sqlite3_stmt *s, int at, int t, ts_arena *a, void *out, ts_diag *d, const char *path) TS_WARN_UNUSED;
-void ts__row_columns(ts_text *out, int t, const char *prefix);  // "c1,c2,..." in struct order
+void ts__row_columns(ts_text *out, int t, const char *prefix);   // "c1,c2,..." in struct order
 const char *ts__text_at(sqlite3_stmt *s, int col, ts_arena *a);  // NULL for NULL
 ts_blob ts__blob_at(sqlite3_stmt *s, int col, ts_arena *a);
-double ts__real_at(sqlite3_stmt *s, int col);     // NAN for NULL
-int64_t ts__int_at(sqlite3_stmt *s, int col);     // TS_DB_NONE for NULL
+double ts__real_at(sqlite3_stmt *s, int col);  // NAN for NULL
+int64_t ts__int_at(sqlite3_stmt *s, int col);  // TS_DB_NONE for NULL
 
 // Visit every row of a table in order of its id; stops when visit says false.
 typedef bool (*ts__row_visitor)(void *arg, int t, ts_id id, ts_blob uid, ts__row *row, ts_diag *d);

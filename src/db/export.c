@@ -15,10 +15,14 @@ static void add_json_string(ts_text *t, const char *s) {
   ts_text_add(t, "\"");
   for (; *s; s++) {
     unsigned char c = (unsigned char)*s;
-    if (c == '"' || c == '\\') ts_text_addf(t, "\\%c", c);
-    else if (c == '\n') ts_text_add(t, "\\n");
-    else if (c < 0x20 || c == 0x7f) ts_text_addf(t, "\\u%04x", c);
-    else ts_text_addn(t, s, 1);
+    if (c == '"' || c == '\\')
+      ts_text_addf(t, "\\%c", c);
+    else if (c == '\n')
+      ts_text_add(t, "\\n");
+    else if (c < 0x20 || c == 0x7f)
+      ts_text_addf(t, "\\u%04x", c);
+    else
+      ts_text_addn(t, s, 1);
   }
   ts_text_add(t, "\"");
 }
@@ -34,8 +38,10 @@ static void add_csv_string(ts_text *t, const char *s) {
 }
 
 static void add_string(exporting *e, const char *s) {
-  if (e->format == TS_DB_CSV) add_csv_string(&e->line, s);
-  else add_json_string(&e->line, s);
+  if (e->format == TS_DB_CSV)
+    add_csv_string(&e->line, s);
+  else
+    add_json_string(&e->line, s);
 }
 
 static void add_hex(exporting *e, const void *p, size_t n) {
@@ -53,7 +59,8 @@ static bool add_samples(exporting *e, ts_blob b, ts_diag *d) {
   bool ok = ts_samples_decode(a, b, SIZE_MAX, &v, &n, d);
   bool csv = e->format == TS_DB_CSV;
   if (ok && !csv) ts_text_add(&e->line, "[");
-  for (size_t i = 0; ok && i < n; i++) ts_text_addf(&e->line, "%s%llu", i == 0 ? "" : csv ? " " : ",", (unsigned long long)v[i]);
+  for (size_t i = 0; ok && i < n; i++)
+    ts_text_addf(&e->line, "%s%llu", i == 0 ? "" : csv ? " " : ",", (unsigned long long)v[i]);
   if (ok && !csv) ts_text_add(&e->line, "]");
   ts_arena_free(a);
   return ok;
@@ -66,26 +73,36 @@ static bool add_value(exporting *e, const ts__row *row, const ts__col *c, ts_dia
   ts_sha256 uid;
   switch (c->kind) {
     case TS__TEXT:
-      if (*(const char *const *)p) add_string(e, *(const char *const *)p);
-      else ts_text_add(&e->line, none);
+      if (*(const char *const *)p)
+        add_string(e, *(const char *const *)p);
+      else
+        ts_text_add(&e->line, none);
       return true;
     case TS__INT:
-      if (*(const int64_t *)p == TS_DB_NONE) ts_text_add(&e->line, none);
-      else ts_text_addf(&e->line, "%lld", (long long)*(const int64_t *)p);
+      if (*(const int64_t *)p == TS_DB_NONE)
+        ts_text_add(&e->line, none);
+      else
+        ts_text_addf(&e->line, "%lld", (long long)*(const int64_t *)p);
       return true;
     case TS__REAL:
-      if (isfinite(*(const double *)p)) ts_text_add_double(&e->line, *(const double *)p);
-      else ts_text_add(&e->line, none);
+      if (isfinite(*(const double *)p))
+        ts_text_add_double(&e->line, *(const double *)p);
+      else
+        ts_text_add(&e->line, none);
       return true;
     case TS__HASH:
-      if (*(const ts_sha256 *const *)p) add_hex(e, *(const ts_sha256 *const *)p, 32);
-      else ts_text_add(&e->line, none);
+      if (*(const ts_sha256 *const *)p)
+        add_hex(e, *(const ts_sha256 *const *)p, 32);
+      else
+        ts_text_add(&e->line, none);
       return true;
     case TS__BLOB: {
       ts_blob b = *(const ts_blob *)p;
       if (b.p && c->flags & TS__CODED) return add_samples(e, b, d);
-      if (b.p) add_hex(e, b.p, b.n);
-      else ts_text_add(&e->line, none);
+      if (b.p)
+        add_hex(e, b.p, b.n);
+      else
+        ts_text_add(&e->line, none);
       return true;
     }
     case TS__REF:
@@ -108,8 +125,10 @@ static bool export_row(void *arg, int t, ts_id id, ts_blob uid, ts__row *row, ts
   if (!csv) ts_text_addf(&e->line, "{\"table\":\"%s\",\"uid\":", ts__tabs[t].name);
   add_hex(e, uid.p, uid.n);
   for (int i = 0; i < ts__tabs[t].ncols; i++) {
-    if (csv) ts_text_add(&e->line, ",");
-    else ts_text_addf(&e->line, ",\"%s\":", ts__tabs[t].cols[i].name);
+    if (csv)
+      ts_text_add(&e->line, ",");
+    else
+      ts_text_addf(&e->line, ",\"%s\":", ts__tabs[t].cols[i].name);
     TS_TRY(add_value(e, row, &ts__tabs[t].cols[i], d));
   }
   ts_text_add(&e->line, csv ? "\n" : "}\n");

@@ -6,8 +6,8 @@
 
 // --- winners --------------------------------------------------------------------------------------------------------
 
-// Distance between two shapes "A=f32 K=4096 n=1": the sum of |log2| of the ratios of their numbers; negative when they are not
-// comparable (other names, or another value that is not a number).
+// Distance between two shapes "A=f32 K=4096 n=1": the sum of |log2| of the ratios of their numbers; negative when they
+// are not comparable (other names, or another value that is not a number).
 static double shape_distance(const char *a, const char *b) {
   double sum = 0;
   while (*a && *b) {
@@ -16,16 +16,18 @@ static double shape_distance(const char *a, const char *b) {
     char *ea, *eb;
     long long va = strtoll(a + ka + 1, &ea, 10), vb = strtoll(b + kb + 1, &eb, 10);
     bool numbers = ea == a + na && eb == b + nb && va > 0 && vb > 0;
-    if (numbers) sum += fabs(log2((double)vb / (double)va));
-    else if (na != nb || memcmp(a, b, na) != 0) return -1;
+    if (numbers)
+      sum += fabs(log2((double)vb / (double)va));
+    else if (na != nb || memcmp(a, b, na) != 0)
+      return -1;
     a += na + (a[na] == ' ');
     b += nb + (b[nb] == ' ');
   }
   return *a || *b ? -1 : sum;
 }
 
-#define TIME_OF_BUILD                                                                             \
-  "(SELECT m.median FROM measurement m WHERE m.build_id=b.id AND m.metric='time'"                 \
+#define TIME_OF_BUILD                                                             \
+  "(SELECT m.median FROM measurement m WHERE m.build_id=b.id AND m.metric='time'" \
   " ORDER BY m.rung DESC, m.utc DESC, m.id DESC LIMIT 1)"
 
 // ?1 workload uid, ?2 target uid, ?3 policy or NULL, ?4 toolchain, ?5 op, ?6 quant, ?7 bucket, ?8 api, ?9 arch.
@@ -98,8 +100,8 @@ static int by_match_and_distance(const void *pa, const void *pb) {
   return a->decision_id < b->decision_id ? 1 : -1;
 }
 
-bool ts_db_find_winners(ts_db *db, const ts_db_workload *w, const ts_db_target *t, ts_id toolchain_id, const char *policy,
-                        size_t max, ts_arena *a, ts_db_winner **out, size_t *n, ts_diag *d) {
+bool ts_db_find_winners(ts_db *db, const ts_db_workload *w, const ts_db_target *t, ts_id toolchain_id,
+                        const char *policy, size_t max, ts_arena *a, ts_db_winner **out, size_t *n, ts_diag *d) {
   lookup q = {.w = w, .t = t, .toolchain = toolchain_id, .policy = policy};
   TS_TRY(ts_db_uid_workload(db, w, &q.wuid, d));
   TS_TRY(ts_db_uid_target(db, t, &q.tuid, d));
@@ -119,7 +121,8 @@ bool ts_db_find_winners(ts_db *db, const ts_db_workload *w, const ts_db_target *
   return true;
 }
 
-// --- candidates tried ---------------------------------------------------------------------------------------------------
+// --- candidates tried
+// ---------------------------------------------------------------------------------------------------
 
 static const char tried_sql[] =
     "SELECT c.id, b.id, m.id, c.generator, c.trace, b.status, "
@@ -132,8 +135,8 @@ static const char tried_sql[] =
     "ORDER BY m.median IS NULL OR b.status<>'ok' OR coalesce(outcome,'ok')<>'ok', "
     "  CASE WHEN b.status='ok' AND coalesce(outcome,'ok')='ok' THEN m.median END, b.id LIMIT ?5";
 
-bool ts_db_list_tried(ts_db *db, ts_id workload, ts_id target, ts_id session, const char *metric, size_t limit, ts_arena *a,
-                      ts_db_tried **out, size_t *n, ts_diag *d) {
+bool ts_db_list_tried(ts_db *db, ts_id workload, ts_id target, ts_id session, const char *metric, size_t limit,
+                      ts_arena *a, ts_db_tried **out, size_t *n, ts_diag *d) {
   sqlite3_stmt *s = ts__db_prepare(db, tried_sql, d);
   if (!s) return false;
   sqlite3_bind_int64(s, 1, workload);
@@ -167,7 +170,8 @@ bool ts_db_list_tried(ts_db *db, ts_id workload, ts_id target, ts_id session, co
   return rc == SQLITE_DONE;
 }
 
-// --- sessions ---------------------------------------------------------------------------------------------------------------
+// --- sessions
+// ---------------------------------------------------------------------------------------------------------------
 
 ts_id ts_db_find_unfinished(ts_db *db, ts_id workload, ts_id target, ts_arena *a, ts_db_session *out, ts_diag *d) {
   if (d) d->kind = TS_OK;
@@ -196,17 +200,21 @@ typedef TS_VEC(build_time) build_times;
 static double note_time(build_times *seen, ts_id build, int64_t rung, double median, ts_arena *a) {
   size_t i = 0;
   while (i < seen->n && seen->p[i].build != build) i++;
-  if (i == seen->n) ts_vec_push(a, seen, ((build_time){build, rung, median}));
-  else if (rung >= seen->p[i].rung) seen->p[i] = (build_time){build, rung, median};
+  if (i == seen->n)
+    ts_vec_push(a, seen, ((build_time){build, rung, median}));
+  else if (rung >= seen->p[i].rung)
+    seen->p[i] = (build_time){build, rung, median};
   double best = seen->p[0].median;
   for (size_t j = 1; j < seen->n; j++) best = TS_MIN(best, seen->p[j].median);
   return best;
 }
 
-bool ts_db_best_so_far(ts_db *db, ts_id session, const char *metric, ts_arena *a, ts_db_point **out, size_t *n, ts_diag *d) {
+bool ts_db_best_so_far(ts_db *db, ts_id session, const char *metric, ts_arena *a, ts_db_point **out, size_t *n,
+                       ts_diag *d) {
   sqlite3_stmt *s = ts__db_prepare(
       db,
-      "SELECT m.id, m.build_id, m.elapsed_ms, m.rung, m.median, c.generator FROM measurement m JOIN build b ON b.id=m.build_id "
+      "SELECT m.id, m.build_id, m.elapsed_ms, m.rung, m.median, c.generator FROM measurement m JOIN build b ON "
+      "b.id=m.build_id "
       "JOIN candidate c ON c.id=b.candidate_id WHERE m.session_id=?1 AND m.metric=?2 ORDER BY m.utc, m.id",
       d);
   if (!s) return false;
@@ -233,9 +241,11 @@ bool ts_db_best_so_far(ts_db *db, ts_id session, const char *metric, ts_arena *a
   return rc == SQLITE_DONE;
 }
 
-// --- history ------------------------------------------------------------------------------------------------------------------
+// --- history
+// ------------------------------------------------------------------------------------------------------------------
 
-bool ts_db_list_history(ts_db *db, ts_id series, ts_id device, ts_arena *a, ts_db_history **out, size_t *n, ts_diag *d) {
+bool ts_db_list_history(ts_db *db, ts_id series, ts_id device, ts_arena *a, ts_db_history **out, size_t *n,
+                        ts_diag *d) {
   sqlite3_stmt *s = ts__db_prepare(
       db,
       "SELECT r.id, r.revision, r.utc, k.driver, k.compiler||' '||k.version, r.order_key, r.n, r.median, r.q1, r.q3 "

@@ -1,7 +1,7 @@
 // Taking over the rows of another store.
 //
-// The other store is input from outside: it is opened read-only and checked, its ids are mapped, and every identity is computed
-// anew. All of it is one transaction here.
+// The other store is input from outside: it is opened read-only and checked, its ids are mapped, and every identity is
+// computed anew. All of it is one transaction here.
 #include <stdlib.h>
 
 #include "db/db_impl.h"
@@ -22,8 +22,10 @@ static ts_id map_id(const id_map *m, ts_id there) {
   size_t lo = 0, hi = m->n;
   while (lo < hi) {
     size_t mid = (lo + hi) / 2;
-    if (m->p[mid].there < there) lo = mid + 1;
-    else hi = mid;
+    if (m->p[mid].there < there)
+      lo = mid + 1;
+    else
+      hi = mid;
   }
   return lo < m->n && m->p[lo].there == there ? m->p[lo].here : 0;
 }
@@ -35,8 +37,8 @@ static bool map_references(merging *g, int t, ts__row *row, ts_diag *d) {
     if (c->kind != TS__REF) continue;
     ts_id *id = (ts_id *)((char *)row + c->offset), here = c->ref == t ? 0 : map_id(&g->map[c->ref], *id);
     if (*id && !here && c->ref != t)
-      return ts_refuse(d, "store-tampered", "%s: a %s refers to a %s that is not there", g->from->path, ts__tabs[t].name,
-                       ts__tabs[c->ref].name);
+      return ts_refuse(d, "store-tampered", "%s: a %s refers to a %s that is not there", g->from->path,
+                       ts__tabs[t].name, ts__tabs[c->ref].name);
     *id = here;
   }
   return true;
@@ -70,7 +72,8 @@ static bool take_row(merging *g, int t, ts_id there, ts_blob uid, ts__row *row, 
   if (!ts__row_check(t, row, &why)) return ts_refuse(d, "store-tampered", "%s: %s", g->from->path, why.message);
   TS_TRY(ts__row_uid(g->db, t, row, &own, d));
   if (uid.n != sizeof own.b || memcmp(own.b, uid.p, sizeof own.b) != 0)
-    return ts_refuse(d, "store-tampered", "%s: %s %lld does not have the identity it claims", g->from->path, table, (long long)there);
+    return ts_refuse(d, "store-tampered", "%s: %s %lld does not have the identity it claims", g->from->path, table,
+                     (long long)there);
   ts_id here = ts__row_find(g->db, t, &own, &why);
   if (!here && why.kind != TS_OK) return ts_env_fail(d, why.code, "%s", why.message);
   if (here) {
@@ -89,8 +92,8 @@ static bool take_visited(void *arg, int t, ts_id id, ts_blob uid, ts__row *row, 
   return take_row(arg, t, id, uid, row, d);
 }
 
-// Rows that only tie others together: mapped ids, the rest as it is. Runs `insert` for each row of `select`, whose first nmaps columns
-// are ids into `tables`.
+// Rows that only tie others together: mapped ids, the rest as it is. Runs `insert` for each row of `select`, whose
+// first nmaps columns are ids into `tables`.
 static bool take_links(merging *g, const char *select, const char *insert, int nmaps, const int *tables, ts_diag *d) {
   sqlite3_stmt *in = ts__db_prepare(g->from, select, d);
   sqlite3_stmt *out = in ? ts__db_prepare(g->db, insert, d) : NULL;
@@ -98,8 +101,10 @@ static bool take_links(merging *g, const char *select, const char *insert, int n
   int rc = SQLITE_DONE;
   while (ok && (rc = sqlite3_step(in)) == SQLITE_ROW) {
     for (int i = 0; i < sqlite3_column_count(in); i++)
-      if (i < nmaps) sqlite3_bind_int64(out, i + 1, map_id(&g->map[tables[i]], sqlite3_column_int64(in, i)));
-      else sqlite3_bind_value(out, i + 1, sqlite3_column_value(in, i));
+      if (i < nmaps)
+        sqlite3_bind_int64(out, i + 1, map_id(&g->map[tables[i]], sqlite3_column_int64(in, i)));
+      else
+        sqlite3_bind_value(out, i + 1, sqlite3_column_value(in, i));
     ok = sqlite3_step(out) == SQLITE_DONE || ts__db_fail(g->db, d, "merge");
     g->done.added += ok ? sqlite3_changes(g->db->sql) : 0;
     sqlite3_reset(out);
@@ -115,7 +120,8 @@ static bool take_all(merging *g, ts_diag *d) {
   TS_TRY(take_links(g, "SELECT measurement_id, name, value FROM counter ORDER BY 1,2",
                     "INSERT INTO counter VALUES(?1,?2,?3) ON CONFLICT DO NOTHING", 1, (int[]){TS__T_measurement}, d));
   TS_TRY(take_links(g, "SELECT run_id, build_id, phase, calls, total_ns FROM run_kernel ORDER BY 1,2,3",
-                    "INSERT INTO run_kernel VALUES(?1,?2,?3,?4,?5) ON CONFLICT DO NOTHING", 2, (int[]){TS__T_run, TS__T_build}, d));
+                    "INSERT INTO run_kernel VALUES(?1,?2,?3,?4,?5) ON CONFLICT DO NOTHING", 2,
+                    (int[]){TS__T_run, TS__T_build}, d));
   int64_t added = g->done.added;
   TS_TRY(take_links(g, "SELECT id, revoked_by FROM decision WHERE revoked_by IS NOT NULL ORDER BY 1",
                     "UPDATE decision SET revoked_by=?2 WHERE id=?1 AND revoked_by IS NULL", 2,
@@ -131,7 +137,8 @@ static bool note_import(merging *g, ts_diag *d) {
   ts_db_table t;
   TS_TRY(ts_db_query(g->from, "SELECT value FROM store WHERE key='uid'", NULL, 0, g->arena, &t, d));
   const char *uid = t.nrows && t.cells[0].type == TS_DB_TEXT ? t.cells[0].text : "";
-  sqlite3_stmt *s = ts__db_prepare(g->db, "INSERT INTO imported(source_store,file_sha256,utc,rows) VALUES(?1,?2,?3,?4)", d);
+  sqlite3_stmt *s =
+      ts__db_prepare(g->db, "INSERT INTO imported(source_store,file_sha256,utc,rows) VALUES(?1,?2,?3,?4)", d);
   if (!s) return false;
   char utc[32];
   ts_utc_now(utc);
@@ -150,9 +157,11 @@ static ts_db *open_source(const char *path, ts_diag *d) {
   if (!from) return NULL;
   ts_text report = {0};
   bool ok = true;
-  if (ts_db_note(from)) ok = ts_refuse(d, "store-newer", "%s", ts_db_note(from));
+  if (ts_db_note(from))
+    ok = ts_refuse(d, "store-newer", "%s", ts_db_note(from));
   else if (!ts__db_sound(from, "PRAGMA quick_check(1)", &report, d))
-    ok = ts_refuse(d, "store-corrupt", "%s: %.*s", path, (int)strcspn(ts_text_str(&report), "\n"), ts_text_str(&report));
+    ok =
+        ts_refuse(d, "store-corrupt", "%s: %.*s", path, (int)strcspn(ts_text_str(&report), "\n"), ts_text_str(&report));
   ok = ok && ts_db_begin_read(from, d);
   ts_text_free(&report);
   if (ok) return from;
@@ -169,8 +178,10 @@ bool ts_db_merge(ts_db *db, const char *from, ts_db_merged *out, ts_diag *d) {
   if (g.from) ts_db_end_read(g.from);
   ts_db_close(g.from);
   ts_arena_free(g.arena);
-  if (!ok) ts_db_rollback(db);
-  else ok = ts_db_commit(db, d);
+  if (!ok)
+    ts_db_rollback(db);
+  else
+    ok = ts_db_commit(db, d);
   if (ok) *out = g.done;
   return ok;
 }

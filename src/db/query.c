@@ -4,7 +4,8 @@
 // Only what reads: no PRAGMA, no ATTACH, no writing even to temporary tables.
 static int only_reads(void *arg, int action, const char *a, const char *b, const char *database, const char *trigger) {
   (void)arg, (void)a, (void)b, (void)database, (void)trigger;
-  bool reads = action == SQLITE_SELECT || action == SQLITE_READ || action == SQLITE_FUNCTION || action == SQLITE_RECURSIVE;
+  bool reads =
+      action == SQLITE_SELECT || action == SQLITE_READ || action == SQLITE_FUNCTION || action == SQLITE_RECURSIVE;
   return reads ? SQLITE_OK : SQLITE_DENY;
 }
 
@@ -32,10 +33,14 @@ static sqlite3_stmt *prepare_reading(ts_db *db, const char *sql, ts_diag *d) {
     return NULL;
   }
   while (tail && *tail && strchr(" \t\r\n;", *tail)) tail++;
-  if (!s) ts_refuse(d, "sql", "%s: the query is empty", db->path);
-  else if (!sqlite3_stmt_readonly(s)) ts_refuse(d, "sql-writes", "%s: the query does more than read", db->path);
-  else if (tail && *tail && strncmp(tail, "--", 2) != 0) ts_refuse(d, "sql", "%s: more than one statement, at: %.40s", db->path, tail);
-  else return s;
+  if (!s)
+    ts_refuse(d, "sql", "%s: the query is empty", db->path);
+  else if (!sqlite3_stmt_readonly(s))
+    ts_refuse(d, "sql-writes", "%s: the query does more than read", db->path);
+  else if (tail && *tail && strncmp(tail, "--", 2) != 0)
+    ts_refuse(d, "sql", "%s: more than one statement, at: %.40s", db->path, tail);
+  else
+    return s;
   sqlite3_finalize(s);
   return NULL;
 }
@@ -48,11 +53,20 @@ static bool bind_params(ts_db *db, sqlite3_stmt *s, const ts_db_param *params, i
       if (strcmp(name + 1, params[j].name) == 0) p = &params[j];
     if (!p) return ts_refuse(d, "sql", "%s: no value for the parameter %s", db->path, name ? name : "?");
     switch (p->value.type) {
-      case TS_DB_NULL: break;
-      case TS_DB_INT: sqlite3_bind_int64(s, i, p->value.i); break;
-      case TS_DB_REAL: sqlite3_bind_double(s, i, p->value.r); break;
-      case TS_DB_TEXT: sqlite3_bind_text(s, i, p->value.text, -1, SQLITE_STATIC); break;
-      case TS_DB_BLOB: sqlite3_bind_blob64(s, i, p->value.blob.p, p->value.blob.n, SQLITE_STATIC); break;
+      case TS_DB_NULL:
+        break;
+      case TS_DB_INT:
+        sqlite3_bind_int64(s, i, p->value.i);
+        break;
+      case TS_DB_REAL:
+        sqlite3_bind_double(s, i, p->value.r);
+        break;
+      case TS_DB_TEXT:
+        sqlite3_bind_text(s, i, p->value.text, -1, SQLITE_STATIC);
+        break;
+      case TS_DB_BLOB:
+        sqlite3_bind_blob64(s, i, p->value.blob.p, p->value.blob.n, SQLITE_STATIC);
+        break;
     }
   }
   return true;
@@ -79,12 +93,14 @@ static ts_db_cell cell_at(sqlite3_stmt *s, int col, ts_arena *a) {
       c.type = TS_DB_BLOB;
       c.blob = ts__blob_at(s, col, a);
       break;
-    default: break;
+    default:
+      break;
   }
   return c;
 }
 
-bool ts_db_query(ts_db *db, const char *sql, const ts_db_param *params, int nparams, ts_arena *a, ts_db_table *out, ts_diag *d) {
+bool ts_db_query(ts_db *db, const char *sql, const ts_db_param *params, int nparams, ts_arena *a, ts_db_table *out,
+                 ts_diag *d) {
   sqlite3_stmt *s = prepare_reading(db, sql, d);
   if (!s) return false;
   *out = (ts_db_table){.ncols = sqlite3_column_count(s)};
@@ -99,8 +115,10 @@ bool ts_db_query(ts_db *db, const char *sql, const ts_db_param *params, int npar
     out->nrows++;
   }
   sqlite3_progress_handler(db->sql, 0, NULL, NULL);
-  if (ok && rc == SQLITE_INTERRUPT) ok = ts_env_fail(d, "interrupted", "%s: the query was interrupted", db->path);
-  else if (ok && rc != SQLITE_DONE) ok = sql_refusal(db, sql, d);
+  if (ok && rc == SQLITE_INTERRUPT)
+    ok = ts_env_fail(d, "interrupted", "%s: the query was interrupted", db->path);
+  else if (ok && rc != SQLITE_DONE)
+    ok = sql_refusal(db, sql, d);
   sqlite3_finalize(s);
   out->cols = cols;
   out->cells = cells.p;
@@ -130,8 +148,8 @@ static void samples_json(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
 }
 
 void ts__functions_add(sqlite3 *sql) {
-  sqlite3_create_function(sql, "samples_json", 1, SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, NULL, samples_json, NULL,
-                          NULL);
+  sqlite3_create_function(sql, "samples_json", 1, SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, NULL,
+                          samples_json, NULL, NULL);
   // Its first use declares a virtual table, which the authorizer of read-only queries would deny.
   sqlite3_exec(sql, "SELECT 1 FROM json_each('[]')", NULL, NULL, NULL);
 }

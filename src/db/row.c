@@ -45,7 +45,8 @@ const ts__tab ts__tabs[TS__T__COUNT] = {
 #undef END
 };
 
-// --- fields of a row's struct -----------------------------------------------------------------------------------------
+// --- fields of a row's struct
+// -----------------------------------------------------------------------------------------
 static const void *field(const void *row, const ts__col *c) { return (const char *)row + c->offset; }
 static const char *text_of(const void *row, const ts__col *c) { return *(const char *const *)field(row, c); }
 static int64_t int_of(const void *row, const ts__col *c) { return *(const int64_t *)field(row, c); }
@@ -55,17 +56,24 @@ static ts_blob blob_of(const void *row, const ts__col *c) { return *(const ts_bl
 
 static bool is_absent(const void *row, const ts__col *c) {
   switch (c->kind) {
-    case TS__TEXT: return !text_of(row, c);
-    case TS__INT: return int_of(row, c) == TS_DB_NONE;
-    case TS__REAL: return isnan(real_of(row, c));
-    case TS__HASH: return !hash_of(row, c);
-    case TS__BLOB: return !blob_of(row, c).p;
-    case TS__REF: return int_of(row, c) == 0;
+    case TS__TEXT:
+      return !text_of(row, c);
+    case TS__INT:
+      return int_of(row, c) == TS_DB_NONE;
+    case TS__REAL:
+      return isnan(real_of(row, c));
+    case TS__HASH:
+      return !hash_of(row, c);
+    case TS__BLOB:
+      return !blob_of(row, c).p;
+    case TS__REF:
+      return int_of(row, c) == 0;
   }
   return true;
 }
 
-// --- identity -----------------------------------------------------------------------------------------------------------
+// --- identity
+// -----------------------------------------------------------------------------------------------------------
 
 static sqlite3_stmt *cached(ts_db *db, sqlite3_stmt **slot, const char *sql, ts_diag *d) {
   if (!*slot) *slot = ts__db_prepare(db, sql, d);
@@ -81,10 +89,14 @@ bool ts__row_uid_of(ts_db *db, int t, ts_id id, ts_sha256 *uid, ts_diag *d) {
   sqlite3_bind_int64(s, 1, id);
   int rc = sqlite3_step(s);
   bool ok = rc == SQLITE_ROW && sqlite3_column_bytes(s, 0) == (int)sizeof uid->b;
-  if (ok) memcpy(uid->b, sqlite3_column_blob(s, 0), sizeof uid->b);
-  else if (rc == SQLITE_ROW) ts_env_fail(d, "store-corrupt", "%s: %s %lld has a malformed uid", db->path, ts__tabs[t].name, (long long)id);
-  else if (rc == SQLITE_DONE) ts_refuse(d, "no-such-row", "%s: no %s %lld", db->path, ts__tabs[t].name, (long long)id);
-  else ts__db_fail(db, d, "read");
+  if (ok)
+    memcpy(uid->b, sqlite3_column_blob(s, 0), sizeof uid->b);
+  else if (rc == SQLITE_ROW)
+    ts_env_fail(d, "store-corrupt", "%s: %s %lld has a malformed uid", db->path, ts__tabs[t].name, (long long)id);
+  else if (rc == SQLITE_DONE)
+    ts_refuse(d, "no-such-row", "%s: no %s %lld", db->path, ts__tabs[t].name, (long long)id);
+  else
+    ts__db_fail(db, d, "read");
   sqlite3_reset(s);
   return ok;
 }
@@ -93,15 +105,23 @@ static void add_hex(ts_text *t, const uint8_t *p, size_t n) {
   for (size_t i = 0; i < n; i++) ts_text_addf(t, "%02x", p[i]);
 }
 
-// One line of the identity text. Texts carry their length, blobs are hashed, references are uids; absent columns leave no line,
-// so a column added later does not change the identity of rows without it.
+// One line of the identity text. Texts carry their length, blobs are hashed, references are uids; absent columns leave
+// no line, so a column added later does not change the identity of rows without it.
 static bool add_identity(ts_db *db, ts_text *out, const void *row, const ts__col *c, ts_diag *d) {
   ts_text_addf(out, "%s ", c->name);
   switch (c->kind) {
-    case TS__TEXT: ts_text_addf(out, "%zu:%s", strlen(text_of(row, c)), text_of(row, c)); break;
-    case TS__INT: ts_text_addf(out, "%lld", (long long)int_of(row, c)); break;
-    case TS__REAL: ts_text_add_double(out, real_of(row, c)); break;
-    case TS__HASH: add_hex(out, hash_of(row, c)->b, 32); break;
+    case TS__TEXT:
+      ts_text_addf(out, "%zu:%s", strlen(text_of(row, c)), text_of(row, c));
+      break;
+    case TS__INT:
+      ts_text_addf(out, "%lld", (long long)int_of(row, c));
+      break;
+    case TS__REAL:
+      ts_text_add_double(out, real_of(row, c));
+      break;
+    case TS__HASH:
+      add_hex(out, hash_of(row, c)->b, 32);
+      break;
     case TS__BLOB: {
       ts_sha256 h = ts_sha256_of(blob_of(row, c).p, blob_of(row, c).n);
       add_hex(out, h.b, 32);
@@ -125,18 +145,24 @@ bool ts__row_uid(ts_db *db, int t, const void *row, ts_sha256 *uid, ts_diag *d) 
   ts_text_addf(&out, "tunesmith %s %s\n", TS__DB_CANONICAL, tab->name);
   bool ok = true;
   for (int i = 0; ok && i < tab->ncols; i++)
-    if (tab->cols[i].flags & TS__IDENT && !is_absent(row, &tab->cols[i])) ok = add_identity(db, &out, row, &tab->cols[i], d);
+    if (tab->cols[i].flags & TS__IDENT && !is_absent(row, &tab->cols[i]))
+      ok = add_identity(db, &out, row, &tab->cols[i], d);
   if (ok) *uid = ts_sha256_of(ts_text_str(&out), out.n);
   ts_text_free(&out);
   return ok;
 }
 
-// --- put ------------------------------------------------------------------------------------------------------------------
+// --- put
+// ------------------------------------------------------------------------------------------------------------------
 
 static bool is_utf8(const char *s) {
   const uint8_t *p = (const uint8_t *)s;
   while (*p) {
-    int more = *p < 0x80 ? 0 : *p >= 0xc2 && *p < 0xe0 ? 1 : *p >= 0xe0 && *p < 0xf0 ? 2 : *p >= 0xf0 && *p < 0xf5 ? 3 : -1;
+    int more = *p < 0x80                 ? 0
+               : *p >= 0xc2 && *p < 0xe0 ? 1
+               : *p >= 0xe0 && *p < 0xf0 ? 2
+               : *p >= 0xf0 && *p < 0xf5 ? 3
+                                         : -1;
     if (more < 0) return false;
     for (p++; more > 0; more--, p++)
       if ((*p & 0xc0) != 0x80) return false;
@@ -163,7 +189,8 @@ bool ts__row_check(int t, const void *row, ts_diag *d) {
       if (c->flags & (TS__OPT | TS__STAMP)) continue;
       return ts_refuse(d, "missing-value", "%s: %s is missing", tab->name, c->name);
     }
-    if (c->kind == TS__TEXT && !is_utf8(text_of(row, c))) return ts_refuse(d, "bad-value", "%s: %s is not UTF-8", tab->name, c->name);
+    if (c->kind == TS__TEXT && !is_utf8(text_of(row, c)))
+      return ts_refuse(d, "bad-value", "%s: %s is not UTF-8", tab->name, c->name);
     if (c->kind == TS__REAL && isinf(real_of(row, c)) && !(c->flags & TS__OPT))
       return ts_refuse(d, "bad-value", "%s: %s is infinite", tab->name, c->name);
     if (c->flags & TS__CODED) TS_TRY(check_samples(tab, row, c, d));
@@ -177,21 +204,32 @@ void ts__row_bind(sqlite3_stmt *s, int at, const void *row, const ts__col *c) {
     return;
   }
   switch (c->kind) {
-    case TS__TEXT: sqlite3_bind_text(s, at, text_of(row, c), -1, SQLITE_STATIC); break;
+    case TS__TEXT:
+      sqlite3_bind_text(s, at, text_of(row, c), -1, SQLITE_STATIC);
+      break;
     case TS__INT:
-    case TS__REF: sqlite3_bind_int64(s, at, int_of(row, c)); break;
-    case TS__REAL: sqlite3_bind_double(s, at, real_of(row, c)); break;
-    case TS__HASH: sqlite3_bind_blob(s, at, hash_of(row, c)->b, 32, SQLITE_STATIC); break;
+    case TS__REF:
+      sqlite3_bind_int64(s, at, int_of(row, c));
+      break;
+    case TS__REAL:
+      sqlite3_bind_double(s, at, real_of(row, c));
+      break;
+    case TS__HASH:
+      sqlite3_bind_blob(s, at, hash_of(row, c)->b, 32, SQLITE_STATIC);
+      break;
     case TS__BLOB: {
       ts_blob b = blob_of(row, c);
-      if (b.n == 0) sqlite3_bind_zeroblob(s, at, 0);
-      else sqlite3_bind_blob64(s, at, b.p, b.n, SQLITE_STATIC);
+      if (b.n == 0)
+        sqlite3_bind_zeroblob(s, at, 0);
+      else
+        sqlite3_bind_blob64(s, at, b.p, b.n, SQLITE_STATIC);
     }
   }
 }
 
 void ts__row_columns(ts_text *out, int t, const char *prefix) {
-  for (int i = 0; i < ts__tabs[t].ncols; i++) ts_text_addf(out, "%s%s%s", i ? "," : "", prefix, ts__tabs[t].cols[i].name);
+  for (int i = 0; i < ts__tabs[t].ncols; i++)
+    ts_text_addf(out, "%s%s%s", i ? "," : "", prefix, ts__tabs[t].cols[i].name);
 }
 
 static sqlite3_stmt *insert_statement(ts_db *db, int t, ts_diag *d) {
@@ -268,7 +306,8 @@ ts_id ts__row_put(ts_db *db, int t, const void *row, ts_diag *d) {
   return ok ? id : 0;
 }
 
-// --- get ------------------------------------------------------------------------------------------------------------------
+// --- get
+// ------------------------------------------------------------------------------------------------------------------
 
 const char *ts__text_at(sqlite3_stmt *s, int col, ts_arena *a) {
   const char *p = (const char *)sqlite3_column_text(s, col);
@@ -293,11 +332,21 @@ int64_t ts__int_at(sqlite3_stmt *s, int col) {
 static bool read_field(sqlite3_stmt *s, int at, const ts__col *c, ts_arena *a, void *to) {
   bool null = sqlite3_column_type(s, at) == SQLITE_NULL;
   switch (c->kind) {
-    case TS__TEXT: *(const char **)to = ts__text_at(s, at, a); break;
-    case TS__INT: *(int64_t *)to = ts__int_at(s, at); break;
-    case TS__REF: *(int64_t *)to = sqlite3_column_int64(s, at); break;
-    case TS__REAL: *(double *)to = ts__real_at(s, at); break;
-    case TS__BLOB: *(ts_blob *)to = ts__blob_at(s, at, a); break;
+    case TS__TEXT:
+      *(const char **)to = ts__text_at(s, at, a);
+      break;
+    case TS__INT:
+      *(int64_t *)to = ts__int_at(s, at);
+      break;
+    case TS__REF:
+      *(int64_t *)to = sqlite3_column_int64(s, at);
+      break;
+    case TS__REAL:
+      *(double *)to = ts__real_at(s, at);
+      break;
+    case TS__BLOB:
+      *(ts_blob *)to = ts__blob_at(s, at, a);
+      break;
     case TS__HASH: {
       ts_blob b = ts__blob_at(s, at, a);
       if (!null && b.n != 32) return false;
@@ -334,13 +383,16 @@ bool ts__row_get(ts_db *db, int t, ts_id id, ts_arena *a, void *out, ts_diag *d)
   sqlite3_bind_int64(s, 1, id);
   int rc = sqlite3_step(s);
   bool ok = rc == SQLITE_ROW && ts__row_read(s, 0, t, a, out, d, db->path);
-  if (rc == SQLITE_DONE) ts_refuse(d, "no-such-row", "%s: no %s %lld", db->path, ts__tabs[t].name, (long long)id);
-  else if (rc != SQLITE_ROW) ts__db_fail(db, d, "read");
+  if (rc == SQLITE_DONE)
+    ts_refuse(d, "no-such-row", "%s: no %s %lld", db->path, ts__tabs[t].name, (long long)id);
+  else if (rc != SQLITE_ROW)
+    ts__db_fail(db, d, "read");
   sqlite3_reset(s);
   return ok;
 }
 
-// --- every row of a table ---------------------------------------------------------------------------------------------------------
+// --- every row of a table
+// ---------------------------------------------------------------------------------------------------------
 
 static sqlite3_stmt *select_rows(ts_db *db, int t, ts_diag *d) {
   ts_text sql = {0};
@@ -371,14 +423,15 @@ bool ts__each_row(ts_db *db, int t, ts__row_visitor visit, void *arg, ts_diag *d
   return ok;
 }
 
-// --- the typed functions ------------------------------------------------------------------------------------------------------
-#define ROW(T)                                                                                            \
-  bool ts_db_uid_##T(ts_db *db, const ts_db_##T *row, ts_sha256 *uid, ts_diag *d) {                       \
-    return ts__row_check(TS__T_##T, row, d) && ts__row_uid(db, TS__T_##T, row, uid, d);                       \
-  }                                                                                                       \
-  ts_id ts_db_put_##T(ts_db *db, const ts_db_##T *row, ts_diag *d) { return ts__row_put(db, TS__T_##T, row, d); } \
+// --- the typed functions
+// ------------------------------------------------------------------------------------------------------
+#define ROW(T)                                                                                                      \
+  bool ts_db_uid_##T(ts_db *db, const ts_db_##T *row, ts_sha256 *uid, ts_diag *d) {                                 \
+    return ts__row_check(TS__T_##T, row, d) && ts__row_uid(db, TS__T_##T, row, uid, d);                             \
+  }                                                                                                                 \
+  ts_id ts_db_put_##T(ts_db *db, const ts_db_##T *row, ts_diag *d) { return ts__row_put(db, TS__T_##T, row, d); }   \
   ts_id ts_db_find_##T(ts_db *db, const ts_sha256 *uid, ts_diag *d) { return ts__row_find(db, TS__T_##T, uid, d); } \
-  bool ts_db_get_##T(ts_db *db, ts_id id, ts_arena *a, ts_db_##T *out, ts_diag *d) {                      \
-    return ts__row_get(db, TS__T_##T, id, a, out, d);                                                     \
+  bool ts_db_get_##T(ts_db *db, ts_id id, ts_arena *a, ts_db_##T *out, ts_diag *d) {                                \
+    return ts__row_get(db, TS__T_##T, id, a, out, d);                                                               \
   }
 TS_DB_ROWS(ROW)

@@ -1,4 +1,5 @@
-// Series of whole numbers in few bytes: the difference to the one before, zigzag, as a varint (7 bits a byte, low first).
+// Series of whole numbers in few bytes: the difference to the one before, zigzag, as a varint (7 bits a byte, low
+// first).
 #include "db/db_impl.h"
 
 // Differences are taken modulo 2^64, so every value has a code.
@@ -46,7 +47,8 @@ static size_t decode(ts_blob b, uint64_t *out, size_t *at) {
 
 bool ts__samples_check(ts_blob b, size_t n, ts_diag *d) {
   size_t at, have = decode(b, NULL, &at);
-  if (have == SIZE_MAX) return ts_refuse(d, "samples-malformed", "samples: a malformed value at byte %zu of %zu", at, b.n);
+  if (have == SIZE_MAX)
+    return ts_refuse(d, "samples-malformed", "samples: a malformed value at byte %zu of %zu", at, b.n);
   if (n == SIZE_MAX || n == have) return true;
   return ts_refuse(d, "samples-malformed", "samples: %zu values where %zu were promised", have, n);
 }

@@ -20,7 +20,8 @@
 static int system_error(sqlite3 *sql) {
   int err = sqlite3_system_errno(sql);
   sqlite3_file *log = NULL;
-  if (!err && sqlite3_file_control(sql, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK && log && log->pMethods)
+  if (!err && sqlite3_file_control(sql, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK && log &&
+      log->pMethods)
     log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &err);
   if (!err) sqlite3_file_control(sql, "main", SQLITE_FCNTL_LAST_ERRNO, &err);
   return err;
@@ -40,9 +41,11 @@ bool ts__db_fail(ts_db *db, ts_diag *d, const char *what) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return ts_env_fail(d, "store-busy", "%s: %s: another process holds the store", db->path, what);
-    case SQLITE_READONLY: return ts_env_fail(d, "store-read-only", "%s: %s: %s", db->path, what, words);
+    case SQLITE_READONLY:
+      return ts_env_fail(d, "store-read-only", "%s: %s: %s", db->path, what, words);
     case SQLITE_CORRUPT:
-    case SQLITE_NOTADB: return ts_env_fail(d, "store-corrupt", "%s: %s: %s", db->path, what, words);
+    case SQLITE_NOTADB:
+      return ts_env_fail(d, "store-corrupt", "%s: %s: %s", db->path, what, words);
     case SQLITE_CONSTRAINT:
       if (extended == SQLITE_CONSTRAINT_FOREIGNKEY)
         return ts_refuse(d, "no-such-row", "%s: %s: a row that it refers to does not exist", db->path, what);
@@ -82,12 +85,10 @@ static bool exec_int(ts_db *db, const char *sql, int64_t *out, ts_diag *d) {
 
 // File systems on which SQLite's locks and shared memory cannot be trusted between machines.
 bool ts__fs_is_network(uint64_t magic) {
+  enum { NFS = 0x6969, SMB = 0x517b, FUSE = 0x65735546, V9FS = 0x01021997, AFS = 0x5346414f, CEPH = 0x00c36400 };
+  enum { LUSTRE = 0x0bd00bd0, GPFS = 0x47504653, OCFS2 = 0x7461636f, BEEGFS = 0x19830326, CODA = 0x73757245 };
   static const uint32_t network[] = {
-      0x6969,     /* nfs */      0x517b,     /* smb */    0xff534d42, /* cifs */ 0xfe534d42, /* smb2 */
-      0x0bd00bd0, /* lustre */   0x65735546, /* fuse */   0x01021997, /* 9p */   0x5346414f, /* afs */
-      0x00c36400, /* ceph */     0x47504653, /* gpfs */   0x7461636f, /* ocfs2 */ 0x19830326, /* beegfs */
-      0x73757245, /* coda */
-  };
+      NFS, SMB, 0xff534d42 /* cifs */, 0xfe534d42 /* smb2 */, FUSE, V9FS, AFS, CEPH, LUSTRE, GPFS, OCFS2, BEEGFS, CODA};
   for (size_t i = 0; i < TS_COUNTOF(network); i++)
     if ((uint32_t)magic == network[i]) return true;
   return false;
@@ -95,8 +96,10 @@ bool ts__fs_is_network(uint64_t magic) {
 
 static void directory_of(const char *path, char *out, size_t n) {
   const char *slash = strrchr(path, '/');
-  if (!slash) snprintf(out, n, ".");
-  else snprintf(out, n, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+  if (!slash)
+    snprintf(out, n, ".");
+  else
+    snprintf(out, n, "%.*s", slash == path ? 1 : (int)(slash - path), path);
 }
 
 // Refuses network file systems unless the user insists.
@@ -108,9 +111,10 @@ static bool check_place(const char *path, ts_diag *d) {
   const char *insist = getenv("TUNESMITH_STORE_ANY_FS");
   if (!ts__fs_is_network((uint64_t)fs.f_type) && !ts_fault("db-network")) return true;
   if (insist && strcmp(insist, "1") == 0) return true;
-  ts_refuse(d, "store-network", "%s: lies on a network or user-space file system (type 0x%lx), where locks do not hold", path,
-            (unsigned long)fs.f_type);
-  ts_hint(d, "keep the store on a local disk and use `tunesmith db merge`; TUNESMITH_STORE_ANY_FS=1 if it really is local");
+  ts_refuse(d, "store-network", "%s: lies on a network or user-space file system (type 0x%lx), where locks do not hold",
+            path, (unsigned long)fs.f_type);
+  ts_hint(
+      d, "keep the store on a local disk and use `tunesmith db merge`; TUNESMITH_STORE_ANY_FS=1 if it really is local");
   return false;
 }
 
@@ -139,9 +143,10 @@ static bool put_identity(ts_db *db, ts_diag *d) {
   char hex[33], utc[32], sql[400];
   for (size_t i = 0; i < sizeof r; i++) snprintf(hex + 2 * i, 3, "%02x", r[i]);
   ts_utc_now(utc);
-  snprintf(sql, sizeof sql,
-           "INSERT INTO store(key,value) VALUES('uid','%s'),('created','%s'),('tool','tunesmith %s'),('canonical','%s')", hex,
-           utc, TS_VERSION, TS__DB_CANONICAL);
+  snprintf(
+      sql, sizeof sql,
+      "INSERT INTO store(key,value) VALUES('uid','%s'),('created','%s'),('tool','tunesmith %s'),('canonical','%s')",
+      hex, utc, TS_VERSION, TS__DB_CANONICAL);
   return ts__db_exec(db, sql, d);
 }
 
@@ -158,7 +163,8 @@ static bool migrate_step(ts_db *db, int to, ts_diag *d) {
   char utc[32], hex[65], text[300];
   for (size_t i = 0; i < 32; i++) snprintf(hex + 2 * i, 3, "%02x", h.b[i]);
   ts_utc_now(utc);
-  snprintf(text, sizeof text, "INSERT INTO schema_migration VALUES(%d,'%s','tunesmith %s','%s'); PRAGMA user_version=%d", to, utc,
+  snprintf(text, sizeof text,
+           "INSERT INTO schema_migration VALUES(%d,'%s','tunesmith %s','%s'); PRAGMA user_version=%d", to, utc,
            TS_VERSION, hex, to);
   return ts__db_exec(db, text, d);
 }
@@ -169,7 +175,8 @@ static bool migrate_one(ts_db *db, int *version, ts_diag *d) {
   int64_t now = 0;
   bool ok = exec_int(db, "PRAGMA user_version", &now, d);
   if (ok && now == *version) ok = migrate_step(db, (int)now + 1, d) && exec_int(db, "PRAGMA user_version", &now, d);
-  if (ok && ts_fault("db-migrate")) ok = ts_env_fail(d, "store-full", "%s: migration: no room to write (injected)", db->path);
+  if (ok && ts_fault("db-migrate"))
+    ok = ts_env_fail(d, "store-full", "%s: migration: no room to write (injected)", db->path);
   if (ok) ok = ts__db_exec(db, "COMMIT", d);
   if (!ok && !sqlite3_get_autocommit(db->sql)) sqlite3_exec(db->sql, "ROLLBACK", NULL, NULL, NULL);
   if (ok) *version = (int)now;
@@ -183,20 +190,24 @@ static bool check_version(ts_db *db, ts_db_mode mode, ts_diag *d) {
   TS_TRY(exec_int(db, "PRAGMA user_version", &version, d));
   TS_TRY(exec_int(db, "SELECT count(*) FROM sqlite_schema", &objects, d));
   bool fresh = app == 0 && version == 0 && objects == 0;
-  if (fresh && mode != TS_DB_CREATE) return ts_refuse(d, "store-foreign", "%s: an empty database, not a tunesmith store", db->path);
+  if (fresh && mode != TS_DB_CREATE)
+    return ts_refuse(d, "store-foreign", "%s: an empty database, not a tunesmith store", db->path);
   if (!fresh && app != TS__DB_APPLICATION)
-    return ts_refuse(d, "store-foreign", "%s: an SQLite file of another program (application id %lld), not a tunesmith store",
-                     db->path, (long long)app);
+    return ts_refuse(d, "store-foreign",
+                     "%s: an SQLite file of another program (application id %lld), not a tunesmith store", db->path,
+                     (long long)app);
   if (!fresh && version < 1) return ts_env_fail(d, "store-corrupt", "%s: version %lld", db->path, (long long)version);
   db->version = (int)version;
   if (version > TS_DB_VERSION) {
     db->writable = false;
-    ts_text_addf(&db->note, "%s: written by a newer tunesmith (store version %lld, this program knows %d): opened read-only",
+    ts_text_addf(&db->note,
+                 "%s: written by a newer tunesmith (store version %lld, this program knows %d): opened read-only",
                  db->path, (long long)version, TS_DB_VERSION);
     return ts__db_exec(db, "PRAGMA query_only=ON", d);
   }
   if (version < TS_DB_VERSION && mode == TS_DB_READ) {
-    ts_refuse(d, "store-old", "%s: store version %lld, this program reads %d", db->path, (long long)version, TS_DB_VERSION);
+    ts_refuse(d, "store-old", "%s: store version %lld, this program reads %d", db->path, (long long)version,
+              TS_DB_VERSION);
     ts_hint(d, "`tunesmith db info --migrate` brings it up to date");
     return false;
   }
@@ -212,8 +223,10 @@ static bool open_immutable(ts_db *db) {
   ts_text uri = {0};
   ts_text_add(&uri, "file:");
   for (const char *c = db->path; *c; c++) {
-    if (strchr("%?#", *c)) ts_text_addf(&uri, "%%%02X", (unsigned char)*c);
-    else ts_text_addn(&uri, c, 1);
+    if (strchr("%?#", *c))
+      ts_text_addf(&uri, "%%%02X", (unsigned char)*c);
+    else
+      ts_text_addn(&uri, c, 1);
   }
   ts_text_add(&uri, "?immutable=1");
   sqlite3_close(db->sql);
@@ -310,7 +323,8 @@ int ts_db_version(const ts_db *db) { return db->version; }
 // --- transactions ---------------------------------------------------------------------------------------------------
 
 static bool must_write(ts_db *db, ts_diag *d) {
-  if (!db->writable) return ts_refuse(d, "store-read-only", "%s", db->note.p ? db->note.p : "the store is open for reading only");
+  if (!db->writable)
+    return ts_refuse(d, "store-read-only", "%s", db->note.p ? db->note.p : "the store is open for reading only");
   if (db->reading) return ts_bug(d, "store-reading", "%s: a put inside a read transaction", db->path);
   return true;
 }
@@ -362,7 +376,8 @@ bool ts_db_flush(ts_db *db, ts_diag *d) {
 bool ts__db_write_begin(ts_db *db, ts_diag *d) {
   TS_TRY(must_write(db, d));
   if (!sqlite3_get_autocommit(db->sql)) return true;
-  if (db->explicit_tx) return ts_env_fail(d, "store-io", "%s: the transaction was rolled back by an earlier failure", db->path);
+  if (db->explicit_tx)
+    return ts_env_fail(d, "store-io", "%s: the transaction was rolled back by an earlier failure", db->path);
   TS_TRY(ts__db_exec(db, "BEGIN IMMEDIATE", d));
   db->batch_start = ts_now_ns();
   db->pending = 0;
@@ -371,7 +386,8 @@ bool ts__db_write_begin(ts_db *db, ts_diag *d) {
 
 bool ts__db_write_end(ts_db *db, bool ok, int rows, ts_diag *d) {
   if (sqlite3_get_autocommit(db->sql)) {  // rolled back by SQLite itself
-    if (d && db->pending > 0) ts_hint(d, "%d rows of the open transaction were not written; all before it is intact", db->pending);
+    if (d && db->pending > 0)
+      ts_hint(d, "%d rows of the open transaction were not written; all before it is intact", db->pending);
     db->pending = 0;
     return false;
   }

@@ -3,13 +3,16 @@
 
 #include "db/db_impl.h"
 
-// Run a prepared statement that changes rows, inside the current transaction or one of its own. `rows_needed`: it must change one.
+// Run a prepared statement that changes rows, inside the current transaction or one of its own. `rows_needed`: it must
+// change one.
 static bool run_change(ts_db *db, sqlite3_stmt *s, const char *table, ts_id id, ts_diag *d) {
   ts_diag why = {0};
   bool ok = s && ts__db_write_begin(db, &why);
   if (s && ok) {
-    if (sqlite3_step(s) != SQLITE_DONE) ok = ts__db_fail(db, &why, table);
-    else if (id && sqlite3_changes(db->sql) == 0) ok = ts_refuse(&why, "no-such-row", "%s: no %s %lld", db->path, table, (long long)id);
+    if (sqlite3_step(s) != SQLITE_DONE)
+      ok = ts__db_fail(db, &why, table);
+    else if (id && sqlite3_changes(db->sql) == 0)
+      ok = ts_refuse(&why, "no-such-row", "%s: no %s %lld", db->path, table, (long long)id);
     ok = ts__db_write_end(db, ok, 1, &why);
   }
   if (!ok && d && s) *d = why;

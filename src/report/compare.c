@@ -13,19 +13,25 @@ const char *ts_change_name(ts_change c) {
 
 // Key (identity of what is compared), label, unit, median, samples. :revision NULL: any, and winners too.
 static const char times_sql[] =
-    "WITH pick AS (SELECT w.*, row_number() OVER (PARTITION BY w.workload_id, w.target_id ORDER BY w.utc DESC, w.id DESC) AS k "
+    "WITH pick AS (SELECT w.*, row_number() OVER (PARTITION BY w.workload_id, w.target_id ORDER BY w.utc DESC, w.id "
+    "DESC) AS k "
     "  FROM winner w WHERE :revision IS NULL), "
-    "timed AS (SELECT m.*, row_number() OVER (PARTITION BY m.build_id ORDER BY m.rung DESC, m.utc DESC, m.id DESC) AS k "
+    "timed AS (SELECT m.*, row_number() OVER (PARTITION BY m.build_id ORDER BY m.rung DESC, m.utc DESC, m.id DESC) AS "
+    "k "
     "  FROM measurement m WHERE m.metric='time'), "
-    "newest AS (SELECT r.*, row_number() OVER (PARTITION BY r.series_id, r.device_id ORDER BY r.order_key DESC, r.utc DESC, r.id DESC) AS k "
+    "newest AS (SELECT r.*, row_number() OVER (PARTITION BY r.series_id, r.device_id ORDER BY r.order_key DESC, r.utc "
+    "DESC, r.id DESC) AS k "
     "  FROM run r WHERE :revision IS NULL OR r.revision=:revision) "
-    "SELECT 'w'||hex(x.uid)||hex(t.uid)||hex(d.uid) AS key, trim(x.op||' '||x.quant)||'  '||x.shape AS what, 'ns' AS unit, "
+    "SELECT 'w'||hex(x.uid)||hex(t.uid)||hex(d.uid) AS key, trim(x.op||' '||x.quant)||'  '||x.shape AS what, 'ns' AS "
+    "unit, "
     "  m.median, m.samples "
     "FROM pick p JOIN workload x ON x.id=p.workload_id JOIN target t ON t.id=p.target_id "
     "JOIN timed m ON m.build_id=p.build_id AND m.k=1 JOIN device d ON d.id=m.device_id WHERE p.k=1 "
     "UNION ALL "
-    "SELECT 'r'||hex(s.uid)||hex(d.uid), coalesce(o.name||' '||o.quant||'  ','')||s.metric||' '||s.scenario, s.unit, r.median, r.samples "
-    "FROM newest r JOIN series s ON s.id=r.series_id JOIN device d ON d.id=r.device_id LEFT JOIN model o ON o.id=s.model_id WHERE r.k=1 "
+    "SELECT 'r'||hex(s.uid)||hex(d.uid), coalesce(o.name||' '||o.quant||'  ','')||s.metric||' '||s.scenario, s.unit, "
+    "r.median, r.samples "
+    "FROM newest r JOIN series s ON s.id=r.series_id JOIN device d ON d.id=r.device_id LEFT JOIN model o ON "
+    "o.id=s.model_id WHERE r.k=1 "
     "ORDER BY key";
 
 typedef struct timed {
@@ -94,8 +100,16 @@ static ts_change judge(const ts_compared *c, double gate) {
 // a or b may be NULL, not both.
 static ts_compared compare_one(const timed *a, const timed *b, double gate) {
   const timed *any = a ? a : b;
-  ts_compared c = {.what = any->what, .unit = any->unit, .a = a ? a->median : NAN, .b = b ? b->median : NAN, .ratio = NAN, .lo = NAN,
-                   .hi = NAN, .na = a ? a->n : 0, .nb = b ? b->n : 0, .change = TS_CHANGE_MISSING};
+  ts_compared c = {.what = any->what,
+                   .unit = any->unit,
+                   .a = a ? a->median : NAN,
+                   .b = b ? b->median : NAN,
+                   .ratio = NAN,
+                   .lo = NAN,
+                   .hi = NAN,
+                   .na = a ? a->n : 0,
+                   .nb = b ? b->n : 0,
+                   .change = TS_CHANGE_MISSING};
   if (!c.na || !c.nb) return c;
   bootstrap(a, b, &c);
   c.change = judge(&c, gate);

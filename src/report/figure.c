@@ -11,7 +11,9 @@ int ts__column(const ts__report *r, const char *name) {
   return -1;
 }
 
-const ts_db_cell *ts__cell(const ts__report *r, size_t row, int col) { return &r->rows.cells[row * (size_t)r->rows.ncols + (size_t)col]; }
+const ts_db_cell *ts__cell(const ts__report *r, size_t row, int col) {
+  return &r->rows.cells[row * (size_t)r->rows.ncols + (size_t)col];
+}
 
 bool ts__is_shown(const ts__report *r, int col) {
   return r->rows.cols[col][0] != '_' && strcmp(r->rows.cols[col], r->split) != 0;
@@ -20,11 +22,20 @@ bool ts__is_shown(const ts__report *r, int col) {
 // Four significant digits for reals, in full below a million.
 void ts__add_cell(ts_text *out, const ts_db_cell *c) {
   switch (c->type) {
-    case TS_DB_NULL: return;
-    case TS_DB_INT: ts_text_addf(out, "%lld", (long long)c->i); return;
-    case TS_DB_REAL: ts_text_addf(out, fabs(c->r) >= 1000 && fabs(c->r) < 1e6 ? "%.0f" : "%.4g", c->r); return;
-    case TS_DB_TEXT: ts_text_add(out, c->text); return;
-    case TS_DB_BLOB: ts_text_addf(out, "%zu bytes", c->blob.n); return;
+    case TS_DB_NULL:
+      return;
+    case TS_DB_INT:
+      ts_text_addf(out, "%lld", (long long)c->i);
+      return;
+    case TS_DB_REAL:
+      ts_text_addf(out, fabs(c->r) >= 1000 && fabs(c->r) < 1e6 ? "%.0f" : "%.4g", c->r);
+      return;
+    case TS_DB_TEXT:
+      ts_text_add(out, c->text);
+      return;
+    case TS_DB_BLOB:
+      ts_text_addf(out, "%zu bytes", c->blob.n);
+      return;
   }
 }
 
@@ -38,9 +49,12 @@ void ts__fill_in(ts_text *out, const ts__figure *f, const char *text) {
     char name[64];
     snprintf(name, sizeof name, "%.*s", (int)TS_MIN(end - s - 1, 63), s + 1);
     int col = ts__column(f->report, name);
-    if (strcmp(name, "rows") == 0) ts_text_addf(out, "%zu", f->nrows);
-    else if (col >= 0 && f->nrows) ts__add_cell(out, ts__cell(f->report, f->first, col));
-    else ts_text_addf(out, "{%s}", name);
+    if (strcmp(name, "rows") == 0)
+      ts_text_addf(out, "%zu", f->nrows);
+    else if (col >= 0 && f->nrows)
+      ts__add_cell(out, ts__cell(f->report, f->first, col));
+    else
+      ts_text_addf(out, "{%s}", name);
     s = end;
   }
 }
@@ -70,7 +84,8 @@ size_t ts__figures(ts__page *p, const ts__report *r, ts__figure **out, size_t *l
   return v.n;
 }
 
-// --- data ---------------------------------------------------------------------------------------------------------------
+// --- data
+// ---------------------------------------------------------------------------------------------------------------
 
 // A value as gnuplot reads it: no tabs, no line ends, no quotes; NaN when absent.
 static void add_data_cell(ts_text *out, const ts_db_cell *c) {
@@ -96,8 +111,10 @@ static void add_data_head(ts_text *out, const ts__figure *f, size_t row, int ser
     if (strcmp(r->rows.cols[c], r->split) == 0) continue;
     if (!first) ts_text_add(out, "\t");
     first = false;
-    if (c == series) add_data_cell(out, ts__cell(r, row, c));
-    else ts_text_add(out, r->rows.cols[c]);
+    if (c == series)
+      add_data_cell(out, ts__cell(r, row, c));
+    else
+      ts_text_add(out, r->rows.cols[c]);
   }
   ts_text_add(out, "\n");
 }
@@ -120,7 +137,8 @@ static int add_data(ts_text *out, const ts__figure *f) {
   return blocks;
 }
 
-// --- gnuplot ----------------------------------------------------------------------------------------------------------------
+// --- gnuplot
+// ----------------------------------------------------------------------------------------------------------------
 
 static size_t longest_label(const ts__figure *f) {
   int col = 0;
@@ -150,15 +168,16 @@ static bool run_gnuplot(ts__page *p, const ts__figure *f, const char *data, cons
   if (ok && r.exit_code == 127) ok = ts_env_fail(d, "command-not-found", "gnuplot: not found");
   if (ok && (r.exit_code != 0 || r.timed_out)) {
     const char *words = ts_text_str(&said) + strspn(ts_text_str(&said), " \n^");
-    ok = ts_env_fail(d, "gnuplot-failed", "%s: gnuplot %s: %.*s", f->report->plot, r.timed_out ? "ran too long" : "failed",
-                     (int)strcspn(words, "\n"), words);
+    ok = ts_env_fail(d, "gnuplot-failed", "%s: gnuplot %s: %.*s", f->report->plot,
+                     r.timed_out ? "ran too long" : "failed", (int)strcspn(words, "\n"), words);
   }
   ts_text_free(&vars);
   ts_text_free(&said);
   return ok;
 }
 
-// Writes the figure's data, and its SVG when there is a plot and a gnuplot. A missing gnuplot is noted in the page, not a failure.
+// Writes the figure's data, and its SVG when there is a plot and a gnuplot. A missing gnuplot is noted in the page, not
+// a failure.
 bool ts__figure_draw(ts__page *p, ts__figure *f, ts_diag *d) {
   ts_arena *a = p->arena;
   const char *data = ts_path_join(a, p->o->out, ts_arena_printf(a, "%s.tsv", f->id));

@@ -7,18 +7,25 @@ static void add_string(ts_text *out, const char *s) {
   ts_text_add(out, "\"");
   for (; *s; s++) {
     unsigned char c = (unsigned char)*s;
-    if (c == '"' || c == '\\') ts_text_addf(out, "\\%c", c);
-    else if (c < 0x20 || c == 0x7f) ts_text_addf(out, "\\u%04x", c);
-    else ts_text_addn(out, s, 1);
+    if (c == '"' || c == '\\')
+      ts_text_addf(out, "\\%c", c);
+    else if (c < 0x20 || c == 0x7f)
+      ts_text_addf(out, "\\u%04x", c);
+    else
+      ts_text_addn(out, s, 1);
   }
   ts_text_add(out, "\"");
 }
 
 static void add_value(ts_text *out, const ts_db_cell *c) {
-  if (c->type == TS_DB_TEXT) add_string(out, c->text);
-  else if (c->type == TS_DB_INT) ts_text_addf(out, "%lld", (long long)c->i);
-  else if (c->type == TS_DB_REAL && isfinite(c->r)) ts_text_add_double(out, c->r);
-  else ts_text_add(out, "null");
+  if (c->type == TS_DB_TEXT)
+    add_string(out, c->text);
+  else if (c->type == TS_DB_INT)
+    ts_text_addf(out, "%lld", (long long)c->i);
+  else if (c->type == TS_DB_REAL && isfinite(c->r))
+    ts_text_add_double(out, c->r);
+  else
+    ts_text_add(out, "null");
 }
 
 static void add_report(ts_text *out, const ts__report *r) {

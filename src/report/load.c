@@ -10,8 +10,10 @@ typedef struct about_key {
   size_t offset;
   bool number;
 } about_key;
-#define TEXT(k) {#k, offsetof(ts__report, k), false}
-#define NUMBER(k) {#k, offsetof(ts__report, k), true}
+#define TEXT(k) \
+  { #k, offsetof(ts__report, k), false }
+#define NUMBER(k) \
+  { #k, offsetof(ts__report, k), true }
 static const about_key keys[] = {TEXT(title),  TEXT(caption),   TEXT(empty),   TEXT(split),
                                  TEXT(series), TEXT(reproduce), NUMBER(order), NUMBER(limit)};
 
@@ -21,10 +23,13 @@ static bool set_key(ts_arena *a, const char *file, int line, const char *text, s
   const char *value = colon + 1 + strspn(colon + 1, " ");
   char *v = ts_arena_strndup(a, value, (size_t)(text + n - value));
   for (size_t i = 0; i < TS_COUNTOF(keys); i++) {
-    if (strlen(keys[i].name) != (size_t)(colon - text) || memcmp(keys[i].name, text, (size_t)(colon - text)) != 0) continue;
+    if (strlen(keys[i].name) != (size_t)(colon - text) || memcmp(keys[i].name, text, (size_t)(colon - text)) != 0)
+      continue;
     char *to = (char *)r + keys[i].offset, *end = v;
-    if (!keys[i].number) *(const char **)to = v;
-    else *(int64_t *)to = strtoll(v, &end, 10);
+    if (!keys[i].number)
+      *(const char **)to = v;
+    else
+      *(int64_t *)to = strtoll(v, &end, 10);
     if (!keys[i].number || (end != v && !*end)) return true;
     return ts_refuse(d, "syntax", "%s:%d: %s is not a number", file, line, keys[i].name);
   }
@@ -44,7 +49,8 @@ bool ts__about_parse(ts_arena *a, const char *file, const char *text, ts__report
 }
 
 static bool load_one(ts_arena *a, const char *dir, const char *name, ts__report *r, ts_diag *d) {
-  const char *folder = ts_path_join(a, dir, name), *about = ts_path_join(a, folder, "about.txt"), *plot = ts_path_join(a, folder, "plot.gp");
+  const char *folder = ts_path_join(a, dir, name), *about = ts_path_join(a, folder, "about.txt"),
+             *plot = ts_path_join(a, folder, "plot.gp");
   char *text, *sql;
   size_t n;
   TS_TRY(ts_file_read(about, a, &text, &n, d));

@@ -4,18 +4,22 @@
 static const char style[] =
     ":root{color-scheme:light dark}"
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem;color:#1a1a1a;background:#fff}"
-    "h1{font-size:1.6rem}h2{font-size:1.3rem;margin-top:3rem;border-top:1px solid #767676;padding-top:1rem}h3{font-size:1rem}"
+    "h1{font-size:1.6rem}h2{font-size:1.3rem;margin-top:3rem;border-top:1px solid "
+    "#767676;padding-top:1rem}h3{font-size:1rem}"
     "a{color:#0b5394}nav ul{padding-left:1.2rem}"
     "figure{margin:1rem 0;padding:0.5rem;background:#fff;color:#1a1a1a;border:1px solid #ccc;overflow-x:auto}"
     "figure svg{max-width:100%;height:auto}figcaption{font-size:0.9rem}"
     "table{border-collapse:collapse;font-size:0.85rem;display:block;overflow-x:auto}"
-    "th,td{border:1px solid #999;padding:0.2rem 0.5rem;text-align:left;vertical-align:top}td.n{text-align:right;white-space:nowrap}"
+    "th,td{border:1px solid #999;padding:0.2rem "
+    "0.5rem;text-align:left;vertical-align:top}td.n{text-align:right;white-space:nowrap}"
     "code{font-family:ui-monospace,monospace;font-size:0.9em;overflow-wrap:anywhere}summary{cursor:pointer}"
     "@media (prefers-color-scheme:dark){body{color:#eee;background:#16181c}a{color:#8ab4f8}}";
 
 static void add_table(ts_text *out, const ts__figure *f) {
   const ts__report *r = f->report;
-  ts_text_addf(out, "<details><summary>Table of %zu rows (<a href=\"%s.tsv\">data file</a>)</summary>\n<table>\n<thead><tr>", f->nrows, f->id);
+  ts_text_addf(out,
+               "<details><summary>Table of %zu rows (<a href=\"%s.tsv\">data file</a>)</summary>\n<table>\n<thead><tr>",
+               f->nrows, f->id);
   for (int c = 0; c < r->rows.ncols; c++) {
     if (!ts__is_shown(r, c)) continue;
     ts_text_add(out, "<th scope=\"col\">");
@@ -96,7 +100,8 @@ static bool add_report(ts__page *p, ts_text *out, const ts__report *r, ts_diag *
 // What the store holds and how recent it is: a page that went stale must look it.
 static bool add_facts(ts__page *p, ts_text *out, ts_diag *d) {
   static const char sql[] =
-      "SELECT (SELECT value FROM store WHERE key='uid'), (SELECT count(*) FROM workload), (SELECT count(*) FROM session), "
+      "SELECT (SELECT value FROM store WHERE key='uid'), (SELECT count(*) FROM workload), (SELECT count(*) FROM "
+      "session), "
       "(SELECT count(*) FROM candidate), (SELECT count(*) FROM measurement), (SELECT count(*) FROM run), "
       "(SELECT max(u) FROM (SELECT max(utc) AS u FROM measurement UNION ALL SELECT max(utc) FROM run))";
   ts_db_table t;
@@ -106,18 +111,22 @@ static bool add_facts(ts__page *p, ts_text *out, ts_diag *d) {
   ts__add_escaped(out, p->o->store);
   ts_text_add(out, "</code>");
   if (c[0].type == TS_DB_TEXT) ts_text_addf(out, " (%.8s)", c[0].text);
-  ts_text_addf(out, ": %lld workloads, %lld tuning and benchmark sessions, %lld candidates, %lld measurements, %lld benchmark runs. ",
-               (long long)c[1].i, (long long)c[2].i, (long long)c[3].i, (long long)c[4].i, (long long)c[5].i);
+  ts_text_addf(
+      out,
+      ": %lld workloads, %lld tuning and benchmark sessions, %lld candidates, %lld measurements, %lld benchmark runs. ",
+      (long long)c[1].i, (long long)c[2].i, (long long)c[3].i, (long long)c[4].i, (long long)c[5].i);
   if (c[6].type == TS_DB_TEXT) ts_text_addf(out, "Newest measurement: %s.", c[6].text);
   ts_text_add(out, "</p>\n");
   return true;
 }
 
 static void add_head(ts_text *out) {
-  ts_text_add(out,
-              "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-              "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-              "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>tunesmith report</title>\n<style>");
+  ts_text_add(
+      out,
+      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>tunesmith "
+      "report</title>\n<style>");
   ts_text_add(out, style);
   ts_text_add(out, "</style>\n</head>\n<body>\n<main>\n<h1>tunesmith report</h1>\n");
 }

@@ -15,7 +15,8 @@ static bool ask(ts__page *p, ts_diag *d) {
   for (size_t i = 0; ok && i < p->nreports; i++) {
     const ts__report *r = &p->report[i];
     if ((*r->split && ts__column(r, r->split) < 0) || (*r->series && ts__column(r, r->series) < 0))
-      ok = ts_refuse(d, "bad-report", "report %s: the query has no column %s", r->name, ts__column(r, r->split) < 0 ? r->split : r->series);
+      ok = ts_refuse(d, "bad-report", "report %s: the query has no column %s", r->name,
+                     ts__column(r, r->split) < 0 ? r->split : r->series);
   }
   ts_db_end_read(p->db);
   return ok;

@@ -3,12 +3,18 @@
 
 void ts__add_escaped(ts_text *out, const char *text) {
   for (const char *s = text; *s; s++) {
-    if (*s == '&') ts_text_add(out, "&amp;");
-    else if (*s == '<') ts_text_add(out, "&lt;");
-    else if (*s == '>') ts_text_add(out, "&gt;");
-    else if (*s == '"') ts_text_add(out, "&quot;");
-    else if (*s == '\'') ts_text_add(out, "&#39;");
-    else if ((unsigned char)*s >= 0x20 || *s == '\n') ts_text_addn(out, s, 1);
+    if (*s == '&')
+      ts_text_add(out, "&amp;");
+    else if (*s == '<')
+      ts_text_add(out, "&lt;");
+    else if (*s == '>')
+      ts_text_add(out, "&gt;");
+    else if (*s == '"')
+      ts_text_add(out, "&quot;");
+    else if (*s == '\'')
+      ts_text_add(out, "&#39;");
+    else if ((unsigned char)*s >= 0x20 || *s == '\n')
+      ts_text_addn(out, s, 1);
   }
 }
 
@@ -28,10 +34,11 @@ static void add_names(ts_text *out, const char *id, const char *title, const cha
   ts_text_add(out, "</desc>");
 }
 
-// From "<svg" on, with title and description in place of gnuplot's, which also name its version. NULL when it is not an SVG as gnuplot
-// writes it.
+// From "<svg" on, with title and description in place of gnuplot's, which also name its version. NULL when it is not an
+// SVG as gnuplot writes it.
 char *ts__svg_accessible(ts_arena *a, const char *svg, const char *id, const char *title, const char *desc) {
-  const char *s = strstr(svg, "<svg"), *names = s ? strstr(s, "<title>") : NULL, *rest = names ? strstr(names, "</desc>") : NULL;
+  const char *s = strstr(svg, "<svg"), *names = s ? strstr(s, "<title>") : NULL,
+             *rest = names ? strstr(names, "</desc>") : NULL;
   if (!rest || !strstr(rest, "</svg>")) return NULL;
   ts_text out = {0};
   ts_text_addf(&out, "<svg role=\"img\" aria-labelledby=\"%s-title %s-desc\"", id, id);

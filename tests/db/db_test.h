@@ -9,23 +9,23 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <unistd.h>
-
+// cmocka.h needs those above.
 #include <cmocka.h>
 
 #include "db/db.h"
 
 // Fails the test with the diagnostic's words.
-#define must(call)                                       \
-  do {                                                   \
-    ts_diag d = {0};                                     \
+#define must(call)                                                  \
+  do {                                                              \
+    ts_diag d = {0};                                                \
     if (!(call)) fail_msg("%s: %s [%s]", #call, d.message, d.code); \
   } while (0)
-#define refused(call, expected)                          \
-  do {                                                   \
-    ts_diag d = {0};                                     \
-    assert_false(call);                                  \
-    assert_string_equal(d.code, expected);               \
-    assert_null(strchr(d.message, '\n'));                \
+#define refused(call, expected)            \
+  do {                                     \
+    ts_diag d = {0};                       \
+    assert_false(call);                    \
+    assert_string_equal(d.code, expected); \
+    assert_null(strchr(d.message, '\n'));  \
   } while (0)
 
 static char test_dir[64];
@@ -61,8 +61,13 @@ typedef struct world {
 } world;
 
 static const ts_db_target a_target = {"cpu", "znver4", "EPYC", "cpu znver4 vector=64"};
-static const ts_db_workload a_workload = {
-    .op = "matmul", .quant = "q4f16_1", .shape = "K=64 N=64 n=1", .bucket = "decode", .flops = 8192, .bytes = TS_DB_NONE, .ir = {"func", 4}};
+static const ts_db_workload a_workload = {.op = "matmul",
+                                          .quant = "q4f16_1",
+                                          .shape = "K=64 N=64 n=1",
+                                          .bucket = "decode",
+                                          .flops = 8192,
+                                          .bytes = TS_DB_NONE,
+                                          .ir = {"func", 4}};
 
 static inline ts_id put_candidate(ts_db *db, const world *w, const char *generator, const char *trace) {
   ts_diag d = {0};
@@ -74,8 +79,15 @@ static inline ts_id put_candidate(ts_db *db, const world *w, const char *generat
 
 static inline ts_id put_build(ts_db *db, const world *w, ts_id candidate, const char *status) {
   ts_diag d = {0};
-  ts_db_build b = {.candidate_id = candidate, .target_id = w->target, .toolchain_id = w->toolchain, .status = status,
-                   .bytes = 100, .regs = TS_DB_NONE, .spills = TS_DB_NONE, .smem = TS_DB_NONE, .compile_ms = NAN};
+  ts_db_build b = {.candidate_id = candidate,
+                   .target_id = w->target,
+                   .toolchain_id = w->toolchain,
+                   .status = status,
+                   .bytes = 100,
+                   .regs = TS_DB_NONE,
+                   .spills = TS_DB_NONE,
+                   .smem = TS_DB_NONE,
+                   .compile_ms = NAN};
   ts_id id = ts_db_put_build(db, &b, &d);
   if (!id) fail_msg("%s", d.message);
   return id;
@@ -83,11 +95,29 @@ static inline ts_id put_build(ts_db *db, const world *w, ts_id candidate, const 
 
 static inline ts_db_measurement a_measurement(const world *w, ts_id build, double median, int64_t rung) {
   uint64_t v[3] = {(uint64_t)median, (uint64_t)median + 1, (uint64_t)median + 5};
-  return (ts_db_measurement){.build_id = build, .device_id = w->device, .environment_id = w->environment, .session_id = w->session,
-                             .metric = "time", .unit = "ns", .timer = "monotonic-raw", .cache = "cold-weights", .launch = "pool",
-                             .rung = rung, .round = TS_DB_NONE, .n = 3, .median = median, .min = median, .q1 = median,
-                             .q3 = median + 5, .mad = 1, .ci_lo = median - 1, .ci_hi = median + 1, .clock_mhz = NAN,
-                             .stop_reason = "quota", .elapsed_ms = 10, .samples = ts_samples_encode(test_arena, v, 3)};
+  return (ts_db_measurement){.build_id = build,
+                             .device_id = w->device,
+                             .environment_id = w->environment,
+                             .session_id = w->session,
+                             .metric = "time",
+                             .unit = "ns",
+                             .timer = "monotonic-raw",
+                             .cache = "cold-weights",
+                             .launch = "pool",
+                             .rung = rung,
+                             .round = TS_DB_NONE,
+                             .n = 3,
+                             .median = median,
+                             .min = median,
+                             .q1 = median,
+                             .q3 = median + 5,
+                             .mad = 1,
+                             .ci_lo = median - 1,
+                             .ci_hi = median + 1,
+                             .clock_mhz = NAN,
+                             .stop_reason = "quota",
+                             .elapsed_ms = 10,
+                             .samples = ts_samples_encode(test_arena, v, 3)};
 }
 
 static inline ts_id put_time(ts_db *db, const world *w, ts_id build, double median, int64_t rung) {
@@ -105,10 +135,15 @@ static inline world put_world(ts_db *db) {
   must(w.device = ts_db_put_device(db, &dev, &d));
   ts_db_toolchain tc = {.compiler = "llvm", .version = "19", .flags = "generator=1"};
   must(w.toolchain = ts_db_put_toolchain(db, &tc, &d));
-  ts_db_environment env = {.clock_policy = "free", .power_limit_mw = TS_DB_NONE, .ecc = TS_DB_NONE, .boost = 1, .detail = ""};
+  ts_db_environment env = {
+      .clock_policy = "free", .power_limit_mw = TS_DB_NONE, .ecc = TS_DB_NONE, .boost = 1, .detail = ""};
   must(w.environment = ts_db_put_environment(db, &env, &d));
   must(w.workload = ts_db_put_workload(db, &a_workload, &d));
-  ts_db_session s = {.command = "tune", .tool = "test", .seed = 1, .workload_id = w.workload, .target_id = w.target,
+  ts_db_session s = {.command = "tune",
+                     .tool = "test",
+                     .seed = 1,
+                     .workload_id = w.workload,
+                     .target_id = w.target,
                      .started_utc = "2026-01-01T00:00:00.000Z"};
   must(w.session = ts_db_put_session(db, &s, &d));
   w.candidate = put_candidate(db, &w, "default", "");

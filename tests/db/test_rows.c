@@ -89,8 +89,17 @@ static void bad_rows_are_refused(void **state) {
 
 static ts_id put_decision(ts_db *db, const world *w, ts_id build, const char *policy, const char *utc) {
   ts_diag d = {0};
-  ts_db_decision x = {.workload_id = w->workload, .target_id = w->target, .toolchain_id = w->toolchain, .policy = policy, .build_id = build,
-                      .beat_build_id = w->build, .log_ratio = -0.5, .ci_lo = -0.6, .ci_hi = -0.4, .session_id = w->session, .utc = utc};
+  ts_db_decision x = {.workload_id = w->workload,
+                      .target_id = w->target,
+                      .toolchain_id = w->toolchain,
+                      .policy = policy,
+                      .build_id = build,
+                      .beat_build_id = w->build,
+                      .log_ratio = -0.5,
+                      .ci_lo = -0.6,
+                      .ci_hi = -0.4,
+                      .session_id = w->session,
+                      .utc = utc};
   ts_id id = ts_db_put_decision(db, &x, &d);
   if (!id) fail_msg("%s", d.message);
   return id;
@@ -125,7 +134,8 @@ static void fallbacks_come_by_distance_then_other_products(void **state) {
   (void)state;
   ts_db *db = fresh("near");
   world w = put_world(db);
-  const char *shapes[] = {"K=64 N=256 n=1", "K=64 N=128 n=1", "K=64 M=64 n=1", "K=64 N=64 n=1 z=1", "A=f16 K=64 N=64 n=1"};
+  const char *shapes[] = {"K=64 N=256 n=1", "K=64 N=128 n=1", "K=64 M=64 n=1", "K=64 N=64 n=1 z=1",
+                          "A=f16 K=64 N=64 n=1"};
   for (size_t i = 0; i < TS_COUNTOF(shapes); i++) {
     ts_db_workload x = a_workload;
     x.shape = shapes[i];
@@ -157,7 +167,13 @@ static void fallbacks_come_by_distance_then_other_products(void **state) {
 }
 
 static void put_outcome(ts_db *db, const world *w, ts_id build, const char *outcome) {
-  ts_db_verdict v = {.build_id = build, .device_id = w->device, .reference = "interpreter", .seed = 1, .rel_l2 = 0, .max_abs = NAN, .outcome = outcome};
+  ts_db_verdict v = {.build_id = build,
+                     .device_id = w->device,
+                     .reference = "interpreter",
+                     .seed = 1,
+                     .rel_l2 = 0,
+                     .max_abs = NAN,
+                     .outcome = outcome};
   must(ts_db_put_verdict(db, &v, &d));
 }
 
@@ -229,12 +245,28 @@ static void history_is_ordered(void **state) {
   (void)state;
   ts_db *db = fresh("history");
   world w = put_world(db);
-  ts_db_series s = {.workload_id = w.workload, .target_id = w.target, .scenario = "tg", .metric = "decode", .unit = "tok/s", .higher_better = 1};
+  ts_db_series s = {.workload_id = w.workload,
+                    .target_id = w.target,
+                    .scenario = "tg",
+                    .metric = "decode",
+                    .unit = "tok/s",
+                    .higher_better = 1};
   ts_id series;
   must(series = ts_db_put_series(db, &s, &d));
   for (int i = 3; i > 0; i--) {
-    ts_db_run r = {.series_id = series, .device_id = w.device, .environment_id = w.environment, .toolchain_id = w.toolchain, .revision = "r",
-                   .order_key = i, .reproduce = "bench", .n = 1, .median = 10 * i, .q1 = NAN, .q3 = NAN, .mad = NAN, .samples = {"\x01", 1}};
+    ts_db_run r = {.series_id = series,
+                   .device_id = w.device,
+                   .environment_id = w.environment,
+                   .toolchain_id = w.toolchain,
+                   .revision = "r",
+                   .order_key = i,
+                   .reproduce = "bench",
+                   .n = 1,
+                   .median = 10 * i,
+                   .q1 = NAN,
+                   .q3 = NAN,
+                   .mad = NAN,
+                   .samples = {"\x01", 1}};
     ts_id run;
     must(run = ts_db_put_run(db, &r, &d));
     ts_db_run_kernel k = {run, w.build, "decode", 3, 1000};
@@ -268,7 +300,8 @@ static void queries_only_read(void **state) {
   assert_string_equal(t.cols[0], "six");
   assert_true(t.cells[0].i == 6 && t.cells[2].type == TS_DB_NULL && t.cells[3].r == 1.5);
   assert_string_equal(t.cells[1].text, "a");
-  must(ts_db_query(db, "SELECT sum(value) FROM measurement, json_each(samples_json(samples))", NULL, 0, test_arena, &t, &d));
+  must(ts_db_query(db, "SELECT sum(value) FROM measurement, json_each(samples_json(samples))", NULL, 0, test_arena, &t,
+                   &d));
   assert_int_equal(t.cells[0].i, 500 + 501 + 505);
   refused(ts_db_query(db, "SELECT samples_json(x'80')", NULL, 0, test_arena, &t, &d), "sql");
   ts_db_close(db);

@@ -40,9 +40,11 @@ static void malformed_bytes_are_refused(void **state) {
   refused(ts_samples_decode(test_arena, (ts_blob){"\x80", 1}, SIZE_MAX, &v, &n, &d), "samples-malformed");
   refused(ts_samples_decode(test_arena, (ts_blob){"\x01\x80", 2}, SIZE_MAX, &v, &n, &d), "samples-malformed");
   refused(ts_samples_decode(test_arena, (ts_blob){"\x80\x00", 2}, SIZE_MAX, &v, &n, &d), "samples-malformed");
-  refused(ts_samples_decode(test_arena, (ts_blob){"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 10}, SIZE_MAX, &v, &n, &d),
-          "samples-malformed");
-  refused(ts_samples_decode(test_arena, (ts_blob){"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11}, SIZE_MAX, &v, &n, &d),
+  refused(
+      ts_samples_decode(test_arena, (ts_blob){"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 10}, SIZE_MAX, &v, &n, &d),
+      "samples-malformed");
+  refused(ts_samples_decode(test_arena, (ts_blob){"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11}, SIZE_MAX, &v, &n,
+                            &d),
           "samples-malformed");
 }
 

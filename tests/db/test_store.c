@@ -1,4 +1,5 @@
-// The store under trouble: older, newer, foreign and broken files, full disks, killed writers, readers beside a writer, merges.
+// The store under trouble: older, newer, foreign and broken files, full disks, killed writers, readers beside a writer,
+// merges.
 #include <fcntl.h>
 #include <signal.h>
 #include <sqlite3.h>
@@ -181,7 +182,8 @@ static void a_row_that_lies_is_found(void **state) {
   ts_db_close(mine);
 }
 
-// --- writing that fails ---------------------------------------------------------------------------------------------------
+// --- writing that fails
+// ---------------------------------------------------------------------------------------------------
 
 // Runs body in a child; returns its wait status.
 static int in_child(void (*body)(const char *), const char *path) {
@@ -244,9 +246,12 @@ static void every_failing_write_is_reported_and_undone(void **state) {
       int stored = 0, failed = 0;
       for (int i = 0; i < 5; i++) {
         ts_diag d = {0};
-        ts_db_candidate c = {.workload_id = w.workload, .generator = "g", .trace = ts_arena_printf(test_arena, "%d", i)};
-        if (ts_db_put_candidate(db, &c, &d)) stored++;
-        else if (strcmp(d.code, "store-full") == 0) failed++;
+        ts_db_candidate c = {
+            .workload_id = w.workload, .generator = "g", .trace = ts_arena_printf(test_arena, "%d", i)};
+        if (ts_db_put_candidate(db, &c, &d))
+          stored++;
+        else if (strcmp(d.code, "store-full") == 0)
+          failed++;
       }
       ts_fault_set(NULL);
       assert_int_equal(stored, 4);
@@ -287,7 +292,8 @@ static void writing_without_permission_is_refused(void **state) {
   assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-// --- processes ---------------------------------------------------------------------------------------------------------------
+// --- processes
+// ---------------------------------------------------------------------------------------------------------------
 
 // Puts forever in batches of 8, saying after each flush how many rows are safe.
 static void put_forever(const char *path, int say) {
@@ -324,7 +330,8 @@ static void a_killed_writer_loses_at_most_its_open_batch(void **state) {
     assert_sound(db);
     assert_true(safe > 0);
     assert_true(count_of(db, "SELECT count(*) FROM candidate WHERE generator='killed'") >= safe);
-    assert_int_equal(count_of(db, "SELECT count(*)-max(CAST(trace AS INTEGER)) FROM candidate WHERE generator='killed'"), 0);
+    assert_int_equal(
+        count_of(db, "SELECT count(*)-max(CAST(trace AS INTEGER)) FROM candidate WHERE generator='killed'"), 0);
     ts_db_close(db);
   }
 }
@@ -381,7 +388,8 @@ static void writers_take_turns(void **state) {
   ts_db_close(db);
 }
 
-// --- transactions and merges ----------------------------------------------------------------------------------------------------
+// --- transactions and merges
+// ----------------------------------------------------------------------------------------------------
 
 static void a_rolled_back_transaction_leaves_nothing(void **state) {
   (void)state;
@@ -433,8 +441,16 @@ static void merging_brings_ends_and_revocations(void **state) {
   const char *a_path = in_dir("ends-a"), *b_path = in_dir("ends-b");
   ts_db *a = open_store_at(a_path, TS_DB_CREATE);
   world w = put_world(a);
-  ts_db_decision x = {.workload_id = w.workload, .target_id = w.target, .toolchain_id = w.toolchain, .policy = "p", .build_id = w.build,
-                      .log_ratio = NAN, .ci_lo = NAN, .ci_hi = NAN, .session_id = w.session, .utc = "2026-01-01"};
+  ts_db_decision x = {.workload_id = w.workload,
+                      .target_id = w.target,
+                      .toolchain_id = w.toolchain,
+                      .policy = "p",
+                      .build_id = w.build,
+                      .log_ratio = NAN,
+                      .ci_lo = NAN,
+                      .ci_hi = NAN,
+                      .session_id = w.session,
+                      .utc = "2026-01-01"};
   ts_id first, second;
   must(first = ts_db_put_decision(a, &x, &d));
   ts_db *b = open_store_at(b_path, TS_DB_CREATE);
@@ -447,7 +463,8 @@ static void merging_brings_ends_and_revocations(void **state) {
   must(ts_db_merge(b, a_path, &m, &d));
   assert_int_equal(m.added, 1);
   assert_int_equal(count_of(b, "SELECT count(*) FROM session WHERE outcome='done'"), 1);
-  assert_int_equal(count_of(b, "SELECT count(*) FROM decision d JOIN decision e ON e.id=d.revoked_by AND e.utc>d.utc"), 1);
+  assert_int_equal(count_of(b, "SELECT count(*) FROM decision d JOIN decision e ON e.id=d.revoked_by AND e.utc>d.utc"),
+                   1);
   ts_db_close(a);
   ts_db_close(b);
 }

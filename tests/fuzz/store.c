@@ -1,4 +1,5 @@
-// A store with wrong bytes: opening, checking, asking and merging end with a diagnostic or with sound rows, never with a crash.
+// A store with wrong bytes: opening, checking, asking and merging end with a diagnostic or with sound rows, never with
+// a crash.
 //
 // The input is a list of edits to a sound store: four bytes each, an offset (three bytes, low first) and a value.
 #include <math.h>
@@ -12,7 +13,8 @@ static char *sound;
 static size_t sound_size;
 
 static const ts_db_target target = {"cpu", "arch", "product", "limits"};
-static const ts_db_workload workload = {.op = "op", .quant = "", .shape = "n=1", .bucket = "b", .flops = 1, .bytes = 1, .ir = {"ir", 2}};
+static const ts_db_workload workload = {
+    .op = "op", .quant = "", .shape = "n=1", .bucket = "b", .flops = 1, .bytes = 1, .ir = {"ir", 2}};
 
 static void drop_dir(void) {
   char cmd[100];
@@ -25,12 +27,26 @@ static void fill(ts_db *db) {
   ts_id dev = ts_db_put_device(db, &(ts_db_device){.target_id = t, .noise_floor = NAN}, NULL);
   ts_id tc = ts_db_put_toolchain(db, &(ts_db_toolchain){.compiler = "c", .version = "1", .flags = ""}, NULL);
   ts_id env = ts_db_put_environment(db, &(ts_db_environment){.clock_policy = "free", .detail = ""}, NULL);
-  ts_id s = ts_db_put_session(db, &(ts_db_session){.command = "tune", .tool = "t", .workload_id = w, .target_id = t}, NULL);
+  ts_id s =
+      ts_db_put_session(db, &(ts_db_session){.command = "tune", .tool = "t", .workload_id = w, .target_id = t}, NULL);
   ts_id c = ts_db_put_candidate(db, &(ts_db_candidate){.workload_id = w, .generator = "default", .trace = ""}, NULL);
-  ts_id b = ts_db_put_build(db, &(ts_db_build){.candidate_id = c, .target_id = t, .toolchain_id = tc, .status = "ok"}, NULL);
-  ts_db_measurement m = {.build_id = b, .device_id = dev, .environment_id = env, .session_id = s, .metric = "time", .unit = "ns",
-                         .timer = "t", .cache = "c", .launch = "l", .n = 2, .median = 1, .stop_reason = "quota", .samples = {"\x02\x02", 2}};
-  ts_db_decision d = {.workload_id = w, .target_id = t, .toolchain_id = tc, .policy = "p", .build_id = b, .session_id = s};
+  ts_id b =
+      ts_db_put_build(db, &(ts_db_build){.candidate_id = c, .target_id = t, .toolchain_id = tc, .status = "ok"}, NULL);
+  ts_db_measurement m = {.build_id = b,
+                         .device_id = dev,
+                         .environment_id = env,
+                         .session_id = s,
+                         .metric = "time",
+                         .unit = "ns",
+                         .timer = "t",
+                         .cache = "c",
+                         .launch = "l",
+                         .n = 2,
+                         .median = 1,
+                         .stop_reason = "quota",
+                         .samples = {"\x02\x02", 2}};
+  ts_db_decision d = {
+      .workload_id = w, .target_id = t, .toolchain_id = tc, .policy = "p", .build_id = b, .session_id = s};
   if (!ts_db_put_measurement(db, &m, NULL) || !ts_db_put_decision(db, &d, NULL)) abort();
 }
 

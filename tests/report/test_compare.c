@@ -2,7 +2,8 @@
 #include "db/db_test.h"
 #include "report/report.h"
 
-// A store with one workload whose winner takes about `ns`, and one benchmark run of about `run_ns` of the given revision.
+// A store with one workload whose winner takes about `ns`, and one benchmark run of about `run_ns` of the given
+// revision.
 static ts_db *store_with(const char *name, double ns, double spread, double run_ns, const char *revision, bool extra) {
   ts_db *db = open_store_at(in_dir(name), TS_DB_CREATE);
   world w = put_world(db);
@@ -12,16 +13,39 @@ static ts_db *store_with(const char *name, double ns, double spread, double run_
   ts_db_measurement m = a_measurement(&w, w.build, ns, 1);
   m.n = 40, m.samples = ts_samples_encode(test_arena, v, 40);
   must(ts_db_put_measurement(db, &m, &d));
-  ts_db_decision win = {.workload_id = w.workload, .target_id = w.target, .toolchain_id = w.toolchain, .policy = "p", .build_id = w.build,
-                        .log_ratio = NAN, .ci_lo = NAN, .ci_hi = NAN, .session_id = w.session};
+  ts_db_decision win = {.workload_id = w.workload,
+                        .target_id = w.target,
+                        .toolchain_id = w.toolchain,
+                        .policy = "p",
+                        .build_id = w.build,
+                        .log_ratio = NAN,
+                        .ci_lo = NAN,
+                        .ci_hi = NAN,
+                        .session_id = w.session};
   must(ts_db_put_decision(db, &win, &d));
   for (int k = 0; k <= extra; k++) {
     ts_id series;
-    must(series = ts_db_put_series(db, &(ts_db_series){.workload_id = w.workload, .target_id = w.target, .scenario = k ? "extra" : "tg",
-                                                       .metric = "decode", .unit = "tok/s", .higher_better = 1}, &d));
+    must(series = ts_db_put_series(db,
+                                   &(ts_db_series){.workload_id = w.workload,
+                                                   .target_id = w.target,
+                                                   .scenario = k ? "extra" : "tg",
+                                                   .metric = "decode",
+                                                   .unit = "tok/s",
+                                                   .higher_better = 1},
+                                   &d));
     for (int i = 0; i < 40; i++) v[i] = (uint64_t)(run_ns * (1 + 0.001 * ts_rng_normal(&r)));
-    ts_db_run run = {.series_id = series, .device_id = w.device, .environment_id = w.environment, .toolchain_id = w.toolchain, .revision = revision,
-                     .order_key = 1, .reproduce = "bench", .n = 40, .median = 1e9 / run_ns, .q1 = NAN, .q3 = NAN, .mad = NAN,
+    ts_db_run run = {.series_id = series,
+                     .device_id = w.device,
+                     .environment_id = w.environment,
+                     .toolchain_id = w.toolchain,
+                     .revision = revision,
+                     .order_key = 1,
+                     .reproduce = "bench",
+                     .n = 40,
+                     .median = 1e9 / run_ns,
+                     .q1 = NAN,
+                     .q3 = NAN,
+                     .mad = NAN,
                      .samples = ts_samples_encode(test_arena, v, 40)};
     must(ts_db_put_run(db, &run, &d));
   }
@@ -50,7 +74,8 @@ static void verdicts_follow_the_samples(void **state) {
   };
   ts_db *a = store_with("a", 10000, 0.001, 1e6, "1", false);
   for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
-    ts_db *b = store_with(ts_arena_printf(test_arena, "b%zu", i), rows[i].ns, rows[i].spread, rows[i].run_ns, "1", false);
+    ts_db *b =
+        store_with(ts_arena_printf(test_arena, "b%zu", i), rows[i].ns, rows[i].spread, rows[i].run_ns, "1", false);
     ts_compared *c;
     size_t n;
     must(ts_report_compare(a, NULL, b, NULL, 0.02, test_arena, &c, &n, &d));

@@ -4,7 +4,9 @@
 #include "db/db_test.h"
 #include "report/report.h"
 
-static const char *utc(int second) { return ts_arena_printf(test_arena, "2026-01-01T00:%02d:%02d.000Z", second / 60, second % 60); }
+static const char *utc(int second) {
+  return ts_arena_printf(test_arena, "2026-01-01T00:%02d:%02d.000Z", second / 60, second % 60);
+}
 
 static ts_id put_timed(ts_db *db, const world *w, ts_id build, double median, int64_t rung, int second) {
   ts_db_measurement m = a_measurement(w, build, median, rung);
@@ -20,7 +22,12 @@ static void put_tuned(ts_db *db, world w, const char *op, const char *shape, dou
   ts_db_workload x = a_workload;
   x.op = op, x.shape = shape, x.flops = 1000, x.bytes = 2000;
   must(w.workload = ts_db_put_workload(db, &x, &d));
-  ts_db_session s = {.command = "tunesmith tune --op matmul", .tool = "test", .seed = 1, .workload_id = w.workload, .target_id = w.target, .started_utc = utc(0)};
+  ts_db_session s = {.command = "tunesmith tune --op matmul",
+                     .tool = "test",
+                     .seed = 1,
+                     .workload_id = w.workload,
+                     .target_id = w.target,
+                     .started_utc = utc(0)};
   must(w.session = ts_db_put_session(db, &s, &d));
   ts_id base = put_build(db, &w, put_candidate(db, &w, "default ref 1", ""), "ok"), best = 0;
   put_timed(db, &w, base, 1000 * size, 0, 1);
@@ -32,11 +39,29 @@ static void put_tuned(ts_db *db, world w, const char *op, const char *shape, dou
   put_timed(db, &w, best, 1000 * size * part, 1, 30);
   put_build(db, &w, put_candidate(db, &w, "search ref 1", "broken"), "failed");
   double r = log(part), half = unclear ? 0.5 : 0.05;
-  ts_db_comparison c = {.a_build_id = best, .b_build_id = base, .device_id = w.device, .environment_id = w.environment, .session_id = w.session,
-                        .metric = "time", .rounds = 30, .log_ratio = r, .ci_lo = r - half, .ci_hi = r + half, .verdict = "faster", .utc = utc(40)};
+  ts_db_comparison c = {.a_build_id = best,
+                        .b_build_id = base,
+                        .device_id = w.device,
+                        .environment_id = w.environment,
+                        .session_id = w.session,
+                        .metric = "time",
+                        .rounds = 30,
+                        .log_ratio = r,
+                        .ci_lo = r - half,
+                        .ci_hi = r + half,
+                        .verdict = "faster",
+                        .utc = utc(40)};
   must(ts_db_put_comparison(db, &c, &d));
-  ts_db_decision win = {.workload_id = w.workload, .target_id = w.target, .toolchain_id = w.toolchain, .policy = "p", .build_id = best,
-                        .log_ratio = NAN, .ci_lo = NAN, .ci_hi = NAN, .session_id = w.session, .utc = utc(41)};
+  ts_db_decision win = {.workload_id = w.workload,
+                        .target_id = w.target,
+                        .toolchain_id = w.toolchain,
+                        .policy = "p",
+                        .build_id = best,
+                        .log_ratio = NAN,
+                        .ci_lo = NAN,
+                        .ci_hi = NAN,
+                        .session_id = w.session,
+                        .utc = utc(41)};
   must(ts_db_put_decision(db, &win, &d));
 }
 
@@ -46,11 +71,29 @@ static void put_runs(ts_db *db, const world *w) {
   static const char *const scenario[] = {"default", "tuned"};
   for (int k = 0; k < 2; k++) {
     ts_id series;
-    must(series = ts_db_put_series(db, &(ts_db_series){.model_id = model, .target_id = w->target, .scenario = scenario[k], .metric = "decode", .unit = "tok/s", .higher_better = 1}, &d));
+    must(series = ts_db_put_series(db,
+                                   &(ts_db_series){.model_id = model,
+                                                   .target_id = w->target,
+                                                   .scenario = scenario[k],
+                                                   .metric = "decode",
+                                                   .unit = "tok/s",
+                                                   .higher_better = 1},
+                                   &d));
     for (int i = 0; i < 4; i++) {
-      ts_db_run r = {.series_id = series, .device_id = w->device, .environment_id = w->environment, .toolchain_id = w->toolchain, .revision = "0.1",
-                     .order_key = i, .reproduce = "tunesmith bench dist/tiny", .n = 1, .median = 100 + 80 * k + 5 * i, .q1 = 95 + 80 * k, .q3 = 120 + 80 * k,
-                     .mad = NAN, .samples = {"\x01", 1}, .utc = utc(60 + i)};
+      ts_db_run r = {.series_id = series,
+                     .device_id = w->device,
+                     .environment_id = w->environment,
+                     .toolchain_id = w->toolchain,
+                     .revision = "0.1",
+                     .order_key = i,
+                     .reproduce = "tunesmith bench dist/tiny",
+                     .n = 1,
+                     .median = 100 + 80 * k + 5 * i,
+                     .q1 = 95 + 80 * k,
+                     .q3 = 120 + 80 * k,
+                     .mad = NAN,
+                     .samples = {"\x01", 1},
+                     .utc = utc(60 + i)};
       ts_id run;
       must(run = ts_db_put_run(db, &r, &d));
       must(ts_db_put_run_kernel(db, &(ts_db_run_kernel){run, w->build, "decode", 30, 9000000}, &d));
@@ -77,7 +120,9 @@ static char *written(const char *dir, const char *name) {
   return text;
 }
 
-static void write_text(const char *path, const char *text) { must(ts_file_write(in_dir(path), text, strlen(text), &d)); }
+static void write_text(const char *path, const char *text) {
+  must(ts_file_write(in_dir(path), text, strlen(text), &d));
+}
 
 static ts_report_opts into(const char *dir) { return (ts_report_opts){.out = in_dir(dir), .store = "store.db"}; }
 
@@ -94,8 +139,10 @@ static void a_page_shows_what_the_store_holds(void **state) {
   ts_text path = {0};
   must(ts_report_write(db, &o, &path, &d));
   char *page = written("page", "index.html");
-  assert_non_null(strstr(page, "3 workloads on EPYC: 2 faster, 0 the same, 0 slower, 1 unclear. Geometric mean 2.15 times."));
-  assert_non_null(strstr(page, "21 candidates measured in 30 s of tuning, 1 refused or failed. Best 25 µs; default schedule 100 µs."));
+  assert_non_null(
+      strstr(page, "3 workloads on EPYC: 2 faster, 0 the same, 0 slower, 1 unclear. Geometric mean 2.15 times."));
+  assert_non_null(strstr(
+      page, "21 candidates measured in 30 s of tuning, 1 refused or failed. Best 25 µs; default schedule 100 µs."));
   assert_non_null(strstr(page, "tiny q4f16_1: decode [tok/s] on EPYC"));
   assert_non_null(strstr(page, "8 runs, newest 2026-01-01T00:01:03.000Z"));
   assert_non_null(strstr(page, "tunesmith tune --op matmul"));
@@ -202,10 +249,8 @@ static void bad_reports_are_refused_by_name(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(a_page_shows_what_the_store_holds),
-      cmocka_unit_test(equal_stores_give_equal_bytes),
-      cmocka_unit_test(an_empty_store_says_what_to_do),
-      cmocka_unit_test(without_gnuplot_the_tables_are_written),
+      cmocka_unit_test(a_page_shows_what_the_store_holds), cmocka_unit_test(equal_stores_give_equal_bytes),
+      cmocka_unit_test(an_empty_store_says_what_to_do),    cmocka_unit_test(without_gnuplot_the_tables_are_written),
       cmocka_unit_test(bad_reports_are_refused_by_name),
   };
   return cmocka_run_group_tests(tests, make_dir, getenv("TS_KEEP") ? NULL : drop_dir);
