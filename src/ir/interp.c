@@ -100,7 +100,7 @@ bool ts__note_write(ts__machine *m, ts__memory *b, int64_t at) {
 
 // --- memory ---------------------------------------------------------------------------------------------------
 
-enum { MAX_ELEMENTS_LOG2 = 33 };
+enum { MAX_ELEMENTS_LOG2 = 30 };
 
 static void drop_touches(ts__memory *b) {
   for (int i = 0; i < TS__MAX_PARALLEL; i++) {

@@ -268,6 +268,28 @@ static void dimensions_take_bound_facts(void **state) {
   assert_int_equal(d.kind, TS_REFUSAL);
 }
 
+// The example that opens docs/tir.md is canonical text.
+static void the_manual_opens_with_canonical_text(void **state) {
+  (void)state;
+  char *doc, plain[4096];
+  size_t n, m = 0;
+  ts_diag d;
+  assert_true(ts_file_read(ts_path_join(arena, ts_data_dir(), "docs/tir.md"), arena, &doc, &n, &d));
+  char *p = strstr(doc, "    func main(");
+  assert_non_null(p);
+  for (; strncmp(p, "    ", 4) == 0 && m < sizeof plain; p = strchr(p, '\n') + 1) {
+    size_t len = strcspn(p + 4, "\n") + 1;
+    assert_true(m + len < sizeof plain);
+    memcpy(plain + m, p + 4, len);
+    m += len;
+  }
+  plain[m] = 0;
+  ts_text t = {0};
+  ts_func_print(&t, parse(plain));
+  assert_string_equal(t.p, plain);
+  ts_text_free(&t);
+}
+
 // --- verifier: each breaks a good function in one place -------------------------------------------------------
 
 static void assert_complains(const ts_func *f, const char *about) {
@@ -384,7 +406,7 @@ int main(void) {
       TEST(a_buffer_is_replaced_everywhere),  TEST(hashes_ignore_names_and_ids),   TEST(notes_stay_sorted),
       TEST(marks_stand_in_the_margin),        TEST(loose_names_are_made_different), TEST(expressions_parse_over_given_names),
       TEST(dimensions_take_bound_facts),      TEST(the_verifier_finds_what_is_broken), TEST(declared_regions_must_cover),
-      TEST(arguments_are_checked),            TEST(arrays_round_what_they_take),
+      TEST(the_manual_opens_with_canonical_text), TEST(arguments_are_checked),            TEST(arrays_round_what_they_take),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
