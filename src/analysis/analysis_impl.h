@@ -105,4 +105,33 @@ ts_interval ts__atom_bound(ts_analyzer *a, const ts_expr *atom);
 bool ts__prove_ge0(ts_analyzer *a, const ts__lin *l);     // with facts; true only when proved
 bool ts__uses_any(const ts_expr *e, const ts_var *const *vars, int n);
 
+// --- accesses (access.c) -----------------------------------------------------------------------------------------------
+typedef struct ts__nest {  // an enclosing loop, and what encloses that
+  const ts_stmt *loop;
+  const struct ts__nest *up;
+} ts__nest;
+typedef struct ts__guard {  // a condition under which the access happens
+  const ts_expr *cond;
+  const struct ts__guard *up;
+} ts__guard;
+typedef struct ts__access {
+  const ts_buffer *buf;
+  bool write, in_init;
+  const ts_expr *const *idx;     // iterators and lets replaced: in terms of loop variables and what is free in the subtree
+  const ts_expr *const *span;    // extent per dimension from idx on, NULL when all are 1
+  const ts_block *block;         // innermost, or NULL
+  const ts_stmt *store;          // the statement of a write, and of the loads in it; else NULL
+  const ts__nest *nest;          // loops of the subtree around it, innermost first
+  const ts__guard *guard;
+} ts__access;
+// Calls visit for every access below s, with the loops around it bound in the context and its conditions assumed. Buffers
+// allocated below s are left out.
+typedef void (*ts__access_fn)(void *arg, const ts__access *x);
+void ts__accesses_visit(ts_analyzer *a, const ts_stmt *s, ts__access_fn visit, void *arg);
+typedef TS_VEC(ts__access) ts__access_list;
+ts__access_list ts__accesses_of(ts_analyzer *a, const ts_stmt *s);  // the same as a list, to be judged in the outer context
+
+// Does the value of the bindings tell the value of loop in[which]? True only when proved (itermap.c).
+bool ts__itermap_tells(ts_analyzer *a, const ts_loop_range *in, int nin, const ts_expr *const *bind, int nbind, const ts_expr *predicate, int which);
+
 #endif

@@ -481,6 +481,17 @@ static void usage(const finder *f, const ts_isum *bind, int n, bool *used) {
   }
 }
 
+// The digits of mark i that bindings and later marks look at; false when they are too many.
+static bool gather(finder *f, int i, const ts_isum *bind, int n, const bool *determined, const bool *told, const bool *used, digits *ds) {
+  for (int b = 0; b < n; b++)
+    for (int t = 0; t < bind[b].n; t++)
+      if (bind[b].term[t].mark == f->mark[i] && !collect_digit(f, ds, &bind[b].term[t], determined[b])) return false;
+  for (int j = TS_MAX(i + 1, f->nin); j < f->nmarks; j++)
+    for (int t = 0; used[j] && t < f->mark[j]->sum->n; t++)
+      if (f->mark[j]->sum->term[t].mark == f->mark[i] && !collect_digit(f, ds, &f->mark[j]->sum->term[t], told[j])) return false;
+  return true;
+}
+
 // Marks from the last made to the loops: every mark is told by digits of bindings and of later marks.
 static void judge(finder *f, ts_itermap *m, const bool *determined, const bool *used) {
   bool told[MARKS];
@@ -493,13 +504,7 @@ static void judge(finder *f, ts_itermap *m, const bool *determined, const bool *
   for (int i = f->nmarks - 1; i >= 0; i--) {
     digits ds = {.n = 0};
     const ts_imark *mark = f->mark[i];
-    for (int b = 0; b < m->n; b++)
-      for (int t = 0; t < m->bind[b].n; t++)
-        if (m->bind[b].term[t].mark == mark && !collect_digit(f, &ds, &m->bind[b].term[t], determined[b])) m->surjective = m->injective = TS_UNKNOWN;
-    for (int j = TS_MAX(i + 1, f->nin); j < f->nmarks; j++)
-      for (int t = 0; used[j] && t < f->mark[j]->sum->n; t++)
-        if (f->mark[j]->sum->term[t].mark == mark && !collect_digit(f, &ds, &f->mark[j]->sum->term[t], told[j]))
-          m->surjective = m->injective = TS_UNKNOWN;
+    if (!gather(f, i, m->bind, m->n, determined, told, used, &ds)) m->surjective = m->injective = TS_UNKNOWN;
     if (!used[i] && i >= f->nin) continue;
     told[i] = tells(f, mark, &ds);
     ts_tri all = independent(f, mark, &ds);
@@ -655,6 +660,32 @@ bool ts_itermap_detect(ts_analyzer *a, const ts_loop_range *in, int nin, const t
   if (out->injective == TS_UNKNOWN || out->surjective == TS_UNKNOWN) enumerate(&f, bind, nbind, predicate, dom, out);
   out->bijective = min_tri(out->injective, out->surjective);
   return ok;
+}
+
+// Bindings that are not affine are left out, so that fewer values tell the loop.
+bool ts__itermap_tells(ts_analyzer *a, const ts_loop_range *in, int nin, const ts_expr *const *bind, int nbind, const ts_expr *predicate, int which) {
+  finder f;
+  ts_isum sums[OUT * 2];
+  bool determined[OUT * 2], used[MARKS], told[MARKS] = {false};
+  const ts_expr *left = NULL;
+  int n = 0;
+  if (nin > MARKS / 2) return false;
+  size_t mark = ts_analyzer_push(a);
+  start(&f, a, in, nin, NULL);
+  if (predicate) read_predicate(&f, ts_simplify(a, from_zero(&f, predicate)), &left);
+  for (int i = 0; i < nbind && n < OUT * 2; i++) {
+    sum s;
+    if (!parse(&f, from_zero(&f, bind[i]), &s)) continue;
+    finish_sum(&f, &s, &sums[n], &determined[n]);
+    n++;
+  }
+  usage(&f, sums, n, used);
+  for (int i = f.nmarks - 1; i >= 0; i--) {
+    digits ds = {.n = 0};
+    told[i] = (used[i] || i < nin) && gather(&f, i, sums, n, determined, told, used, &ds) && tells(&f, f.mark[i], &ds);
+  }
+  ts_analyzer_pop(a, mark);
+  return told[which];
 }
 
 bool ts_itermap_of_block(ts_analyzer *a, const ts_stmt *const *loops, int nloops, const ts_block *b, ts_itermap *out, ts_diag *d) {

@@ -102,6 +102,8 @@ bool ts_worker_start(ts_worker *w, void (*serve)(int fd, void *arg), void *arg, 
   if (pid == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGINT, SIG_IGN);  // the parent decides
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTERM};
+    for (size_t i = 0; i < TS_COUNTOF(faults); i++) signal(faults[i], SIG_DFL);  // a fault ends the worker, whoever handles it above
     close(fds[0]);
     serve(fds[1], arg);
     _exit(0);

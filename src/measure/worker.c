@@ -412,7 +412,8 @@ static void serve_run(worker *w, const ts__request *q, samples *s, ts__reply *r)
   int64_t bytes = TS_MAX(k->code.workspace(k->dims[0]), k->code.workspace(k->dims[1]));
   k->workspace = memory_new(TS_MAX(bytes, 0));
   if (!verify(w, k, r)) return drop(k);
-  if (!q->keep_only) time_kernel(w, k, &q->effort, s, r);
+  if (q->keep_only) calibrate(w, k);
+  else time_kernel(w, k, &q->effort, s, r);
   if (!guards_of(w, k, r)) drop(k);
 }
 

@@ -49,13 +49,13 @@ static const char *trace_text(maker *m, const ts_sched *s) {
   return text;
 }
 
-// Instantiate a variant of the row's workload and replay a trace on it. exact: the trace was made for this workload.
+// Instantiate a variant of the row's workload and replay a trace on it ("": none). exact: the trace was made for this workload.
 static bool schedule(maker *m, ts__kernel_row *r, const char *variant, const char *file, const char *trace, bool exact, ts_diag *d) {
   ts_op_inst inst;
   TS_TRY(ts_op_instantiate(m->ir, &r->spec, variant, &inst, d));
   ts_sched *s = ts_sched_new(m->ir, inst.func, 0);
   ts_replay how = {.strict = exact};
-  TS_TRY(ts_sched_replay(s, file, trace, strlen(trace), &how, d));
+  if (trace[strspn(trace, " \n")]) TS_TRY(ts_sched_replay(s, file, trace, strlen(trace), &how, d));
   r->variant = ts_arena_strdup(m->a, variant);
   r->trace = trace_text(m, s);
   r->func = with_name(m, ts_sched_func(s), r->spec.op, variant, "");

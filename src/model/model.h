@@ -110,6 +110,7 @@ typedef struct ts_quant {
   ts_code type;          // of scales, vectors and unquantized weights: TS_F16 or TS_F32
   int bits, group;       // 0: not quantized
   bool transposed;       // linears stored [K/8, N]; embeddings never
+  const char *embedding; // the format that embeddings, and a head that is the embedding, are in
 } ts_quant;
 const ts_quant *ts_quant_find(const char *name, ts_diag *d) TS_WARN_UNUSED;
 const char *const *ts_quant_names(void);  // NULL-terminated

@@ -7,13 +7,13 @@
 #include "model_impl.h"
 
 static const ts_quant table[] = {
-#define QUANT(n, t, b, g, tr) {.name = #n, .type = TS_##t, .bits = b, .group = g, .transposed = tr},
+#define QUANT(n, t, b, g, tr, e) {.name = #n, .type = TS_##t, .bits = b, .group = g, .transposed = tr, .embedding = #e},
 #include "model/quant.def"
 #undef QUANT
 };
 
 static const char *const names[] = {
-#define QUANT(n, t, b, g, tr) #n,
+#define QUANT(n, t, b, g, tr, e) #n,
 #include "model/quant.def"
 #undef QUANT
   NULL,

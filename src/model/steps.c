@@ -36,13 +36,19 @@ static void add_dims(ts_bind *b, int *n, const char *op, ts__phase phase, int64_
     b[(*n)++] = (ts_bind){.name = "t", .kind = TS_BIND_DIM, .i = 0, .hi = prefill ? P - 8 : P - 1, .multiple = 1};
 }
 
-static ts_spec make_spec(ts_arena *a, const row *r, const ts_quant *q, ts__phase phase, int64_t P, int64_t chunk) {
+// The format of the row's weight; "" when it has none.
+static const char *format_of(const row *r, const ts_model_config *c, const ts_quant *q) {
+  if (!r->quantized) return "";
+  return r->scope == EMBED || (r->scope == HEAD && c->tied) ? q->embedding : q->name;
+}
+
+static ts_spec make_spec(ts_arena *a, const row *r, const char *format, ts__phase phase, int64_t P, int64_t chunk) {
   ts_bind *b = ts_new_array(a, ts_bind, TS_COUNTOF(r->bind) + 3);
   int n = 0;
   for (; n < (int)TS_COUNTOF(r->bind) && r->bind[n].name; n++) b[n] = r->bind[n];
   b[n++] = (ts_bind){.name = "A", .kind = TS_BIND_TYPE, .code = TS_F32};
   add_dims(b, &n, r->op, phase, P, chunk);
-  return (ts_spec){.op = r->op, .quant = r->quantized ? q->name : "", .nbind = n, .bind = b};
+  return (ts_spec){.op = r->op, .quant = format, .nbind = n, .bind = b};
 }
 
 static const char *weight_name(ts_arena *a, const row *r, const char *name, const char *qkv, int64_t layer, bool tied) {
@@ -116,7 +122,7 @@ bool ts__steps(ts_arena *a, const ts_model_config *c, const ts_quant *quant, int
     size_t first = v.n;
     for (size_t k = i; k < end; k++) {
       if (!in_phase(&rows[k], c, phase)) continue;
-      ts_spec spec = make_spec(a, &rows[k], quant, phase, P, chunk);
+      ts_spec spec = make_spec(a, &rows[k], format_of(&rows[k], c, quant), phase, P, chunk);
       ts_vec_push(a, &v, make_step(a, &rows[k], &spec, spec_text(a, &spec), arch->qkv, 0, c->tied));
     }
     size_t per_layer = v.n - first;

@@ -52,8 +52,11 @@ const ts_buffer *ts__buffer_arg(ts__ctx *c, int k, const ts_block *b, bool reads
   if (v->s) {
     if (writes) buf = by_name(b->writes, b->nwrites, v->s);
     if (!buf && reads) buf = by_name(b->reads, b->nreads, v->s);
-  } else if (v->i >= 0 && v->i < n) {
-    buf = r[v->i].buf;
+  } else {  // reads are counted without what the block writes as well
+    for (int i = 0, k2 = 0; i < n && !buf; i++) {
+      if (!writes && ts__writes(b, r[i].buf)) continue;
+      if (k2++ == v->i) buf = r[i].buf;
+    }
   }
   if (buf) return buf;
   ts__refuse(c, TS_R_no_such_buffer, k, v->s ? "block {0} does not {2} a buffer {1}" : "block {0} does not {2} a buffer number {1}");

@@ -95,6 +95,13 @@ static const ts_iter *only_iter(const ts_block *b, const ts_expr *e, int *at) {
   return *at < 0 ? NULL : &b->iters[*at];
 }
 
+// Is [wanted) all of dimension d?
+static bool whole_dim(ts__ctx *c, const ts_buffer *buf, int d, ts_range wanted) {
+  ts_analyzer *an = ts__an(c);
+  return ts_prove_le(an, wanted.min, ts_int(c->ir, 0)) == TS_YES &&
+         ts_prove_le(an, buf->shape[d], ts_add(c->ir, wanted.min, wanted.extent)) == TS_YES;
+}
+
 bool ts__invert_region(ts__ctx *c, int arg, const ts_block *b, const ts_region *access, const ts_region *wanted, ts_range *need) {
   ts_analyzer *an = ts__an(c);
   bool *seen = ts_new_array(c->a, bool, b->niters);
@@ -104,6 +111,7 @@ bool ts__invert_region(ts__ctx *c, int arg, const ts_block *b, const ts_region *
     const ts_range *r = &access->dim[d];
     const ts_iter *it = only_iter(b, r->min, &at);
     if (!it && at < 0) continue;  // the same elements for every instance
+    if (whole_dim(c, access->buf, d, wanted->dim[d])) continue;
     int64_t coef;
     const ts_expr *rest;
     bool fits = it && !seen[at] && ts_linear(an, r->min, it->var, &coef, &rest) && coef >= 1;

@@ -24,6 +24,23 @@ bool ts__feeds_apart(ts__ctx *c, int arg, int block, const int *loops, int n) {
   return true;
 }
 
+bool ts__reduces_something(ts__ctx *c, int arg, int block, const int *loops, int n) {
+  size_t mark = ts_analyzer_push(ts__an(c));
+  ts__enter(c, loops[0]);
+  int bad = -1;
+  for (int i = 0; i < n && bad < 0; i++) {
+    bool s, r;
+    ts__feeds(c, block, loops[i], &s, &r);
+    if (!s && ts_prove_le(ts__an(c), ts_int(c->ir, 1), ts__stmt(c, loops[i])->loop.extent) != TS_YES) bad = loops[i];
+    ts_bind_stmt(ts__an(c), ts__stmt(c, loops[i]));
+  }
+  ts_analyzer_pop(ts__an(c), mark);
+  if (bad < 0) return true;
+  ts__refuse(c, TS_R_not_proved, arg, "loop {0} may run no iteration, and then nothing is initialised");
+  ts__fact_node(c, bad);
+  return false;
+}
+
 // --- predicates ------------------------------------------------------------------------------------------------------
 static bool uses_any(const ts__ctx *c, const ts_expr *e, const int *loops, int n) {
   for (int i = 0; i < n; i++)

@@ -265,6 +265,8 @@ typedef struct ts__reducer {
 void ts__feeds(const ts__ctx *c, int block, int loop, bool *spatial, bool *reduce);
 // No loop feeds both spatial and reduce iterators; refuses else.
 bool ts__feeds_apart(ts__ctx *c, int arg, int block, const int *loops, int n);
+// The loops among these that feed no spatial iterator run at least once; refuses else.
+bool ts__reduces_something(ts__ctx *c, int arg, int block, const int *loops, int n);
 // The conjuncts of pred that do not use the dropped loops, added to *kept; the others must hold in the first iteration of those.
 bool ts__predicate_cut(ts__ctx *c, int arg, int block, const ts_expr *pred, const int *drop, int ndrop,
                        const ts_expr **kept);

@@ -14,7 +14,6 @@
 static const char workload[] = "silu_mul A=f32 I=64 n=4";
 static const char prologue[] =
     "#include <stdint.h>\n#include <stdlib.h>\n#include <unistd.h>\n"
-    "extern float expf(float);\n"
     "int64_t cand_workspace(const int64_t *dim) { (void)dim; return 0; }\n"
     "static float e(float x) { /* exp by series on small steps: no library in kernels */\n"
     "  float r = x / 64, s = 1, t = 1; for (int i = 1; i < 10; i++) { t *= r / i; s += t; }\n"

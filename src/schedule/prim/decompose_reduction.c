@@ -23,17 +23,6 @@ static bool outer_spatial(ts__ctx *c, const int *loops, int n) {
   return true;
 }
 
-// Loops that the initialisation leaves out run at least once.
-static bool runs(ts__ctx *c, const int *drop, int n) {
-  for (int i = 0; i < n; i++) {
-    if (ts_prove_le(ts__an(c), ts_int(c->ir, 1), ts__stmt(c, drop[i])->loop.extent) == TS_YES) continue;
-    ts__refuse(c, TS_R_not_proved, 1, "loop {0} may run no iteration, and then nothing is initialised");
-    ts__fact_node(c, drop[i]);
-    return false;
-  }
-  return true;
-}
-
 static bool others_later(ts__ctx *c) {
   int me = c->arg[0].node, loop = c->arg[1].node;
   const ts_block *b = ts__block(c, me);
@@ -79,8 +68,8 @@ bool ts__check_decompose_reduction(ts__ctx *c) {
     ts__feeds(c, block, p->loops[i], &s, &r);
     if (!s) drop[ndrop++] = p->loops[i];
   }
+  TS_TRY(ts__reduces_something(c, 1, block, p->loops, p->n));
   ts__enter(c, block);
-  TS_TRY(runs(c, drop, ndrop));
   return ts__predicate_cut(c, 0, block, ts__block(c, block)->predicate, drop, ndrop, &p->pred);
 }
 

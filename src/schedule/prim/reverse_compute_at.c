@@ -58,22 +58,27 @@ static bool finals(ts__ctx *c, const plan *p) {
   return true;
 }
 
-// The tile of each iterator of the producer that one iteration of the loop runs.
+// The tile of each iterator of the producer that one iteration of the loop runs. Guards only cut tiles off: they are left out
+// here and come back as the domain of b's iterators.
 static bool tiles_find(ts__ctx *c, plan *p, ts_subspace *tile) {
   int l[TS__MAX_DEPTH];
   int n = ts__loops_of(c, p->producer, l), ninner = 0;
-  const ts_stmt *nest[TS__MAX_DEPTH];
+  const ts_block *pb = ts__block(c, p->producer);
+  ts_loop_range in[TS__MAX_DEPTH];
   const ts_var *inner[TS__MAX_DEPTH];
   for (int i = 0; i < n; i++) {
-    nest[i] = ts__stmt(c, l[i]);
-    if (l[i] > p->m.loop) inner[ninner++] = nest[i]->loop.var;
+    const ts_stmt *s = ts__stmt(c, l[i]);
+    in[i] = (ts_loop_range){s->loop.var, {s->loop.min, s->loop.extent}};
+    if (l[i] > p->m.loop) inner[ninner++] = s->loop.var;
   }
+  const ts_expr **bind = ts_new_array(c->a, const ts_expr *, pb->niters);
+  for (int i = 0; i < pb->niters; i++) bind[i] = pb->iters[i].value;
   const ts_expr *outer_pred = NULL, *inner_pred = NULL;
   ts_itermap map = {0};
   ts_diag d = {0};
   size_t mark = ts_analyzer_push(ts__an(c));
   ts__enter(c, n ? l[0] : p->producer);
-  bool ok = ts_itermap_of_block(ts__an(c), nest, n, ts__block(c, p->producer), &map, &d) && map.injective == TS_YES &&
+  bool ok = ts_itermap_detect(ts__an(c), in, n, bind, pb->niters, NULL, NULL, &map, &d) && map.injective == TS_YES &&
             ts_itermap_divide(ts__an(c), &map, inner, ninner, tile, &outer_pred, &inner_pred, &d);
   ts_analyzer_pop(ts__an(c), mark);
   if (ok) return true;

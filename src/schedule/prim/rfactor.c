@@ -1,11 +1,12 @@
 // rfactor k axis=0 : for i { for k { b: init C[vi] = 0 ; C[vi] += A[vi, vk] } }
 //   -> for i { for k { b_rf: init C_rf[vr, vi] = 0 ; C_rf[vr, vi] += A[vi, vr] } } ; for i { for k { b: init .. ; C[vi] += C_rf[vr, vi] } }
 // Partial results along loop k in a new buffer with an extra dimension at `axis`, then the reduction over them. The loops stay
-// with the partial reduction; b, the final one, gets new loops after the outermost loop that feeds the reduction.
+// with the partial reduction; b, the final one, gets serial loops of its own after that nest (it shares only the loops around
+// that have a kind or hold something else).
 #include "schedule/schedule_impl.h"
 
 typedef struct plan {
-  int block, loop, first;         // first: outermost loop that feeds the reduction
+  int block, loop, first;         // first: outermost loop that the final reduction does not share
   int n, loops[TS__MAX_DEPTH];    // from first to the block
   ts__reducer red;
   bool select;                    // the predicate moves into the value
@@ -39,14 +40,19 @@ static bool shape_check(ts__ctx *c, plan *p) {
   return false;
 }
 
+// May the final reduction get a loop of its own instead of sharing this one, which holds only the next loop of the nest?
+static bool not_shared(const ts__ctx *c, int loop, int next) {
+  return c->t->node[next].parent == loop && ts__stmt(c, loop)->loop.kind == TS_SERIAL;
+}
+
+// The loops from the outermost that the final reduction will not share, down to the block.
 static bool loops_find(ts__ctx *c, plan *p) {
-  int all[TS__MAX_DEPTH], at = -1;
+  int all[TS__MAX_DEPTH], at = 0;
   int n = ts__loops_of(c, p->block, all);
-  for (int i = 0; i < n; i++) {
-    bool s, r;
-    ts__feeds(c, p->block, all[i], &s, &r);
-    if (r && at < 0) at = i;
-    if (at < 0) continue;
+  bool s, r = false;
+  while (!r) ts__feeds(c, p->block, all[at++], &s, &r);
+  for (at--; at > 0 && not_shared(c, all[at - 1], all[at]);) at--;
+  for (int i = at; i < n; i++) {
     int64_t min;
     if (!ts_is_int(ts__stmt(c, all[i])->loop.min, &min) || min != 0) {
       ts__refuse(c, TS_R_loop_min, 0, "loop {0} does not start at zero");
@@ -87,11 +93,6 @@ static bool predicate_check(ts__ctx *c, plan *p) {
     bool s, r;
     ts__feeds(c, p->block, p->loops[i], &s, &r);
     if (!s && p->loops[i] != p->loop) reduce[nr++] = p->loops[i];
-    if (!s && ts_prove_le(ts__an(c), ts_int(c->ir, 1), ts__stmt(c, p->loops[i])->loop.extent) != TS_YES) {
-      ts__refuse(c, TS_R_not_proved, 0, "loop {0} may run no iteration, and then nothing is initialised");
-      ts__fact_node(c, p->loops[i]);
-      return false;
-    }
   }
   const ts_expr *pred = ts__block(c, p->block)->predicate, *kept = NULL;
   int all[TS__MAX_DEPTH + 1], na = 0;
@@ -133,6 +134,7 @@ bool ts__check_rfactor(ts__ctx *c) {
   TS_TRY(loops_find(c, p));
   TS_TRY(ts__instances_once(c, 0, p->block));
   TS_TRY(ts__reductions_whole(c, 0, p->block));
+  TS_TRY(ts__reduces_something(c, 0, p->block, p->loops, p->n));
   ts__enter(c, p->block);
   return predicate_check(c, p);
 }
