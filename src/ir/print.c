@@ -138,7 +138,9 @@ static void loop(ts__printer *p, const ts_stmt *s, int indent) {
   const char *name = ts__print_bind(p, s->loop.var, s->loop.var->name, 'v');
   ts__named self = p->bound.p[at];
   p->bound.n = at;
-  ts_text_addf(p->out, "for %s in ", name);
+  ts_text_add(p->out, "for ");
+  ts_text_add(p->out, name);
+  ts_text_add(p->out, " in ");
   ts__print_range(p, &r);
   ts_vec_push(p->arena, &p->bound, self);
   if (s->loop.kind == TS_THREAD) {
@@ -154,12 +156,14 @@ static void loop(ts__printer *p, const ts_stmt *s, int indent) {
 }
 
 static void iterators(ts__printer *p, const ts_block *b) {
-  static const char letter[TS_ITER_KIND__COUNT] = {'S', 'R', 'O'};
+  static const char *const letter[TS_ITER_KIND__COUNT] = {": S(", ": R(", ": O("};
   size_t at = p->bound.n;
   for (int i = 0; i < b->niters; i++) ts__print_bind(p, b->iters[i].var, b->iters[i].var->name, 'v');
   for (int i = 0; i < b->niters; i++) {
     const ts_iter *it = &b->iters[i];
-    ts_text_addf(p->out, "%s%s: %c(", i ? ", " : "", p->bound.p[at + (size_t)i].name, letter[it->kind]);
+    if (i) ts_text_add(p->out, ", ");
+    ts_text_add(p->out, p->bound.p[at + (size_t)i].name);
+    ts_text_add(p->out, letter[it->kind]);
     ts__print_range(p, &it->dom);
     ts_text_add(p->out, ") = ");
     ts__print_expr(p, it->value, TS__BARE);
@@ -186,7 +190,9 @@ static void block(ts__printer *p, const ts_stmt *s, int indent) {
   const ts_block *b = s->block;
   size_t bound = p->bound.n;
   begin(p, indent, s->id);
-  ts_text_addf(p->out, "block %s(", ts__print_plain(p, b->name));
+  ts_text_add(p->out, "block ");
+  ts_text_add(p->out, ts__print_plain(p, b->name));
+  ts_text_add(p->out, "(");
   iterators(p, b);
   ts_text_add(p->out, ")");
   if (b->predicate) {
@@ -202,7 +208,8 @@ static void block(ts__printer *p, const ts_stmt *s, int indent) {
 
 static void store(ts__printer *p, const ts_stmt *s, int indent) {
   begin(p, indent, 0);
-  ts_text_addf(p->out, "%s[", ts__print_buffer(p, s->store.buf));
+  ts_text_add(p->out, ts__print_buffer(p, s->store.buf));
+  ts_text_add(p->out, "[");
   ts__print_exprs(p, s->store.idx, s->store.buf->ndim);
   if (s->store.value->type.lanes != 1) ts_text_addf(p->out, " : %d", s->store.value->type.lanes);
   ts_text_add(p->out, "] = ");

@@ -52,8 +52,30 @@ const char *ts__print_plain(ts__printer *p, const char *hint) {
   return s;
 }
 
+// The digits of v, written backwards from `end`; returns the first.
+static char *digits(char *end, uint64_t v) {
+  do {
+    *--end = (char)('0' + v % 10);
+    v /= 10;
+  } while (v);
+  return end;
+}
+
+// Printing is on the path of every hash: no printf for the common pieces.
+void ts__print_int(ts__printer *p, int64_t v) {
+  char s[24], *at = digits(s + sizeof s, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
+  if (v < 0) *--at = '-';
+  ts_text_addn(p->out, at, (size_t)(s + sizeof s - at));
+}
+
+static const char *numbered(ts__printer *p, char letter) {
+  char s[16], *at = digits(s + sizeof s, p->count++);
+  *--at = letter;
+  return ts_arena_strndup(p->arena, at, (size_t)(s + sizeof s - at));
+}
+
 static const char *unique(ts__printer *p, const char *hint, char letter) {
-  if (p->canonical) return ts_arena_printf(p->arena, "%c%u", letter, p->count++);
+  if (p->canonical) return numbered(p, letter);
   const char *base = ts__print_plain(p, hint), *name = base;
   for (int k = 1; taken(p, name); k++) name = ts_arena_printf(p->arena, "%s_%d", base, k);
   return name;
@@ -117,7 +139,7 @@ static void constant(ts__printer *p, const ts_expr *e, ts__literal how) {
   } else if (c == TS_U64) {
     ts_text_addf(p->out, "%llu", (unsigned long long)e->i);
   } else {
-    ts_text_addf(p->out, "%lld", (long long)e->i);
+    ts__print_int(p, e->i);
   }
   bool is_default = c == TS_I64 || c == TS_F32, huge = c == TS_U64 && e->i < 0;
   if (how == TS__SUFFIX || (how == TS__DEFAULT && !is_default) || huge) ts_text_addf(p->out, ":%s", ts_code_name(c));
@@ -169,7 +191,9 @@ static void infix(ts__printer *p, const ts_expr *e) {
   int prec = precedence(e);
   ts__literal how = pair(e->arg[0], e->arg[1]);
   operand(p, e->arg[0], prec, prec == PREC_COMPARE ? prec + 1 : prec, how);
-  ts_text_addf(p->out, " %s ", ts_ekind_name(e->kind));
+  ts_text_addn(p->out, " ", 1);
+  ts_text_add(p->out, ts_ekind_name(e->kind));
+  ts_text_addn(p->out, " ", 1);
   operand(p, e->arg[1], prec, prec + 1, how);
 }
 
@@ -194,7 +218,8 @@ static void choice(ts__printer *p, const ts_expr *e) {
 }
 
 static void converted(ts__printer *p, const ts_expr *e) {
-  ts_text_addf(p->out, "%s(", ts_ekind_name(e->kind));
+  ts_text_add(p->out, ts_ekind_name(e->kind));
+  ts_text_addn(p->out, "(", 1);
   ts__print_type(p, e->type);
   ts_text_add(p->out, ", ");
   ts__print_expr(p, e->arg[0], TS__DEFAULT);
@@ -204,7 +229,8 @@ static void converted(ts__printer *p, const ts_expr *e) {
 static void load(ts__printer *p, const ts_expr *e) {
   const char *name = ts__print_buffer(p, e->buf);
   if (e->type.lanes == 1) {
-    ts_text_addf(p->out, "%s[", name);
+    ts_text_add(p->out, name);
+    ts_text_addn(p->out, "[", 1);
   } else {
     ts_text_addf(p->out, "vload(%s, %d)[", name, e->type.lanes);
   }
@@ -259,11 +285,12 @@ void ts__print_exprs(ts__printer *p, const ts_expr *const *e, int n) {
 void ts__print_range(ts__printer *p, const ts_range *r) {
   int64_t lo, extent, hi = 0;
   if (ts_is_int(r->min, &lo) && (lo == 0 || (ts_is_int(r->extent, &extent) && !__builtin_add_overflow(lo, extent, &hi)))) {
-    ts_text_addf(p->out, "%lld..", (long long)lo);
+    ts__print_int(p, lo);
+    ts_text_addn(p->out, "..", 2);
     if (lo == 0) {
       ts__print_expr(p, r->extent, TS__BARE);
     } else {
-      ts_text_addf(p->out, "%lld", (long long)hi);
+      ts__print_int(p, hi);
     }
     return;
   }

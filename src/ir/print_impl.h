@@ -33,6 +33,7 @@ const char *ts__print_plain(ts__printer *p, const char *hint);  // hint as an id
 // literal (i64, f32), or always with its type.
 typedef enum ts__literal { TS__BARE, TS__DEFAULT, TS__SUFFIX } ts__literal;
 void ts__print_expr(ts__printer *p, const ts_expr *e, ts__literal how);
+void ts__print_int(ts__printer *p, int64_t v);
 void ts__print_exprs(ts__printer *p, const ts_expr *const *e, int n);
 void ts__print_type(ts__printer *p, ts_type t);
 void ts__print_range(ts__printer *p, const ts_range *r);
