@@ -1,0 +1,303 @@
+// tunesmith chat: talk to a built model, on a terminal, over a pipe, or one prompt at a time.
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "runtime/runtime.h"
+
+typedef struct options {
+  const char *prompt, *system, *library;
+  int64_t threads, max_tokens, top_k, seed;
+  double temperature, top_p, repetition_penalty;
+  bool raw, stats;
+} options;
+
+typedef struct totals {
+  int64_t turns, prompt_tokens, new_tokens;
+  uint64_t prompt_ns, decode_ns;
+} totals;
+
+typedef struct chat {
+  options o;
+  const char *dir;
+  ts_engine *engine;
+  ts_session *session;
+  ts_sampler sampler;
+  TS_VEC(ts_turn) turns;
+  ts_arena *arena;      // of the conversation
+  const char *system;   // NULL: the model's own
+  ts_text reply;
+  ts_gen_result last;
+  totals total;
+  int exit_code;
+} chat;
+
+static void close_model(chat *c) {
+  ts_session_free(c->session);
+  ts_engine_close(c->engine);
+  c->session = NULL;
+  c->engine = NULL;
+}
+
+static void choose_sampler(chat *c) {
+  const options *o = &c->o;
+  c->sampler = ts_engine_config(c->engine)->sampler;
+  if (!isnan(o->temperature)) c->sampler.temperature = o->temperature;
+  if (!isnan(o->top_p)) c->sampler.top_p = o->top_p;
+  if (!isnan(o->repetition_penalty)) c->sampler.repetition_penalty = o->repetition_penalty;
+  if (o->top_k >= 0) c->sampler.top_k = o->top_k;
+  c->sampler.seed = o->seed >= 0 ? (uint64_t)o->seed : ts_now_ns();
+}
+
+static bool open_model(chat *c, ts_diag *d) {
+  ts_engine_opts e = {.threads = (int)c->o.threads, .library = c->o.library};
+  if (c->o.threads < 0 || c->o.threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)c->o.threads);
+  TS_TRY((c->engine = ts_engine_open(c->dir, &e, d)) != NULL);
+  TS_TRY((c->session = ts_engine_session(c->engine, d)) != NULL);
+  choose_sampler(c);
+  return ts_sampler_check(&c->sampler, d);
+}
+
+static bool show(void *arg, const char *p, size_t n) {
+  chat *c = arg;
+  ts_text_addn(&c->reply, p, n);
+  fwrite(p, 1, n, stdout);
+  fflush(stdout);
+  return !ts_interrupted();
+}
+
+static bool prompt_tokens(chat *c, ts_tokens *out, ts_diag *d) {
+  const ts_conv *v = ts_engine_config(c->engine)->conv;
+  const ts_tokenizer *t = ts_engine_tokenizer(c->engine);
+  ts_text text = {0};
+  if (c->o.raw) {
+    const char *last = c->turns.p[c->turns.n - 2].text;
+    return ts_tokenizer_encode(t, last, strlen(last), true, out, d);
+  }
+  for (int i = 0; i < v->nprefix; i++) ts_tokens_add(out, v->prefix[i]);
+  ts_conv_render(v, c->system, c->turns.p, c->turns.n, &text);
+  bool ok = ts_tokenizer_encode(t, ts_text_str(&text), text.n, false, out, d);
+  ts_text_free(&text);
+  return ok;
+}
+
+static ts_gen_opts gen_opts(chat *c, int32_t stops[static 128]) {
+  const ts_chat_config *f = ts_engine_config(c->engine);
+  const ts_plan *p = ts_engine_plan(c->engine);
+  ts_gen_opts g = {.sampler = c->sampler, .max_tokens = c->o.max_tokens, .text = show, .arg = c, .stop_tokens = stops};
+  for (int i = 0; i < f->neos; i++) stops[g.nstop_tokens++] = f->eos[i];
+  for (int i = 0; i < p->neos && g.nstop_tokens < 64; i++) stops[g.nstop_tokens++] = (int32_t)p->eos[i];
+  if (c->o.raw) return g;
+  for (int i = 0; i < f->conv->nstop_tokens && g.nstop_tokens < 128; i++) stops[g.nstop_tokens++] = f->conv->stop_tokens[i];
+  g.stop_strings = f->conv->stop_strings;
+  g.nstop_strings = f->conv->nstop_strings;
+  return g;
+}
+
+static void add_totals(chat *c) {
+  c->total.turns++;
+  c->total.prompt_tokens += c->last.prompt_tokens;
+  c->total.new_tokens += c->last.new_tokens;
+  c->total.prompt_ns += c->last.prompt_ns;
+  c->total.decode_ns += c->last.decode_ns;
+}
+
+// One turn: the user's text in, the reply on stdout and kept.
+static bool answer(chat *c, const char *text, ts_diag *d) {
+  ts_tokens tokens = {0};
+  int32_t stops[128];
+  size_t turns = c->turns.n;
+  c->reply.n = 0;
+  ts_vec_push(c->arena, &c->turns, ((ts_turn){false, ts_arena_strdup(c->arena, text)}));
+  ts_vec_push(c->arena, &c->turns, ((ts_turn){true, NULL}));
+  ts_gen_opts g = gen_opts(c, stops);
+  bool ok = prompt_tokens(c, &tokens, d) && ts_generate(c->session, ts_engine_tokenizer(c->engine), tokens.p, tokens.n, &g, &c->last, d);
+  ts_tokens_free(&tokens);
+  if (!ok) {
+    c->turns.n = turns;
+    if (!strcmp(d->code, "context-full")) ts_hint(d, "/reset begins anew");
+    return false;
+  }
+  c->turns.p[c->turns.n - 1].text = ts_arena_strndup(c->arena, ts_text_str(&c->reply), c->reply.n);
+  add_totals(c);
+  putchar('\n');
+  return true;
+}
+
+static void reset(chat *c) {
+  ts_arena_free(c->arena);
+  c->arena = ts_arena_new("conversation");
+  memset(&c->turns, 0, sizeof c->turns);
+  if (c->session) ts_session_truncate(c->session, 0);
+}
+
+static double rate(int64_t n, uint64_t ns) { return n > 0 && ns > 0 ? (double)n * 1e9 / (double)ns : 0; }
+
+static const char *stop_name(ts_stop s) {
+  static const char *const names[] = {"none", "end of answer", "stop text", "length limit", "context full", "interrupted"};
+  return names[s];
+}
+
+static void print_stats(FILE *f, const chat *c) {
+  const ts_gen_result *r = &c->last;
+  fprintf(f, "prompt: %lld tokens, %.1f tok/s; first token after %.1f ms; answer: %lld tokens, %.1f tok/s; stopped: %s\n",
+          (long long)r->prompt_tokens, rate(r->prompt_tokens, r->prompt_ns), (double)r->first_ns / 1e6, (long long)r->new_tokens,
+          rate(r->new_tokens - 1, r->decode_ns), stop_name(r->stop));
+}
+
+static void print_metrics(const chat *c) {
+  const totals *t = &c->total;
+  ts_arena *a = ts_arena_new("metrics");
+  ts_profile_row *rows;
+  size_t n = ts_session_profile_rows(c->session, a, &rows);
+  printf("turns %lld count\nprompt_tokens %lld tokens\nnew_tokens %lld tokens\n", (long long)t->turns, (long long)t->prompt_tokens,
+         (long long)t->new_tokens);
+  printf("prefill %.1f tok/s\ndecode %.1f tok/s\n", rate(t->prompt_tokens, t->prompt_ns), rate(t->new_tokens - t->turns, t->decode_ns));
+  printf("context_used %lld tokens\ncontext_size %lld tokens\nweight_bytes %zu B\nsession_bytes %zu B\nthreads %d count\n",
+         (long long)ts_session_length(c->session), (long long)ts_session_capacity(c->session), ts_weights_bytes(ts_engine_weights(c->engine)),
+         ts_session_bytes(c->session), ts_pool_threads(ts_engine_pool(c->engine)));
+  for (size_t i = 0; i < n; i++)
+    if (rows[i].calls)
+      printf("op_time{phase=\"%s\",workload=\"%s\",served=\"%s\"} %.2f us\n", rows[i].phase, rows[i].spec, rows[i].source,
+             (double)rows[i].ns / 1e3 / (double)rows[i].calls);
+  ts_arena_free(a);
+}
+
+static void print_settings(const chat *c) {
+  const ts_sampler *s = &c->sampler;
+  printf("temperature=%g top_p=%g top_k=%lld repetition_penalty=%g seed=%llu max_tokens=%lld\n", s->temperature, s->top_p,
+         (long long)s->top_k, s->repetition_penalty, (unsigned long long)s->seed, (long long)c->o.max_tokens);
+}
+
+// name=value; the settings change when the value makes sense.
+static bool set_one(chat *c, const char *name, const char *value, ts_diag *d) {
+  ts_sampler s = c->sampler;
+  char *end = NULL;
+  double v = strtod(value, &end);
+  if (!strcmp(name, "system")) {
+    c->system = *value ? ts_arena_strdup(c->arena, value) : NULL;
+    return true;
+  }
+  if (end == value || *end) return ts_refuse(d, "bad-option", "%s: '%s' is not a number", name, value);
+  if (!strcmp(name, "temperature")) s.temperature = v;
+  else if (!strcmp(name, "top_p")) s.top_p = v;
+  else if (!strcmp(name, "top_k")) s.top_k = (int64_t)v;
+  else if (!strcmp(name, "repetition_penalty")) s.repetition_penalty = v;
+  else if (!strcmp(name, "presence_penalty")) s.presence_penalty = v;
+  else if (!strcmp(name, "frequency_penalty")) s.frequency_penalty = v;
+  else if (!strcmp(name, "seed")) s.seed = strtoull(value, NULL, 10);
+  else if (!strcmp(name, "max_tokens") && v >= 0 && v < 1e9) c->o.max_tokens = (int64_t)v;
+  else return ts_refuse(d, "bad-option", "no setting '%s', or not a value of it", name);
+  TS_TRY(ts_sampler_check(&s, d));
+  c->sampler = s;
+  return true;
+}
+
+static void set(chat *c, char *arg) {
+  ts_diag d = {0};
+  char *eq = strchr(arg, '=');
+  if (!eq) return print_settings(c);
+  *eq = 0;
+  if (!set_one(c, arg, eq + 1, &d)) ts_diag_print(stderr, &d);
+}
+
+static const char help[] =
+    "/help            this text\n"
+    "/exit            leave\n"
+    "/stats           tokens and speed of the last answer\n"
+    "/metrics         totals, memory and time per operator, a `name value unit` line each\n"
+    "/reset           forget the conversation\n"
+    "/set             show the settings\n"
+    "/set NAME=VALUE  temperature, top_p, top_k, repetition_penalty, presence_penalty, frequency_penalty, seed, max_tokens, system\n"
+    "/reload [DIR]    load the model again, or another\n";
+
+static bool reload(chat *c, const char *dir, ts_diag *d) {
+  reset(c);
+  close_model(c);
+  if (*dir) c->dir = strdup(dir);
+  return open_model(c, d);
+}
+
+// Returns false when the chat is over.
+static bool command(chat *c, char *line) {
+  ts_diag d = {0};
+  char *arg = line + strcspn(line, " ");
+  if (*arg) *arg++ = 0;
+  if (!strcmp(line, "/exit")) return false;
+  if (!strcmp(line, "/help")) fputs(help, stdout);
+  else if (!strcmp(line, "/stats")) print_stats(stdout, c);
+  else if (!strcmp(line, "/metrics")) print_metrics(c);
+  else if (!strcmp(line, "/reset")) reset(c);
+  else if (!strcmp(line, "/set")) set(c, arg);
+  else if (strcmp(line, "/reload")) fprintf(stderr, "no command %s; /help lists the commands\n", line);
+  else if (!reload(c, arg, &d)) {
+    c->exit_code = ts_cli_fail(&d);
+    return false;
+  }
+  return true;
+}
+
+static void converse(chat *c) {
+  bool tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+  char *line = NULL;
+  size_t cap = 0;
+  ts_diag d = {0};
+  if (tty) printf("%s, %s, %d threads. /help lists the commands.\n", ts_engine_plan(c->engine)->name, ts_engine_plan(c->engine)->quantization,
+                  ts_pool_threads(ts_engine_pool(c->engine)));
+  ts_session_profile(c->session, true);
+  for (bool more = true; more && !ts_interrupted();) {
+    if (tty) fputs(">>> ", stdout), fflush(stdout);
+    ssize_t n = getline(&line, &cap, stdin);
+    if (n < 0) break;
+    while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r')) line[--n] = 0;
+    if (n == 0) continue;
+    if (line[0] == '/') more = command(c, line);
+    else if (!answer(c, line, &d)) ts_diag_print(stderr, &d);
+  }
+  free(line);
+}
+
+static int run(chat *c) {
+  ts_diag d = {0};
+  c->arena = ts_arena_new("conversation");
+  c->system = c->o.system;
+  bool ok = open_model(c, &d);
+  if (ok && c->o.prompt) ok = answer(c, c->o.prompt, &d);
+  else if (ok) converse(c);
+  if (!ok) c->exit_code = ts_cli_fail(&d);
+  if (ok && c->o.stats) print_stats(stderr, c);
+  close_model(c);
+  ts_arena_free(c->arena);
+  ts_text_free(&c->reply);
+  if (!c->exit_code && (fflush(stdout) != 0 || ferror(stdout))) return perror("error: standard output"), 3;
+  return c->exit_code ? c->exit_code : ts_interrupted() ? 130 : 0;
+}
+
+int ts_cmd_chat(int argc, char **argv) {
+  chat c = {.o = {.temperature = NAN, .top_p = NAN, .repetition_penalty = NAN, .top_k = -1, .seed = -1}};
+  options *o = &c.o;
+  const ts_opt opts[] = {
+      {"prompt", TS_OPT_TEXT, &o->prompt, "TEXT", "answer this and exit"},
+      {"system", TS_OPT_TEXT, &o->system, "TEXT", "system message instead of the model's"},
+      {"raw", TS_OPT_FLAG, &o->raw, NULL, "continue the text as it is, without the conversation template"},
+      {"threads", TS_OPT_INT, &o->threads, "N", "threads (default: one per physical core)"},
+      {"temperature", TS_OPT_REAL, &o->temperature, "X", "0 is greedy (default: the model's)"},
+      {"top-p", TS_OPT_REAL, &o->top_p, "X", "keep the likeliest tokens of this total probability"},
+      {"top-k", TS_OPT_INT, &o->top_k, "N", "keep the N likeliest tokens; 0 is off"},
+      {"repetition-penalty", TS_OPT_REAL, &o->repetition_penalty, "X", "above 1 discourages tokens already used"},
+      {"seed", TS_OPT_INT, &o->seed, "N", "the same seed and text give the same answer (default: the clock)"},
+      {"max-tokens", TS_OPT_INT, &o->max_tokens, "N", "longest answer; 0: until the context is full"},
+      {"stats", TS_OPT_FLAG, &o->stats, NULL, "tokens and speed on standard error at the end"},
+      {"library", TS_OPT_TEXT, &o->library, "FILE", "another model library than the one in DIR"},
+  };
+  const ts_cli cli = {"chat", "DIR [options]",
+                      "Talk to the model in DIR. Without --prompt, lines from standard input are turns of one conversation; lines that\n"
+                      "begin with / are commands (/help lists them).",
+                      opts, TS_COUNTOF(opts), 1, 1};
+  char **args;
+  int nargs, code = ts_cli_parse(&cli, argc, argv, &args, &nargs);
+  if (code >= 0) return code;
+  c.dir = args[0];
+  return run(&c);
+}
