@@ -4,7 +4,7 @@
 
 #include "report/report.h"
 
-enum { RESAMPLES = 2000 };
+enum { RESAMPLES = 2000, FEW = 8, FEWEST = 3 };
 
 const char *ts_change_name(ts_change c) {
   static const char *const names[TS_CHANGE__COUNT] = {"same", "faster", "slower", "unclear", "missing"};
@@ -71,14 +71,16 @@ static double resampled_median(const timed *t, double *room, ts_rng *r) {
   return median_of(room, t->n);
 }
 
-// Ratio of medians and the 2.5 % and 97.5 % quantiles of its resampled distribution.
-static void bootstrap(const timed *a, const timed *b, ts_compared *c) {
-  ts_arena *arena = ts_arena_new("bootstrap");
+static double *sorted(ts_arena *a, const timed *t) {
+  double *v = ts_new_array(a, double, t->n);
+  for (size_t i = 0; i < t->n; i++) v[i] = (double)t->v[i];
+  qsort(v, t->n, sizeof *v, ascending);
+  return v;
+}
+
+// The 2.5 % and 97.5 % quantiles of the ratio of resampled medians.
+static void bootstrap(const timed *a, const timed *b, ts_arena *arena, ts_compared *c) {
   double *room = ts_new_array(arena, double, TS_MAX(a->n, b->n)), *ratio = ts_new_array(arena, double, RESAMPLES);
-  for (size_t i = 0; i < a->n; i++) room[i] = (double)a->v[i];
-  double ma = median_of(room, a->n);
-  for (size_t i = 0; i < b->n; i++) room[i] = (double)b->v[i];
-  c->ratio = median_of(room, b->n) / ma;
   ts_rng r = ts_rng_new(0, 0);
   for (int i = 0; i < RESAMPLES; i++) {
     double under = resampled_median(a, room, &r);
@@ -87,6 +89,20 @@ static void bootstrap(const timed *a, const timed *b, ts_compared *c) {
   qsort(ratio, RESAMPLES, sizeof *ratio, ascending);
   c->lo = ratio[RESAMPLES / 40];
   c->hi = ratio[RESAMPLES - 1 - RESAMPLES / 40];
+}
+
+// Ratio of medians and its interval. A handful of samples says nothing about its tails: then the interval is all that
+// they allow.
+static void estimate(const timed *a, const timed *b, ts_compared *c) {
+  ts_arena *arena = ts_arena_new("compare");
+  double *va = sorted(arena, a), *vb = sorted(arena, b);
+  c->ratio = median_of(vb, b->n) / median_of(va, a->n);
+  if (TS_MIN(a->n, b->n) >= FEW) {
+    bootstrap(a, b, arena, c);
+  } else if (TS_MIN(a->n, b->n) >= FEWEST) {
+    c->lo = vb[0] / va[a->n - 1];
+    c->hi = vb[b->n - 1] / va[0];
+  }
   ts_arena_free(arena);
 }
 
@@ -111,7 +127,7 @@ static ts_compared compare_one(const timed *a, const timed *b, double gate) {
                    .nb = b ? b->n : 0,
                    .change = TS_CHANGE_MISSING};
   if (!c.na || !c.nb) return c;
-  bootstrap(a, b, &c);
+  estimate(a, b, &c);
   c.change = judge(&c, gate);
   return c;
 }

@@ -40,7 +40,8 @@ typedef struct ts_compared {
 // Everything that A or B knows a time of, matched by identity: the winner of each workload and target, and the newest
 // run of each benchmark series, on the same device. A revision (NULL: any) leaves only its runs. Slower: the whole
 // interval of the ratio lies above 1 + gate; faster: below 1 - gate; same: within; else unclear. The interval is a
-// bootstrap of both medians with a fixed seed.
+// bootstrap of both medians with a fixed seed; below 8 samples it is all that the extremes allow; below 3 there is
+// none.
 bool ts_report_compare(ts_db *a, const char *revision_a, ts_db *b, const char *revision_b, double gate, ts_arena *arena,
                        ts_compared **out, size_t *n, ts_diag *d) TS_WARN_UNUSED;
 // 1: something is slower; 2: nothing is, but something is unclear, missing, or there is nothing at all; 0: all same or

@@ -88,6 +88,45 @@ static void verdicts_follow_the_samples(void **state) {
   ts_db_close(a);
 }
 
+static void few_samples_decide_little(void **state) {
+  (void)state;
+  static const struct {
+    uint64_t v[3];
+    size_t n;
+    ts_change change;
+  } rows[] = {
+      {{500, 501, 505}, 3, TS_CHANGE_SAME},
+      {{400, 401, 402}, 3, TS_CHANGE_FASTER},
+      {{400, 401, 520}, 3, TS_CHANGE_UNCLEAR},
+      {{400, 401}, 2, TS_CHANGE_UNCLEAR},
+  };
+  ts_db *db[5];
+  for (size_t i = 0; i <= TS_COUNTOF(rows); i++) {
+    db[i] = open_store_at(in_dir(ts_arena_printf(test_arena, "few%zu", i)), TS_DB_CREATE);
+    world w = put_world(db[i]);
+    ts_db_measurement m = a_measurement(&w, w.build, 500, 1);
+    if (i) m.n = (int64_t)rows[i - 1].n, m.samples = ts_samples_encode(test_arena, rows[i - 1].v, rows[i - 1].n);
+    must(ts_db_put_measurement(db[i], &m, &d));
+    ts_db_decision win = {.workload_id = w.workload,
+                          .target_id = w.target,
+                          .toolchain_id = w.toolchain,
+                          .policy = "p",
+                          .build_id = w.build,
+                          .log_ratio = NAN,
+                          .ci_lo = NAN,
+                          .ci_hi = NAN,
+                          .session_id = w.session};
+    must(ts_db_put_decision(db[i], &win, &d));
+    if (!i) continue;
+    ts_compared *c;
+    size_t n;
+    must(ts_report_compare(db[0], NULL, db[i], NULL, 0.02, test_arena, &c, &n, &d));
+    assert_int_equal(n, 1);
+    assert_int_equal(c[0].change, rows[i - 1].change);
+  }
+  for (size_t i = 0; i < TS_COUNTOF(db); i++) ts_db_close(db[i]);
+}
+
 static void what_one_side_lacks_is_missing(void **state) {
   (void)state;
   ts_db *a = store_with("less", 10000, 0.001, 1e6, "1", false), *b = store_with("more", 10000, 0.001, 1e6, "2", true);
@@ -110,6 +149,7 @@ static void what_one_side_lacks_is_missing(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(verdicts_follow_the_samples),
+      cmocka_unit_test(few_samples_decide_little),
       cmocka_unit_test(what_one_side_lacks_is_missing),
   };
   return cmocka_run_group_tests(tests, make_dir, drop_dir);

@@ -160,6 +160,76 @@ static void a_page_shows_what_the_store_holds(void **state) {
   ts_db_close(db);
 }
 
+// Every element that is opened is closed, in order, whatever text the store holds.
+static void check_balance(const char *page) {
+  static const char *const empty[] = {"meta", "!DOCTYPE"};
+  char open[64][32];
+  int depth = 0;
+  for (const char *s = strchr(page, '<'); s; s = strchr(s + 1, '<')) {
+    bool closes = s[1] == '/', alone = false;
+    char name[32];
+    const char *end = strchr(s, '>');
+    assert_non_null(end);
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(s + 1 + closes, " \t\n/>"), s + 1 + closes);
+    for (size_t i = 0; i < TS_COUNTOF(empty); i++) alone |= strcmp(name, empty[i]) == 0;
+    if (alone || end[-1] == '/') continue;
+    if (!closes) {
+      assert_true(depth < 64);
+      strcpy(open[depth++], name);
+    } else {
+      assert_true(depth > 0);
+      assert_string_equal(open[--depth], name);
+    }
+  }
+  assert_int_equal(depth, 0);
+}
+
+static double luminance(unsigned rgb) {
+  double sum = 0;
+  const double weight[] = {0.0722, 0.7152, 0.2126};
+  for (int i = 0; i < 3; i++, rgb >>= 8) {
+    double v = (rgb & 255) / 255.0;
+    sum += weight[i] * (v <= 0.04045 ? v / 12.92 : pow((v + 0.055) / 1.055, 2.4));
+  }
+  return sum;
+}
+
+static unsigned colour(const char *css, const char *rule, const char *property) {
+  const char *at = strstr(css, rule);
+  assert_non_null(at);
+  at = strstr(at, property);
+  assert_non_null(at);
+  at = strchr(at, '#') + 1;
+  unsigned v = (unsigned)strtoul(at, NULL, 16);
+  size_t digits = strspn(at, "0123456789abcdef");
+  return digits == 3 ? (v >> 8) * 0x110000 + (v >> 4 & 15) * 0x1100 + (v & 15) * 0x11 : v;
+}
+
+// Text against its background, as WCAG 2 counts: at least 4.5 to 1, in both colour schemes.
+static void text_has_contrast(void **state) {
+  (void)state;
+  ts_db *db = known_store("contrast");
+  ts_report_opts o = into("contrast-page");
+  ts_text path = {0};
+  must(ts_report_write(db, &o, &path, &d));
+  char *page = written("contrast-page", "index.html");
+  check_balance(page);
+  const char *dark = strstr(page, "prefers-color-scheme:dark");
+  const unsigned pairs[][2] = {
+      {colour(page, "body{", "color:"), colour(page, "body{", "background:")},
+      {colour(page, "}a{", "color:"), colour(page, "body{", "background:")},
+      {colour(page, "figure{", ";color:"), colour(page, "figure{", "background:")},
+      {colour(dark, "body{", "color:"), colour(dark, "body{", "background:")},
+      {colour(dark, "a{", "color:"), colour(dark, "body{", "background:")},
+  };
+  for (size_t i = 0; i < TS_COUNTOF(pairs); i++) {
+    double a = luminance(pairs[i][0]) + 0.05, b = luminance(pairs[i][1]) + 0.05;
+    assert_true(TS_MAX(a, b) / TS_MIN(a, b) >= 4.5);
+  }
+  ts_text_free(&path);
+  ts_db_close(db);
+}
+
 static void equal_stores_give_equal_bytes(void **state) {
   (void)state;
   char *page[2], *json[2];
@@ -249,9 +319,9 @@ static void bad_reports_are_refused_by_name(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(a_page_shows_what_the_store_holds), cmocka_unit_test(equal_stores_give_equal_bytes),
-      cmocka_unit_test(an_empty_store_says_what_to_do),    cmocka_unit_test(without_gnuplot_the_tables_are_written),
-      cmocka_unit_test(bad_reports_are_refused_by_name),
+      cmocka_unit_test(a_page_shows_what_the_store_holds),      cmocka_unit_test(text_has_contrast),
+      cmocka_unit_test(equal_stores_give_equal_bytes),          cmocka_unit_test(an_empty_store_says_what_to_do),
+      cmocka_unit_test(without_gnuplot_the_tables_are_written), cmocka_unit_test(bad_reports_are_refused_by_name),
   };
   return cmocka_run_group_tests(tests, make_dir, getenv("TS_KEEP") ? NULL : drop_dir);
 }
