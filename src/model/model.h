@@ -107,7 +107,7 @@ bool ts_params_check(const ts_source *s, const ts_model_param *p, size_t n, ts_d
 typedef enum ts_round { TS_ROUND_EVEN, TS_ROUND_AWAY } ts_round;
 typedef struct ts_quant {
   const char *name;      // "q4f16_1"
-  ts_code type;          // of scales, vectors and unquantized weights: TS_F16 or TS_F32
+  ts_code type;          // of scales, vectors, unquantized weights, the cache: TS_F16, TS_F32
   int bits, group;       // 0: not quantized
   bool transposed;       // linears stored [K/8, N]; embeddings never
   const char *embedding; // the format that embeddings, and a head that is the embedding, are in

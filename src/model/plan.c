@@ -237,7 +237,7 @@ static void plan_model(planner *p, ts_plan *out) {
   for (int i = 0; i < c->neos; i++)
     if (c->eos[i] >= 0 && c->eos[i] < c->vocab) eos[out->neos++] = c->eos[i];
   out->eos = eos;
-  out->kv_bytes = c->kv_heads * o->positions * c->head_dim * 2;
+  out->kv_bytes = c->kv_heads * o->positions * c->head_dim * ts_code_bytes(o->quant->type);
 }
 
 static bool make_plan(planner *p, const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT], ts_plan *out, ts_diag *d) {

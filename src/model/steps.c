@@ -98,8 +98,10 @@ bool ts__steps(ts_arena *a, const ts_model_config *c, const ts_quant *quant, int
   const int64_t H = c->hidden, I = c->intermediate, V = c->vocab, D = c->head_dim, heads = c->heads, kv_heads = c->kv_heads;
   const int64_t Q = heads * D, QKV = Q + 2 * kv_heads * D;
   const double eps = c->rms_eps;
+  const ts_code cache = quant->type;
   const row rows[] = {
 #define INT(n, v) {.name = #n, .kind = TS_BIND_INT, .i = v},
+#define TYPE(n, v) {.name = #n, .kind = TS_BIND_TYPE, .code = v},
 #define FLOAT(n, v) {.name = #n, .kind = TS_BIND_FLOAT, .f = v},
 #define READ(n, b) {.name = #n, .use = TS__READ, .buf = TS__BUF_##b},
 #define WRITE(n, b) {.name = #n, .use = TS__WRITE, .buf = TS__BUF_##b},

@@ -32,15 +32,15 @@ static void llama_tasks(void **state) {
       {"embed q4f16_1 A=f32 H=576 V=49152 n=1", 1},
       {"rms_norm A=f32 H=576 eps=1e-05 n=1", 61},
       {"matmul q4f16_1 A=f32 K=576 N=960 n=1", 30},
-      {"rope_append A=f32 D=64 H=9 HK=3 P=2048 n=1 t=0..2047", 30},
-      {"attention A=f32 D=64 H=9 HK=3 P=2048 n=1 t=0..2047", 30},
+      {"rope_append A=f32 C=f16 D=64 H=9 HK=3 P=2048 n=1 t=0..2047", 30},
+      {"attention A=f32 C=f16 D=64 H=9 HK=3 P=2048 n=1 t=0..2047", 30},
       {"matmul_add q4f16_1 A=f32 K=576 N=576 n=1", 30},
       {"matmul q4f16_1 A=f32 K=576 N=3072 n=1", 30},
       {"silu_mul A=f32 I=1536 n=1", 30},
       {"matmul_add q4f16_1 A=f32 K=1536 N=576 n=1", 30},
       {"matmul q4f16_1 A=f32 K=576 N=49152 n=1", 1},
       {"matmul q4f16_1 A=f32 K=576 N=960 n=8..128%8", 30},
-      {"attention A=f32 D=64 H=9 HK=3 P=2048 n=8..128%8 t=0..2040", 30},
+      {"attention A=f32 C=f16 D=64 H=9 HK=3 P=2048 n=8..128%8 t=0..2040", 30},
       {"rms_norm A=f32 H=576 eps=1e-05 n=8..128%8", 60},
   };
   for (size_t i = 0; i < TS_COUNTOF(rows); i++)

@@ -203,7 +203,7 @@ static void attention_is_softmax(void **state) {
   ts_spec s;
   ts_op_inst inst;
   ts_diag d = {0};
-  assert_true(spec_of(a, "attention A=f32 D=8 H=4 HK=2 P=32", &s));
+  assert_true(spec_of(a, "attention A=f32 C=f16 D=8 H=4 HK=2 P=32", &s));
   assert_true(ts_op_instantiate(ir, &s, "", &inst, &d));
   values v = {0};
   ts_rng r = ts_rng_new(5, 0);
@@ -261,8 +261,8 @@ static void all_instantiate(void **state) {
   ts_diag d = {0};
   if (!ts_op_list(a, &ops, &n, &d)) fail_msg("%s", d.message);
   assert_true(n >= 10);
-  static const char *const specs[] = {"argmax A=f32 V=64", "attention A=f32 D=16 H=4 HK=2 P=64 n=1", "embed q4f16_1 A=f32 H=64 V=96", "matmul q0f16 A=f16 K=32 N=16 n=1",
-                                      "matmul_add q0f32 A=f32 K=32 N=16", "rms_norm A=f32 H=32 eps=1e-05", "rope_append A=f32 D=16 H=4 HK=2 P=64", "silu_mul A=f32 I=32",
+  static const char *const specs[] = {"argmax A=f32 V=64", "attention A=f32 C=f16 D=16 H=4 HK=2 P=64 n=1", "embed q4f16_1 A=f32 H=64 V=96", "matmul q0f16 A=f16 K=32 N=16 n=1",
+                                      "matmul_add q0f32 A=f32 K=32 N=16", "rms_norm A=f32 H=32 eps=1e-05", "rope_append A=f32 C=f16 D=16 H=4 HK=2 P=64", "silu_mul A=f32 I=32",
                                       "softmax A=f32 V=64 inv_temperature=1.0"};
   for (size_t i = 0; i < TS_COUNTOF(specs); i++) {
     ts_ir *ir = ts_ir_new(a);
