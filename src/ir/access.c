@@ -163,7 +163,8 @@ static bool divide(const lin *lo, int64_t k, lin *quotient, int64_t *rest) {
     TS_TRY(lo->t[i].coef % k == 0);
     quotient->t[i].coef = lo->t[i].coef / k;
   }
-  return ts__fold_int(TS_E_FLOORDIV, TS_I64, lo->c, k, &quotient->c) && ts__fold_int(TS_E_FLOORMOD, TS_I64, lo->c, k, rest);
+  return ts__fold_int(TS_E_FLOORDIV, TS_I64, lo->c, k, &quotient->c) &&
+         ts__fold_int(TS_E_FLOORMOD, TS_I64, lo->c, k, rest);
 }
 
 static bool atom(const ts_expr *e, bounds *out) {
@@ -215,21 +216,28 @@ static bool bounds_of(const collector *c, const ts_expr *e, bounds *out) {
   }
   bool by_constant = e->nargs == 2 && ts_is_int(e->arg[1], &k);
   switch (e->kind) {
-    case TS_E_VAR: return bounds_var(c, inner_find(c, e->var), out);
+    case TS_E_VAR:
+      return bounds_var(c, inner_find(c, e->var), out);
     case TS_E_ADD:
-    case TS_E_SUB: return bounds_sum(c, e, out);
+    case TS_E_SUB:
+      return bounds_sum(c, e, out);
     case TS_E_MUL:
       if (by_constant) return bounds_scaled(c, e->arg[0], k, out);
       return ts_is_int(e->arg[0], &k) && bounds_scaled(c, e->arg[1], k, out);
-    case TS_E_FLOORDIV: return by_constant && k > 0 && bounds_divided(c, e->arg[0], k, out);
-    case TS_E_FLOORMOD: return by_constant && k > 0 && bounds_modulo(c, e->arg[0], k, out);
-    default: return false;
+    case TS_E_FLOORDIV:
+      return by_constant && k > 0 && bounds_divided(c, e->arg[0], k, out);
+    case TS_E_FLOORMOD:
+      return by_constant && k > 0 && bounds_modulo(c, e->arg[0], k, out);
+    default:
+      return false;
   }
 }
 
 // --- regions --------------------------------------------------------------------------------------------------
 
-static ts_range whole(const collector *c, const ts_buffer *b, int d) { return (ts_range){.min = ts_int(c->ir, 0), .extent = b->shape[d]}; }
+static ts_range whole(const collector *c, const ts_buffer *b, int d) {
+  return (ts_range){.min = ts_int(c->ir, 0), .extent = b->shape[d]};
+}
 
 // A constant range is cut to the dimension: what lies outside is never touched.
 static ts_range clip(const collector *c, ts_range r, const ts_expr *shape) {
@@ -257,7 +265,8 @@ static ts_range hull(const collector *c, const ts_buffer *b, int d, ts_range x, 
   if (!lin_of(x.min, &lx) || !lin_of(y.min, &ly) || !lin_add(&ly, &lx, -1) || ly.n) return whole(c, b, d);
   if (ly.c > INT32_MAX || ly.c < -INT32_MAX || ex > INT32_MAX || ey > INT32_MAX) return whole(c, b, d);
   end = TS_MAX(ex, ly.c + ey);
-  return ly.c < 0 ? (ts_range){.min = y.min, .extent = ts_int(c->ir, end - ly.c)} : (ts_range){.min = x.min, .extent = ts_int(c->ir, end)};
+  return ly.c < 0 ? (ts_range){.min = y.min, .extent = ts_int(c->ir, end - ly.c)}
+                  : (ts_range){.min = x.min, .extent = ts_int(c->ir, end)};
 }
 
 static void add_region(collector *c, bool write, const ts_buffer *b, const ts_range *dim) {
@@ -327,7 +336,9 @@ static void collect(collector *c, const ts_stmt *s) {
       push(c, (inner){.var = s->loop.var, .range = {.min = s->loop.min, .extent = s->loop.extent}});
       collect(c, s->loop.body);
       break;
-    case TS_S_BLOCK: inner_block(c, s->block); break;
+    case TS_S_BLOCK:
+      inner_block(c, s->block);
+      break;
     case TS_S_STORE:
       for (int d = 0; d < s->store.buf->ndim; d++) loads(c, s->store.idx[d]);
       loads(c, s->store.value);
@@ -343,8 +354,12 @@ static void collect(collector *c, const ts_stmt *s) {
       push(c, (inner){.var = s->let.var, .value = s->let.value});
       collect(c, s->let.body);
       break;
-    case TS_S_ALLOC: collect(c, s->alloc.body); break;
-    default: loads(c, s->eval); break;
+    case TS_S_ALLOC:
+      collect(c, s->alloc.body);
+      break;
+    default:
+      loads(c, s->eval);
+      break;
   }
   c->env.n = env;
 }
@@ -379,7 +394,8 @@ static const ts_stmt *with_access(collector *c, const ts_stmt *s) {
   if (b->init) collect(c, b->init);
   collect(c, b->body);
   int nr = drop_own(b, c->reads.p, c->reads.n), nw = drop_own(b, c->writes.p, c->writes.n);
-  if (same_regions(c->reads.p, nr, b->reads, b->nreads) && same_regions(c->writes.p, nw, b->writes, b->nwrites)) return s;
+  if (same_regions(c->reads.p, nr, b->reads, b->nreads) && same_regions(c->writes.p, nw, b->writes, b->nwrites))
+    return s;
   ts_block *n = ts_arena_dup(c->ir->arena, b, sizeof *b);
   n->nreads = nr;
   n->nwrites = nw;

@@ -1,5 +1,5 @@
-// build: the context and the expression builders. Every expression goes through `intern`, so that equal expressions of one
-// context are one pointer.
+// build: the context and the expression builders. Every expression goes through `intern`, so that equal expressions of
+// one context are one pointer.
 #include <assert.h>
 #include <math.h>
 
@@ -19,12 +19,17 @@ uint32_t ts_ir_next_id(ts_ir *ir) { return ir->next_id++; }
 
 static uint64_t payload_of(const ts_expr *e) {
   switch (e->kind) {
-    case TS_E_VAR: return e->var->id;
-    case TS_E_LOAD: return e->buf->id;
-    case TS_E_CALL: return ts_hash64(e->callee, strlen(e->callee), 0);
+    case TS_E_VAR:
+      return e->var->id;
+    case TS_E_LOAD:
+      return e->buf->id;
+    case TS_E_CALL:
+      return ts_hash64(e->callee, strlen(e->callee), 0);
     case TS_E_INT:
-    case TS_E_FLOAT: return (uint64_t)e->i;
-    default: return 0;
+    case TS_E_FLOAT:
+      return (uint64_t)e->i;
+    default:
+      return 0;
   }
 }
 
@@ -36,7 +41,8 @@ static uint64_t hash_of(const ts_expr *head, const ts_expr *const *args) {
 }
 
 static bool same(const ts_expr *e, const ts_expr *head, const ts_expr *const *args) {
-  if (e->hash != head->hash || e->kind != head->kind || e->nargs != head->nargs || !ts_type_eq(e->type, head->type)) return false;
+  if (e->hash != head->hash || e->kind != head->kind || e->nargs != head->nargs || !ts_type_eq(e->type, head->type))
+    return false;
   if (e->kind == TS_E_CALL ? strcmp(e->callee, head->callee) != 0 : e->i != head->i) return false;
   return head->nargs == 0 || memcmp(e->arg, args, sizeof(*args) * head->nargs) == 0;
 }
@@ -111,19 +117,24 @@ const ts_expr *ts_evar(ts_ir *ir, const ts_var *v) {
 
 static bool allowed(ts_ekind k, ts_code c) {
   switch (k) {
-    case TS_E_DIV: return ts_code_is_float(c);
+    case TS_E_DIV:
+      return ts_code_is_float(c);
     case TS_E_FLOORDIV:
     case TS_E_FLOORMOD:
     case TS_E_BITAND:
     case TS_E_BITOR:
     case TS_E_BITXOR:
     case TS_E_SHL:
-    case TS_E_SHR: return ts_code_is_int(c);
+    case TS_E_SHR:
+      return ts_code_is_int(c);
     case TS_E_AND:
-    case TS_E_OR: return c == TS_BOOL;
+    case TS_E_OR:
+      return c == TS_BOOL;
     case TS_E_EQ:
-    case TS_E_NE: return true;
-    default: return c != TS_BOOL;
+    case TS_E_NE:
+      return true;
+    default:
+      return c != TS_BOOL;
   }
 }
 
@@ -219,14 +230,22 @@ const ts_expr *ts_expr_with(ts_ir *ir, const ts_expr *e, const ts_expr *const *a
 // The expression of e's kind over `args`; e is no leaf.
 const ts_expr *ts__expr_rebuild(ts_ir *ir, const ts_expr *e, const ts_expr *const *args) {
   switch (e->kind) {
-    case TS_E_NOT: return ts_not(ir, args[0]);
-    case TS_E_SELECT: return ts_select(ir, args[0], args[1], args[2]);
-    case TS_E_CAST: return ts_cast(ir, e->type, args[0]);
-    case TS_E_BITCAST: return ts_bitcast(ir, e->type, args[0]);
-    case TS_E_BROADCAST: return ts_broadcast(ir, args[0], e->type.lanes);
-    case TS_E_LOAD: return ts_vload(ir, e->buf, args, e->type.lanes);
-    case TS_E_CALL: return ts_call(ir, e->type, e->callee, args, (int)e->nargs);
-    default: return ts_bin(ir, (ts_ekind)e->kind, args[0], args[1]);
+    case TS_E_NOT:
+      return ts_not(ir, args[0]);
+    case TS_E_SELECT:
+      return ts_select(ir, args[0], args[1], args[2]);
+    case TS_E_CAST:
+      return ts_cast(ir, e->type, args[0]);
+    case TS_E_BITCAST:
+      return ts_bitcast(ir, e->type, args[0]);
+    case TS_E_BROADCAST:
+      return ts_broadcast(ir, args[0], e->type.lanes);
+    case TS_E_LOAD:
+      return ts_vload(ir, e->buf, args, e->type.lanes);
+    case TS_E_CALL:
+      return ts_call(ir, e->type, e->callee, args, (int)e->nargs);
+    default:
+      return ts_bin(ir, (ts_ekind)e->kind, args[0], args[1]);
   }
 }
 
@@ -236,7 +255,8 @@ bool ts_is_int(const ts_expr *e, int64_t *v) {
   return true;
 }
 
-ts_buffer *ts_buffer_new(ts_ir *ir, const char *name, ts_code code, int ndim, const ts_expr *const *shape, const char *scope) {
+ts_buffer *ts_buffer_new(ts_ir *ir, const char *name, ts_code code, int ndim, const ts_expr *const *shape,
+                         const char *scope) {
   ts_buffer *b = ts_new(ir->arena, ts_buffer);
   b->name = ts_arena_strdup(ir->arena, name);
   b->id = ts_ir_next_id(ir);

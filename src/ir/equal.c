@@ -1,5 +1,5 @@
-// equal: identity of functions. Two functions are equal when their canonical texts are: variables and buffers numbered in
-// the order of binding, everything else as printed. Hashes are taken of the same text, so they cannot disagree.
+// equal: identity of functions. Two functions are equal when their canonical texts are: variables and buffers numbered
+// in the order of binding, everything else as printed. Hashes are taken of the same text, so they cannot disagree.
 #include "ir/ir_impl.h"
 
 bool ts_func_equal(const ts_func *a, const ts_func *b) {

@@ -30,15 +30,24 @@ static bool eval_bin(const values *v, const ts_expr *e, int64_t *out) {
 static bool eval(const values *v, const ts_expr *e, int64_t *out) {
   if (e->type.lanes != 1 || ts_code_is_float(e->type.code)) return false;
   switch (e->kind) {
-    case TS_E_INT: *out = e->i; return true;
-    case TS_E_VAR: return eval_var(v, e->var, out);
-    case TS_E_NOT: TS_TRY(eval(v, e->arg[0], out)); *out = !*out; return true;
-    case TS_E_SELECT: TS_TRY(eval(v, e->arg[0], out)); return eval(v, e->arg[*out ? 1 : 2], out);
+    case TS_E_INT:
+      *out = e->i;
+      return true;
+    case TS_E_VAR:
+      return eval_var(v, e->var, out);
+    case TS_E_NOT:
+      TS_TRY(eval(v, e->arg[0], out));
+      *out = !*out;
+      return true;
+    case TS_E_SELECT:
+      TS_TRY(eval(v, e->arg[0], out));
+      return eval(v, e->arg[*out ? 1 : 2], out);
     case TS_E_CAST:
       TS_TRY(eval(v, e->arg[0], out));
       *out = ts__wrap(e->type.code, *out);
       return true;
-    default: break;
+    default:
+      break;
   }
   return ts__ekind_is_binary(e->kind) && !ts_code_is_float(e->arg[0]->type.code) && eval_bin(v, e, out);
 }

@@ -12,7 +12,7 @@ struct command {
   int slot;               // variable or buffer
   bool parallel, floats;
   const char *name;
-  const ts__node **idx;   // STORE; ALLOC: shape
+  const ts__node **idx;  // STORE; ALLOC: shape
   const ts_buffer *buf;
   struct region_block *block;
 };
@@ -47,7 +47,8 @@ bool ts__fail(ts__machine *m, const char *code, const char *fmt, ...) {
 }
 
 static bool outside(ts__machine *m, const ts__memory *b, int d, int64_t i) {
-  return ts__fail(m, "out-of-bounds", "index %lld of dimension %d of '%s' is outside 0..%lld", (long long)i, d, b->buf->name, (long long)b->shape[d]);
+  return ts__fail(m, "out-of-bounds", "index %lld of dimension %d of '%s' is outside 0..%lld", (long long)i, d,
+                  b->buf->name, (long long)b->shape[d]);
 }
 
 int64_t ts__locate(ts__machine *m, const ts__memory *b, const ts__node *const *idx, int64_t extra) {
@@ -67,12 +68,14 @@ static ts__touch *touch_of(ts__machine *m, ts__memory *b, int level, int64_t at)
     if (!b->touch[level]) return ts__fail(m, "out-of-memory", "no memory to check '%s' for races", b->buf->name), NULL;
   }
   ts__touch *t = &b->touch[level][at];
-  if (t->run != m->parallel[level].run) *t = (ts__touch){.run = m->parallel[level].run, .writer = TS__NOBODY, .reader = TS__NOBODY};
+  if (t->run != m->parallel[level].run)
+    *t = (ts__touch){.run = m->parallel[level].run, .writer = TS__NOBODY, .reader = TS__NOBODY};
   return t;
 }
 
 static bool race(ts__machine *m, const ts__memory *b, int64_t at) {
-  return ts__fail(m, "race", "two iterations of a parallel loop touch element %lld of '%s' and one writes", (long long)at, b->buf->name);
+  return ts__fail(m, "race", "two iterations of a parallel loop touch element %lld of '%s' and one writes",
+                  (long long)at, b->buf->name);
 }
 
 bool ts__note_read(ts__machine *m, ts__memory *b, int64_t at) {
@@ -141,7 +144,8 @@ static bool allocate(ts__machine *m, const command *c) {
   for (int d = 0; d < b->ndim; d++) {
     b->shape[d] = c->idx[d]->i(m, c->idx[d]);
     if (m->failed) return false;
-    if (b->shape[d] < 0 || __builtin_mul_overflow(count, b->shape[d], &count) || count > (int64_t)1 << MAX_ELEMENTS_LOG2) {
+    if (b->shape[d] < 0 || __builtin_mul_overflow(count, b->shape[d], &count) ||
+        count > (int64_t)1 << MAX_ELEMENTS_LOG2) {
       return ts__fail(m, "too-large", "'%s' has an impossible shape", b->buf->name);
     }
   }
@@ -154,7 +158,8 @@ static bool allocate(ts__machine *m, const command *c) {
 static void run(ts__machine *m, const command *c);
 
 static bool step(ts__machine *m) {
-  if (m->max_steps && m->steps >= m->max_steps) return ts__fail(m, "too-many-steps", "more than %llu steps", (unsigned long long)m->max_steps);
+  if (m->max_steps && m->steps >= m->max_steps)
+    return ts__fail(m, "too-many-steps", "more than %llu steps", (unsigned long long)m->max_steps);
   m->steps++;
   return !m->failed;
 }
@@ -220,7 +225,8 @@ static bool bind_iters(ts__machine *m, const struct region_block *b, bool *first
     int64_t v = it->value->i(m, it->value), min = it->min->i(m, it->min), extent = it->extent->i(m, it->extent);
     if (m->failed) return false;
     if (v < min || v - min >= extent) {
-      return ts__fail(m, "out-of-domain", "iterator '%s' of block '%s' is %lld, outside its domain", it->name, b->name, (long long)v);
+      return ts__fail(m, "out-of-domain", "iterator '%s' of block '%s' is %lld, outside its domain", it->name, b->name,
+                      (long long)v);
     }
     if (it->kind == TS_ITER_REDUCE && v != min) *first = false;
     m->var[it->slot] = v;
@@ -256,19 +262,29 @@ static void run(ts__machine *m, const command *c) {
     case TS_S_SEQ:
       for (int i = 0; i < c->n && !m->failed; i++) run(m, c->child[i]);
       return;
-    case TS_S_FOR: run_loop(m, c); return;
-    case TS_S_BLOCK: run_block(m, c->block); return;
-    case TS_S_STORE: run_store(m, c); return;
+    case TS_S_FOR:
+      run_loop(m, c);
+      return;
+    case TS_S_BLOCK:
+      run_block(m, c->block);
+      return;
+    case TS_S_STORE:
+      run_store(m, c);
+      return;
     case TS_S_IF: {
       const command *side = c->child[c->a->i(m, c->a) ? 0 : 1];
       if (side && !m->failed) run(m, side);
       return;
     }
-    case TS_S_LET: run_let(m, c); return;
+    case TS_S_LET:
+      run_let(m, c);
+      return;
     case TS_S_ALLOC:
       if (allocate(m, c)) run(m, c->child[0]);
       return;
-    default: run_eval(m, c); return;
+    default:
+      run_eval(m, c);
+      return;
   }
 }
 
@@ -319,7 +335,9 @@ static bool compile_value(ts__compiler *c, command *n, const ts_expr *e) {
   return (n->a = ts__compile_expr(c, e)) != NULL;
 }
 
-static bool compile_child(ts__compiler *c, command *n, int i, const ts_stmt *s) { return (n->child[i] = compile(c, s)) != NULL; }
+static bool compile_child(ts__compiler *c, command *n, int i, const ts_stmt *s) {
+  return (n->child[i] = compile(c, s)) != NULL;
+}
 
 static bool compile_loop(ts__compiler *c, command *n, const ts_stmt *s) {
   n->slot = ts__slot_of_var(c, s->loop.var);
@@ -340,17 +358,22 @@ static bool compile_into(ts__compiler *c, command *n, const ts_stmt *s) {
       n->n = s->seq.n;
       for (int i = 0; i < n->n; i++) TS_TRY(compile_child(c, n, i, s->seq.child[i]));
       return true;
-    case TS_S_FOR: return compile_loop(c, n, s);
-    case TS_S_BLOCK: return (n->block = compile_block(c, s->block)) != NULL;
+    case TS_S_FOR:
+      return compile_loop(c, n, s);
+    case TS_S_BLOCK:
+      return (n->block = compile_block(c, s->block)) != NULL;
     case TS_S_STORE:
       n->slot = ts__slot_of_buffer(c, s->store.buf);
       return compile_value(c, n, s->store.value) && ts__compile_exprs(c, s->store.idx, s->store.buf->ndim, &n->idx);
     case TS_S_IF:
       TS_TRY((n->a = ts__compile_expr(c, s->cond.cond)) && compile_child(c, n, 0, s->cond.then));
       return !s->cond.other || compile_child(c, n, 1, s->cond.other);
-    case TS_S_LET: return compile_let(c, n, s);
-    case TS_S_ALLOC: return compile_alloc(c, s->alloc.buf, n) && compile_child(c, n, 0, s->alloc.body);
-    default: return compile_value(c, n, s->eval);
+    case TS_S_LET:
+      return compile_let(c, n, s);
+    case TS_S_ALLOC:
+      return compile_alloc(c, s->alloc.buf, n) && compile_child(c, n, 0, s->alloc.body);
+    default:
+      return compile_value(c, n, s->eval);
   }
 }
 
@@ -367,7 +390,8 @@ static bool check_dims(const ts_func *f, const int64_t *dims, ts_diag *d) {
   for (int i = 0; i < f->ndims; i++) {
     const ts_dim *k = &f->dims[i];
     if (dims[i] >= k->lo && dims[i] <= k->hi && dims[i] % k->multiple == 0) continue;
-    return ts_refuse(d, "bad-dimension", "%s: %s = %lld is outside its facts", f->name, k->var->name, (long long)dims[i]);
+    return ts_refuse(d, "bad-dimension", "%s: %s = %lld is outside its facts", f->name, k->var->name,
+                     (long long)dims[i]);
   }
   return true;
 }
@@ -379,12 +403,14 @@ static bool attach(ts__machine *m, ts__compiler *c, const ts_param *p, const ts_
     return ts_refuse(m->d, "bad-argument", "the array for '%s' has another type or rank", p->buf->name);
   }
   TS_TRY(ts__compile_exprs(c, p->buf->shape, p->buf->ndim, &shape));
-  *b = (ts__memory){.buf = p->buf, .code = a->code, .ndim = a->ndim, .data = a->data, .input = p->role == TS_IN, .count = 1};
+  *b = (ts__memory){
+      .buf = p->buf, .code = a->code, .ndim = a->ndim, .data = a->data, .input = p->role == TS_IN, .count = 1};
   for (int d = 0; d < a->ndim; d++) {
     int64_t want = shape[d]->i(m, shape[d]);
     if (m->failed) return false;
     if (want != a->shape[d] || want < 0) {
-      return ts_refuse(m->d, "bad-argument", "dimension %d of '%s' is %lld and must be %lld", d, p->buf->name, (long long)a->shape[d], (long long)want);
+      return ts_refuse(m->d, "bad-argument", "dimension %d of '%s' is %lld and must be %lld", d, p->buf->name,
+                       (long long)a->shape[d], (long long)want);
     }
     b->shape[d] = want;
     b->count *= want;

@@ -1,5 +1,5 @@
-// interp_expr: expressions as nodes with evaluators. Integers and bool evaluate to int64_t in the canonical form of ts__wrap,
-// floats to a double that is exact in their type. A vector expression is evaluated lane by lane (m->lane).
+// interp_expr: expressions as nodes with evaluators. Integers and bool evaluate to int64_t in the canonical form of
+// ts__wrap, floats to a double that is exact in their type. A vector expression is evaluated lane by lane (m->lane).
 #include <math.h>
 
 #include "ir/interp_impl.h"
@@ -9,8 +9,14 @@ static double float_of(ts__machine *m, const ts__node *n) { return n->f(m, n); }
 
 // --- leaves ---------------------------------------------------------------------------------------------------
 
-static int64_t i_const(ts__machine *m, const ts__node *n) { (void)m; return n->ki; }
-static double f_const(ts__machine *m, const ts__node *n) { (void)m; return n->kf; }
+static int64_t i_const(ts__machine *m, const ts__node *n) {
+  (void)m;
+  return n->ki;
+}
+static double f_const(ts__machine *m, const ts__node *n) {
+  (void)m;
+  return n->kf;
+}
 static int64_t i_var(ts__machine *m, const ts__node *n) { return m->var[n->slot]; }
 static double f_var(ts__machine *m, const ts__node *n) { return m->fvar[n->slot]; }
 static int64_t i_lane_var(ts__machine *m, const ts__node *n) { return m->var[n->slot + m->lane]; }
@@ -30,13 +36,13 @@ static const char *checked(ts__machine *m, const ts__node *n) {
   return b->data + at * ts_code_bytes(b->code);
 }
 
-#define TS__LOAD(name, R, T)                                      \
-  static R name(ts__machine *m, const ts__node *n) {              \
-    const char *p = checked(m, n);                                \
-    T v;                                                          \
-    if (!p) return 0;                                             \
-    memcpy(&v, p, sizeof v);                                      \
-    return v;                                                     \
+#define TS__LOAD(name, R, T)                         \
+  static R name(ts__machine *m, const ts__node *n) { \
+    const char *p = checked(m, n);                   \
+    T v;                                             \
+    if (!p) return 0;                                \
+    memcpy(&v, p, sizeof v);                         \
+    return v;                                        \
   }
 TS__LOAD(load_i8, int64_t, int8_t)
 TS__LOAD(load_i16, int64_t, int16_t)
@@ -59,29 +65,44 @@ static double load_half(ts__machine *m, const ts__node *n) {
 }
 
 static void set_load(ts__node *n) {
-  static const ts__int_fn ints[TS_CODE__COUNT] = {[TS_BOOL] = load_bool, [TS_I8] = load_i8,   [TS_I16] = load_i16,
-                                                  [TS_I32] = load_i32,   [TS_I64] = load_i64, [TS_U8] = load_u8,
-                                                  [TS_U16] = load_u16,   [TS_U32] = load_u32, [TS_U64] = load_i64};
+  static const ts__int_fn ints[TS_CODE__COUNT] = {
+      [TS_BOOL] = load_bool, [TS_I8] = load_i8,   [TS_I16] = load_i16, [TS_I32] = load_i32, [TS_I64] = load_i64,
+      [TS_U8] = load_u8,     [TS_U16] = load_u16, [TS_U32] = load_u32, [TS_U64] = load_i64};
   switch (n->type.code) {
-    case TS_F32: n->f = load_f32; return;
-    case TS_F64: n->f = load_f64; return;
+    case TS_F32:
+      n->f = load_f32;
+      return;
+    case TS_F64:
+      n->f = load_f64;
+      return;
     case TS_F16:
-    case TS_BF16: n->f = load_half; return;
-    default: n->i = ints[n->type.code]; return;
+    case TS_BF16:
+      n->f = load_half;
+      return;
+    default:
+      n->i = ints[n->type.code];
+      return;
   }
 }
 
 // --- operators ------------------------------------------------------------------------------------------------
 
-static int64_t i_add(ts__machine *m, const ts__node *n) { return (int64_t)((uint64_t)int_of(m, n->a) + (uint64_t)int_of(m, n->b)); }
-static int64_t i_sub(ts__machine *m, const ts__node *n) { return (int64_t)((uint64_t)int_of(m, n->a) - (uint64_t)int_of(m, n->b)); }
-static int64_t i_mul(ts__machine *m, const ts__node *n) { return (int64_t)((uint64_t)int_of(m, n->a) * (uint64_t)int_of(m, n->b)); }
+static int64_t i_add(ts__machine *m, const ts__node *n) {
+  return (int64_t)((uint64_t)int_of(m, n->a) + (uint64_t)int_of(m, n->b));
+}
+static int64_t i_sub(ts__machine *m, const ts__node *n) {
+  return (int64_t)((uint64_t)int_of(m, n->a) - (uint64_t)int_of(m, n->b));
+}
+static int64_t i_mul(ts__machine *m, const ts__node *n) {
+  return (int64_t)((uint64_t)int_of(m, n->a) * (uint64_t)int_of(m, n->b));
+}
 
 static int64_t i_bin(ts__machine *m, const ts__node *n) {
   int64_t a = int_of(m, n->a), b = int_of(m, n->b), r = 0;
   if (!ts__fold_int(n->kind, n->type.code, a, b, &r)) {
     bool shift = n->kind == TS_E_SHL || n->kind == TS_E_SHR;
-    ts__fail(m, shift ? "shift-too-large" : "division-by-zero", "%lld %s %lld is not defined", (long long)a, ts_ekind_name(n->kind), (long long)b);
+    ts__fail(m, shift ? "shift-too-large" : "division-by-zero", "%lld %s %lld is not defined", (long long)a,
+             ts_ekind_name(n->kind), (long long)b);
   }
   return r;
 }
@@ -96,9 +117,15 @@ static int64_t f_compare(ts__machine *m, const ts__node *n) {
   return ts__compare_float(n->kind, a, float_of(m, n->b));
 }
 
-static double f32_add(ts__machine *m, const ts__node *n) { return (double)(float)(float_of(m, n->a) + float_of(m, n->b)); }
-static double f32_sub(ts__machine *m, const ts__node *n) { return (double)(float)(float_of(m, n->a) - float_of(m, n->b)); }
-static double f32_mul(ts__machine *m, const ts__node *n) { return (double)(float)(float_of(m, n->a) * float_of(m, n->b)); }
+static double f32_add(ts__machine *m, const ts__node *n) {
+  return (double)(float)(float_of(m, n->a) + float_of(m, n->b));
+}
+static double f32_sub(ts__machine *m, const ts__node *n) {
+  return (double)(float)(float_of(m, n->a) - float_of(m, n->b));
+}
+static double f32_mul(ts__machine *m, const ts__node *n) {
+  return (double)(float)(float_of(m, n->a) * float_of(m, n->b));
+}
 
 static double f_bin(ts__machine *m, const ts__node *n) {
   double a = float_of(m, n->a);
@@ -106,8 +133,12 @@ static double f_bin(ts__machine *m, const ts__node *n) {
 }
 
 static int64_t i_not(ts__machine *m, const ts__node *n) { return !int_of(m, n->a); }
-static int64_t i_select(ts__machine *m, const ts__node *n) { return int_of(m, n->a) ? int_of(m, n->b) : int_of(m, n->c); }
-static double f_select(ts__machine *m, const ts__node *n) { return int_of(m, n->a) ? float_of(m, n->b) : float_of(m, n->c); }
+static int64_t i_select(ts__machine *m, const ts__node *n) {
+  return int_of(m, n->a) ? int_of(m, n->b) : int_of(m, n->c);
+}
+static double f_select(ts__machine *m, const ts__node *n) {
+  return int_of(m, n->a) ? float_of(m, n->b) : float_of(m, n->c);
+}
 
 static void set_bin(ts__node *n) {
   bool wide = n->type.code == TS_I64 || n->type.code == TS_U64, floats = ts_code_is_float(n->from.code);
@@ -133,7 +164,9 @@ static void set_bin(ts__node *n) {
 
 static int64_t cast_ii(ts__machine *m, const ts__node *n) { return ts__wrap(n->type.code, int_of(m, n->a)); }
 static int64_t cast_fi(ts__machine *m, const ts__node *n) { return ts__float_to_int(n->type.code, float_of(m, n->a)); }
-static double cast_if(ts__machine *m, const ts__node *n) { return ts__int_to_float(n->type.code, n->from.code, int_of(m, n->a)); }
+static double cast_if(ts__machine *m, const ts__node *n) {
+  return ts__int_to_float(n->type.code, n->from.code, int_of(m, n->a));
+}
 static double cast_ff(ts__machine *m, const ts__node *n) { return ts__round(n->type.code, float_of(m, n->a)); }
 
 static void set_cast(ts__node *n) {
@@ -199,19 +232,32 @@ static const char *const math_names[] = {
 
 static double evaluate(math_row row, double a, double b, double c) {
   switch (row) {
-    case MATH_exp: return exp(a);
-    case MATH_log: return log(a);
-    case MATH_sqrt: return sqrt(a);
-    case MATH_rsqrt: return 1 / sqrt(a);
-    case MATH_sin: return sin(a);
-    case MATH_cos: return cos(a);
-    case MATH_tanh: return tanh(a);
-    case MATH_abs: return fabs(a);
-    case MATH_floor: return floor(a);
-    case MATH_round: return rint(a);
-    case MATH_pow: return pow(a, b);
-    case MATH_fma: return fma(a, b, c);
-    default: return NAN;
+    case MATH_exp:
+      return exp(a);
+    case MATH_log:
+      return log(a);
+    case MATH_sqrt:
+      return sqrt(a);
+    case MATH_rsqrt:
+      return 1 / sqrt(a);
+    case MATH_sin:
+      return sin(a);
+    case MATH_cos:
+      return cos(a);
+    case MATH_tanh:
+      return tanh(a);
+    case MATH_abs:
+      return fabs(a);
+    case MATH_floor:
+      return floor(a);
+    case MATH_round:
+      return rint(a);
+    case MATH_pow:
+      return pow(a, b);
+    case MATH_fma:
+      return fma(a, b, c);
+    default:
+      return NAN;
   }
 }
 
@@ -268,19 +314,35 @@ static bool set_node(ts__compiler *c, ts__node *n, const ts_expr *e) {
   }
   TS_TRY(children(c, n, e));
   switch (e->kind) {
-    case TS_E_INT: n->i = i_const, n->ki = e->i; return true;
-    case TS_E_FLOAT: n->f = f_const, n->kf = e->f; return true;
-    case TS_E_VAR: n->slot = ts__slot_of_var(c, e->var); break;
-    case TS_E_NOT: n->i = i_not; return true;
-    case TS_E_CAST: set_cast(n); return true;
-    case TS_E_CALL: return set_call(c, n, e);
+    case TS_E_INT:
+      n->i = i_const, n->ki = e->i;
+      return true;
+    case TS_E_FLOAT:
+      n->f = f_const, n->kf = e->f;
+      return true;
+    case TS_E_VAR:
+      n->slot = ts__slot_of_var(c, e->var);
+      break;
+    case TS_E_NOT:
+      n->i = i_not;
+      return true;
+    case TS_E_CAST:
+      set_cast(n);
+      return true;
+    case TS_E_CALL:
+      return set_call(c, n, e);
     case TS_E_SELECT:
     case TS_E_BITCAST:
-    case TS_E_BROADCAST: break;
-    default: set_bin(n); return true;
+    case TS_E_BROADCAST:
+      break;
+    default:
+      set_bin(n);
+      return true;
   }
-  static const ts__int_fn ints[TS_E__COUNT] = {[TS_E_VAR] = i_var, [TS_E_SELECT] = i_select, [TS_E_BITCAST] = i_bitcast, [TS_E_BROADCAST] = i_same};
-  static const ts__float_fn floating[TS_E__COUNT] = {[TS_E_VAR] = f_var, [TS_E_SELECT] = f_select, [TS_E_BITCAST] = f_bitcast, [TS_E_BROADCAST] = f_same};
+  static const ts__int_fn ints[TS_E__COUNT] = {
+      [TS_E_VAR] = i_var, [TS_E_SELECT] = i_select, [TS_E_BITCAST] = i_bitcast, [TS_E_BROADCAST] = i_same};
+  static const ts__float_fn floating[TS_E__COUNT] = {
+      [TS_E_VAR] = f_var, [TS_E_SELECT] = f_select, [TS_E_BITCAST] = f_bitcast, [TS_E_BROADCAST] = f_same};
   bool vector_var = e->kind == TS_E_VAR && n->lanes > 1;
   if (floats) {
     n->f = vector_var ? f_lane_var : floating[e->kind];

@@ -1,5 +1,5 @@
-// interp_impl: what interp.c (statements) and interp_expr.c (expressions) share. A function is translated once into nodes
-// that carry their evaluator, with variables and buffers resolved to slots; running is calls between nodes.
+// interp_impl: what interp.c (statements) and interp_expr.c (expressions) share. A function is translated once into
+// nodes that carry their evaluator, with variables and buffers resolved to slots; running is calls between nodes.
 #ifndef TS_IR_INTERP_IMPL_H
 #define TS_IR_INTERP_IMPL_H
 
@@ -23,16 +23,16 @@ typedef struct ts__memory {  // a buffer while running
   uint8_t *written;  // per element; NULL: all elements have values
   bool input, owned;
   int64_t count;
-  size_t capacity;          // of owned data, in elements
-  int outer;                // parallel loops around its allocation: private to their iterations
+  size_t capacity;  // of owned data, in elements
+  int outer;        // parallel loops around its allocation: private to their iterations
   ts__touch *touch[TS__MAX_PARALLEL];
 } ts__memory;
 
 typedef struct ts__machine {
-  int64_t *var;    // integer values by slot
-  double *fvar;    // float values by slot
+  int64_t *var;  // integer values by slot
+  double *fvar;  // float values by slot
   ts__memory *mem;
-  int lane;        // of the vector expression being evaluated
+  int lane;  // of the vector expression being evaluated
   bool failed, check_races;
   ts_diag *d;
   uint64_t steps, max_steps;
@@ -55,7 +55,7 @@ struct ts__node {
   const ts__node *a, *b, *c;
   ts_type type, from;  // from: of a (casts, comparisons)
   ts_ekind kind;
-  int math;            // row of math.def
+  int math;  // row of math.def
   int lanes, slot, nidx;
   const ts__node **idx;
   int64_t ki;

@@ -40,7 +40,7 @@ typedef struct ts__ptrmap {
   struct ts__ptrslot {
     const void *key;
     uint64_t value;
-  } *slot;
+  } * slot;
   uint32_t cap, count;
 } ts__ptrmap;
 bool ts__ptrmap_get(const ts__ptrmap *m, const void *key, uint64_t *value);
@@ -56,7 +56,7 @@ struct ts__mapper {
   const ts_var *(*var)(ts__mapper *m, const ts_var *v);           // binders; NULL: unchanged
   const ts_buffer *(*buffer)(ts__mapper *m, const ts_buffer *b);  // uses and allocations; NULL: unchanged
   bool fresh;                                                     // copy every node, give loops and blocks new ids
-  bool foreign;                                                   // copy strings and arrays too: the source may be freed
+  bool foreign;  // copy strings and arrays too: the source may be freed
   void *arg;
 };
 const ts_stmt *ts__map_stmt(ts__mapper *m, const ts_stmt *s);

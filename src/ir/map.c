@@ -5,7 +5,9 @@ static const ts_expr *map_expr(ts__mapper *m, const ts_expr *e) { return e && m-
 static const ts_var *map_var(ts__mapper *m, const ts_var *v) { return m->var ? m->var(m, v) : v; }
 static const ts_buffer *map_buffer(ts__mapper *m, const ts_buffer *b) { return m->buffer ? m->buffer(m, b) : b; }
 static const ts_stmt *map_opt(ts__mapper *m, const ts_stmt *s) { return s ? ts__map_stmt(m, s) : NULL; }
-static const char *map_name(ts__mapper *m, const char *s) { return s && m->foreign ? ts_arena_strdup(m->ir->arena, s) : s; }
+static const char *map_name(ts__mapper *m, const char *s) {
+  return s && m->foreign ? ts_arena_strdup(m->ir->arena, s) : s;
+}
 
 // The mapped array; the same pointer when nothing changed.
 static const ts_expr *const *map_exprs(ts__mapper *m, const ts_expr *const *p, int n) {
@@ -66,7 +68,8 @@ static const ts_operand *map_operands(ts__mapper *m, const ts_operand *p, int n)
     changed |= out[i].buf != p[i].buf || out[i].start != p[i].start;
     if (!m->foreign) continue;
     const int64_t **step = ts_new_array(m->ir->arena, const int64_t *, p[i].ndim + 1);
-    for (int k = 0; k < p[i].ndim; k++) step[k] = ts_arena_dup(m->ir->arena, p[i].step[k], sizeof(int64_t) * (size_t)p[i].buf->ndim);
+    for (int k = 0; k < p[i].ndim; k++)
+      step[k] = ts_arena_dup(m->ir->arena, p[i].step[k], sizeof(int64_t) * (size_t)p[i].buf->ndim);
     out[i].step = step;
   }
   return changed ? out : p;
@@ -96,8 +99,9 @@ static const ts_block *map_block(ts__mapper *m, const ts_block *b) {
   if (m->foreign) n.notes = ts__notes_copy(m->ir->arena, b->notes);
   n.init = map_opt(m, b->init);
   n.body = map_opt(m, b->body);
-  bool changed = m->fresh || n.iters != b->iters || n.predicate != b->predicate || n.allocs != b->allocs || n.reads != b->reads ||
-                 n.writes != b->writes || n.operands != b->operands || n.init != b->init || n.body != b->body;
+  bool changed = m->fresh || n.iters != b->iters || n.predicate != b->predicate || n.allocs != b->allocs ||
+                 n.reads != b->reads || n.writes != b->writes || n.operands != b->operands || n.init != b->init ||
+                 n.body != b->body;
   return changed ? ts_arena_dup(m->ir->arena, &n, sizeof n) : b;
 }
 
@@ -124,7 +128,8 @@ static bool map_loop(ts__mapper *m, const ts_stmt *s, ts_stmt *n) {
   n->loop.var = map_var(m, s->loop.var);
   n->loop.body = ts__map_stmt(m, s->loop.body);
   if (m->foreign) n->loop.notes = ts__notes_copy(m->ir->arena, s->loop.notes);
-  return n->loop.min != s->loop.min || n->loop.extent != s->loop.extent || n->loop.var != s->loop.var || n->loop.body != s->loop.body;
+  return n->loop.min != s->loop.min || n->loop.extent != s->loop.extent || n->loop.var != s->loop.var ||
+         n->loop.body != s->loop.body;
 }
 
 static bool map_store(ts__mapper *m, const ts_stmt *s, ts_stmt *n) {
@@ -156,19 +161,29 @@ static bool map_alloc(ts__mapper *m, const ts_stmt *s, ts_stmt *n) {
 
 static bool map_children(ts__mapper *m, const ts_stmt *s, ts_stmt *n) {
   switch (s->kind) {
-    case TS_S_SEQ: return map_seq(m, s, n);
-    case TS_S_FOR: return map_loop(m, s, n);
-    case TS_S_BLOCK: n->block = map_block(m, s->block); return n->block != s->block;
-    case TS_S_STORE: return map_store(m, s, n);
-    case TS_S_IF: return map_if(m, s, n);
-    case TS_S_LET: return map_let(m, s, n);
-    case TS_S_ALLOC: return map_alloc(m, s, n);
-    default: n->eval = map_expr(m, s->eval); return n->eval != s->eval;
+    case TS_S_SEQ:
+      return map_seq(m, s, n);
+    case TS_S_FOR:
+      return map_loop(m, s, n);
+    case TS_S_BLOCK:
+      n->block = map_block(m, s->block);
+      return n->block != s->block;
+    case TS_S_STORE:
+      return map_store(m, s, n);
+    case TS_S_IF:
+      return map_if(m, s, n);
+    case TS_S_LET:
+      return map_let(m, s, n);
+    case TS_S_ALLOC:
+      return map_alloc(m, s, n);
+    default:
+      n->eval = map_expr(m, s->eval);
+      return n->eval != s->eval;
   }
 }
 
-// The statement with everything below it mapped, then m->stmt applied to it. Unchanged subtrees keep their pointers unless
-// m->fresh is set.
+// The statement with everything below it mapped, then m->stmt applied to it. Unchanged subtrees keep their pointers
+// unless m->fresh is set.
 const ts_stmt *ts__map_stmt(ts__mapper *m, const ts_stmt *s) {
   ts_stmt n = *s;
   const ts_stmt *out = s;

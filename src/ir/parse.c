@@ -41,8 +41,8 @@ static bool notes(ts__parser *p, ts_notes *out) {
 
 // --- statements -----------------------------------------------------------------------------------------------
 
-// Statements up to the closing brace, which is consumed. `allocs` receives the buffers of the block whose body this is; NULL
-// elsewhere.
+// Statements up to the closing brace, which is consumed. `allocs` receives the buffers of the block whose body this is;
+// NULL elsewhere.
 static const ts_stmt *body(ts__parser *p, buffers *allocs);
 
 static const ts_stmt *braces(ts__parser *p) {
@@ -81,7 +81,8 @@ static const ts_stmt *loop(ts__parser *p) {
   size_t syms = p->syms.n;
   if (!name || !expect(p, "in") || !ts__parse_range(p, false, &r) || !loop_kind(p, &kind) || !notes(p, &n)) return NULL;
   const ts_var *v = ts_var_new(p->ir, name, TS_INDEX);
-  if (!ts__sym_add(p, (ts__sym){.name = name, .kind = TS__SYM_VAR, .var = v, .range = r}) || !ts__parse_nest(p)) return NULL;
+  if (!ts__sym_add(p, (ts__sym){.name = name, .kind = TS__SYM_VAR, .var = v, .range = r}) || !ts__parse_nest(p))
+    return NULL;
   const ts_stmt *inner = word(p, ",") ? loop(p) : braces(p);
   p->nest--;
   p->syms.n = syms;
@@ -250,7 +251,8 @@ static const ts_stmt *block(ts__parser *p) {
   if (word(p, "where") && !(b->predicate = ts__parse_typed(p, ts_scalar(TS_BOOL)))) return NULL;
   if (!notes(p, &b->notes)) return NULL;
   for (int i = 0; i < b->niters; i++) {
-    if (!ts__sym_add(p, (ts__sym){.name = b->iters[i].var->name, .kind = TS__SYM_VAR, .var = b->iters[i].var})) return NULL;
+    if (!ts__sym_add(p, (ts__sym){.name = b->iters[i].var->name, .kind = TS__SYM_VAR, .var = b->iters[i].var}))
+      return NULL;
   }
   bool ok = ts__parse_nest(p) && expect(p, "{") && block_body(p, b);
   p->nest--;
@@ -287,7 +289,8 @@ static const ts_stmt *store(ts__parser *p) {
   int64_t lanes = 1;
   if (!b || !expect(p, "[") || !ts__parse_indices(p, b, idx)) return NULL;
   if (word(p, ":") && !ts__parse_const(p, &lanes)) return NULL;
-  if (lanes < 1 || lanes > TS__MAX_LANES || (lanes > 1 && b->ndim == 0)) return ts_lex_error(p->l, p->d, "cannot store %lld lanes", (long long)lanes), NULL;
+  if (lanes < 1 || lanes > TS__MAX_LANES || (lanes > 1 && b->ndim == 0))
+    return ts_lex_error(p->l, p->d, "cannot store %lld lanes", (long long)lanes), NULL;
   if (!expect(p, "]") || !expect(p, "=")) return NULL;
   value = ts__parse_typed(p, ts_vector(b->code, (int)lanes));
   return value ? ts_store(p->ir, b, idx, value) : NULL;
@@ -302,7 +305,8 @@ static const ts_stmt *eval(ts__parser *p) {
 
 static const ts_stmt *alloc(ts__parser *p) {
   const ts_buffer *b;
-  if (p->stage != TS_STAGE_LOOPS) return ts_lex_error(p->l, p->d, "alloc stands at the head of a block or function"), NULL;
+  if (p->stage != TS_STAGE_LOOPS)
+    return ts_lex_error(p->l, p->d, "alloc stands at the head of a block or function"), NULL;
   return alloc_line(p, &b) ? ts_alloc(p->ir, b, NULL) : NULL;
 }
 
@@ -318,14 +322,17 @@ static const ts_stmt *stmt(ts__parser *p) {
   return store(p);
 }
 
-static bool is_open(const ts_stmt *s) { return (s->kind == TS_S_LET && !s->let.body) || (s->kind == TS_S_ALLOC && !s->alloc.body); }
+static bool is_open(const ts_stmt *s) {
+  return (s->kind == TS_S_LET && !s->let.body) || (s->kind == TS_S_ALLOC && !s->alloc.body);
+}
 
 // The statements as one, each let and alloc holding those after it.
 static const ts_stmt *fold(ts__parser *p, const ts_stmt **v, int n) {
   for (int i = n - 1; i >= 0; i--) {
     if (!is_open(v[i])) continue;
     const ts_stmt *rest = ts_seq(p->ir, v + i + 1, n - i - 1);
-    v[i] = v[i]->kind == TS_S_LET ? ts_let(p->ir, v[i]->let.var, v[i]->let.value, rest) : ts_alloc(p->ir, v[i]->alloc.buf, rest);
+    v[i] = v[i]->kind == TS_S_LET ? ts_let(p->ir, v[i]->let.var, v[i]->let.value, rest)
+                                  : ts_alloc(p->ir, v[i]->alloc.buf, rest);
     n = i + 1;
   }
   return ts_seq(p->ir, v, n);
@@ -355,7 +362,8 @@ static bool dim_facts(ts__parser *p, ts_dim *d) {
   d->multiple = 1;
   TS_TRY(expect(p, "(") && ts__parse_const(p, &d->lo) && expect(p, "..") && ts__parse_const(p, &d->hi));
   if (word(p, ",")) TS_TRY(expect(p, "multiple") && ts__parse_const(p, &d->multiple));
-  if (d->lo < 0 || d->hi < d->lo || d->hi > (int64_t)1 << 40 || d->multiple < 1) return ts_lex_error(p->l, p->d, "a dimension needs 0 <= lo <= hi <= 2^40 and a positive multiple");
+  if (d->lo < 0 || d->hi < d->lo || d->hi > (int64_t)1 << 40 || d->multiple < 1)
+    return ts_lex_error(p->l, p->d, "a dimension needs 0 <= lo <= hi <= 2^40 and a positive multiple");
   return expect(p, ")");
 }
 
@@ -373,7 +381,8 @@ static bool dim_param(ts__parser *p, const char *name) {
   TS_TRY(dim_facts(p, &d));
   const ts_bind *b = dim_bind(p, name);
   if (b && b->kind == TS_BIND_INT) {
-    if (b->i < d.lo || b->i > d.hi || b->i % d.multiple) return ts_lex_error(p->l, p->d, "%s = %lld is outside its facts", name, (long long)b->i);
+    if (b->i < d.lo || b->i > d.hi || b->i % d.multiple)
+      return ts_lex_error(p->l, p->d, "%s = %lld is outside its facts", name, (long long)b->i);
     return ts__sym_add(p, (ts__sym){.name = name, .kind = TS__SYM_VALUE, .val = {.kind = TS__SOFT_INT, .i = b->i}});
   }
   if (b) {
@@ -434,7 +443,8 @@ static bool function(ts__parser *p, ts_func *f) {
   return true;
 }
 
-const ts_func *ts_func_parse_at(ts_ir *ir, ts_lex *l, const ts_bind *bind, int nbind, const struct ts_macros *m, ts_diag *d) {
+const ts_func *ts_func_parse_at(ts_ir *ir, ts_lex *l, const ts_bind *bind, int nbind, const struct ts_macros *m,
+                                ts_diag *d) {
   ts__parser p = {.ir = ir, .l = l, .d = d, .tmp = ts_arena_new("parse"), .bind = bind, .nbind = nbind, .macros = m};
   ts_func *f = ts_new(ir->arena, ts_func);
   ts_diag complaint;
@@ -444,7 +454,8 @@ const ts_func *ts_func_parse_at(ts_ir *ir, ts_lex *l, const ts_bind *bind, int n
   return ok ? f : NULL;
 }
 
-const ts_func *ts_func_parse(ts_ir *ir, const char *file, const char *text, size_t n, const ts_bind *bind, int nbind, ts_diag *d) {
+const ts_func *ts_func_parse(ts_ir *ir, const char *file, const char *text, size_t n, const ts_bind *bind, int nbind,
+                             ts_diag *d) {
   ts_lex l;
   ts_lex_init(&l, file, text, n);
   const ts_func *f = ts_func_parse_at(ir, &l, bind, nbind, NULL, d);

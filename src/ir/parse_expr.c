@@ -57,7 +57,8 @@ bool ts__harden(ts__parser *p, ts__val *v, ts_type t) {
     return true;
   }
   if (v->kind == TS__SOFT_FLOAT) return type_error(p, "a float constant cannot be", t);
-  if (ts__wrap(t.code, v->i) != v->i || (t.code == TS_U64 && v->i < 0)) return type_error(p, "the constant does not fit", t);
+  if (ts__wrap(t.code, v->i) != v->i || (t.code == TS_U64 && v->i < 0))
+    return type_error(p, "the constant does not fit", t);
   *v = hard(ts_const_int(p->ir, t, v->i));
   return true;
 }
@@ -77,16 +78,23 @@ static bool soft_int(ts__parser *p, ts_ekind k, int64_t a, int64_t b, ts__val *o
   int64_t r = 0;
   bool overflow = false;
   switch (k) {
-    case TS_E_ADD: overflow = __builtin_add_overflow(a, b, &r); break;
-    case TS_E_SUB: overflow = __builtin_sub_overflow(a, b, &r); break;
-    case TS_E_MUL: overflow = __builtin_mul_overflow(a, b, &r); break;
+    case TS_E_ADD:
+      overflow = __builtin_add_overflow(a, b, &r);
+      break;
+    case TS_E_SUB:
+      overflow = __builtin_sub_overflow(a, b, &r);
+      break;
+    case TS_E_MUL:
+      overflow = __builtin_mul_overflow(a, b, &r);
+      break;
     case TS_E_DIV:
       if (b == 0 || (a == INT64_MIN && b == -1)) return ts_lex_error(p->l, p->d, "division by zero");
       if (a % b != 0) return ts_lex_error(p->l, p->d, "%lld / %lld is not an integer", (long long)a, (long long)b);
       r = a / b;
       break;
     default:
-      if (!ts__fold_int(k, TS_I64, a, b, &r)) return ts_lex_error(p->l, p->d, "%lld %s %lld is not defined", (long long)a, ts_ekind_name(k), (long long)b);
+      if (!ts__fold_int(k, TS_I64, a, b, &r))
+        return ts_lex_error(p->l, p->d, "%lld %s %lld is not defined", (long long)a, ts_ekind_name(k), (long long)b);
   }
   if (overflow) return ts_lex_error(p->l, p->d, "the constant does not fit i64");
   *out = (ts__val){.kind = TS__SOFT_INT, .i = r};
@@ -103,7 +111,8 @@ static bool soft_bin(ts__parser *p, ts_ekind k, const ts__val *a, const ts__val 
   }
   if (k == TS_E_AND || k == TS_E_OR) return type_error(p, "a number cannot be", boolean);
   if (ints) return soft_int(p, k, a->i, b->i, out);
-  if (k != TS_E_DIV && !ts_bin_allowed(k, ts_scalar(TS_F64))) return ts_lex_error(p->l, p->d, "'%s' needs integers", ts_ekind_name(k));
+  if (k != TS_E_DIV && !ts_bin_allowed(k, ts_scalar(TS_F64)))
+    return ts_lex_error(p->l, p->d, "'%s' needs integers", ts_ekind_name(k));
   *out = (ts__val){.kind = TS__SOFT_FLOAT, .f = ts__fold_float(k, TS_F64, soft_double(a), soft_double(b))};
   return true;
 }
@@ -113,7 +122,8 @@ static bool combine(ts__parser *p, ts_ekind k, ts__val a, ts__val b, ts__val *ou
   if (a.kind != TS__HARD && b.kind != TS__HARD) return soft_bin(p, k, &a, &b, out);
   TS_TRY(ts__harden(p, &a, default_type(b.kind == TS__HARD ? &b : &a)));
   TS_TRY(ts__harden(p, &b, a.e->type));
-  if (k == TS_E_DIV && ts_code_is_int(a.e->type.code)) return ts_lex_error(p->l, p->d, "'/' of integers that are not constants: write '//'");
+  if (k == TS_E_DIV && ts_code_is_int(a.e->type.code))
+    return ts_lex_error(p->l, p->d, "'/' of integers that are not constants: write '//'");
   if (!ts_bin_allowed(k, a.e->type)) {
     char what[40];
     snprintf(what, sizeof what, "there is no '%s' of", ts_ekind_name(k));
@@ -147,7 +157,8 @@ static bool type_at(const ts__parser *p, const ts_lex *l, ts_type *out) {
     *out = ts_scalar(c);
   } else if (b && b->kind == TS_BIND_TYPE) {
     *out = ts_scalar(b->code);
-  } else if (x && ts_code_find(l->start, (size_t)(x - l->start), &c) && lanes_of(x + 1, l->len - (size_t)(x + 1 - l->start), &lanes)) {
+  } else if (x && ts_code_find(l->start, (size_t)(x - l->start), &c) &&
+             lanes_of(x + 1, l->len - (size_t)(x + 1 - l->start), &lanes)) {
     *out = ts_vector(c, lanes);
   } else {
     return false;
@@ -177,7 +188,9 @@ static bool literal(ts__parser *p, bool negative, ts__val *out) {
   if (ts_lex_accept(&after, ":") && type_at(p, &after, &t) && t.lanes == 1) {
     *l = after;
     ts_lex_next(l);
-    if (!(big && !negative && t.code == TS_U64)) return (!big || (negative && out->i == INT64_MIN) || ts_lex_error(l, p->d, "the constant does not fit i64")) && ts__harden(p, out, t);
+    if (!(big && !negative && t.code == TS_U64))
+      return (!big || (negative && out->i == INT64_MIN) || ts_lex_error(l, p->d, "the constant does not fit i64")) &&
+             ts__harden(p, out, t);
     *out = hard(ts_const_int(p->ir, t, out->i));
     return true;
   }
@@ -204,7 +217,8 @@ static bool cast(ts__parser *p, bool bits, ts__val *out) {
   TS_TRY(ts__harden(p, out, default_type(out)));
   ts_type from = out->e->type;
   if (bits) {
-    if (from.lanes * ts_code_bits(from.code) != t.lanes * ts_code_bits(t.code)) return type_error(p, "bitcast keeps the number of bits; operand is", from);
+    if (from.lanes * ts_code_bits(from.code) != t.lanes * ts_code_bits(t.code))
+      return type_error(p, "bitcast keeps the number of bits; operand is", from);
     *out = hard(ts_bitcast(p->ir, t, out->e));
     return true;
   }
@@ -257,8 +271,10 @@ static bool choice(ts__parser *p, const ts_type *expect, ts__val *out) {
   TS_TRY(ts__parse_val(p, NULL, &c) && ts_lex_expect(p->l, p->d, ",") && ts__parse_val(p, expect, &v[0]));
   TS_TRY(ts_lex_expect(p->l, p->d, ",") && ts__parse_val(p, v[0].kind == TS__HARD ? &v[0].e->type : expect, &v[1]));
   TS_TRY(join(p, v, 2, expect));
-  if (c.kind != TS__HARD || c.e->type.code != TS_BOOL) return ts_lex_error(p->l, p->d, "the condition of select must be bool");
-  if (c.e->type.lanes != 1 && c.e->type.lanes != v[0].e->type.lanes) return type_error(p, "the condition of select has other lanes than", v[0].e->type);
+  if (c.kind != TS__HARD || c.e->type.code != TS_BOOL)
+    return ts_lex_error(p->l, p->d, "the condition of select must be bool");
+  if (c.e->type.lanes != 1 && c.e->type.lanes != v[0].e->type.lanes)
+    return type_error(p, "the condition of select has other lanes than", v[0].e->type);
   *out = hard(ts_select(p->ir, c.e, v[0].e, v[1].e));
   return true;
 }
@@ -474,11 +490,13 @@ static const struct {
   uint8_t prec, kind;
   bool swap;
 } operators[] = {
-    {"||", 1, TS_E_OR, false},      {"&&", 2, TS_E_AND, false},      {"==", 3, TS_E_EQ, false},     {"!=", 3, TS_E_NE, false},
-    {"<", 3, TS_E_LT, false},       {"<=", 3, TS_E_LE, false},       {">", 3, TS_E_LT, true},       {">=", 3, TS_E_LE, true},
-    {"|", 4, TS_E_BITOR, false},    {"^", 5, TS_E_BITXOR, false},    {"&", 6, TS_E_BITAND, false},  {"<<", 7, TS_E_SHL, false},
-    {">>", 7, TS_E_SHR, false},     {"+", 8, TS_E_ADD, false},       {"-", 8, TS_E_SUB, false},     {"*", 9, TS_E_MUL, false},
-    {"/", 9, TS_E_DIV, false},      {"//", 9, TS_E_FLOORDIV, false}, {"%", 9, TS_E_FLOORMOD, false},
+    {"||", 1, TS_E_OR, false},      {"&&", 2, TS_E_AND, false},   {"==", 3, TS_E_EQ, false},
+    {"!=", 3, TS_E_NE, false},      {"<", 3, TS_E_LT, false},     {"<=", 3, TS_E_LE, false},
+    {">", 3, TS_E_LT, true},        {">=", 3, TS_E_LE, true},     {"|", 4, TS_E_BITOR, false},
+    {"^", 5, TS_E_BITXOR, false},   {"&", 6, TS_E_BITAND, false}, {"<<", 7, TS_E_SHL, false},
+    {">>", 7, TS_E_SHR, false},     {"+", 8, TS_E_ADD, false},    {"-", 8, TS_E_SUB, false},
+    {"*", 9, TS_E_MUL, false},      {"/", 9, TS_E_DIV, false},    {"//", 9, TS_E_FLOORDIV, false},
+    {"%", 9, TS_E_FLOORMOD, false},
 };
 enum { PREC_COMPARE = 3 };
 
@@ -586,7 +604,8 @@ static bool buffer_clauses(ts__parser *p, ts_buffer *b) {
   }
   if (ts_lex_accept(p->l, "align")) {
     TS_TRY(ts_lex_expect(p->l, p->d, "(") && ts__parse_const(p, &align) && ts_lex_expect(p->l, p->d, ")"));
-    if (align < 1 || align > 65536 || (align & (align - 1))) return ts_lex_error(p->l, p->d, "alignment must be a power of two up to 65536");
+    if (align < 1 || align > 65536 || (align & (align - 1)))
+      return ts_lex_error(p->l, p->d, "alignment must be a power of two up to 65536");
     b->align = (int)align;
   }
   if (is_scope(p->l)) {
@@ -607,11 +626,13 @@ const ts_buffer *ts__parse_buffer(ts__parser *p, const char *name) {
   return buffer_clauses(p, b) ? b : NULL;
 }
 
-const ts_expr *ts_expr_parse_at(ts_ir *ir, ts_lex *l, const ts_var *const *vars, int nvars, const ts_bind *bind, int nbind, ts_diag *d) {
+const ts_expr *ts_expr_parse_at(ts_ir *ir, ts_lex *l, const ts_var *const *vars, int nvars, const ts_bind *bind,
+                                int nbind, ts_diag *d) {
   ts__parser p = {.ir = ir, .l = l, .d = d, .tmp = ts_arena_new("parse"), .bind = bind, .nbind = nbind};
   ts__val v = {0};
   bool ok = true;
-  for (int i = 0; ok && i < nvars; i++) ok = ts__sym_add(&p, (ts__sym){.name = vars[i]->name, .kind = TS__SYM_VAR, .var = vars[i]});
+  for (int i = 0; ok && i < nvars; i++)
+    ok = ts__sym_add(&p, (ts__sym){.name = vars[i]->name, .kind = TS__SYM_VAR, .var = vars[i]});
   ok = ok && ts__parse_val(&p, NULL, &v) && ts__harden(&p, &v, default_type(&v));
   ts_arena_free(p.tmp);
   return ok ? v.e : NULL;

@@ -50,9 +50,10 @@ bool ts__parse_val(ts__parser *p, const ts_type *expect, ts__val *out) TS_WARN_U
 bool ts__harden(ts__parser *p, ts__val *v, ts_type t) TS_WARN_UNUSED;
 const ts_expr *ts__parse_typed(ts__parser *p, ts_type t) TS_WARN_UNUSED;  // an expression of type t
 static inline const ts_expr *ts__parse_index(ts__parser *p) { return ts__parse_typed(p, TS_INDEX); }
-bool ts__parse_const(ts__parser *p, int64_t *out) TS_WARN_UNUSED;         // an integer known now
+bool ts__parse_const(ts__parser *p, int64_t *out) TS_WARN_UNUSED;  // an integer known now
 bool ts__parse_type(ts__parser *p, ts_type *out) TS_WARN_UNUSED;
-bool ts__parse_indices(ts__parser *p, const ts_buffer *b, const ts_expr **idx) TS_WARN_UNUSED;  // "e, e" without brackets
+bool ts__parse_indices(ts__parser *p, const ts_buffer *b,
+                       const ts_expr **idx) TS_WARN_UNUSED;  // "e, e" without brackets
 bool ts__parse_range(ts__parser *p, bool single, ts_range *out) TS_WARN_UNUSED;
 // A function type in parentheses is finished by the caller; this is "CODE[e, e] strides(..) .. scope".
 const ts_buffer *ts__parse_buffer(ts__parser *p, const char *name) TS_WARN_UNUSED;

@@ -1,5 +1,5 @@
-// parse_row: quantization rows. A parameter `w: weight[N, K]` brings the row's storage as parameters; w[i, k] and w.part[...]
-// expand to the row's expressions, parsed anew at each use with the row's names bound.
+// parse_row: quantization rows. A parameter `w: weight[N, K]` brings the row's storage as parameters; w[i, k] and
+// w.part[...] expand to the row's expressions, parsed anew at each use with the row's names bound.
 #include "ir/parse_impl.h"
 
 enum { MAX_STORAGE = 8, MAX_PARTS = 8, MAX_PART_ARGS = 4, MAX_EXPANSION = 3 };
@@ -35,7 +35,8 @@ static bool parse_part(ts__parser *p, ts__weight *w, const char *name) {
     TS_TRY((a->arg[a->n] = ts_lex_ident(p->l, p->tmp, p->d)) != NULL);
     a->n++;
   } while (ts_lex_accept(p->l, ","));
-  TS_TRY(ts_lex_expect(p->l, p->d, ")") && ts_lex_expect(p->l, p->d, ":") && ts__parse_type(p, &a->type) && ts_lex_expect(p->l, p->d, "="));
+  TS_TRY(ts_lex_expect(p->l, p->d, ")") && ts_lex_expect(p->l, p->d, ":") && ts__parse_type(p, &a->type) &&
+         ts_lex_expect(p->l, p->d, "="));
   if (a->type.lanes != 1) return ts_lex_error(p->l, p->d, "%s must be a scalar", name);
   a->at = *p->l;
   return true;
@@ -104,12 +105,19 @@ static bool add_value(ts__parser *p, const char *name, ts__val v) {
   return ts__sym_add(p, (ts__sym){.name = name, .kind = TS__SYM_VALUE, .val = v});
 }
 
-static bool add_extents(ts__parser *p, const ts__weight *w) { return add_value(p, "N", w->extent[0]) && add_value(p, "K", w->extent[1]); }
+static bool add_extents(ts__parser *p, const ts__weight *w) {
+  return add_value(p, "N", w->extent[0]) && add_value(p, "K", w->extent[1]);
+}
 
 static bool read_row(ts__parser *p, ts__weight *w, const char *name) {
   ts_lex l;
   ts_lex_init(&l, p->macros->file, p->macros->text, p->macros->n);
-  l = (ts_lex){.name = l.name, .begin = p->macros->text, .cur = p->macros->text, .end = p->macros->text + p->macros->n, .newlines = true, .line = 1};
+  l = (ts_lex){.name = l.name,
+               .begin = p->macros->text,
+               .cur = p->macros->text,
+               .end = p->macros->text + p->macros->n,
+               .newlines = true,
+               .line = 1};
   ts_lex_next(&l);
   window back = enter(p, &l);
   while (ts_lex_accept(&l, "\n")) {
@@ -119,14 +127,19 @@ static bool read_row(ts__parser *p, ts__weight *w, const char *name) {
   return ok;
 }
 
-static bool is_index(const ts__val *v) { return v->kind == TS__SOFT_INT || (v->kind == TS__HARD && ts_type_eq(v->e->type, TS_INDEX)); }
+static bool is_index(const ts__val *v) {
+  return v->kind == TS__SOFT_INT || (v->kind == TS__HARD && ts_type_eq(v->e->type, TS_INDEX));
+}
 
 bool ts__parse_weight(ts__parser *p, const char *name) {
   ts__weight *w = ts_new(p->tmp, ts__weight);
-  if (!p->macros || !p->macros->text) return ts_lex_error(p->l, p->d, "parameter '%s' is a weight, but no quantization is given", name);
+  if (!p->macros || !p->macros->text)
+    return ts_lex_error(p->l, p->d, "parameter '%s' is a weight, but no quantization is given", name);
   TS_TRY(ts_lex_expect(p->l, p->d, "weight") && ts_lex_expect(p->l, p->d, "["));
-  TS_TRY(ts__parse_val(p, NULL, &w->extent[0]) && ts_lex_expect(p->l, p->d, ",") && ts__parse_val(p, NULL, &w->extent[1]));
-  if (!is_index(&w->extent[0]) || !is_index(&w->extent[1])) return ts_lex_error(p->l, p->d, "the extents of a weight are indices");
+  TS_TRY(ts__parse_val(p, NULL, &w->extent[0]) && ts_lex_expect(p->l, p->d, ",") &&
+         ts__parse_val(p, NULL, &w->extent[1]));
+  if (!is_index(&w->extent[0]) || !is_index(&w->extent[1]))
+    return ts_lex_error(p->l, p->d, "the extents of a weight are indices");
   TS_TRY(ts_lex_expect(p->l, p->d, "]") && read_row(p, w, name));
   for (int i = 0; i < w->nbuffers; i++) {
     ts_param q = {.buf = w->buf[i], .role = TS_IN, .cache = TS_COLD};
@@ -149,7 +162,8 @@ static bool expand(ts__parser *p, const ts__weight *w, const part *a, const ts__
   ts_lex l = a->at;
   window back = enter(p, &l);
   bool ok = add_extents(p, w);
-  for (int i = 0; ok && i < w->nbuffers; i++) ok = ts__sym_add(p, (ts__sym){.name = w->name[i], .kind = TS__SYM_BUFFER, .buf = w->buf[i]});
+  for (int i = 0; ok && i < w->nbuffers; i++)
+    ok = ts__sym_add(p, (ts__sym){.name = w->name[i], .kind = TS__SYM_BUFFER, .buf = w->buf[i]});
   for (int i = 0; ok && i < a->n; i++) ok = add_value(p, a->arg[i], arg[i]);
   ok = ok && ts__parse_val(p, &a->type, out) && ts__harden(p, out, a->type);
   if (ok && l.tok != TS_TOK_NEWLINE && l.tok != TS_TOK_EOF) ok = ts_lex_error(&l, p->d, "expected the end of the line");

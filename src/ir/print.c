@@ -49,9 +49,15 @@ static void notes(ts__printer *p, ts_notes n) {
     const ts_note *a = &n.p[i];
     ts_text_addf(p->out, "%s%s = ", i ? ", " : " [", ts__print_plain(p, a->key));
     switch (a->kind) {
-      case TS_NOTE_INT: ts_text_addf(p->out, "%lld", (long long)a->i); break;
-      case TS_NOTE_FLOAT: ts_text_add_double(p->out, a->f); break;
-      default: string(p, a->s); break;
+      case TS_NOTE_INT:
+        ts_text_addf(p->out, "%lld", (long long)a->i);
+        break;
+      case TS_NOTE_FLOAT:
+        ts_text_add_double(p->out, a->f);
+        break;
+      default:
+        string(p, a->s);
+        break;
     }
   }
   if (n.n) ts_text_add(p->out, "]");
@@ -257,12 +263,24 @@ static void sequence(ts__printer *p, const ts_stmt *s, int indent) {
 
 static void stmt(ts__printer *p, const ts_stmt *s, int indent) {
   switch (s->kind) {
-    case TS_S_SEQ: sequence(p, s, indent); return;
-    case TS_S_FOR: loop(p, s, indent); return;
-    case TS_S_BLOCK: block(p, s, indent); return;
-    case TS_S_STORE: store(p, s, indent); return;
-    case TS_S_IF: conditional(p, s, indent); return;
-    case TS_S_LET: let(p, s, indent); return;
+    case TS_S_SEQ:
+      sequence(p, s, indent);
+      return;
+    case TS_S_FOR:
+      loop(p, s, indent);
+      return;
+    case TS_S_BLOCK:
+      block(p, s, indent);
+      return;
+    case TS_S_STORE:
+      store(p, s, indent);
+      return;
+    case TS_S_IF:
+      conditional(p, s, indent);
+      return;
+    case TS_S_LET:
+      let(p, s, indent);
+      return;
     case TS_S_ALLOC:
       alloc(p, s->alloc.buf, indent);
       stmt(p, s->alloc.body, indent);
@@ -283,7 +301,8 @@ static void parameters(ts__printer *p, const ts_func *f) {
   const char *comma = "";
   for (int i = 0; i < f->ndims; i++, comma = ", ") {
     const ts_dim *d = &f->dims[i];
-    ts_text_addf(p->out, "%s%s: dim(%lld..%lld", comma, ts__print_bind(p, d->var, d->var->name, 'v'), (long long)d->lo, (long long)d->hi);
+    ts_text_addf(p->out, "%s%s: dim(%lld..%lld", comma, ts__print_bind(p, d->var, d->var->name, 'v'), (long long)d->lo,
+                 (long long)d->hi);
     if (d->multiple != 1) ts_text_addf(p->out, ", multiple %lld", (long long)d->multiple);
     ts_text_add(p->out, ")");
   }

@@ -7,10 +7,10 @@
 
 // --- names ----------------------------------------------------------------------------------------------------
 
-static const char *const reserved[] = {"func",  "lowered", "root",  "for",    "in",     "block",   "where",     "init",  "alloc",
-                                       "reads", "writes",  "if",    "else",   "let",    "eval",    "intrin",    "true",  "false",
-                                       "inf",   "nan",     "out",   "inout",  "cold",   "dim",     "serial",    "parallel",
-                                       "vectorize", "unroll", "thread", "strides", "offset", "align"};
+static const char *const reserved[] = {
+    "func", "lowered", "root",   "for",      "in",        "block",  "where",  "init",    "alloc",  "reads", "writes",
+    "if",   "else",    "let",    "eval",     "intrin",    "true",   "false",  "inf",     "nan",    "out",   "inout",
+    "cold", "dim",     "serial", "parallel", "vectorize", "unroll", "thread", "strides", "offset", "align"};
 
 bool ts__is_reserved(const char *name) {
   for (size_t i = 0; i < TS_COUNTOF(reserved); i++) {
@@ -125,7 +125,8 @@ static double shortest(ts_code c, double v) {
 static bool is_constant(const ts_expr *e) { return e->kind == TS_E_INT || e->kind == TS_E_FLOAT; }
 
 static bool is_negative(const ts_expr *e) {
-  return e->kind == TS_E_INT ? e->i < 0 && e->type.code != TS_U64 : e->kind == TS_E_FLOAT && signbit(e->f) && !isnan(e->f);
+  return e->kind == TS_E_INT ? e->i < 0 && e->type.code != TS_U64
+                             : e->kind == TS_E_FLOAT && signbit(e->f) && !isnan(e->f);
 }
 
 static void constant(ts__printer *p, const ts_expr *e, ts__literal how) {
@@ -152,25 +153,36 @@ enum { PREC_COMPARE = 3, PREC_UNARY = 10, PREC_PRIMARY = 11 };
 // ORDER precedence: the parser's table (parse_expr.c) has the same levels.
 static int precedence(const ts_expr *e) {
   switch (e->kind) {
-    case TS_E_OR: return 1;
-    case TS_E_AND: return 2;
+    case TS_E_OR:
+      return 1;
+    case TS_E_AND:
+      return 2;
     case TS_E_EQ:
     case TS_E_NE:
     case TS_E_LT:
-    case TS_E_LE: return PREC_COMPARE;
-    case TS_E_BITOR: return 4;
-    case TS_E_BITXOR: return 5;
-    case TS_E_BITAND: return 6;
+    case TS_E_LE:
+      return PREC_COMPARE;
+    case TS_E_BITOR:
+      return 4;
+    case TS_E_BITXOR:
+      return 5;
+    case TS_E_BITAND:
+      return 6;
     case TS_E_SHL:
-    case TS_E_SHR: return 7;
+    case TS_E_SHR:
+      return 7;
     case TS_E_ADD:
-    case TS_E_SUB: return 8;
+    case TS_E_SUB:
+      return 8;
     case TS_E_MUL:
     case TS_E_DIV:
     case TS_E_FLOORDIV:
-    case TS_E_FLOORMOD: return 9;
-    case TS_E_NOT: return PREC_UNARY;
-    default: return is_negative(e) ? PREC_UNARY : PREC_PRIMARY;
+    case TS_E_FLOORMOD:
+      return 9;
+    case TS_E_NOT:
+      return PREC_UNARY;
+    default:
+      return is_negative(e) ? PREC_UNARY : PREC_PRIMARY;
   }
 }
 
@@ -184,8 +196,11 @@ static void operand(ts__printer *p, const ts_expr *e, int parent, int least, ts_
   if (paren) ts_text_add(p->out, ")");
 }
 
-// One constant beside a typed operand takes its type from there; two constants (an undefined operation left alone) need both types.
-static ts__literal pair(const ts_expr *a, const ts_expr *b) { return is_constant(a) && is_constant(b) ? TS__SUFFIX : TS__BARE; }
+// One constant beside a typed operand takes its type from there; two constants (an undefined operation left alone) need
+// both types.
+static ts__literal pair(const ts_expr *a, const ts_expr *b) {
+  return is_constant(a) && is_constant(b) ? TS__SUFFIX : TS__BARE;
+}
 
 static void infix(ts__printer *p, const ts_expr *e) {
   int prec = precedence(e);
@@ -249,8 +264,12 @@ static void call(ts__printer *p, const ts_expr *e) {
 void ts__print_expr(ts__printer *p, const ts_expr *e, ts__literal how) {
   switch (e->kind) {
     case TS_E_INT:
-    case TS_E_FLOAT: constant(p, e, how); return;
-    case TS_E_VAR: ts_text_add(p->out, ts__print_var(p, e->var)); return;
+    case TS_E_FLOAT:
+      constant(p, e, how);
+      return;
+    case TS_E_VAR:
+      ts_text_add(p->out, ts__print_var(p, e->var));
+      return;
     case TS_E_MIN:
     case TS_E_MAX:
       ts_text_add(p->out, ts_ekind_name(e->kind));
@@ -260,17 +279,27 @@ void ts__print_expr(ts__printer *p, const ts_expr *e, ts__literal how) {
       ts_text_add(p->out, "!");
       operand(p, e->arg[0], PREC_UNARY, PREC_UNARY, TS__BARE);
       return;
-    case TS_E_SELECT: choice(p, e); return;
+    case TS_E_SELECT:
+      choice(p, e);
+      return;
     case TS_E_CAST:
-    case TS_E_BITCAST: converted(p, e); return;
+    case TS_E_BITCAST:
+      converted(p, e);
+      return;
     case TS_E_BROADCAST:
       ts_text_add(p->out, "broadcast(");
       ts__print_expr(p, e->arg[0], TS__DEFAULT);
       ts_text_addf(p->out, ", %d)", e->type.lanes);
       return;
-    case TS_E_LOAD: load(p, e); return;
-    case TS_E_CALL: call(p, e); return;
-    default: infix(p, e); return;
+    case TS_E_LOAD:
+      load(p, e);
+      return;
+    case TS_E_CALL:
+      call(p, e);
+      return;
+    default:
+      infix(p, e);
+      return;
   }
 }
 
@@ -284,7 +313,8 @@ void ts__print_exprs(ts__printer *p, const ts_expr *const *e, int n) {
 // lo..hi when the minimum is 0 or both are constants; else "min ..+ extent".
 void ts__print_range(ts__printer *p, const ts_range *r) {
   int64_t lo, extent, hi = 0;
-  if (ts_is_int(r->min, &lo) && (lo == 0 || (ts_is_int(r->extent, &extent) && !__builtin_add_overflow(lo, extent, &hi)))) {
+  if (ts_is_int(r->min, &lo) &&
+      (lo == 0 || (ts_is_int(r->extent, &extent) && !__builtin_add_overflow(lo, extent, &hi)))) {
     ts__print_int(p, lo);
     ts_text_addn(p->out, "..", 2);
     if (lo == 0) {

@@ -4,8 +4,9 @@
 
 #include "ir/ir_impl.h"
 
-// Names of the variables and buffers visible at the point of printing. A binding gets its hint, made different from every
-// visible name; names bound nowhere (a bare statement or expression) are kept apart in `loose` for the whole print.
+// Names of the variables and buffers visible at the point of printing. A binding gets its hint, made different from
+// every visible name; names bound nowhere (a bare statement or expression) are kept apart in `loose` for the whole
+// print.
 typedef struct ts__named {
   const void *key;
   const char *name;
@@ -14,7 +15,7 @@ typedef struct ts__printer {
   ts_text *out;
   ts_arena *arena;  // names; opened by ts__printer_open
   TS_VEC(ts__named) bound, loose;
-  bool canonical;   // number the names instead
+  bool canonical;  // number the names instead
   uint32_t count;
   const ts_mark *mark;
   int nmark;
@@ -29,8 +30,8 @@ const char *ts__print_var(ts__printer *p, const ts_var *v);
 const char *ts__print_buffer(ts__printer *p, const ts_buffer *b);
 const char *ts__print_plain(ts__printer *p, const char *hint);  // hint as an identifier
 
-// How a constant may be written: bare when the text around it gives its type, bare only when it has the default type of its
-// literal (i64, f32), or always with its type.
+// How a constant may be written: bare when the text around it gives its type, bare only when it has the default type of
+// its literal (i64, f32), or always with its type.
 typedef enum ts__literal { TS__BARE, TS__DEFAULT, TS__SUFFIX } ts__literal;
 void ts__print_expr(ts__printer *p, const ts_expr *e, ts__literal how);
 void ts__print_int(ts__printer *p, int64_t v);

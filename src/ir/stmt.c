@@ -38,7 +38,8 @@ const ts_stmt *ts_seq(ts_ir *ir, const ts_stmt *const *child, int n) {
   return s;
 }
 
-const ts_stmt *ts_for(ts_ir *ir, const ts_var *v, const ts_expr *min, const ts_expr *extent, ts_loop_kind k, const ts_stmt *body) {
+const ts_stmt *ts_for(ts_ir *ir, const ts_var *v, const ts_expr *min, const ts_expr *extent, ts_loop_kind k,
+                      const ts_stmt *body) {
   ts_stmt *s = fresh(ir, TS_S_FOR);
   s->loop.var = v;
   s->loop.min = min;

@@ -63,9 +63,11 @@ static bool check_use(verifier *v, const ts_buffer *b) {
 
 static bool check_load(verifier *v, const ts_expr *e) {
   TS_TRY(check_use(v, e->buf));
-  if ((int)e->nargs != e->buf->ndim) return complain(v, "'%s' has %d dimensions, not %u", e->buf->name, e->buf->ndim, e->nargs);
+  if ((int)e->nargs != e->buf->ndim)
+    return complain(v, "'%s' has %d dimensions, not %u", e->buf->name, e->buf->ndim, e->nargs);
   if (e->type.code != e->buf->code) return complain(v, "the load of '%s' has the wrong type", e->buf->name);
-  if (e->type.lanes != 1 && e->buf->ndim == 0) return complain(v, "vector load of the single element '%s'", e->buf->name);
+  if (e->type.lanes != 1 && e->buf->ndim == 0)
+    return complain(v, "vector load of the single element '%s'", e->buf->name);
   for (uint32_t i = 0; i < e->nargs; i++) {
     if (!ts_type_eq(e->arg[i]->type, TS_INDEX)) return complain(v, "an index of '%s' is not i64", e->buf->name);
   }
@@ -93,20 +95,37 @@ static bool check_types(verifier *v, const ts_expr *e) {
   const ts_expr *const *a = e->arg;
   bool ok;
   switch (e->kind) {
-    case TS_E_INT: ok = e->type.lanes == 1 && !ts_code_is_float(e->type.code) && ts__wrap(e->type.code, e->i) == e->i; break;
-    case TS_E_FLOAT: ok = e->type.lanes == 1 && ts_code_is_float(e->type.code); break;
-    case TS_E_VAR: return (is_visible(v, e->var) && ts_type_eq(e->type, e->var->type)) || complain(v, "variable '%s' is not bound here", e->var->name);
-    case TS_E_NOT: ok = a[0]->type.code == TS_BOOL && ts_type_eq(e->type, a[0]->type); break;
+    case TS_E_INT:
+      ok = e->type.lanes == 1 && !ts_code_is_float(e->type.code) && ts__wrap(e->type.code, e->i) == e->i;
+      break;
+    case TS_E_FLOAT:
+      ok = e->type.lanes == 1 && ts_code_is_float(e->type.code);
+      break;
+    case TS_E_VAR:
+      return (is_visible(v, e->var) && ts_type_eq(e->type, e->var->type)) ||
+             complain(v, "variable '%s' is not bound here", e->var->name);
+    case TS_E_NOT:
+      ok = a[0]->type.code == TS_BOOL && ts_type_eq(e->type, a[0]->type);
+      break;
     case TS_E_SELECT:
       ok = a[0]->type.code == TS_BOOL && ts_type_eq(a[1]->type, a[2]->type) && ts_type_eq(e->type, a[1]->type) &&
            (a[0]->type.lanes == 1 || a[0]->type.lanes == e->type.lanes);
       break;
-    case TS_E_CAST: ok = a[0]->type.lanes == e->type.lanes; break;
-    case TS_E_BITCAST: ok = a[0]->type.lanes * ts_code_bits(a[0]->type.code) == e->type.lanes * ts_code_bits(e->type.code); break;
-    case TS_E_BROADCAST: ok = a[0]->type.lanes == 1 && e->type.lanes > 1 && a[0]->type.code == e->type.code; break;
-    case TS_E_LOAD: return check_load(v, e);
-    case TS_E_CALL: return check_call(v, e);
-    default: return check_bin(v, e);
+    case TS_E_CAST:
+      ok = a[0]->type.lanes == e->type.lanes;
+      break;
+    case TS_E_BITCAST:
+      ok = a[0]->type.lanes * ts_code_bits(a[0]->type.code) == e->type.lanes * ts_code_bits(e->type.code);
+      break;
+    case TS_E_BROADCAST:
+      ok = a[0]->type.lanes == 1 && e->type.lanes > 1 && a[0]->type.code == e->type.code;
+      break;
+    case TS_E_LOAD:
+      return check_load(v, e);
+    case TS_E_CALL:
+      return check_call(v, e);
+    default:
+      return check_bin(v, e);
   }
   return ok || complain(v, "the operands of '%s' do not fit it", ts_ekind_name(e->kind));
 }
@@ -125,11 +144,13 @@ static bool check_bool(verifier *v, const ts_expr *e) {
 // --- buffers and regions --------------------------------------------------------------------------------------
 
 static bool known_scope(const char *s) {
-  return strcmp(s, "global") == 0 || strcmp(s, "local") == 0 || strcmp(s, "shared") == 0 || strncmp(s, "fragment.", 9) == 0;
+  return strcmp(s, "global") == 0 || strcmp(s, "local") == 0 || strcmp(s, "shared") == 0 ||
+         strncmp(s, "fragment.", 9) == 0;
 }
 
 static bool check_buffer(verifier *v, const ts_buffer *b) {
-  if (b->ndim < 0 || b->ndim > TS__MAX_DIMS) return complain(v, "'%s' has more than %d dimensions", b->name, TS__MAX_DIMS);
+  if (b->ndim < 0 || b->ndim > TS__MAX_DIMS)
+    return complain(v, "'%s' has more than %d dimensions", b->name, TS__MAX_DIMS);
   if (!known_scope(b->scope)) return complain(v, "'%s' has the unknown scope '%s'", b->name, b->scope);
   for (int d = 0; d < b->ndim; d++) {
     TS_TRY(check_index(v, b->shape[d], "a dimension"));
@@ -196,7 +217,8 @@ static bool check_operands(verifier *v, const ts_block *b) {
   if (!b->intrin && b->noperands) return complain(v, "operands without an intrinsic");
   for (int i = 0; i < b->noperands; i++) {
     const ts_operand *o = &b->operands[i];
-    if (o->ndim < 0 || o->ndim > TS__MAX_DIMS) return complain(v, "operand '%s' has more than %d dimensions", o->name, TS__MAX_DIMS);
+    if (o->ndim < 0 || o->ndim > TS__MAX_DIMS)
+      return complain(v, "operand '%s' has more than %d dimensions", o->name, TS__MAX_DIMS);
     TS_TRY(check_use(v, o->buf));
     for (int d = 0; d < o->buf->ndim; d++) TS_TRY(check_index(v, o->start[d], "an operand's start"));
   }
@@ -220,10 +242,12 @@ static bool check_block(verifier *v, const ts_stmt *s) {
 
 static bool check_loop(verifier *v, const ts_stmt *s) {
   size_t visible = v->visible.n;
-  TS_TRY(check_id(v, s->id, "loop") && check_index(v, s->loop.min, "the start") && check_index(v, s->loop.extent, "the extent"));
+  TS_TRY(check_id(v, s->id, "loop") && check_index(v, s->loop.min, "the start") &&
+         check_index(v, s->loop.extent, "the extent"));
   if (!ts_type_eq(s->loop.var->type, TS_INDEX)) return complain(v, "the loop variable is not i64");
   if (s->loop.kind >= TS_LOOP_KIND__COUNT || s->loop.axis >= TS_AXIS__COUNT) return complain(v, "a loop of no kind");
-  if ((s->loop.kind == TS_THREAD) != (s->loop.axis != TS_AXIS_NONE)) return complain(v, "thread loops have an axis and others have none");
+  if ((s->loop.kind == TS_THREAD) != (s->loop.axis != TS_AXIS_NONE))
+    return complain(v, "thread loops have an axis and others have none");
   TS_TRY(check_notes(v, s->loop.notes) && bind(v, s->loop.var, s->loop.var->name) && check_stmt(v, s->loop.body));
   v->visible.n = visible;
   return true;
@@ -241,13 +265,15 @@ static bool check_store(verifier *v, const ts_stmt *s) {
   TS_TRY(check_use(v, b));
   if (is_input(v, b)) return complain(v, "store to the input '%s'", b->name);
   if (s->store.value->type.code != b->code) return complain(v, "the value stored in '%s' has another type", b->name);
-  if (s->store.value->type.lanes != 1 && b->ndim == 0) return complain(v, "vector store to the single element '%s'", b->name);
+  if (s->store.value->type.lanes != 1 && b->ndim == 0)
+    return complain(v, "vector store to the single element '%s'", b->name);
   for (int d = 0; d < b->ndim; d++) TS_TRY(check_index(v, s->store.idx[d], "an index"));
   return check_expr(v, s->store.value);
 }
 
 static bool check_let(verifier *v, const ts_stmt *s) {
-  if (!ts_type_eq(s->let.var->type, s->let.value->type)) return complain(v, "'%s' has another type than its value", s->let.var->name);
+  if (!ts_type_eq(s->let.var->type, s->let.value->type))
+    return complain(v, "'%s' has another type than its value", s->let.var->name);
   return check_expr(v, s->let.value) && bind(v, s->let.var, s->let.var->name) && check_stmt(v, s->let.body);
 }
 
@@ -266,17 +292,30 @@ static bool check_stmt(verifier *v, const ts_stmt *s) {
         if (s->seq.child[i]->kind == TS_S_SEQ) return complain(v, "a sequence inside a sequence");
       }
       break;
-    case TS_S_FOR: TS_TRY(check_loop(v, s)); break;
-    case TS_S_BLOCK: TS_TRY(check_block(v, s)); break;
-    case TS_S_STORE: TS_TRY(check_store(v, s)); break;
+    case TS_S_FOR:
+      TS_TRY(check_loop(v, s));
+      break;
+    case TS_S_BLOCK:
+      TS_TRY(check_block(v, s));
+      break;
+    case TS_S_STORE:
+      TS_TRY(check_store(v, s));
+      break;
     case TS_S_IF:
       TS_TRY(check_bool(v, s->cond.cond) && check_stmt(v, s->cond.then));
       if (s->cond.other) TS_TRY(check_stmt(v, s->cond.other));
       break;
-    case TS_S_LET: TS_TRY(check_let(v, s)); break;
-    case TS_S_ALLOC: TS_TRY(check_alloc(v, s)); break;
-    case TS_S_EVAL: TS_TRY(check_expr(v, s->eval)); break;
-    default: return complain(v, "a statement of no kind");
+    case TS_S_LET:
+      TS_TRY(check_let(v, s));
+      break;
+    case TS_S_ALLOC:
+      TS_TRY(check_alloc(v, s));
+      break;
+    case TS_S_EVAL:
+      TS_TRY(check_expr(v, s->eval));
+      break;
+    default:
+      return complain(v, "a statement of no kind");
   }
   v->visible.n = visible;
   return true;
@@ -299,12 +338,14 @@ static bool gap(const ts_range *declared, const ts_range *found) {
   return b < a || b - a > n - m;
 }
 
-static bool check_cover(verifier *v, const char *what, const ts_region *declared, int nd, const ts_region *found, int nf) {
+static bool check_cover(verifier *v, const char *what, const ts_region *declared, int nd, const ts_region *found,
+                        int nf) {
   for (int i = 0; i < nf; i++) {
     const ts_region *r = region_of(declared, nd, found[i].buf);
     if (!r) return complain(v, "the block does not declare that it %s '%s'", what, found[i].buf->name);
     for (int d = 0; d < r->buf->ndim; d++) {
-      if (gap(&r->dim[d], &found[i].dim[d])) return complain(v, "the block %s more of '%s' than it declares", what, found[i].buf->name);
+      if (gap(&r->dim[d], &found[i].dim[d]))
+        return complain(v, "the block %s more of '%s' than it declares", what, found[i].buf->name);
     }
   }
   return true;
@@ -342,7 +383,8 @@ static bool check_signature(verifier *v) {
   for (int i = 0; i < v->f->ndims; i++) {
     const ts_dim *d = &v->f->dims[i];
     if (!ts_type_eq(d->var->type, TS_INDEX)) return complain(v, "dimension '%s' is not i64", d->var->name);
-    if (d->lo < 0 || d->lo > d->hi || d->multiple < 1) return complain(v, "the facts of dimension '%s' contradict", d->var->name);
+    if (d->lo < 0 || d->lo > d->hi || d->multiple < 1)
+      return complain(v, "the facts of dimension '%s' contradict", d->var->name);
     TS_TRY(bind(v, d->var, d->var->name));
   }
   for (int i = 0; i < v->f->nparams; i++) {
@@ -357,7 +399,8 @@ static bool check_root(verifier *v) {
   const ts_stmt *s = v->f->body;
   if (s->kind != TS_S_BLOCK) return complain(v, "the body is not the root block");
   const ts_block *b = s->block;
-  bool plain = strcmp(b->name, "root") == 0 && !b->niters && !b->predicate && !b->init && !b->intrin && !b->explicit_access;
+  bool plain =
+      strcmp(b->name, "root") == 0 && !b->niters && !b->predicate && !b->init && !b->intrin && !b->explicit_access;
   return plain || complain(v, "the outermost block is not a plain block named root");
 }
 

@@ -182,24 +182,41 @@ static void bind_buffer(ts__mapper *m, const ts_buffer *b) {
 static bool bind_names(void *arg, const ts_stmt *s) {
   ts__mapper *m = arg;
   switch (s->kind) {
-    case TS_S_FOR: clone_var(m, s->loop.var); break;
-    case TS_S_LET: clone_var(m, s->let.var); break;
-    case TS_S_ALLOC: bind_buffer(m, s->alloc.buf); break;
+    case TS_S_FOR:
+      clone_var(m, s->loop.var);
+      break;
+    case TS_S_LET:
+      clone_var(m, s->let.var);
+      break;
+    case TS_S_ALLOC:
+      bind_buffer(m, s->alloc.buf);
+      break;
     case TS_S_BLOCK:
       for (int i = 0; i < s->block->niters; i++) clone_var(m, s->block->iters[i].var);
       for (int i = 0; i < s->block->nallocs; i++) bind_buffer(m, s->block->allocs[i]);
       break;
-    default: break;
+    default:
+      break;
   }
   return true;
 }
 
 static ts__mapper mapper_of(cloner *c) {
-  return (ts__mapper){.ir = c->ir, .expr = mapped_clone, .var = clone_var, .buffer = clone_buffer, .fresh = true, .foreign = c->foreign, .arg = c};
+  return (ts__mapper){.ir = c->ir,
+                      .expr = mapped_clone,
+                      .var = clone_var,
+                      .buffer = clone_buffer,
+                      .fresh = true,
+                      .foreign = c->foreign,
+                      .arg = c};
 }
 
 static cloner cloner_of(ts_ir *ir, bool foreign) {
-  return (cloner){.ir = ir, .vars = {.arena = ir->arena}, .buffers = {.arena = ir->arena}, .exprs = {.arena = ir->arena}, .foreign = foreign};
+  return (cloner){.ir = ir,
+                  .vars = {.arena = ir->arena},
+                  .buffers = {.arena = ir->arena},
+                  .exprs = {.arena = ir->arena},
+                  .foreign = foreign};
 }
 
 const ts_stmt *ts_stmt_clone(ts_ir *ir, const ts_stmt *s) {
@@ -301,7 +318,9 @@ static void visit_stmt(const visitor *v, const ts_stmt *s) {
       visit_expr(v, s->loop.extent);
       visit_stmt(v, s->loop.body);
       return;
-    case TS_S_BLOCK: visit_block(v, s->block); return;
+    case TS_S_BLOCK:
+      visit_block(v, s->block);
+      return;
     case TS_S_STORE:
       for (int d = 0; d < s->store.buf->ndim; d++) visit_expr(v, s->store.idx[d]);
       visit_expr(v, s->store.value);
@@ -319,11 +338,14 @@ static void visit_stmt(const visitor *v, const ts_stmt *s) {
       visit_buffer(v, s->alloc.buf);
       visit_stmt(v, s->alloc.body);
       return;
-    default: visit_expr(v, s->eval); return;
+    default:
+      visit_expr(v, s->eval);
+      return;
   }
 }
 
-void ts_stmt_visit(const ts_stmt *s, bool (*fs)(void *, const ts_stmt *), bool (*fe)(void *, const ts_expr *), void *arg) {
+void ts_stmt_visit(const ts_stmt *s, bool (*fs)(void *, const ts_stmt *), bool (*fe)(void *, const ts_expr *),
+                   void *arg) {
   visitor v = {.fs = fs, .fe = fe, .arg = arg};
   visit_stmt(&v, s);
 }

@@ -4,7 +4,8 @@
 #include "ir/ir.h"
 
 static const char *const uses[] = {
-    "func f(w: weight[64, 32], t: i32[4], y: out f32[4, 64]) { for a in 0..4, i in 0..64 { block b(va: S = a, vi: S = i) {"
+    "func f(w: weight[64, 32], t: i32[4], y: out f32[4, 64]) { for a in 0..4, i in 0..64 { block b(va: S = a, vi: S = "
+    "i) {"
     " y[va, vi] = w[cast(i64, t[va]), vi // 2] } } }",
     "func f(w: weight[64, 32], y: out u32[64, 32]) { for i in 0..64, k in 0..32 { block b(vi: S = i, vk: S = k) {"
     " y[vi, vk] = w.code[vi, vk] } } }",

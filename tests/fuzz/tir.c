@@ -1,5 +1,6 @@
-// The .tir language: whatever parses also verifies, prints, parses again to an equal function and clones to one. The functions of
-// a file are taken one after another; what stands before a "func" is skipped. The row of q4f16_1 gives meaning to weights.
+// The .tir language: whatever parses also verifies, prints, parses again to an equal function and clones to one. The
+// functions of a file are taken one after another; what stands before a "func" is skipped. The row of q4f16_1 gives
+// meaning to weights.
 #include <stdlib.h>
 
 #include "ir/ir.h"
@@ -10,10 +11,17 @@ static const char row[] =
     "code(i, k): u32 = (q[i, k // 8] >> cast(u32, k % 8 * 4)) & 15\n"
     "scale(i, g): f16 = s[i, g]\n";
 static const ts_bind bind[] = {
-    {.name = "N", .kind = TS_BIND_INT, .i = 64},  {.name = "K", .kind = TS_BIND_INT, .i = 64},   {.name = "V", .kind = TS_BIND_INT, .i = 100},
-    {.name = "H", .kind = TS_BIND_INT, .i = 64},  {.name = "HK", .kind = TS_BIND_INT, .i = 32},  {.name = "D", .kind = TS_BIND_INT, .i = 16},
-    {.name = "P", .kind = TS_BIND_INT, .i = 256}, {.name = "I", .kind = TS_BIND_INT, .i = 96},   {.name = "A", .kind = TS_BIND_TYPE, .code = TS_F16},
-    {.name = "eps", .kind = TS_BIND_FLOAT, .f = 1e-5}, {.name = "inv_temperature", .kind = TS_BIND_FLOAT, .f = 1.25},
+    {.name = "N", .kind = TS_BIND_INT, .i = 64},
+    {.name = "K", .kind = TS_BIND_INT, .i = 64},
+    {.name = "V", .kind = TS_BIND_INT, .i = 100},
+    {.name = "H", .kind = TS_BIND_INT, .i = 64},
+    {.name = "HK", .kind = TS_BIND_INT, .i = 32},
+    {.name = "D", .kind = TS_BIND_INT, .i = 16},
+    {.name = "P", .kind = TS_BIND_INT, .i = 256},
+    {.name = "I", .kind = TS_BIND_INT, .i = 96},
+    {.name = "A", .kind = TS_BIND_TYPE, .code = TS_F16},
+    {.name = "eps", .kind = TS_BIND_FLOAT, .f = 1e-5},
+    {.name = "inv_temperature", .kind = TS_BIND_FLOAT, .f = 1.25},
 };
 
 static void check(ts_arena *a, ts_ir *ir, const ts_func *f) {

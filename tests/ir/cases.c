@@ -101,8 +101,10 @@ static void check_text(testcase *t, const ts_func *f) {
   ts_func_print(&three, clone);
   if (strcmp(one.p, two.p) != 0) die(t->path, "print(parse(print(f))) differs from print(f)");
   if (strcmp(one.p, three.p) != 0) die(t->path, "the clone prints differently");
-  if (!ts_func_equal(f, again) || !ts_func_equal(f, clone)) die(t->path, "parse(print(f)) or the clone is not equal to f");
-  if (ts_func_hash(f) != ts_func_hash(again) || ts_func_hash(f) != ts_func_hash(clone)) die(t->path, "equal functions hash differently");
+  if (!ts_func_equal(f, again) || !ts_func_equal(f, clone))
+    die(t->path, "parse(print(f)) or the clone is not equal to f");
+  if (ts_func_hash(f) != ts_func_hash(again) || ts_func_hash(f) != ts_func_hash(clone))
+    die(t->path, "equal functions hash differently");
   if (!ts_func_verify(clone, &d)) die(t->path, d.message);
   ts_text_free(&one);
   ts_text_free(&two);

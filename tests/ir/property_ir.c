@@ -29,8 +29,10 @@ static void complain(const gen *g, const char *what, const char *text) {
 static const ts_expr *expr(gen *g, ts_code c, int depth);
 
 static const ts_expr *constant(gen *g, ts_code c) {
-  static const int64_t ints[] = {0, 1, -1, 2, 3, 7, 8, 127, 128, 255, -128, 65535, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN};
-  static const double floats[] = {0, -0.0, 1, -1, 0.1, 0.5, 3.25, -7, 65504, 1e-8, 1e30, -1e300, INFINITY, NAN, 16777217};
+  static const int64_t ints[] = {0,   1,   -1,   2,     3,         7,         8,         127,
+                                 128, 255, -128, 65535, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN};
+  static const double floats[] = {0,     -0.0, 1,    -1,     0.1,      0.5, 3.25,    -7,
+                                  65504, 1e-8, 1e30, -1e300, INFINITY, NAN, 16777217};
   if (ts_code_is_float(c)) return ts_const_float(g->ir, ts_scalar(c), floats[below(g, TS_COUNTOF(floats))]);
   return ts_const_int(g->ir, ts_scalar(c), ints[below(g, TS_COUNTOF(ints))]);
 }
@@ -49,8 +51,10 @@ static const ts_expr *boolean(gen *g, int depth) {
   ts_code c = any_code(g);
   ts_ekind k = kinds[below(g, 4)];
   switch (below(g, 4)) {
-    case 0: return ts_bin(g->ir, below(g, 2) ? TS_E_AND : TS_E_OR, expr(g, TS_BOOL, depth), expr(g, TS_BOOL, depth));
-    case 1: return ts_not(g->ir, expr(g, TS_BOOL, depth));
+    case 0:
+      return ts_bin(g->ir, below(g, 2) ? TS_E_AND : TS_E_OR, expr(g, TS_BOOL, depth), expr(g, TS_BOOL, depth));
+    case 1:
+      return ts_not(g->ir, expr(g, TS_BOOL, depth));
     default:
       if (!ts_bin_allowed(k, ts_scalar(c))) c = TS_I64;
       return ts_bin(g->ir, k, expr(g, c, depth), expr(g, c, depth));
@@ -83,8 +87,10 @@ static const ts_expr *expr(gen *g, ts_code c, int depth) {
   if (depth == 0 || below(g, 6) == 0) return leaf(g, c);
   depth--;
   switch (below(g, 8)) {
-    case 0: return ts_select(g->ir, expr(g, TS_BOOL, depth), expr(g, c, depth), expr(g, c, depth));
-    case 1: return ts_cast(g->ir, ts_scalar(c), expr(g, any_code(g), depth));
+    case 0:
+      return ts_select(g->ir, expr(g, TS_BOOL, depth), expr(g, c, depth), expr(g, c, depth));
+    case 1:
+      return ts_cast(g->ir, ts_scalar(c), expr(g, any_code(g), depth));
     case 2:
       if (g->calls && ts_code_is_float(c)) return call(g, c, depth);
       break;
@@ -92,7 +98,8 @@ static const ts_expr *expr(gen *g, ts_code c, int depth) {
       if (c == TS_F32) return ts_bitcast(g->ir, ts_scalar(c), expr(g, TS_U32, depth));
       if (c == TS_I16) return ts_bitcast(g->ir, ts_scalar(c), expr(g, TS_BF16, depth));
       break;
-    default: break;
+    default:
+      break;
   }
   return c == TS_BOOL ? boolean(g, depth) : binary(g, c, depth);
 }
@@ -134,7 +141,8 @@ static outcome interpret(const ts_func *f) {
   ts_array a[TS_CODE__COUNT + 1], *args[TS_CODE__COUNT + 1];
   ts_diag d = {0};
   for (int i = 0; i < f->nparams; i++) {
-    a[i] = (ts_array){.code = f->params[i].buf->code, .ndim = 1, .shape = {i == TS_CODE__COUNT ? 1 : SIZE}, .data = store[i]};
+    a[i] = (ts_array){
+        .code = f->params[i].buf->code, .ndim = 1, .shape = {i == TS_CODE__COUNT ? 1 : SIZE}, .data = store[i]};
     args[i] = &a[i];
     for (int k = 0; k < SIZE && i < TS_CODE__COUNT; k++) ts_array_set(&a[i], k, (double)(k * k) - 9.5);
   }
@@ -163,7 +171,8 @@ static void text_property(gen *g, const ts_func *f, const outcome *want) {
     ts_func_print(&two, again);
     outcome o = interpret(again);
     if (strcmp(one.p, two.p) != 0) complain(g, "prints differently", two.p);
-    if (!ts_func_equal(f, again) || ts_func_hash(f) != ts_func_hash(again)) complain(g, "is not equal after parsing", one.p);
+    if (!ts_func_equal(f, again) || ts_func_hash(f) != ts_func_hash(again))
+      complain(g, "is not equal after parsing", one.p);
     if (!same_outcome(&o, want)) complain(g, "computes something else after parsing", one.p);
   }
   ts_text_free(&one);
@@ -205,22 +214,28 @@ static void expression_case(gen *g) {
 
 // A random index over the given variables: sums, differences, scalings, divisions, remainders.
 static const ts_expr *index_expr(gen *g, const ts_var *const *v, int n, int depth) {
-  if (depth == 0 || below(g, 5) == 0) return below(g, 5) ? ts_evar(g->ir, v[below(g, (uint32_t)n)]) : ts_int(g->ir, (int64_t)below(g, 9) - 4);
+  if (depth == 0 || below(g, 5) == 0)
+    return below(g, 5) ? ts_evar(g->ir, v[below(g, (uint32_t)n)]) : ts_int(g->ir, (int64_t)below(g, 9) - 4);
   const ts_expr *a = index_expr(g, v, n, depth - 1);
   int64_t k = (int64_t)below(g, 6) + 1;
   switch (below(g, 6)) {
-    case 0: return ts_sub(g->ir, a, index_expr(g, v, n, depth - 1));
-    case 1: return ts_mul(g->ir, a, ts_int(g->ir, below(g, 4) ? k : -k));
-    case 2: return ts_bin(g->ir, TS_E_FLOORDIV, a, ts_int(g->ir, k));
-    case 3: return ts_bin(g->ir, TS_E_FLOORMOD, a, ts_int(g->ir, k));
-    default: return ts_add(g->ir, a, index_expr(g, v, n, depth - 1));
+    case 0:
+      return ts_sub(g->ir, a, index_expr(g, v, n, depth - 1));
+    case 1:
+      return ts_mul(g->ir, a, ts_int(g->ir, below(g, 4) ? k : -k));
+    case 2:
+      return ts_bin(g->ir, TS_E_FLOORDIV, a, ts_int(g->ir, k));
+    case 3:
+      return ts_bin(g->ir, TS_E_FLOORMOD, a, ts_int(g->ir, k));
+    default:
+      return ts_add(g->ir, a, index_expr(g, v, n, depth - 1));
   }
 }
 
 enum { OUTER = 5, MIDDLE = 4, INNER = 3 };
 
-// Block outer(vo) { for i { block inner(vi = f(vo, i)) { for j { x[e(vo, i?, vi, j)] } } } }: every element touched lies in
-// the region of outer.
+// Block outer(vo) { for i { block inner(vi = f(vo, i)) { for j { x[e(vo, i?, vi, j)] } } } }: every element touched
+// lies in the region of outer.
 static void access_case(gen *g) {
   ts_ir *ir = g->ir;
   const ts_expr *size = ts_int(ir, 1 << 20), *zero = ts_int(ir, 0);
@@ -229,7 +244,8 @@ static void access_case(gen *g) {
   for (int i = 0; i < 4; i++) v[i] = ts_var_new(ir, (const char *[]){"vo", "i", "vi", "j"}[i], TS_INDEX);
   const ts_expr *bind = index_expr(g, v, 2, 2), *at = index_expr(g, v, 4, 3);
   const ts_expr *store_at = ts_add(ir, at, ts_int(ir, 1 << 19));
-  const ts_stmt *body = ts_for(ir, v[3], ts_int(ir, 1), ts_int(ir, INNER), TS_SERIAL, ts_store(ir, x, &store_at, ts_const_float(ir, ts_scalar(TS_F32), 0)));
+  const ts_stmt *body = ts_for(ir, v[3], ts_int(ir, 1), ts_int(ir, INNER), TS_SERIAL,
+                               ts_store(ir, x, &store_at, ts_const_float(ir, ts_scalar(TS_F32), 0)));
   ts_iter inner_iter = {.var = v[2], .dom = {.min = zero, .extent = size}, .value = bind};
   ts_block inner = {.name = "inner", .niters = 1, .iters = &inner_iter, .body = body};
   ts_iter outer_iter = {.var = v[0], .dom = {.min = zero, .extent = ts_int(ir, OUTER)}, .value = zero};
@@ -240,7 +256,8 @@ static void access_case(gen *g) {
   for (int64_t a = 0; a < OUTER * MIDDLE * INNER; a++) {
     int64_t value[4] = {a / (MIDDLE * INNER), a / INNER % MIDDLE, 0, a % INNER + 1}, p, lo, n;
     if (!ts_eval_int(bind, v, value, 2, &value[2]) || !ts_eval_int(store_at, v, value, 4, &p)) continue;
-    if (ts_eval_int(r->min, v, value, 1, &lo) && ts_eval_int(r->extent, v, value, 1, &n) && p >= lo && p < lo + n) continue;
+    if (ts_eval_int(r->min, v, value, 1, &lo) && ts_eval_int(r->extent, v, value, 1, &n) && p >= lo && p < lo + n)
+      continue;
     ts_text t = {0};
     ts_stmt_print(&t, s, 0);
     complain(g, "touches an element outside its region", t.p);
@@ -253,7 +270,11 @@ int main(int argc, char **argv) {
   long cases = argc > 1 ? strtol(argv[1], NULL, 10) : 4000;
   uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
   for (long i = 0; i < cases; i++) {
-    gen g = {.arena = ts_arena_new("case"), .rng = ts_rng_new(seed, (uint64_t)i), .id = (uint64_t)i, .loads = i % 2, .calls = i % 4 > 1};
+    gen g = {.arena = ts_arena_new("case"),
+             .rng = ts_rng_new(seed, (uint64_t)i),
+             .id = (uint64_t)i,
+             .loads = i % 2,
+             .calls = i % 4 > 1};
     g.ir = ts_ir_new(g.arena);
     setup(&g);
     expression_case(&g);

@@ -1,12 +1,14 @@
 // ir: interning, folding, walking, cloning, annotations, marked printing, verifier complaints, interpreter arguments.
-#include <math.h>
+// clang-format off: cmocka.h needs these before it
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
+// clang-format on
 
-#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
 
 #include "ir/ir.h"
 
@@ -60,7 +62,8 @@ static void byte_arithmetic_is_that_of_c(void **state) {
   ts_type t = ts_scalar(TS_I8), u = ts_scalar(TS_U8);
   for (int a = -128; a < 128; a += 5) {
     for (int b = -128; b < 128; b += 3) {
-      const ts_expr *x = ts_const_int(ir, t, a), *y = ts_const_int(ir, t, b), *p = ts_const_int(ir, u, a), *q = ts_const_int(ir, u, b);
+      const ts_expr *x = ts_const_int(ir, t, a), *y = ts_const_int(ir, t, b), *p = ts_const_int(ir, u, a),
+                    *q = ts_const_int(ir, u, b);
       assert_int_equal(ts_add(ir, x, y)->i, (int8_t)(a + b));
       assert_int_equal(ts_sub(ir, x, y)->i, (int8_t)(a - b));
       assert_int_equal(ts_mul(ir, x, y)->i, (int8_t)(a * b));
@@ -229,9 +232,11 @@ static void marks_stand_in_the_margin(void **state) {
 
 static void loose_names_are_made_different(void **state) {
   (void)state;
-  ts_var *i = ts_var_new(ir, "i", TS_INDEX), *k = ts_var_new(ir, "i", TS_INDEX), *odd = ts_var_new(ir, "2 x..", TS_INDEX);
+  ts_var *i = ts_var_new(ir, "i", TS_INDEX), *k = ts_var_new(ir, "i", TS_INDEX),
+         *odd = ts_var_new(ir, "2 x..", TS_INDEX);
   ts_var *word = ts_var_new(ir, "for", TS_INDEX);
-  const ts_expr *e = ts_add(ir, ts_add(ir, ts_evar(ir, i), ts_evar(ir, k)), ts_add(ir, ts_evar(ir, odd), ts_evar(ir, word)));
+  const ts_expr *e =
+      ts_add(ir, ts_add(ir, ts_evar(ir, i), ts_evar(ir, k)), ts_add(ir, ts_evar(ir, odd), ts_evar(ir, word)));
   assert_prints(e, "i + i_1 + (_2_x__ + for_1)");
 }
 
@@ -256,7 +261,8 @@ static void expressions_parse_over_given_names(void **state) {
 static void dimensions_take_bound_facts(void **state) {
   (void)state;
   const char *text = "func f(n: dim(1..64), y: out f32[n]) { for i in 0..n { y[i] = n * 0.5 } }";
-  ts_bind fact = {.name = "n", .kind = TS_BIND_DIM, .i = 8, .hi = 32, .multiple = 8}, wide = fact, one = {.name = "n", .kind = TS_BIND_INT, .i = 4};
+  ts_bind fact = {.name = "n", .kind = TS_BIND_DIM, .i = 8, .hi = 32, .multiple = 8}, wide = fact,
+          one = {.name = "n", .kind = TS_BIND_INT, .i = 4};
   ts_diag d = {0};
   const char *number = "func f(n: dim(1..64), y: out f32[n]) { for i in 0..n { y[i] = cast(f32, n) * 0.5 } }";
   const ts_func *f = parse_bound(number, &fact, 1);
@@ -364,9 +370,11 @@ static void declared_regions_must_cover(void **state) {
 
 static void arguments_are_checked(void **state) {
   (void)state;
-  const ts_func *f = parse("func f(n: dim(2..8, multiple 2), x: f32[n], y: out f32[n]) { for i in 0..n { y[i] = x[i] } }");
+  const ts_func *f =
+      parse("func f(n: dim(2..8, multiple 2), x: f32[n], y: out f32[n]) { for i in 0..n { y[i] = x[i] } }");
   float xs[8] = {1, 2, 3, 4}, ys[8] = {0};
-  ts_array x = {.code = TS_F32, .ndim = 1, .shape = {4}, .data = xs}, y = {.code = TS_F32, .ndim = 1, .shape = {4}, .data = ys};
+  ts_array x = {.code = TS_F32, .ndim = 1, .shape = {4}, .data = xs},
+           y = {.code = TS_F32, .ndim = 1, .shape = {4}, .data = ys};
   ts_array *args[] = {&x, &y};
   int64_t n = 4;
   ts_diag d = {0};
@@ -401,12 +409,24 @@ static void arrays_round_what_they_take(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, open_context, close_context)
   const struct CMUnitTest tests[] = {
-      TEST(equal_expressions_are_one),        TEST(byte_arithmetic_is_that_of_c),  TEST(conversions_saturate_and_round_once),
-      TEST(substitution_is_simultaneous),     TEST(rewriting_shares_what_it_leaves), TEST(clones_have_new_identities),
-      TEST(a_buffer_is_replaced_everywhere),  TEST(hashes_ignore_names_and_ids),   TEST(notes_stay_sorted),
-      TEST(marks_stand_in_the_margin),        TEST(loose_names_are_made_different), TEST(expressions_parse_over_given_names),
-      TEST(dimensions_take_bound_facts),      TEST(the_verifier_finds_what_is_broken), TEST(declared_regions_must_cover),
-      TEST(the_manual_opens_with_canonical_text), TEST(arguments_are_checked),            TEST(arrays_round_what_they_take),
+      TEST(equal_expressions_are_one),
+      TEST(byte_arithmetic_is_that_of_c),
+      TEST(conversions_saturate_and_round_once),
+      TEST(substitution_is_simultaneous),
+      TEST(rewriting_shares_what_it_leaves),
+      TEST(clones_have_new_identities),
+      TEST(a_buffer_is_replaced_everywhere),
+      TEST(hashes_ignore_names_and_ids),
+      TEST(notes_stay_sorted),
+      TEST(marks_stand_in_the_margin),
+      TEST(loose_names_are_made_different),
+      TEST(expressions_parse_over_given_names),
+      TEST(dimensions_take_bound_facts),
+      TEST(the_verifier_finds_what_is_broken),
+      TEST(declared_regions_must_cover),
+      TEST(the_manual_opens_with_canonical_text),
+      TEST(arguments_are_checked),
+      TEST(arrays_round_what_they_take),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
