@@ -1,10 +1,11 @@
 // ir: interning, folding, walking, cloning, annotations, marked printing, verifier complaints, interpreter arguments.
-// clang-format off: cmocka.h needs these before it
-#include <cmocka.h>
+// cmocka.h needs the four before it.
+// clang-format off
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <cmocka.h>
 // clang-format on
 
 #include <math.h>
