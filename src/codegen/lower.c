@@ -1,7 +1,7 @@
 // Lowering: blocks to plain loops over flat buffers.
 #include "codegen/lower.h"
 
-const ts_expr *ts__and(ts_ir *ir, const ts_expr *a, const ts_expr *b) {
+const ts_expr *ts__guard_and(ts_ir *ir, const ts_expr *a, const ts_expr *b) {
   return !a ? b : !b ? a : ts_bin(ir, TS_E_AND, a, b);
 }
 

@@ -47,7 +47,7 @@ const ts_expr *ts__map_access_expr(ts_ir *ir, const ts_expr *e, ts__access_fn f,
 // Row-major position of idx in buf, in elements; the buffer's own strides and offset count.
 const ts_expr *ts__flat_index(ts_ir *ir, const ts_buffer *buf, const ts_expr *const *idx);
 const ts_expr *ts__stride(ts_ir *ir, const ts_buffer *buf, int dim);
-const ts_expr *ts__and(ts_ir *ir, const ts_expr *a, const ts_expr *b);  // either may be NULL (true)
+const ts_expr *ts__guard_and(ts_ir *ir, const ts_expr *a, const ts_expr *b);  // either may be NULL (true)
 bool ts__has_load(const ts_expr *e);
 
 #endif

@@ -22,7 +22,7 @@ static const ts_expr *at_start(scope *x, const ts_expr *value, const ts_expr *mi
     if (!ts_expr_uses_var(rest, loop->loop.var)) continue;
     if (!ts_is_int(loop->loop.min, &zero) || zero || !ts_linear(x->l->an, rest, loop->loop.var, &k, &without) || k <= 0)
       return ts_bin(ir, TS_E_EQ, value, min);
-    cond = ts__and(ir, cond, ts_bin(ir, TS_E_EQ, ts_evar(ir, loop->loop.var), ts_int(ir, 0)));
+    cond = ts__guard_and(ir, cond, ts_bin(ir, TS_E_EQ, ts_evar(ir, loop->loop.var), ts_int(ir, 0)));
     rest = without;
   }
   int64_t zero;
@@ -35,7 +35,7 @@ static const ts_expr *init_condition(scope *x, const ts_block *b) {
   const ts_expr *cond = NULL;
   for (int i = 0; i < b->niters; i++) {
     if (b->iters[i].kind != TS_ITER_REDUCE) continue;
-    cond = ts__and(x->l->ir, cond, at_start(x, plain(x, b->iters[i].value), plain(x, b->iters[i].dom.min)));
+    cond = ts__guard_and(x->l->ir, cond, at_start(x, plain(x, b->iters[i].value), plain(x, b->iters[i].dom.min)));
   }
   return cond;
 }

@@ -7,9 +7,9 @@ static void split(ts_ir *ir, const ts_expr *c, const ts_var *v, const ts_expr **
     split(ir, c->arg[0], v, in, out);
     split(ir, c->arg[1], v, in, out);
   } else if (ts_expr_uses_var(c, v) || ts__has_load(c)) {
-    *in = ts__and(ir, *in, c);
+    *in = ts__guard_and(ir, *in, c);
   } else {
-    *out = ts__and(ir, *out, c);
+    *out = ts__guard_and(ir, *out, c);
   }
 }
 
@@ -49,7 +49,7 @@ static const ts_stmt *join_neighbours(ts__lower *l, const ts_stmt *s) {
 static const ts_stmt *join_nested(ts_ir *ir, const ts_stmt *s) {
   const ts_stmt *in = s->cond.then;
   if (s->cond.other || in->kind != TS_S_IF || in->cond.other) return s;
-  return ts_if(ir, ts__and(ir, s->cond.cond, in->cond.cond), in->cond.then, NULL);
+  return ts_if(ir, ts__guard_and(ir, s->cond.cond, in->cond.cond), in->cond.then, NULL);
 }
 
 static const ts_stmt *hoist(void *arg, const ts_stmt *s) {
