@@ -18,7 +18,7 @@ static const char scale_text[] =
 // Selecting an instruction that the target lacks aborts LLVM.
 static const char abort_text[] =
     "func abort(a: i32[16], y: out i32[16]) lowered {\n"
-    "  y[0 : 16] = llvm.x86.avx512.vpdpbusd.512:i32x16(a[0 : 16], a[0 : 16], a[0 : 16])\n}\n";
+    "  y[0 : 16] = llvm.x86.avx512.vpdpbusd.512(vload(a, 16)[0], vload(a, 16)[0], vload(a, 16)[0]): i32x16\n}\n";
 
 typedef struct fixture {
   ts_arena *a;
@@ -115,7 +115,7 @@ static void test_abort(void **state) {
   assert_false(ts_compiler_run(c, parse(x, abort_text), x->a, &o, &d));
   assert_string_equal(d.code, "compiler-crashed");
   assert_int_equal(d.kind, TS_REFUSAL);
-  assert_non_null(strstr(d.message, "Cannot select"));
+  if (!strstr(d.message, "LLVM ERROR")) fail_msg("%s", d.message);
   // The pool goes on.
   assert_true(ts_compiler_run(c, scale_by(x, 4), x->a, &o, &d));
   expect_scale(&o, 4);
