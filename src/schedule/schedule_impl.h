@@ -195,7 +195,11 @@ int ts__top_child(const ts__ctx *c, int scope, int node);
 int ts__position(const ts__ctx *c, int top);   // of that statement in the body
 // The block that allocates buf, -1: none.
 int ts__owner(const ts__ctx *c, const ts_buffer *buf);
-bool ts__only_writer(const ts__ctx *c, int block, const ts_buffer *buf);
+// Do the blocks x and y touch different elements of buf?
+bool ts__apart(ts__ctx *c, int x, int y, const ts_buffer *buf);
+// No other block writes what the block touches of buf (anywhere: writes any of buf).
+bool ts__only_writer(ts__ctx *c, int block, const ts_buffer *buf, bool anywhere);
+bool ts__sole_writer(ts__ctx *c, int arg, int block, bool anywhere);   // of all it writes; refuses not-complete
 bool ts__spatial_only(const ts_block *b);
 // The only writer of all it writes, without reading that, and with spatial iterators only; refuses not-complete.
 bool ts__complete(ts__ctx *c, int arg, int block);
@@ -215,8 +219,9 @@ const ts_buffer *ts__buffer_like(ts__ctx *c, const ts_buffer *buf, const char *s
 bool ts__scope_known(ts__ctx *c, int arg, const char *scope);
 // Loops over region and a block that copies `from` to `to` there. *id: of the block.
 const ts_stmt *ts__copy_nest(ts__ctx *c, const ts_buffer *from, const ts_buffer *to, const ts_region *region, uint32_t *id);
-// Does any block between nodes [first, last) except skip (with subtree) write or read buf? The node, or -1.
-int ts__toucher(const ts__ctx *c, int first, int last, int skip, const ts_buffer *buf, bool writes, bool reads);
+// Does any block between nodes [first, last) except skip (with subtree) write or read buf, where skip (a block) touches it? The
+// node, or -1.
+int ts__toucher(ts__ctx *c, int first, int last, int skip, const ts_buffer *buf, bool writes, bool reads);
 // All instances in the domain of the block may run: reads are inside their buffers whatever the predicate, no division by a variable.
 bool ts__total(ts__ctx *c, int block);
 // The instances run are exactly the domain (bindings onto it, predicate used up).

@@ -25,10 +25,38 @@ int ts__owner(const ts__ctx *c, const ts_buffer *buf) {
 
 static bool leaf(const ts__ctx *c, int block) { return ts__next_block(c, block, block) < 0; }
 
-bool ts__only_writer(const ts__ctx *c, int block, const ts_buffer *buf) {
+// All of buf that the block may touch, over the whole of its domain; false when it does not touch it.
+static bool extent_of(ts__ctx *c, int block, const ts_buffer *buf, ts_region *out) {
+  const ts_block *b = ts__block(c, block);
+  ts_analyzer *an = ts__an(c);
+  const ts_var **vars = ts_new_array(c->a, const ts_var *, b->niters);
+  bool found = false;
+  size_t mark = ts_analyzer_push(an);
+  for (int i = 0; i < b->niters; i++) {
+    vars[i] = b->iters[i].var;
+    ts_bind_range(an, b->iters[i].var, b->iters[i].dom);
+  }
+  for (int i = 0; i < b->nreads + b->nwrites; i++) {
+    const ts_region *r = i < b->nreads ? &b->reads[i] : &b->writes[i - b->nreads];
+    if (r->buf != buf) continue;
+    ts_region whole = ts_region_relax(an, *r, vars, b->niters);
+    *out = found ? ts_region_union(an, *out, whole) : whole;
+    found = true;
+  }
+  ts_analyzer_pop(an, mark);
+  return found;
+}
+
+bool ts__apart(ts__ctx *c, int x, int y, const ts_buffer *buf) {
+  ts_region p, q;
+  if (c->t->node[x].scope != c->t->node[y].scope) return false;
+  return extent_of(c, x, buf, &p) && extent_of(c, y, buf, &q) && ts_region_disjoint(ts__an(c), p, q) == TS_YES;
+}
+
+bool ts__only_writer(ts__ctx *c, int block, const ts_buffer *buf, bool anywhere) {
   for (int i = 0; i < c->t->n; i++) {
     bool other = ts__is_block(c, i) && leaf(c, i) && !ts__under(c->t, i, block);
-    if (other && ts__writes(ts__block(c, i), buf)) return false;
+    if (other && ts__writes(ts__block(c, i), buf) && (anywhere || !ts__apart(c, block, i, buf))) return false;
   }
   return true;
 }
@@ -39,10 +67,10 @@ bool ts__spatial_only(const ts_block *b) {
   return true;
 }
 
-static bool sole_writer(ts__ctx *c, int arg, int block) {
+bool ts__sole_writer(ts__ctx *c, int arg, int block, bool anywhere) {
   const ts_block *b = ts__block(c, block);
   for (int i = 0; i < b->nwrites; i++) {
-    if (ts__only_writer(c, block, b->writes[i].buf)) continue;
+    if (ts__only_writer(c, block, b->writes[i].buf, anywhere)) continue;
     ts__refuse(c, TS_R_not_complete, arg, "block {0} is not the only writer of {1}");
     ts__fact_node(c, block);
     ts__fact_s(c, b->writes[i].buf->name);
@@ -65,13 +93,13 @@ bool ts__complete(ts__ctx *c, int arg, int block) {
     ts__fact_s(c, b->writes[i].buf->name);
     return false;
   }
-  return sole_writer(c, arg, block);
+  return ts__sole_writer(c, arg, block, false);
 }
 
 bool ts__complete_or_reduction(ts__ctx *c, int arg, int block) {
   const ts_block *b = ts__block(c, block);
   if (!b->init) return ts__complete(c, arg, block);
-  if (ts_block_is_reduction(ts__an(c), b)) return sole_writer(c, arg, block);
+  if (ts_block_is_reduction(ts__an(c), b)) return ts__sole_writer(c, arg, block, false);
   ts__refuse(c, TS_R_not_reduction, arg, "block {0} is not a reduction into an element of its own");
   ts__fact_node(c, block);
   return false;
@@ -247,11 +275,12 @@ const ts_stmt *ts__copy_nest(ts__ctx *c, const ts_buffer *from, const ts_buffer 
   return ts_stmt_infer_access(c->ir, s);
 }
 
-int ts__toucher(const ts__ctx *c, int first, int last, int skip, const ts_buffer *buf, bool writes, bool reads) {
+int ts__toucher(ts__ctx *c, int first, int last, int skip, const ts_buffer *buf, bool writes, bool reads) {
   for (int i = first; i < last; i++) {
     if (!ts__is_block(c, i) || !leaf(c, i) || (skip >= 0 && ts__under(c->t, i, skip))) continue;
     const ts_block *b = ts__block(c, i);
-    if ((writes && ts__writes(b, buf)) || (reads && ts__reads(b, buf))) return i;
+    if (!(writes && ts__writes(b, buf)) && !(reads && ts__reads(b, buf))) continue;
+    if (skip < 0 || !ts__is_block(c, skip) || !ts__apart(c, skip, i, buf)) return i;
   }
   return -1;
 }

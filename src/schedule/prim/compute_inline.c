@@ -34,7 +34,7 @@ bool ts__check_compute_inline(ts__ctx *c) {
   c->plan = p;
   int me = c->arg[0].node;
   *p = (plan){.c = c, .block = ts__block(c, me)};
-  TS_TRY(ts__complete(c, 0, me));
+  TS_TRY(ts__complete(c, 0, me) && ts__sole_writer(c, 0, me, true));
   p->buf = ts__intermediate_out(c, 0, me);
   if (!p->buf) return false;
   p->store = ts__single_store(c, 0, me);

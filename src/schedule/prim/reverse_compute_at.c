@@ -123,7 +123,8 @@ static bool tile_region(ts__ctx *c, const plan *p, const ts_region *w, const ts_
   return true;
 }
 
-// Where b meets the tile: its iterators' values, cut to their domains. Other iterators run whole; reduce iterators must.
+// Where b meets the tile: its iterators' values, cut to their domains. Other iterators run whole. A reduction may be cut: tiles
+// are disjoint, what b reads lies in one (inputs_ready), and the first instance comes first, for loops count upwards.
 static bool need_find(ts__ctx *c, plan *p, const ts_subspace *tile) {
   const ts_block *b = ts__block(c, p->m.block), *pb = ts__block(c, p->producer);
   ts_analyzer *an = ts__an(c);
@@ -138,18 +139,6 @@ static bool need_find(ts__ctx *c, plan *p, const ts_subspace *tile) {
   for (int i = 0; i < b->niters; i++) {
     ts_range dom = b->iters[i].dom, *n = &p->m.need[i];
     if (n->min == dom.min && n->extent == dom.extent) continue;
-    if (b->iters[i].kind != TS_ITER_SPATIAL) {
-      ts_range whole = {ts_simplify(an, n->min), ts_simplify(an, n->extent)};
-      if (ts_prove_eq(an, whole.min, dom.min) == TS_YES && ts_prove_le(an, dom.extent, whole.extent) == TS_YES) {
-        *n = dom;
-        continue;
-      }
-      ts__refuse(c, TS_R_feeds_reduction, 1, "loop {1} would cut the reduce iterator {2} of block {0}");
-      ts__fact_node(c, p->m.block);
-      ts__fact_node(c, p->m.loop);
-      ts__fact_s(c, b->iters[i].var->name);
-      return false;
-    }
     const ts_expr *end = ts_add(c->ir, dom.min, dom.extent);
     if (ts_prove_le(an, dom.min, n->min) != TS_YES) {
       ts__refuse(c, TS_R_not_covered, 1, "loop {1} starts before iterator {2} of block {0}");

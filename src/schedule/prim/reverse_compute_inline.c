@@ -82,7 +82,7 @@ static bool path_free(ts__ctx *c, const plan *p) {
   }
   for (int i = 0; i < b->nreads; i++)
     if (b->reads[i].buf != p->buf && ts__toucher(c, first, me, me, b->reads[i].buf, true, false) >= 0)
-      return ts__no_writer_between(c, 0, first, me, b, p->producer);
+      return ts__no_writer_between(c, 0, first, me, b, me);
   return true;
 }
 
@@ -94,7 +94,7 @@ bool ts__check_reverse_compute_inline(ts__ctx *c) {
   int me = c->arg[0].node;
   TS_TRY(ts__complete(c, 0, me));
   TS_TRY(producer_find(c, p));
-  TS_TRY(ts__complete(c, 0, p->producer));
+  TS_TRY(ts__complete(c, 0, p->producer) && ts__sole_writer(c, 0, p->producer, true));
   if (c->t->node[p->producer].scope != c->t->node[me].scope) {
     ts__refuse(c, TS_R_not_same_scope, 0, "blocks {0} and {1} are not in the same scope");
     ts__fact_node(c, p->producer);
