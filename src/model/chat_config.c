@@ -78,16 +78,17 @@ static const char *template_name(const ts_source *s, const char *jinja) {
   return "LM";
 }
 
-// The default system text that a chatml template spells out: "<|im_start|>system\nTEXT<|im_end|>".
+// The default system text that a chatml template spells out: "<|im_start|>system\nTEXT<|im_end|>". A template without one
+// adds none.
 static const char *default_system(ts_arena *a, const char *jinja) {
   static const char open[] = "<|im_start|>system";
   const char *p = jinja ? strstr(jinja, open) : NULL;
-  if (!p) return NULL;
+  if (!p) return "";
   p += sizeof open - 1;
   if (*p == '\n') p++;
   else if (p[0] == '\\' && p[1] == 'n') p += 2;
   const char *end = strstr(p, "<|im_end|>");
-  if (!end || end == p || memchr(p, '\'', (size_t)(end - p)) || memchr(p, '{', (size_t)(end - p))) return NULL;
+  if (!end || end == p || memchr(p, '\'', (size_t)(end - p)) || memchr(p, '{', (size_t)(end - p))) return "";
   return ts_arena_strndup(a, p, (size_t)(end - p));
 }
 
@@ -121,9 +122,8 @@ static json_t *separators(const ts_conv *c) {
 }
 
 static json_t *conversation(const ts_source *s, const ts_conv *c, const char *system) {
-  const char *message = system ? system : c->system_message;
   return json_pack("{s:s, s:s, s:s, s:o, s:b, s:{s:s, s:s, s:s}, s:{s:s, s:s, s:s}, s:[], s:o, s:s, s:s, s:o, s:o, s:s, s:b}",
-                   "name", c->name, "system_template", c->system_template, "system_message", message ? message : "",
+                   "name", c->name, "system_template", c->system_template, "system_message", system,
                    "system_prefix_token_ids", prefix_tokens(s, c), "add_role_after_system_message", (int)c->role_after_system,
                    "roles", "user", c->user_role, "assistant", c->assistant_role, "tool", c->user_role,
                    "role_templates", "user", c->user_template, "assistant", c->assistant_template, "tool", "{tool_message}",

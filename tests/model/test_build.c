@@ -163,6 +163,7 @@ static void chat_config(void **state) {
   must(ts_chat_config_parse(a, "config", t.p, t.n, &c, &d), &d);
   assert_int_equal(c.context_window, 256);
   assert_string_equal(c.conv->name, "chatml");
+  assert_string_equal(c.conv->system_message, "");  // the model's template adds none
   assert_int_equal(c.eos[0], 2);
   ts_text_free(&t);
   ts_source_close(&s);
