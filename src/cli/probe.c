@@ -1,0 +1,81 @@
+// tunesmith probe: this machine and its measured ceilings.
+#include <math.h>
+
+#include "cli/cli.h"
+#include "db/db.h"
+#include "device/device.h"
+#include "measure/measure.h"
+
+typedef struct options {
+  const char *store, *format;
+  int64_t threads;
+  double seconds;
+} options;
+
+static void print_table(const ts_target *t, const ts_probe *p) {
+  printf("%s (%s), %d cores, %d hardware threads, caches %lld KiB / %lld KiB / %lld MiB, vectors of %d bytes\n", t->product, t->arch, t->cores,
+         t->threads, (long long)t->l1_bytes >> 10, (long long)t->l2_bytes >> 10, (long long)t->l3_bytes >> 20, t->vector_bytes);
+  for (int i = 0; i < TS_CEILING__COUNT; i++)
+    if (!isnan(p->value[i]))
+      printf("%-8s %10.4g %-8s %s\n", ts_ceiling_name((ts_ceiling)i), p->value[i], ts_ceiling_unit((ts_ceiling)i), ts_ceiling_doc((ts_ceiling)i));
+}
+
+static void print_json(const ts_target *t, const ts_probe *p) {
+  ts_text text = {0};
+  ts_target_print(&text, t);
+  printf("{\"target\": \"");
+  for (const char *c = ts_text_str(&text); *c; c++) printf(*c == '"' || *c == '\\' ? "\\%c" : *c == '\n' ? " " : "%c", *c);
+  printf("\", \"arch\": \"%s\", \"product\": \"%s\", \"cores\": %d, \"threads\": %d, \"probe_threads\": %d, \"ceilings\": {", t->arch, t->product,
+         t->cores, t->threads, p->threads);
+  const char *comma = "";
+  for (int i = 0; i < TS_CEILING__COUNT; i++) {
+    if (isnan(p->value[i])) continue;
+    printf("%s\n  \"%s\": {\"value\": %.6g, \"unit\": \"%s\"}", comma, ts_ceiling_name((ts_ceiling)i), p->value[i], ts_ceiling_unit((ts_ceiling)i));
+    comma = ",";
+  }
+  printf("}}\n");
+  ts_text_free(&text);
+}
+
+static bool keep(const options *o, const ts_target *t, const ts_probe *p, ts_diag *d) {
+  ts_db *db = ts_db_open(o->store, TS_DB_CREATE, d);
+  if (!db) return false;
+  ts_place place;
+  ts_text lines = {0};
+  ts_probe_print(&lines, p);
+  bool ok = ts_place_put(db, t, p->threads, &place, d) &&
+            ts_db_set_calibration(db, place.device_id, p->value[TS_CEILING_noise], ts_text_str(&lines), d) && ts_db_flush(db, d);
+  ts_text_free(&lines);
+  ts_db_close(db);
+  return ok;
+}
+
+static bool run(const options *o, ts_diag *d) {
+  ts_target t;
+  ts_probe p;
+  if (strcmp(o->format, "table") && strcmp(o->format, "json")) return ts_refuse(d, "usage", "--format is table or json, not '%s'", o->format);
+  if (o->threads < 0 || o->threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)o->threads);
+  TS_TRY(ts_target_parse("cpu", &t, d));
+  TS_TRY(ts_device_probe((int)o->threads, o->seconds, &p, d));
+  if (o->store) TS_TRY(keep(o, &t, &p, d));
+  if (strcmp(o->format, "json")) print_table(&t, &p);
+  else print_json(&t, &p);
+  return true;
+}
+
+int ts_cmd_probe(int argc, char **argv) {
+  options o = {.format = "table", .seconds = 3};
+  const ts_opt opts[] = {
+      {"threads", TS_OPT_INT, &o.threads, "N", "threads of the many-thread rows (default: one per physical core)"},
+      {"time", TS_OPT_TIME, &o.seconds, "TIME", "how long to measure, about (default: 3s)"},
+      {"store", TS_OPT_TEXT, &o.store, "FILE", "keep the ceilings with this machine in a store"},
+      {"format", TS_OPT_TEXT, &o.format, "F", "table or json"},
+  };
+  const ts_cli cli = {"probe", "[options]", "This machine and what it can do at most: memory bandwidth and arithmetic, measured now.", opts,
+                      TS_COUNTOF(opts), 0, 0};
+  char **args;
+  ts_diag d = {0};
+  int nargs, code = ts_cli_parse(&cli, argc, argv, &args, &nargs);
+  if (code >= 0) return code;
+  return run(&o, &d) ? 0 : ts_cli_fail(&d);
+}
