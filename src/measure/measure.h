@@ -59,6 +59,7 @@ double ts_meter_busy_s(const ts_meter *m);  // wall time the worker spent runnin
 // A candidate: compiled main, and pack when its variant has one. Parameters pair with the reference's by name; the others of main
 // must be outputs of pack.
 typedef struct ts_candidate {
+  double tolerance;  // of its numerics; 0: the operator's
   const ts_func *func, *pack;
   const ts_object *object, *pack_object;
 } ts_candidate;

@@ -54,6 +54,7 @@ typedef struct ts__request {
   ts__layout main[TS__CASES], pack[TS__CASES];
   int64_t dims[TS__CASES][8], pack_dims[TS__CASES][8];
   bool has_pack;
+  double tolerance;
 } ts__request;
 typedef struct ts__reply {
   ts_outcome_kind kind;

@@ -144,7 +144,8 @@ static void exchange(ts_meter *m, known *k, ts_arena *a, ts_outcome_row *out) {
 bool ts_meter_run(ts_meter *m, uint64_t tag, const ts_candidate *c, const ts_effort *e, ts_arena *a, ts_outcome_row *out, ts_diag *d) {
   *out = (ts_outcome_row){.stop = ""};
   TS_TRY(start(m, d));
-  ts__request q = {.verb = TS__RUN, .tag = tag, .effort = *e, .object = *c->object, .has_pack = c->pack != NULL};
+  ts__request q = {.verb = TS__RUN, .tag = tag, .effort = *e, .object = *c->object, .has_pack = c->pack != NULL,
+                   .tolerance = c->tolerance > 0 ? c->tolerance : m->arg.w->tolerance};
   TS_TRY(describe(m, c->func, q.main, q.dims, d));
   if (c->pack) {
     q.pack_object = *c->pack_object;

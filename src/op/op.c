@@ -139,6 +139,6 @@ bool ts_op_instantiate(ts_ir *ir, const ts_spec *spec, const char *variant, ts_o
     else return ts_refuse(d, "wrong-name", "%s: function %s is neither main nor pack", f.file, func->name);
   }
   if (!out->func) return ts_refuse(d, "no-main", "%s: no function main", f.file);
-  out->tolerance = op->tolerance;
+  out->tolerance = f.tolerance >= 0 ? f.tolerance : op->tolerance;
   return check_names(op, spec, out->func, d);
 }

@@ -5,8 +5,8 @@
 //     param N K                        quant q4f16_1 q4f16_0
 //     float eps                        requires avx512vnni
 //     type A                           numerics "a8"
-//     tolerance 0.001                }
-//     templates matmul
+//     tolerance 0.001                  tolerance 0.02      # of its own numerics, when coarser
+//     templates matmul               }
 //   }
 #include "op/op_impl.h"
 
@@ -33,7 +33,7 @@ static bool read_line(ts_arena *a, ts_lex *l, ts__opfile *f, ts_diag *d) {
   if (!variant && ts_lex_accept(l, "param")) return read_params(a, l, TS_BIND_INT, f, d);
   if (!variant && ts_lex_accept(l, "float")) return read_params(a, l, TS_BIND_FLOAT, f, d);
   if (!variant && ts_lex_accept(l, "type")) return read_params(a, l, TS_BIND_TYPE, f, d);
-  if (!variant && ts_lex_accept(l, "tolerance")) return read_number(l, &f->tolerance, d);
+  if (ts_lex_accept(l, "tolerance")) return read_number(l, &f->tolerance, d);
   if (!variant && ts_lex_accept(l, "templates")) return (f->templates = ts_lex_ident(l, a, d)) != NULL;
   if (variant && ts_lex_accept(l, "numerics")) return (f->numerics = ts_lex_string(l, a, d)) != NULL;
   bool quant = ts_lex_is(l, "quant");
@@ -45,7 +45,7 @@ static bool read_line(ts_arena *a, ts_lex *l, ts__opfile *f, ts_diag *d) {
     }
     return true;
   }
-  return ts_lex_error(l, d, "expected a line of %s", variant ? "a variant (doc, quant, requires, numerics)" : "an operator (doc, param, float, type, tolerance, templates)");
+  return ts_lex_error(l, d, "expected a line of %s", variant ? "a variant (doc, quant, requires, numerics, tolerance)" : "an operator (doc, param, float, type, tolerance, templates)");
 }
 
 bool ts__opfile_read(ts_arena *a, const char *path, ts__opfile *f, ts_diag *d) {

@@ -22,6 +22,7 @@ typedef struct ts_sketch {
   const char *source;     // "default", "template", "rules", "incumbent"
   const ts_func *func;    // of the variant, in the space's context
   const ts_func *pack;    // or NULL
+  double tolerance;
   const ts_trace *trace;
 } ts_sketch;
 typedef struct ts_space {

@@ -168,7 +168,7 @@ static void retire_losers(ts__session *s) {
 
 static bool measure_one(ts__session *s, ts__member *m, const ts_effort *e, ts_diag *d) {
   const ts_sketch *k = &s->space.sketch[m->sketch];
-  ts_candidate c = {.func = m->func, .object = &m->object, .pack = k->pack, .pack_object = &s->pack[m->sketch]};
+  ts_candidate c = {.tolerance = k->tolerance, .func = m->func, .object = &m->object, .pack = k->pack, .pack_object = &s->pack[m->sketch]};
   ts_arena *a = ts_arena_new("outcome");
   ts_outcome_row r;
   ts_effort effort = *e;

@@ -12,7 +12,7 @@ bool ts_default_trace(ts_arena *a, const char *op, const char **text, ts_diag *d
   const ts_op *found = ts_op_find(a, op, d);
   if (!found) return false;
   const char *path = ts_path_join(a, template_dir(a, found), "default.trace");
-  *text = "";
+  *text = "trace 1\n";
   if (!ts_file_exists(path)) return true;
   char *data;
   size_t n;
@@ -37,11 +37,13 @@ static bool add_trace(ts_space *s, const char *name, const char *variant, const 
   if (twin) {
     k->func = twin->func;
     k->pack = twin->pack;
+    k->tolerance = twin->tolerance;
   } else {
     ts_op_inst inst;
     TS_TRY(ts_op_instantiate(s->ir, s->spec, variant, &inst, d));
     k->func = inst.func;
     k->pack = inst.pack;
+    k->tolerance = inst.tolerance;
   }
   s->n++;
   return true;
