@@ -310,13 +310,13 @@ static const workload workloads[] = {
     {"matmul_add q4f16_0 N=32 K=64 A=f32", "", "3", "# tolerance 1e-5\n"},
     {"matmul q4f16_1 N=32 K=64 A=f32", "a8", "3", "# tolerance 1e-2\n# range x -1 1\n# range ws 0.01 0.02\n"},
     {"matmul q4f16_1 N=32 K=64 A=f32", "a16", "3", "# tolerance 1e-3\n# range x -1 1\n# range ws 0.01 0.02\n"},
-    {"rms_norm H=64 A=f16", "", "3", "# tolerance 2e-3\n"},
+    {"rms_norm H=64 A=f16 eps=1e-5", "", "3", "# tolerance 2e-3\n"},
     {"silu_mul I=48 A=f32", "", "3", "# tolerance 1e-5\n"},
-    {"softmax V=100 A=f32", "", "3", "# tolerance 1e-5\n"},
+    {"softmax V=100 A=f32 inv_temperature=0.7", "", "3", "# tolerance 1e-5\n"},
     {"argmax V=100 A=f32", "", "4", ""},
     {"embed q4f16_1 V=64 H=64 A=f32", "", "4", "# range tokens 0 63\n# tolerance 1e-5\n"},
-    {"rope_append H=2 HK=1 D=16 P=64 A=f32", "", "3 10", "# tolerance 1e-5\n"},
-    {"attention H=4 HK=2 D=16 P=64 A=f32", "", "3 20", "# tolerance 1e-4\n"},
+    {"rope_append H=2 HK=1 D=16 P=64 C=f16 A=f32", "", "3 10", "# tolerance 1e-5\n"},
+    {"attention H=4 HK=2 D=16 P=64 C=f16 A=f32", "", "3 20", "# tolerance 1e-4\n"},
 };
 
 static int run_workload(const workload *w) {
