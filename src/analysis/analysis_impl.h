@@ -120,6 +120,7 @@ typedef struct ts__access {
   const ts_expr *const *idx;     // iterators and lets replaced: in terms of loop variables and what is free in the subtree
   const ts_expr *const *span;    // extent per dimension from idx on, NULL when all are 1
   const ts_block *block;         // innermost, or NULL
+  const ts_expr *const *value;   // of its iterators, replaced like idx
   const ts_stmt *store;          // the statement of a write, and of the loads in it; else NULL
   const ts__nest *nest;          // loops of the subtree around it, innermost first
   const ts__guard *guard;
