@@ -16,15 +16,20 @@ typedef struct memory {
 
 static uint8_t guard_byte(size_t i) { return (uint8_t)(0xA5 ^ (i * 29)); }
 
-static memory memory_new(int64_t bytes) {
+static size_t memory_size(int64_t bytes) { return (size_t)(bytes + 63) / 64 * 64 + 2 * TS__GUARD_BYTES; }
+
+static memory memory_at(uint8_t *base, int64_t bytes) {
   size_t n = (size_t)(bytes + 63) / 64 * 64;
-  memory m = {.bytes = (size_t)bytes};
-  m.base = aligned_alloc(64, n + 2 * TS__GUARD_BYTES);
-  if (!m.base) abort();  // the parent sees a crash and says so
-  m.p = m.base + TS__GUARD_BYTES;
+  memory m = {.bytes = (size_t)bytes, .base = base, .p = base + TS__GUARD_BYTES};
   for (size_t i = 0; i < TS__GUARD_BYTES; i++) m.base[i] = guard_byte(i);
   for (size_t i = m.bytes; i < n + TS__GUARD_BYTES; i++) m.p[i] = guard_byte(i);
   return m;
+}
+
+static memory memory_new(int64_t bytes) {
+  uint8_t *base = aligned_alloc(64, memory_size(bytes));
+  if (!base) abort();  // the parent sees a crash and says so
+  return memory_at(base, bytes);
 }
 
 static bool guards_whole(const memory *m) {
@@ -161,14 +166,25 @@ static bool cold(const worker *w, int i) {
   return s->cache == TS_COLD && s->role == TS_IN && s->bytes == w->cases[1].layout.slot[i].bytes;
 }
 
+// Copies of the buffers in copy[0], which they replace, together in huge pages, as the runtime keeps weights.
 static void make_copies(const worker *w, weights *s) {
   double bytes = 0, llc = w->w->target.l3_bytes ? (double)w->w->target.l3_bytes : 32e6;
-  for (int i = 0; i < s->n; i++) bytes += (double)s->copy[0][i].bytes;
+  size_t each = 0;
+  for (int i = 0; i < s->n; i++) {
+    bytes += (double)s->copy[0][i].bytes;
+    each += memory_size((int64_t)s->copy[0][i].bytes);
+  }
   s->copies = bytes > 0 ? (int)fmin(MOST_COPIES, fmax(2, ceil(2 * llc / bytes))) : 1;
-  for (int k = 1; k < s->copies; k++)
+  if (!s->n) return;
+  ts_pages pages;  // for the life of the worker
+  if (!ts_pages_map(&pages, each * (size_t)s->copies, "copies of weights", NULL)) abort();
+  uint8_t *at = pages.p;
+  for (int k = s->copies - 1; k >= 0; k--)
     for (int i = 0; i < s->n; i++) {
-      s->copy[k][i] = memory_new((int64_t)s->copy[0][i].bytes);
-      memcpy(s->copy[k][i].p, s->copy[0][i].p, s->copy[0][i].bytes);
+      memory from = s->copy[0][i];
+      s->copy[k][i] = memory_at(at, (int64_t)from.bytes);
+      memcpy(s->copy[k][i].p, from.p, from.bytes);
+      at += memory_size((int64_t)from.bytes);
     }
 }
 
