@@ -202,7 +202,7 @@ static bool noise(team *t, double *out, ts_diag *d) {
   enum { ROUNDS = 12, PASSES = 31 };
   double v[PASSES], apart[ROUNDS], last = 0;
   t->work = work_fma;
-  t->rounds = 20;
+  t->rounds = 2000;
   t->passes = v;
   t->max_passes = PASSES;
   bool ok = true;

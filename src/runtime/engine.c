@@ -147,5 +147,6 @@ const ts_plan *ts_engine_plan(const ts_engine *e) { return ts_library_plan(e->li
 const ts_tokenizer *ts_engine_tokenizer(const ts_engine *e) { return e->tokenizer; }
 const ts_chat_config *ts_engine_config(const ts_engine *e) { return &e->config; }
 const ts_weights *ts_engine_weights(const ts_engine *e) { return e->weights; }
+const ts_index *ts_engine_index(const ts_engine *e) { return e->index; }
 ts_pool *ts_engine_pool(ts_engine *e) { return e->pool; }
 const char *ts_engine_library_path(const ts_engine *e) { return e->library_path; }

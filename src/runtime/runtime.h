@@ -191,6 +191,7 @@ const ts_plan *ts_engine_plan(const ts_engine *e);
 const ts_tokenizer *ts_engine_tokenizer(const ts_engine *e);
 const ts_chat_config *ts_engine_config(const ts_engine *e);
 const ts_weights *ts_engine_weights(const ts_engine *e);
+const ts_index *ts_engine_index(const ts_engine *e);
 ts_pool *ts_engine_pool(ts_engine *e);
 const char *ts_engine_library_path(const ts_engine *e);
 
