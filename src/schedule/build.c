@@ -61,7 +61,7 @@ static const ts_stmt *ss_loop(subst *w, const ts_stmt *s) {
   out->loop.min = se(w, s->loop.min);
   out->loop.extent = se(w, s->loop.extent);
   size_t mark = ts_analyzer_push(ts__an(w->c));
-  ts_bind_stmt(ts__an(w->c), r);
+  ts__learn(w->c, r);
   out->loop.body = ss(w, s->loop.body);
   ts_analyzer_pop(ts__an(w->c), mark);
   return r;

@@ -8,11 +8,17 @@ ts_analyzer *ts__an(ts__ctx *c) {
   return c->an;
 }
 
+void ts__learn(ts__ctx *c, const ts_stmt *s) {
+  int64_t one;
+  if (c->keep_units && s->kind == TS_S_FOR && ts_is_int(s->loop.extent, &one) && one == 1) return;
+  ts_bind_stmt(ts__an(c), s);
+}
+
 void ts__enter(ts__ctx *c, int node) {
   int up = c->t->node[node].parent;
   if (up < 0) return;
   ts__enter(c, up);
-  ts_bind_stmt(ts__an(c), ts__stmt(c, up));
+  ts__learn(c, ts__stmt(c, up));
 }
 
 void ts__enter_in(ts__ctx *c, int node) {
@@ -106,6 +112,61 @@ static int node_of_block(const ts__ctx *c, const ts_block *b) {
   return -1;
 }
 
+// Are different iterations of the loop different instances of the block, in what they write? The output is indexed by distinct
+// iterators, whose bindings tell the loops that feed them apart, this one among them.
+static bool writes_apart(ts__ctx *c, int loop, int block, const ts_region *w) {
+  const ts_block *b = ts__block(c, block);
+  int l[TS__MAX_DEPTH], nin = 0, nb = 0;
+  int n = ts__loops_of(c, block, l);
+  const ts_expr **bind = ts_new_array(c->a, const ts_expr *, w->buf->ndim);
+  for (int d = 0; d < w->buf->ndim; d++) {
+    const ts_expr *e = w->dim[d].min;
+    if (ts_is_int(e, NULL)) continue;
+    for (int i = 0; i < b->niters && e->kind == TS_E_VAR; i++)
+      if (e->var == b->iters[i].var) bind[nb++] = b->iters[i].value;
+    if (e->kind != TS_E_VAR || ts_prove_eq(ts__an(c), w->dim[d].extent, ts_int(c->ir, 1)) != TS_YES) return false;
+  }
+  ts_loop_range in[TS__MAX_DEPTH];
+  bool feeds = false, free_pred = true;
+  for (int i = 0; i < n; i++) {
+    const ts_stmt *s = ts__stmt(c, l[i]);
+    bool used = false;
+    for (int k = 0; k < nb; k++) used |= ts_expr_uses_var(bind[k], s->loop.var);
+    if (!used && b->predicate && ts_expr_uses_var(b->predicate, s->loop.var)) free_pred = false;
+    if (!used) continue;
+    feeds |= l[i] == loop;
+    in[nin++] = (ts_loop_range){s->loop.var, {s->loop.min, s->loop.extent}};
+  }
+  ts_itermap map = {0};
+  if (!feeds) return false;
+  ts_itermap_detect(ts__an(c), in, nin, bind, nb, free_pred ? b->predicate : NULL, NULL, &map, NULL);
+  return map.injective == TS_YES;
+}
+
+// A simple proof where the general one gives up: every buffer written below the loop is touched by one block only, which
+// writes different elements in different iterations.
+static bool instances_apart(ts__ctx *c, int loop, const ts_buffer *const *own, int nown) {
+  size_t mark = ts_analyzer_push(ts__an(c));
+  int first[TS__MAX_DEPTH];
+  ts__enter(c, ts__loops_of(c, loop, first) ? first[0] : loop);
+  bool ok = true;
+  for (int i = loop; ok && i < c->t->node[loop].end; i++) {
+    if (!ts__is_block(c, i)) continue;
+    const ts_block *b = ts__block(c, i);
+    for (int k = 0; ok && k < b->nwrites; k++) {
+      bool mine = false;
+      for (int o = 0; o < nown; o++) mine |= own[o] == b->writes[k].buf;
+      if (mine) continue;
+      ok = c->t->node[i].scope == c->t->node[loop].scope && writes_apart(c, loop, i, &b->writes[k]);
+      if (ok && ts__reads(b, b->writes[k].buf)) ok = ts_block_is_reduction(ts__an(c), b);
+      for (int j = loop; ok && j < c->t->node[loop].end; j++)
+        if (j != i && ts__is_block(c, j)) ok = !block_touches(ts__block(c, j), b->writes[k].buf);
+    }
+  }
+  ts_analyzer_pop(ts__an(c), mark);
+  return ok;
+}
+
 bool ts__independent(ts__ctx *c, int arg, int loop, const ts_buffer ***own, int *nown) {
   *nown = 0;
   size_t mark = ts_analyzer_push(ts__an(c));
@@ -115,6 +176,7 @@ bool ts__independent(ts__ctx *c, int arg, int loop, const ts_buffer ***own, int 
     dep = ts_loop_carried(ts__an(c), ts__stmt(c, loop), *own, *nown);
   ts_analyzer_pop(ts__an(c), mark);
   if (dep.answer == TS_NO) return true;
+  if (dep.answer == TS_UNKNOWN && instances_apart(c, loop, *nown ? *own : NULL, *nown)) return true;
   const char *fact = dep.answer != TS_YES   ? "iterations of loop {0} could not be shown to be independent: {1}"
                      : dep.reduction_only ? "loop {0} feeds a reduction: {1}"
                                           : "iterations of loop {0} depend on each other: {1}";

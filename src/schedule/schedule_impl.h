@@ -99,7 +99,9 @@ typedef struct ts__ctx {
   const char *adapted;    // set when a decision was adapted: what was done
   ts_refusal *r;
   ts_analyzer *an;        // made on first use, see ts__an
+  bool keep_units;        // nothing is known about loops of one iteration, so that simplifying keeps their variables
   void *plan;             // from check to apply
+  size_t mark;            // of the analyzer, from check to apply
   const ts_buffer **own;  // of ts__independent, for ts__kind_set
   int nown;
   const ts_func *out;     // the new function, from apply
@@ -163,6 +165,7 @@ bool ts__plain_loop(ts__ctx *c, int arg, int node);
 
 // --- proofs (legal.c) ----------------------------------------------------------------------------------------------------------
 ts_analyzer *ts__an(ts__ctx *c);
+void ts__learn(ts__ctx *c, const ts_stmt *s);   // facts that hold inside s become known
 void ts__enter(ts__ctx *c, int node);      // facts of all that encloses node become known
 void ts__enter_in(ts__ctx *c, int node);   // and of node itself
 // Iterations of the loop are independent, given a copy of own[0..nown) for each; refuses with the witness else.

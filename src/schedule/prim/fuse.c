@@ -41,6 +41,7 @@ static const char *joined_name(ts__ctx *c) {
 bool ts__apply_fuse(ts__ctx *c) {
   const int *l = c->arg[0].nodes;
   int n = c->arg[0].n;
+  c->keep_units = true;
   ts__enter(c, l[0]);
   const ts_expr *total = ts__stmt(c, l[0])->loop.extent;
   for (int i = 1; i < n; i++) total = ts_mul(c->ir, total, ts__stmt(c, l[i])->loop.extent);

@@ -14,6 +14,18 @@ static bool named(const ts__ctx *c, int node) {
   return false;
 }
 
+static bool encloses_rest(const ts__ctx *c) {
+  const ts__val *v = &c->arg[0];
+  for (int i = 1; i < v->n; i++)
+    if (v->nodes[i] == v->nodes[0] || !ts__under(c->t, v->nodes[i], v->nodes[0])) return false;
+  return v->n > 1;
+}
+
+// Loops at the head of the list that enclose all after them stay where they are, whatever else they hold.
+static void drop_fixed(ts__ctx *c) {
+  for (; encloses_rest(c); c->arg[0].nodes++) c->arg[0].n--;
+}
+
 static bool distinct(ts__ctx *c) {
   const ts__val *v = &c->arg[0];
   if (v->n < 2) return ts__refuse(c, TS_R_bad_argument, 0, "at least two loops are needed");
@@ -113,6 +125,7 @@ bool ts__check_reorder(ts__ctx *c) {
   plan *p = ts_new(c->a, plan);
   c->plan = p;
   TS_TRY(distinct(c));
+  drop_fixed(c);
   TS_TRY(nest_find(c, p));
   order_make(c, p);
   if (!moves(p)) return true;

@@ -60,10 +60,10 @@ static bool finals(ts__ctx *c, const plan *p) {
 
 // The tile of each iterator of the producer that one iteration of the loop runs. Guards only cut tiles off: they are left out
 // here and come back as the domain of b's iterators.
-static bool tiles_find(ts__ctx *c, plan *p, ts_subspace *tile) {
+static bool tiles_find(ts__ctx *c, const plan *p, int producer, ts_subspace *tile) {
   int l[TS__MAX_DEPTH];
-  int n = ts__loops_of(c, p->producer, l), ninner = 0;
-  const ts_block *pb = ts__block(c, p->producer);
+  int n = ts__loops_of(c, producer, l), ninner = 0;
+  const ts_block *pb = ts__block(c, producer);
   ts_loop_range in[TS__MAX_DEPTH];
   const ts_var *inner[TS__MAX_DEPTH];
   for (int i = 0; i < n; i++) {
@@ -77,21 +77,21 @@ static bool tiles_find(ts__ctx *c, plan *p, ts_subspace *tile) {
   ts_itermap map = {0};
   ts_diag d = {0};
   size_t mark = ts_analyzer_push(ts__an(c));
-  ts__enter(c, n ? l[0] : p->producer);
+  ts__enter(c, n ? l[0] : producer);
   bool ok = ts_itermap_detect(ts__an(c), in, n, bind, pb->niters, NULL, NULL, &map, &d) && map.injective == TS_YES &&
             ts_itermap_divide(ts__an(c), &map, inner, ninner, tile, &outer_pred, &inner_pred, &d);
   ts_analyzer_pop(ts__an(c), mark);
   if (ok) return true;
   ts__refuse(c, TS_R_not_separable, 1, "loop {1} does not cut block {0} into tiles: {2}");
-  ts__fact_node(c, p->producer);
+  ts__fact_node(c, producer);
   ts__fact_node(c, p->m.loop);
   ts__fact_s(c, d.message[0] ? ts_arena_strdup(c->a, d.message) : "instances repeat");
   return false;
 }
 
 // The region of the buffer that the tile is: each dimension belongs to one iterator of the producer, or is single.
-static bool tile_region(ts__ctx *c, const plan *p, const ts_region *w, const ts_subspace *tile, ts_range *out) {
-  const ts_block *pb = ts__block(c, p->producer);
+static bool tile_region(ts__ctx *c, int producer, const ts_region *w, const ts_subspace *tile, ts_range *out) {
+  const ts_block *pb = ts__block(c, producer);
   ts_analyzer *an = ts__an(c);
   bool *seen = ts_new_array(c->a, bool, pb->niters);
   for (int d = 0; d < w->buf->ndim; d++) {
@@ -108,7 +108,7 @@ static bool tile_region(ts__ctx *c, const plan *p, const ts_region *w, const ts_
     }
     if (!fits) {
       ts__refuse(c, TS_R_not_invertible, 0, "dimension {2} of {1} is no simple function of one iterator of block {0}");
-      ts__fact_node(c, p->producer);
+      ts__fact_node(c, producer);
       ts__fact_s(c, w->buf->name);
       ts__fact_i(c, d);
       return false;
@@ -133,7 +133,7 @@ static bool need_find(ts__ctx *c, plan *p, const ts_subspace *tile) {
     for (int k = 0; k < b->nreads; k++)
       if (b->reads[k].buf == pb->writes[i].buf && !read) read = &b->reads[k], write = &pb->writes[i];
   ts_range *region = ts_new_array(c->a, ts_range, write->buf->ndim);
-  TS_TRY(tile_region(c, p, write, tile, region));
+  TS_TRY(tile_region(c, p->producer, write, tile, region));
   p->m.need = ts_new_array(c->a, ts_range, b->niters);
   TS_TRY(ts__invert_region(c, 0, b, read, &(ts_region){read->buf, region}, p->m.need));
   for (int i = 0; i < b->niters; i++) {
@@ -173,18 +173,45 @@ static bool path_free(ts__ctx *c, const plan *p, int from) {
   return true;
 }
 
-// Every producer below the loop has written, in the same iteration, what b now reads.
+// What block w writes of buf in one iteration of the loop. Its instances are all different, so whatever it writes of that tile
+// at all it writes in this iteration. False when its loops do not cut it into tiles.
+static bool tile_of(ts__ctx *c, const plan *p, int w, const ts_buffer *buf, ts_region *out) {
+  const ts_block *b = ts__block(c, w);
+  ts_subspace *tile = ts_new_array(c->a, ts_subspace, b->niters);
+  ts_range *dim = ts_new_array(c->a, ts_range, buf->ndim);
+  const ts_region *write = ts_regions_find(b->writes, b->nwrites, buf);
+  if (!tiles_find(c, p, w, tile) || !tile_region(c, w, write, tile, dim)) return false;
+  *out = (ts_region){buf, dim};
+  return true;
+}
+
+static int last_writer(ts__ctx *c, int loop, const ts_buffer *buf) {
+  int last = -1;
+  for (int i = loop; i < c->t->node[loop].end; i++)
+    if (ts__is_block(c, i) && ts__next_block(c, i, i) < 0 && ts__writes(ts__block(c, i), buf)) last = i;
+  return last;
+}
+
+// What the moved block reads of buf below the loop is made in the same iteration: inside the tile of its writer, or covered by
+// what a statement below the loop writes densely.
+static bool input_ready(ts__ctx *c, const plan *p, const ts_accesses *acc, const ts_buffer *buf) {
+  int w = last_writer(c, p->m.loop, buf), body = ts__body_of(c, p->m.loop);
+  const ts_region *read = ts_regions_find(acc->reads, acc->nreads, buf);
+  ts_region tile;
+  if (w < 0 || !read) return true;
+  if (tile_of(c, p, w, buf, &tile) && ts_region_covers(ts__an(c), tile, *read) == TS_YES) return true;
+  bool seq = ts__stmt(c, body)->kind == TS_S_SEQ, covered = false;
+  for (int k = seq ? body + 1 : body; k < c->t->node[body].end && !covered; k = c->t->node[k].end)
+    covered = ts_region_cover(ts__an(c), ts__stmt(c, k), p->m.nest, buf) == TS_YES;
+  return covered;
+}
+
 static bool inputs_ready(ts__ctx *c, const plan *p) {
   const ts_block *b = ts__block(c, p->m.block);
-  int body = ts__body_of(c, p->m.loop);
-  bool seq = ts__stmt(c, body)->kind == TS_S_SEQ;
+  ts_accesses acc = ts_regions_of(ts__an(c), p->m.nest, NULL, 0);
   for (int i = 0; i < b->nreads; i++) {
     const ts_buffer *buf = b->reads[i].buf;
-    if (ts__writes(b, buf) || ts__toucher(c, p->m.loop, c->t->node[p->m.loop].end, -1, buf, true, false) < 0) continue;
-    bool covered = false;
-    for (int k = seq ? body + 1 : body; k < c->t->node[body].end && !covered; k = c->t->node[k].end)
-      covered = ts_region_cover(ts__an(c), ts__stmt(c, k), p->m.nest, buf) == TS_YES;
-    if (covered) continue;
+    if (ts__writes(b, buf) || input_ready(c, p, &acc, buf)) continue;
     ts__refuse(c, TS_R_not_covered, 1, "what block {0} reads of {1} is not provably made in one iteration of loop {2}");
     ts__fact_node(c, p->m.block);
     ts__fact_s(c, buf->name);
@@ -214,7 +241,7 @@ bool ts__check_reverse_compute_at(ts__ctx *c) {
   }
   TS_TRY(finals(c, p));
   ts_subspace *tile = ts_new_array(c->a, ts_subspace, ts__block(c, p->producer)->niters);
-  TS_TRY(tiles_find(c, p, tile));
+  TS_TRY(tiles_find(c, p, p->producer, tile));
   int child = ts__child_with(c, p->m.loop, p->producer, &p->at);
   p->at++;
   TS_TRY(path_free(c, p, c->t->node[child].end));

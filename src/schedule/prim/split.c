@@ -44,8 +44,9 @@ bool ts__check_split(ts__ctx *c) {
   TS_TRY(factors_check(c, &open, &product));
   bool perfect = !strcmp(c->arg[2].s, "perfect");
   if (!perfect && strcmp(c->arg[2].s, "guard") != 0) return ts__refuse(c, TS_R_bad_argument, 2, "tail must be guard or perfect");
-  ts__enter(c, loop);
   ts_analyzer *an = ts__an(c);
+  c->mark = ts_analyzer_push(an);
+  ts__enter(c, loop);
   const ts_expr *extent = ts__stmt(c, loop)->loop.extent, *p = ts_int(c->ir, product);
   if (open < 0 && ts_prove_le(an, extent, p) != TS_YES)
     return refuse_extent(c, TS_R_factor_too_small, "factors of loop {1} make {2}, which does not provably cover its extent {0}", extent, product);
@@ -70,11 +71,15 @@ bool ts__apply_split(ts__ctx *c) {
   const plan *pl = c->plan;
   int loop = c->arg[0].node;
   const ts_stmt *s = ts__stmt(c, loop);
+  ts_analyzer_pop(ts__an(c), c->mark);
+  c->keep_units = true;
+  ts__enter(c, loop);
   const ts_var **var = ts_new_array(c->a, const ts_var *, pl->n);
   const ts_expr *value = NULL;
   for (int i = 0; i < pl->n; i++) {
     var[i] = ts_var_new(c->ir, ts_arena_printf(c->a, "%s_%d", s->loop.var->name, i), TS_INDEX);
-    ts_bind_range(ts__an(c), var[i], (ts_range){ts_int(c->ir, 0), pl->extent[i]});
+    int64_t one;
+    if (!ts_is_int(pl->extent[i], &one) || one != 1) ts_bind_range(ts__an(c), var[i], (ts_range){ts_int(c->ir, 0), pl->extent[i]});
     const ts_expr *v = ts_evar(c->ir, var[i]);
     value = value ? ts_add(c->ir, ts_mul(c->ir, value, pl->extent[i]), v) : v;
   }
