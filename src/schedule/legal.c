@@ -112,20 +112,33 @@ static int node_of_block(const ts__ctx *c, const ts_block *b) {
   return -1;
 }
 
-// Are different iterations of the loop different instances of the block, in what they write? The output is indexed by distinct
-// iterators, whose bindings tell the loops that feed them apart, this one among them.
+// e // k and e % k together tell e; joined, they are easier to see through. Returns how many expressions are left.
+static int rejoin(const ts_expr **e, int n) {
+  for (int i = 0; i < n; i++)
+    for (int j = 0; j < n; j++) {
+      bool pair = e[i]->kind == TS_E_FLOORDIV && e[j]->kind == TS_E_FLOORMOD && e[i]->arg[0] == e[j]->arg[0] && e[i]->arg[1] == e[j]->arg[1];
+      if (!pair || !ts_is_int(e[i]->arg[1], NULL)) continue;
+      e[i] = e[i]->arg[0];
+      e[j] = e[--n];
+    }
+  return n;
+}
+
+// Do different iterations of the loop write different elements through this access of the block? Its indices, as functions of
+// the loops that they use, this one among them, are then different for different values of those.
 static bool writes_apart(ts__ctx *c, int loop, int block, const ts_region *w) {
   const ts_block *b = ts__block(c, block);
   int l[TS__MAX_DEPTH], nin = 0, nb = 0;
   int n = ts__loops_of(c, block, l);
   const ts_expr **bind = ts_new_array(c->a, const ts_expr *, w->buf->ndim);
+  ts_subst *iters = ts_new_array(c->a, ts_subst, b->niters);
+  for (int i = 0; i < b->niters; i++) iters[i] = (ts_subst){b->iters[i].var, b->iters[i].value};
   for (int d = 0; d < w->buf->ndim; d++) {
-    const ts_expr *e = w->dim[d].min;
-    if (ts_is_int(e, NULL)) continue;
-    for (int i = 0; i < b->niters && e->kind == TS_E_VAR; i++)
-      if (e->var == b->iters[i].var) bind[nb++] = b->iters[i].value;
-    if (e->kind != TS_E_VAR || ts_prove_eq(ts__an(c), w->dim[d].extent, ts_int(c->ir, 1)) != TS_YES) return false;
+    if (ts_prove_eq(ts__an(c), w->dim[d].extent, ts_int(c->ir, 1)) != TS_YES) return false;
+    if (!ts_is_int(w->dim[d].min, NULL)) bind[nb++] = w->dim[d].min;
   }
+  nb = rejoin(bind, nb);
+  for (int k = 0; k < nb; k++) bind[k] = ts_expr_subst(c->ir, bind[k], iters, b->niters);
   ts_loop_range in[TS__MAX_DEPTH];
   bool feeds = false, free_pred = true;
   for (int i = 0; i < n; i++) {

@@ -18,11 +18,39 @@ bool ts__move_begin(ts__ctx *c, ts__move *m, int block, int loop) {
   return false;
 }
 
-// A range whose extent is the smaller of a constant and something else runs the constant, guarded: constant loops are worth more.
-static const ts_expr *padded_extent(const ts_expr *extent) {
-  if (extent->kind != TS_E_MIN) return extent;
-  for (int k = 0; k < 2; k++)
-    if (ts_is_int(extent->arg[k], NULL)) return extent->arg[k];
+typedef struct choose {
+  const ts_expr *what, *with;
+} choose;
+static const ts_expr *choose_expr(void *arg, const ts_expr *e) {
+  const choose *w = arg;
+  return e == w->what ? w->with : e;
+}
+static bool find_min(void *arg, const ts_expr *e) {
+  const ts_expr **found = arg;
+  if (!*found && e->kind == TS_E_MIN) *found = e;
+  return !*found;
+}
+
+// A range cut off by a guard, extent min(8, n - i * 8), say, runs the constant (8) under a guard (less than n - i * 8): constant
+// loops are worth more. Other extents stay; *limit is then NULL.
+static const ts_expr *padded_extent(ts__ctx *c, const ts_expr *extent, const ts_expr **limit) {
+  const ts_expr *min = NULL;
+  *limit = NULL;
+  ts_expr_visit(extent, find_min, &min);
+  if (min) {  // the extent must grow with it
+    const ts_var *m = ts_var_new(c->ir, "m", TS_INDEX);
+    choose by = {min, ts_evar(c->ir, m)};
+    int64_t coef;
+    const ts_expr *rest;
+    if (!ts_linear(ts__an(c), ts_expr_rewrite(c->ir, extent, choose_expr, &by), m, &coef, &rest) || coef < 1) return extent;
+  }
+  for (int k = 0; min && k < 2; k++) {
+    choose one = {min, min->arg[k]}, other = {min, min->arg[1 - k]};
+    const ts_expr *e = ts_simplify(ts__an(c), ts_expr_rewrite(c->ir, extent, choose_expr, &one));
+    if (!ts_is_int(e, NULL) || ts_prove_le(ts__an(c), extent, e) != TS_YES) continue;
+    *limit = ts_simplify(ts__an(c), ts_expr_rewrite(c->ir, extent, choose_expr, &other));
+    return e;
+  }
   return extent;
 }
 
@@ -39,13 +67,14 @@ void ts__move_nest(ts__ctx *c, ts__move *m) {
     iters[i].value = ts_simplify(an, m->need[i].min);
     const ts_expr *exact = ts_simplify(an, m->need[i].extent);
     int64_t one;
-    extent[i] = padded_extent(exact);
+    const ts_expr *limit;
+    extent[i] = padded_extent(c, exact, &limit);
     if (ts_is_int(exact, &one) && one == 1) continue;
     var[i] = ts_var_new(c->ir, ts_arena_printf(c->a, "ax%d", ax++), TS_INDEX);
     ts_bind_range(an, var[i], (ts_range){ts_int(c->ir, 0), extent[i]});
     iters[i].value = ts_simplify(an, ts_add(c->ir, m->need[i].min, ts_evar(c->ir, var[i])));
-    if (extent[i] == exact) continue;
-    const ts_expr *g = ts_simplify(an, ts_bin(c->ir, (ts_ekind)TS_E_LT, ts_evar(c->ir, var[i]), exact));
+    if (!limit) continue;
+    const ts_expr *g = ts_simplify(an, ts_bin(c->ir, (ts_ekind)TS_E_LT, ts_evar(c->ir, var[i]), limit));
     int64_t always;
     if (!ts_is_int(g, &always) || !always) guard = ts__and(c->ir, guard, g);
   }

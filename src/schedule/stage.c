@@ -330,6 +330,10 @@ const ts_func *ts__privatize(ts__ctx *c, const ts_func *f, uint32_t loop, const 
   ts__ctx x = over(c, f, &t);
   int node = ts__tree_find(&t, loop);
   const ts_stmt *s = ts__stmt(&x, node);
+  if (ts__is_shell(s->loop.body)) {
+    for (int i = 0; i < nown; i++) f = ts__alloc_add(c, f, s->loop.body->id, own[i]);
+    return f;
+  }
   ts_block *b = ts_new(c->a, ts_block);
   b->name = ts__fresh_block_name(&x, ts_arena_printf(c->a, "%s_private", s->loop.var->name));
   b->notes = ts_notes_with(c->a, b->notes, (ts_note){.key = "private", .kind = TS_NOTE_INT, .i = 1});
