@@ -8,6 +8,8 @@
 #include "schedule/schedule.h"
 #include "search/search.h"
 
+enum { MOST_ROWS = 8 };  // that read one weight
+
 typedef struct maker {
   ts_arena *a;
   ts_ir *ir;
@@ -64,14 +66,14 @@ static bool schedule(maker *m, ts__kernel_row *r, const char *variant, const cha
 }
 
 // --- without a record --------------------------------------------------------------------------------------------------
-// The default schedule of the reference; for another variant, what rules find.
-static bool by_default(maker *m, ts__kernel_row *r, const char *variant, ts_diag *d) {
+// The default schedule of the reference. `rules`: what rules find, for rows whose neighbours come from records.
+static bool by_default(maker *m, ts__kernel_row *r, const char *variant, bool rules, ts_diag *d) {
   const char *text = "";
-  if (!*variant) TS_TRY(ts_default_trace(m->a, r->spec.op, &text, d));
+  if (!*variant && !rules) TS_TRY(ts_default_trace(m->a, r->spec.op, &text, d));
   r->served = "default";
   r->record = "";
   TS_TRY(schedule(m, r, variant, "default.trace", text, false, d));
-  if (*variant) r->func = with_name(m, by_rules(m, r->func), r->spec.op, variant, "");
+  if (rules) r->func = with_name(m, by_rules(m, r->func), r->spec.op, variant, "");
   return true;
 }
 
@@ -98,29 +100,64 @@ static bool same_weights(const ts_spec *x, const ts_spec *y) {
   return true;
 }
 
-// The rows of one weight take one variant, so that its packed form exists once: the best record of the first row that has one
-// decides. Rows are in the order decode, prefill, head.
-static bool serve_group(maker *m, ts__kernel_row *const *row, size_t n, ts_diag *d) {
-  ts__record *records[TS__PHASE__COUNT * 2];
-  size_t count[TS__PHASE__COUNT * 2];
-  for (size_t i = 0; i < n; i++) TS_TRY(ts__records_find(m->a, m->db, &row[i]->spec, m->o->target, m->o->numerics, &records[i], &count[i], d));
-  const char *variant = NULL;
-  for (size_t i = 0; i < n; i++) {
-    for (size_t k = 0; k < count[i] && !row[i]->func; k++)
-      if ((!variant || !strcmp(records[i][k].variant, variant)) && use_record(m, row[i], &records[i][k])) variant = row[i]->variant;
+typedef struct group {
+  size_t n;
+  ts__kernel_row *row[MOST_ROWS];
+  ts__record *record[MOST_ROWS];
+  size_t count[MOST_ROWS];
+} group;
+
+// What a row costs a token, when prompts and answers are equally long: a prefill pass is for many.
+static double weight_of(const ts__kernel_row *r) {
+  for (int i = 0; i < r->spec.nbind; i++)
+    if (!strcmp(r->spec.bind[i].name, "n") && r->spec.bind[i].kind == TS_BIND_DIM) return 1.0 / (double)r->spec.bind[i].hi;
+  return 1;
+}
+
+// Time of all rows of a group by their best records of one variant; infinite when a row has none.
+static double variant_cost(const group *g, const char *variant) {
+  double sum = 0;
+  for (size_t i = 0; i < g->n; i++) {
+    double us = INFINITY;
+    for (size_t k = 0; k < g->count[i] && isinf(us); k++)
+      if (g->record[i][k].exact && g->record[i][k].expected_us > 0 && !strcmp(g->record[i][k].variant, variant)) us = g->record[i][k].expected_us;
+    sum += weight_of(g->row[i]) * us;
   }
-  for (size_t i = 0; i < n; i++)
-    if (!row[i]->func) TS_TRY(by_default(m, row[i], variant ? variant : "", d));
+  return sum;
+}
+
+// The variant for all rows of a weight, so that its packed form exists once: the cheapest of those with records for every row, else that of the
+// first record. NULL without records.
+static const char *choose_variant(const group *g) {
+  const char *best = NULL;
+  double least = INFINITY;
+  for (size_t i = 0; i < g->n; i++) {
+    for (size_t k = 0; k < g->count[i]; k++) {
+      double cost = variant_cost(g, g->record[i][k].variant);
+      if (cost < least || !best) least = cost, best = g->record[i][k].variant;
+    }
+  }
+  return best;
+}
+
+static bool serve_group(maker *m, group *g, ts_diag *d) {
+  for (size_t i = 0; i < g->n; i++)
+    TS_TRY(ts__records_find(m->a, m->db, &g->row[i]->spec, m->o->target, m->o->numerics, &g->record[i], &g->count[i], d));
+  const char *variant = choose_variant(g);
+  for (size_t i = 0; i < g->n; i++) {
+    for (size_t k = 0; k < g->count[i] && !g->row[i]->func; k++)
+      if (!strcmp(g->record[i][k].variant, variant)) (void)use_record(m, g->row[i], &g->record[i][k]);
+    if (!g->row[i]->func) TS_TRY(by_default(m, g->row[i], variant ? variant : "", variant != NULL, d));
+  }
   return true;
 }
 
 static bool serve_all(maker *m, ts_diag *d) {
   for (size_t i = 0; i < m->k->n; i++) {
-    ts__kernel_row *group[TS__PHASE__COUNT * 2];
-    size_t n = 0;
-    for (size_t j = i; j < m->k->n && n < TS_COUNTOF(group); j++)
-      if (!m->k->row[j].func && same_weights(&m->k->row[i].spec, &m->k->row[j].spec)) group[n++] = &m->k->row[j];
-    if (!m->k->row[i].func) TS_TRY(serve_group(m, group, n, d));
+    group g = {0};
+    for (size_t j = i; j < m->k->n && g.n < MOST_ROWS; j++)
+      if (!m->k->row[j].func && same_weights(&m->k->row[i].spec, &m->k->row[j].spec)) g.row[g.n++] = &m->k->row[j];
+    if (!m->k->row[i].func) TS_TRY(serve_group(m, &g, d));
   }
   return true;
 }

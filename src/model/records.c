@@ -50,6 +50,33 @@ static ts__record make_record(ts_arena *a, const ts_db_winner *w) {
   return r;
 }
 
+// Verified and timed candidates of exactly this workload; none when the store does not know it.
+static bool find_tried(ts_arena *a, ts_db *db, const ts_db_workload *row, const ts_db_target *target, ts_db_tried **out, size_t *n, ts_diag *d) {
+  ts_sha256 uid;
+  ts_diag missing = {0};
+  *n = 0;
+  TS_TRY(ts_db_uid_workload(db, row, &uid, d));
+  ts_id workload = ts_db_find_workload(db, &uid, &missing);
+  TS_TRY(ts_db_uid_target(db, target, &uid, d));
+  ts_id place = workload ? ts_db_find_target(db, &uid, &missing) : 0;
+  if (!workload || !place) {
+    if (missing.kind != TS_OK && d) *d = missing;
+    return missing.kind == TS_OK;
+  }
+  return ts_db_list_tried(db, workload, place, 0, "time", 4 * MOST, a, out, n, d);
+}
+
+static ts__record tried_record(ts_arena *a, const ts_db_tried *t) {
+  ts__record r = {.variant = variant_of(a, t->generator), .trace = t->trace, .exact = true, .expected_us = t->median / 1000};
+  r.file = ts_arena_printf(a, "candidate %lld", (long long)t->candidate_id);
+  r.text = ts_arena_printf(a, "candidate %lld, not the winner", (long long)t->candidate_id);
+  return r;
+}
+
+static bool good(const ts_db_tried *t) {
+  return t->outcome && !strcmp(t->outcome, "ok") && !strcmp(t->status, "ok") && isfinite(t->median) && t->median > 0;
+}
+
 bool ts__records_find(ts_arena *a, ts_db *db, const ts_spec *spec, const ts_target *t, const char *numerics, ts__record **out,
                       size_t *n, ts_diag *d) {
   *n = 0;
@@ -61,14 +88,21 @@ bool ts__records_find(ts_arena *a, ts_db *db, const ts_spec *spec, const ts_targ
   ts_text limits = {0};
   ts_db_target target = ts_place_target(t, &limits);
   ts_db_winner *w;
-  size_t found;
-  bool ok = ts_db_find_winners(db, &row, &target, 0, NULL, MOST, a, &w, &found, d);
+  ts_db_tried *tried = NULL;
+  size_t found, ntried = 0;
+  bool ok = ts_db_find_winners(db, &row, &target, 0, NULL, MOST, a, &w, &found, d) && find_tried(a, db, &row, &target, &tried, &ntried, d);
   ts_text_free(&limits);
   if (!ok) return false;
-  *out = ts_new_array(a, ts__record, found + 1);
-  for (size_t i = 0; i < found; i++) {
-    ts__record r = make_record(a, &w[i]);
-    if (permitted(op, r.variant, t, numerics)) (*out)[(*n)++] = r;
+  *out = ts_new_array(a, ts__record, found + ntried + 1);
+  for (int pass = 0; pass < 3; pass++) {  // the winner, what was tried, winners of others
+    for (size_t i = 0; pass != 1 && i < found; i++) {
+      ts__record r = make_record(a, &w[i]);
+      if (r.exact == (pass == 0) && permitted(op, r.variant, t, numerics)) (*out)[(*n)++] = r;
+    }
+    for (size_t i = 0; pass == 1 && i < ntried; i++) {
+      ts__record r = tried_record(a, &tried[i]);
+      if (good(&tried[i]) && permitted(op, r.variant, t, numerics)) (*out)[(*n)++] = r;
+    }
   }
   return true;
 }
