@@ -1,0 +1,199 @@
+// Builds from a store: which record serves which kernel, and that packed weights give the same logits.
+#include "model_test.h"
+
+#include <math.h>
+
+#include "db/db.h"
+#include "measure/measure.h"
+#include "runtime/runtime.h"
+#include "search/search.h"
+
+typedef struct world {
+  ts_arena *a;
+  char *out;
+  const char *store;
+  ts_db *db;
+  ts_target target;
+  ts_place place;
+  ts_id session;
+} world;
+
+static void open_world(world *w) {
+  ts_diag d = {0};
+  *w = (world){.a = ts_arena_new("test")};
+  w->out = temp_folder(w->a);
+  w->store = ts_path_join(w->a, w->out, "t.db");
+  must(ts_target_parse("cpu", &w->target, &d), &d);
+  w->db = ts_db_open(w->store, TS_DB_CREATE, &d);
+  must(w->db != NULL, &d);
+  must(ts_place_put(w->db, &w->target, 2, &w->place, &d), &d);
+  w->session = ts_db_put_session(w->db, &(ts_db_session){.command = "test", .tool = "test", .seed = 1}, &d);
+  must(w->session != 0, &d);
+}
+
+static void close_world(world *w) {
+  ts_db_close(w->db);
+  remove_folder(w->out);
+  ts_arena_free(w->a);
+}
+
+// Put a verified candidate with a time; when `wins`, also the decision for it.
+static void record(world *w, const char *spec_text, const char *generator, const char *trace, double ns, bool wins) {
+  ts_diag d = {0};
+  ts_spec s;
+  ts_op_inst inst;
+  must(ts_spec_parse(w->a, spec_text, &s, &d), &d);
+  must(ts_op_instantiate(ts_ir_new(w->a), &s, "", &inst, &d), &d);
+  ts_db_workload row = ts_workload_row(w->a, &s, inst.func, (ts_cost){0});
+  ts_id workload = ts_db_put_workload(w->db, &row, &d);
+  ts_id candidate = workload ? ts_db_put_candidate(w->db, &(ts_db_candidate){.workload_id = workload, .generator = generator, .trace = trace}, &d) : 0;
+  ts_db_build b = {.candidate_id = candidate, .target_id = w->place.target_id, .toolchain_id = w->place.toolchain_id, .status = "ok",
+                   .bytes = TS_DB_NONE, .regs = TS_DB_NONE, .spills = TS_DB_NONE, .smem = TS_DB_NONE, .compile_ms = NAN};
+  ts_id build = candidate ? ts_db_put_build(w->db, &b, &d) : 0;
+  must(build != 0, &d);
+  must(ts_db_put_verdict(w->db, &(ts_db_verdict){.build_id = build, .device_id = w->place.device_id, .reference = "test", .seed = 1, .rel_l2 = 0,
+                                                 .max_abs = 0, .outcome = "ok"}, &d) != 0, &d);
+  ts_db_measurement m = {.build_id = build, .device_id = w->place.device_id, .environment_id = w->place.environment_id, .session_id = w->session,
+                         .metric = "time", .unit = "ns", .timer = "monotonic", .cache = "cold-weights", .launch = "pool", .rung = 1, .round = TS_DB_NONE,
+                         .n = 1, .median = ns, .min = ns, .q1 = ns, .q3 = ns, .ci_lo = ns, .ci_hi = ns, .clock_mhz = NAN, .stop_reason = "quota",
+                         .elapsed_ms = 1, .samples = ts_samples_encode(w->a, (const uint64_t[]){(uint64_t)ns}, 1)};
+  must(ts_db_put_measurement(w->db, &m, &d) != 0, &d);
+  if (!wins) return;
+  ts_db_decision x = {.workload_id = workload, .target_id = w->place.target_id, .toolchain_id = w->place.toolchain_id, .policy = ts_place_policy(w->a),
+                      .build_id = build, .log_ratio = NAN, .ci_lo = NAN, .ci_hi = NAN, .session_id = w->session};
+  must(ts_db_put_decision(w->db, &x, &d) != 0, &d);
+}
+
+static ts_build_result build(world *w, const char *quant, const char *numerics) {
+  ts_diag d = {0};
+  ts_build_result r;
+  ts_build_opts o = {.model = "synthetic:tiny", .quant = quant, .target = "cpu", .out = w->out, .store = w->store, .max_seq_len = 64, .prefill_chunk = 16,
+                     .numerics = numerics, .cache = ts_path_join(w->a, w->out, "cache")};
+  must(ts_build(w->a, &o, &r, &d), &d);
+  return r;
+}
+
+static const ts_build_kernel *kernel(const ts_build_result *r, const char *workload) {
+  for (size_t i = 0; i < r->nkernels; i++)
+    if (!strcmp(r->kernels[i].workload, workload)) return &r->kernels[i];
+  fail_msg("no kernel for %s", workload);
+  return NULL;
+}
+
+static void check(const ts_build_result *r, const char *workload, const char *served, const char *variant) {
+  const ts_build_kernel *k = kernel(r, workload);
+  if (strcmp(k->served, served) || strcmp(k->variant, variant)) fail_msg("%s: %s, variant '%s'", workload, k->served, k->variant);
+}
+
+// Logits after three tokens, copied.
+static float *logits(world *w, const ts_build_result *r) {
+  ts_diag d = {0};
+  ts_engine *e = ts_engine_open(r->dir, &(ts_engine_opts){.threads = 2}, &d);
+  must(e != NULL, &d);
+  ts_session *s = ts_engine_session(e, &d);
+  must(s != NULL && ts_session_feed(s, (const int32_t[]){7, 100, 255}, 3, &d), &d);
+  float *copy = ts_arena_dup(w->a, ts_session_logits(s), sizeof(float) * (size_t)ts_engine_plan(e)->vocab);
+  ts_session_free(s);
+  ts_engine_close(e);
+  return copy;
+}
+
+#define DECODE "matmul q4f16_1 A=f32 K=64 N=320 n=1"
+#define PREFILL "matmul q4f16_1 A=f32 K=64 N=320 n=8..16%8"
+#define OTHER "matmul q4f16_1 A=f32 K=64 N=128 n=1"
+
+static void exact_and_nearest(void **state) {
+  (void)state;
+  world w;
+  open_world(&w);
+  record(&w, DECODE, "search ref 1", "", 5000, true);
+  ts_build_result r = build(&w, "q4f16_1", "");
+  check(&r, DECODE, "exact", "");
+  assert_true(kernel(&r, DECODE)->expected_us == 5);
+  assert_non_null(strstr(kernel(&r, DECODE)->record, "decision"));
+  check(&r, OTHER, "nearest", "");  // another shape of the same kind
+  assert_non_null(strstr(kernel(&r, OTHER)->record, "another shape"));
+  check(&r, "silu_mul A=f32 I=160 n=1", "default", "");
+  r = build(&w, "q0f16", "");  // another format: no record fits
+  for (size_t i = 0; i < r.nkernels; i++) assert_string_equal(r.kernels[i].served, "default");
+  close_world(&w);
+}
+
+// A trace that does not replay on this shape, or not at all, is passed over.
+static void bad_traces(void **state) {
+  (void)state;
+  world w;
+  open_world(&w);
+  record(&w, DECODE, "search ref 1", "not a trace", 5000, true);
+  record(&w, OTHER, "search nosuchvariant 1", "", 5000, true);
+  ts_build_result r = build(&w, "q4f16_1", "");
+  check(&r, DECODE, "default", "");
+  check(&r, OTHER, "default", "");
+  close_world(&w);
+}
+
+// A packed variant wins decode: prefill and head of the weight follow, and the numbers stay.
+static void packed_variant(void **state) {
+  (void)state;
+  world w;
+  open_world(&w);
+  if (!ts_target_has(&w.target, "avx512vnni")) {
+    close_world(&w);
+    skip();
+  }
+  ts_build_result r = build(&w, "q4f16_1", "");
+  float *plain = logits(&w, &r);
+  record(&w, DECODE, "search a16 1", "", 5000, true);
+  r = build(&w, "q4f16_1", "");
+  check(&r, DECODE, "exact", "a16");
+  check(&r, PREFILL, "default", "a16");
+  float *packed = logits(&w, &r), largest = 0;
+  for (int i = 0; i < 320; i++) largest = fmaxf(largest, fabsf(plain[i]));
+  for (int i = 0; i < 320; i++) assert_float_equal(packed[i], plain[i], 2e-3f * largest);
+  assert_memory_not_equal(packed, plain, 320 * sizeof(float));  // it did run
+  close_world(&w);
+}
+
+// One variant for all phases, by their times together: a16 is a little slower in decode and far faster in prefill.
+static void cheapest_over_phases(void **state) {
+  (void)state;
+  world w;
+  open_world(&w);
+  if (!ts_target_has(&w.target, "avx512vnni")) {
+    close_world(&w);
+    skip();
+  }
+  record(&w, DECODE, "search ref 1", "", 5000, true);
+  record(&w, DECODE, "search a16 1", "", 5200, false);
+  record(&w, PREFILL, "search a16 1", "", 20000, true);
+  record(&w, PREFILL, "search ref 1", "", 400000, false);
+  ts_build_result r = build(&w, "q4f16_1", "");
+  check(&r, DECODE, "exact", "a16");
+  check(&r, PREFILL, "exact", "a16");
+  assert_non_null(strstr(kernel(&r, DECODE)->record, "not the winner"));
+  assert_non_null(strstr(kernel(&r, PREFILL)->record, "decision"));
+  close_world(&w);
+}
+
+// Other numerics serve only when asked for.
+static void opt_in_numerics(void **state) {
+  (void)state;
+  world w;
+  open_world(&w);
+  if (!ts_target_has(&w.target, "avx512vnni")) {
+    close_world(&w);
+    skip();
+  }
+  record(&w, DECODE, "search a8 1", "", 1000, true);
+  ts_build_result r = build(&w, "q4f16_1", "");
+  check(&r, DECODE, "default", "");
+  r = build(&w, "q4f16_1", "a8");
+  check(&r, DECODE, "exact", "a8");
+  close_world(&w);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(exact_and_nearest), cmocka_unit_test(bad_traces), cmocka_unit_test(packed_variant),
+                                     cmocka_unit_test(cheapest_over_phases), cmocka_unit_test(opt_in_numerics)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
