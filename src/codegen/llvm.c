@@ -107,7 +107,7 @@ static bool emit(const ts_func *loops, const ts_target *t, const char *symbol, f
   LLVMTargetMachineRef tm = machine_for(t, d);
   if (!tm) return false;
   LLVMContextRef ctx = LLVMContextCreate();
-  ts__gen g = {.f = loops, .t = t, .d = d, .symbol = symbol, .ctx = ctx, .budget = 400000, .contract = is_contract(loops)};
+  ts__gen g = {.f = loops, .t = t, .d = d, .symbol = symbol, .ctx = ctx, .budget = 200000, .contract = is_contract(loops)};
   g.f16c = ts_target_has(t, "f16c"), g.fma = ts_target_has(t, "fma"), g.sse41 = ts_target_has(t, "sse4.1");
   g.arena = ts_arena_new("codegen");
   g.mod = LLVMModuleCreateWithNameInContext(symbol, ctx);
