@@ -90,6 +90,8 @@ bool ts__cond_known(const ts_analyzer *a, const ts_expr *c);  // assumed as it s
 bool ts__divmod(ts_analyzer *a, const ts__lin *x, int64_t d, ts__lin *q, ts__lin *r);
 bool ts__divmod_sym(ts_analyzer *a, const ts__lin *x, const ts__lin *d, ts__lin *q, ts__lin *r);
 bool ts__recombine(ts_analyzer *a, ts__lin *l);  // k*(x//c)*c + k*(x%c) -> k*x and the like
+bool ts__minmax(ts_analyzer *a, ts_ekind kind, const ts_expr *x, const ts_expr *y, ts__lin *out);  // minmax.c
+bool ts__absorb(ts_analyzer *a, ts__lin *l, int i, bool *changed);
 int64_t ts__multiple_of(ts_analyzer *a, const ts_expr *atom);
 const ts_expr *ts__simplify_bool(ts_analyzer *a, const ts_expr *e);  // logic.c
 // l >= 0, l == 0 as canonical conditions.

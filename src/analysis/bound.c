@@ -338,7 +338,11 @@ static const ts_expr *bound_atom(elim *s, const ts_expr *e, bool up) {
       break;
     case TS_E_FLOORMOD: return bound_mod(s, e, up);
     case TS_E_MIN:
-    case TS_E_MAX: return both(s, (ts_ekind)e->kind, bound_expr(s, e->arg[0], up), bound_expr(s, e->arg[1], up));
+    case TS_E_MAX: {
+      const ts_expr *x = bound_expr(s, e->arg[0], up), *y = bound_expr(s, e->arg[1], up);
+      if ((e->kind == TS_E_MIN) == up && (!x || !y)) return x ? x : y;  // one of them is enough
+      return both(s, (ts_ekind)e->kind, x, y);
+    }
     case TS_E_SELECT: return both(s, up ? TS_E_MAX : TS_E_MIN, bound_expr(s, e->arg[1], up), bound_expr(s, e->arg[2], up));
     case TS_E_MUL: {
       const ts_expr *p = bound_product(s, e, up);

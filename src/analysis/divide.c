@@ -359,7 +359,10 @@ bool ts__recombine(ts_analyzer *a, ts__lin *l) {
     bool changed = false;
     for (int i = 0; i < l->n && !changed; i++) {
       if (l->t[i].atom->kind == TS_E_FLOORMOD && l->n > 1 && !rejoin(a, l, i, &changed)) return false;
-      if (!changed && i < l->n && l->t[i].atom->kind == TS_E_FLOORDIV && !whole(a, l, i, &changed)) return false;
+      if (changed) break;
+      ts_ekind k = (ts_ekind)l->t[i].atom->kind;
+      if (k == TS_E_FLOORDIV && !whole(a, l, i, &changed)) return false;
+      if ((k == TS_E_MIN || k == TS_E_MAX) && l->n > 1 && !ts__absorb(a, l, i, &changed)) return false;
     }
     if (!changed) return true;
   }

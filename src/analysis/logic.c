@@ -135,7 +135,13 @@ const ts_expr *ts__cond_eq0(ts_analyzer *a, const ts__lin *given) {
     l.c /= g;
     for (int i = 0; i < l.n; i++) l.t[i].k /= g;
   }
-  if (by_partition(a, &l, &rest)) {
+  ts__lin_copy(&t, &l);
+  bool parted = by_partition(a, &l, &rest);
+  if (!parted && ts__lin_scale(&t, -1)) {
+    parted = by_partition(a, &t, &rest);
+    if (parted) ts__lin_copy(&l, &t);
+  }
+  if (parted) {
     const ts_expr *x = ts__cond_eq0(a, &l), *y = ts__cond_eq0(a, &rest);
     return x && y ? join(a, TS_E_AND, x, y) : NULL;
   }

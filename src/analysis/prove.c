@@ -26,13 +26,14 @@ static bool replaced(ts_analyzer *a, const ts__lin *l, const ts__term *t, const 
   return ts__lin_parse(&e, x) && ts__lin_add_term(&y, -t->k, t->atom) && ts__lin_add(&y, &e, t->k) && search(a, &y, depth - 1);
 }
 
-// y // c: c*q <= y <= c*q + c - 1.
+// q = y // c: c*q <= y <= c*q + c - g, where g divides y and c.
 static bool by_floordiv(ts_analyzer *a, const ts__lin *l, const ts__term *t, int depth) {
   int64_t c;
   ts__lin f;
   if (!ts_is_int(t->atom->arg[1], &c) || c <= 0 || !ts__lin_parse(&f, t->atom->arg[0])) return false;
   if (t->k < 0) return ts__lin_add_term(&f, -c, t->atom) && with_fact(a, l, t, &f, ts__lin_coeff(&f, t->atom), depth);
-  return ts__lin_scale(&f, -1) && ts__lin_add_const(&f, c - 1) && ts__lin_add_term(&f, c, t->atom) &&
+  int64_t g = ts__gcd(c, ts_known_multiple(a, t->atom->arg[0]));
+  return ts__lin_scale(&f, -1) && ts__lin_add_const(&f, c - g) && ts__lin_add_term(&f, c, t->atom) &&
          with_fact(a, l, t, &f, ts__lin_coeff(&f, t->atom), depth);
 }
 
@@ -93,6 +94,13 @@ static bool by_factor(ts_analyzer *a, const ts__lin *l, int depth) {
   return false;
 }
 
+// The largest constant for which l >= 0 says the same: l takes only values c + multiple of m.
+static void slacken(ts_analyzer *a, ts__lin *l) {
+  int64_t m = 0, p;
+  for (int i = 0; i < l->n; i++) m = ts__gcd(m, __builtin_mul_overflow(l->t[i].k, ts__multiple_of(a, l->t[i].atom), &p) ? 1 : p);
+  if (m > 1 && !__builtin_add_overflow(l->c, m - 1 - ts__floormod(l->c, m), &p)) l->c = p;
+}
+
 static bool search(ts_analyzer *a, const ts__lin *given, int depth) {
   ts_interval b = ts__lin_bound(a, given);
   if (b.lo >= 0) return true;
@@ -104,9 +112,10 @@ static bool search(ts_analyzer *a, const ts__lin *given, int depth) {
     l.c = ts__floordiv(l.c, g);
     for (int i = 0; i < l.n; i++) l.t[i].k /= g;
   }
+  slacken(a, &l);
   for (int i = l.n - 1; i >= 0; i--)
     if (by_facts(a, &l, &l.t[i], depth) || by_atom(a, &l, &l.t[i], depth)) return true;
-  return l.n && by_factor(a, &l, depth);
+  return l.n && by_factor(a, given, depth);
 }
 
 // A proof inside a proof (a division on the way) uses intervals only, so effort stays bounded.

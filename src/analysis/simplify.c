@@ -1,6 +1,4 @@
 // The simplifier: index expressions become linear forms over canonical atoms; statements are walked with their facts.
-#include <stdlib.h>
-
 #include "analysis/analysis_impl.h"
 
 static bool collect(ts_analyzer *a, const ts_expr *e, int64_t k, ts__lin *l);
@@ -14,96 +12,6 @@ static const ts_expr *with_simple_args(ts_analyzer *a, const ts_expr *e) {
   if (e->nargs > 16) p = ts_new_array(ts_ir_arena(a->ir), const ts_expr *, e->nargs);
   for (uint32_t i = 0; i < e->nargs; i++) p[i] = ts_simplify(a, e->arg[i]);
   return ts_expr_with(a->ir, e, p);
-}
-
-// --- minimum and maximum ----------------------------------------------------------------------------------------
-enum { OPERANDS = 8 };
-typedef struct operands {
-  int n;
-  ts__lin x[OPERANDS];
-} operands;
-
-// x, where rest + k * min(p, q) counts as the operands rest + k * p and rest + k * q.
-static bool add_operand(operands *o, ts_ekind kind, const ts__lin *x) {
-  for (int i = 0; i < x->n; i++) {
-    const ts__term *t = &x->t[i];
-    if (t->atom->kind != kind || t->k < 0) continue;
-    for (int s = 0; s < 2; s++) {
-      ts__lin y, p;
-      ts__lin_copy(&y, x);
-      if (!ts__lin_parse(&p, t->atom->arg[s]) || !ts__lin_add_term(&y, -t->k, t->atom) || !ts__lin_add(&y, &p, t->k)) return false;
-      if (!add_operand(o, kind, &y)) return false;
-    }
-    return true;
-  }
-  if (o->n == OPERANDS) return false;
-  ts__lin_copy(&o->x[o->n++], x);
-  return true;
-}
-
-static bool at_least(ts_analyzer *a, const ts__lin *x, const ts__lin *y) {
-  ts__lin d;
-  ts__lin_copy(&d, x);
-  if (!ts__lin_add(&d, y, -1)) return false;
-  return ts__lin_bound(a, &d).lo >= 0 || (a->nfacts && ts__prove_ge0(a, &d));
-}
-
-// Drops operands that another one makes superfluous.
-static void prune(ts_analyzer *a, operands *o, bool min) {
-  for (int i = 0; i < o->n; i++)
-    for (int j = 0; j < o->n; j++) {
-      if (i == j || !(min ? at_least(a, &o->x[j], &o->x[i]) : at_least(a, &o->x[i], &o->x[j]))) continue;
-      if (j < i) i--;
-      for (int m = j; m + 1 < o->n; m++) ts__lin_copy(&o->x[m], &o->x[m + 1]);
-      o->n--;
-      j--;
-    }
-}
-
-// Moves the terms that all operands share to *common; returns the divisor of what is left.
-static int64_t share(operands *o, ts__lin *common) {
-  ts__lin_const(common, 0);
-  for (int i = 0; i < o->x[0].n;) {
-    const ts__term t = o->x[0].t[i];
-    bool all = true;
-    for (int j = 1; j < o->n; j++) all = all && ts__lin_coeff(&o->x[j], t.atom) == t.k;
-    if (!all) {
-      i++;
-      continue;
-    }
-    ts__lin_add_term(common, t.k, t.atom);
-    for (int j = 0; j < o->n; j++) ts__lin_add_term(&o->x[j], -t.k, t.atom);
-  }
-  int64_t g = 0;
-  for (int j = 0; j < o->n; j++) g = ts__gcd(ts__gcd(g, ts__lin_gcd(&o->x[j])), o->x[j].c);
-  for (int j = 0; g > 1 && j < o->n; j++) {
-    o->x[j].c /= g;
-    for (int i = 0; i < o->x[j].n; i++) o->x[j].t[i].k /= g;
-  }
-  return g > 1 ? g : 1;
-}
-
-static int by_order(const void *pa, const void *pb) {
-  const ts_expr *x = *(const ts_expr *const *)pa, *y = *(const ts_expr *const *)pb;
-  int c = (x->kind == TS_E_INT) - (y->kind == TS_E_INT);
-  return c ? c : ts__expr_cmp(x, y);
-}
-
-static bool minmax(ts_analyzer *a, ts_ekind kind, const ts_expr *x, const ts_expr *y, ts__lin *out) {
-  operands o = {.n = 0};
-  ts__lin l;
-  if (!ts__lin_of(a, x, &l) || !add_operand(&o, kind, &l) || !ts__lin_of(a, y, &l) || !add_operand(&o, kind, &l)) return false;
-  prune(a, &o, kind == TS_E_MIN);
-  if (o.n == 1) {
-    ts__lin_copy(out, &o.x[0]);
-    return true;
-  }
-  int64_t g = share(&o, out);
-  const ts_expr *e[OPERANDS];
-  for (int i = 0; i < o.n; i++) e[i] = ts__lin_expr(a->ir, &o.x[i]);
-  qsort(e, (size_t)o.n, sizeof e[0], by_order);
-  for (int i = 1; i < o.n; i++) e[0] = ts_bin(a->ir, kind, e[0], e[i]);
-  return ts__lin_add_term(out, g, e[0]);
 }
 
 // --- select -------------------------------------------------------------------------------------------------------
@@ -195,7 +103,7 @@ static bool collect(ts_analyzer *a, const ts_expr *e, int64_t k, ts__lin *l) {
     case TS_E_FLOORDIV:
     case TS_E_FLOORMOD: return collect_div(a, e, k, l);
     case TS_E_MIN:
-    case TS_E_MAX: return minmax(a, (ts_ekind)e->kind, e->arg[0], e->arg[1], &x) && ts__lin_add(l, &x, k);
+    case TS_E_MAX: return ts__minmax(a, (ts_ekind)e->kind, e->arg[0], e->arg[1], &x) && ts__lin_add(l, &x, k);
     case TS_E_SELECT: return add_scaled(l, simplify_select(a, e), k);
     case TS_E_SHL:
     case TS_E_SHR:
