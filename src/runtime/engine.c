@@ -64,9 +64,11 @@ static bool read_config(ts_engine *e, ts_diag *d) {
   return ts_chat_config_parse(e->arena, path, text, n, &e->config, d);
 }
 
-// The tokenizer is read beside the weights.
+// The tokenizer is read beside everything else. It begins before the pool pins this thread: a thread inherits its maker's core.
 typedef struct side {
   const char *path;
+  pthread_t thread;
+  bool beside;
   ts_tokenizer *t;
   ts_diag d;
 } side;
@@ -77,25 +79,27 @@ static void *read_tokenizer(void *arg) {
   return NULL;
 }
 
-static bool load_weights(ts_engine *e, ts_diag *d) {
-  e->index = ts_index_open(e->arena, e->params, d);
-  if (!e->index) return false;
-  e->weights = ts_weights_load(e->library, e->index, e->weights_path, e->pool, d);
-  return e->weights != NULL;
+static void side_begin(side *s, ts_engine *e) {
+  *s = (side){.path = ts_path_join(e->arena, e->params, "tokenizer.json")};
+  s->beside = pthread_create(&s->thread, NULL, read_tokenizer, s) == 0;
 }
 
-static bool load_both(ts_engine *e, ts_diag *d) {
-  side s = {.path = ts_path_join(e->arena, e->params, "tokenizer.json")};
-  pthread_t thread;
-  bool beside = pthread_create(&thread, NULL, read_tokenizer, &s) == 0;
-  bool ok = load_weights(e, d);
-  if (beside)
-    pthread_join(thread, NULL);
+static bool side_end(side *s, ts_engine *e, bool ok, ts_diag *d) {
+  if (s->beside)
+    pthread_join(s->thread, NULL);
   else
-    read_tokenizer(&s);
-  e->tokenizer = s.t;
-  if (ok && !s.t && d) *d = s.d;
-  return ok && s.t;
+    read_tokenizer(s);
+  e->tokenizer = s->t;
+  if (ok && !s->t && d) *d = s->d;
+  return ok && s->t;
+}
+
+static bool load(ts_engine *e, const ts_engine_opts *o, ts_diag *d) {
+  TS_TRY((e->library = ts_library_open(e->library_path, d)) != NULL);
+  TS_TRY((e->pool = ts_pool_new(o ? o->threads : 0, d)) != NULL);
+  TS_TRY((e->index = ts_index_open(e->arena, e->params, d)) != NULL);
+  e->weights = ts_weights_load(e->library, e->index, e->weights_path, e->pool, d);
+  return e->weights != NULL;
 }
 
 // The parts speak of one model.
@@ -113,10 +117,10 @@ static bool agree(const ts_engine *e, ts_diag *d) {
 static bool open_all(ts_engine *e, const char *dir, const ts_engine_opts *o, ts_diag *d) {
   TS_TRY(find_files(e, dir, o ? o->library : NULL, d));
   TS_TRY(read_config(e, d));
-  TS_TRY((e->library = ts_library_open(e->library_path, d)) != NULL);
-  TS_TRY((e->pool = ts_pool_new(o ? o->threads : 0, d)) != NULL);
-  TS_TRY(load_both(e, d));
-  return agree(e, d);
+  side s;
+  side_begin(&s, e);
+  bool ok = load(e, o, d);
+  return side_end(&s, e, ok, d) && agree(e, d);
 }
 
 ts_engine *ts_engine_open(const char *dir, const ts_engine_opts *o, ts_diag *d) {
