@@ -156,24 +156,81 @@ static bool writes_apart(ts__ctx *c, int loop, int block, const ts_region *w) {
   return map.injective == TS_YES;
 }
 
-// A simple proof where the general one gives up: every buffer written below the loop is touched by one block only, which
-// writes different elements in different iterations.
+// The index expressions of an access as functions of loops, NULL where a dimension is a range.
+static void access_indices(ts__ctx *c, int block, const ts_region *r, const ts_expr **out) {
+  const ts_block *b = ts__block(c, block);
+  ts_subst *iters = ts_new_array(c->a, ts_subst, b->niters);
+  int64_t one;
+  for (int i = 0; i < b->niters; i++) iters[i] = (ts_subst){b->iters[i].var, b->iters[i].value};
+  for (int d = 0; d < r->buf->ndim; d++)
+    out[d] = ts_is_int(r->dim[d].extent, &one) && one == 1 ? ts_expr_subst(c->ir, r->dim[d].min, iters, b->niters) : NULL;
+}
+
+static bool uses_inner(const ts__ctx *c, const ts_expr *e, int loop) {
+  for (int i = loop + 1; i < c->t->node[loop].end; i++)
+    if (ts__is_loop(c, i) && ts_expr_uses_var(e, ts__stmt(c, i)->loop.var)) return true;
+  return false;
+}
+
+// Do some dimensions of buf have, in every access below the loop, the same index, which tells the iteration of the loop?
+static bool keyed(ts__ctx *c, int loop, const ts_buffer *buf) {
+  const ts_expr **key = NULL, **idx = ts_new_array(c->a, const ts_expr *, buf->ndim);
+  for (int i = loop; i < c->t->node[loop].end; i++) {
+    if (!ts__is_block(c, i) || !block_touches(ts__block(c, i), buf)) continue;
+    const ts_block *b = ts__block(c, i);
+    if (c->t->node[i].scope != c->t->node[loop].scope) continue;  // inside a block that was looked at
+    for (int k = 0; k < b->nreads + b->nwrites; k++) {
+      const ts_region *r = k < b->nreads ? &b->reads[k] : &b->writes[k - b->nreads];
+      if (r->buf != buf) continue;
+      access_indices(c, i, r, idx);
+      bool first = !key;
+      if (first) key = ts_new_array(c->a, const ts_expr *, buf->ndim);
+      for (int d = 0; d < buf->ndim; d++) {
+        if (first) key[d] = idx[d];
+        else if (key[d] != idx[d]) key[d] = NULL;
+      }
+    }
+  }
+  const ts_var *v = ts__stmt(c, loop)->loop.var;
+  int n = 0;
+  for (int d = 0; key && d < buf->ndim; d++)
+    if (key[d] && ts_expr_uses_var(key[d], v) && !uses_inner(c, key[d], loop)) key[n++] = key[d];
+  if (!n) return false;
+  n = rejoin(key, n);
+  ts_itermap map = {0};
+  ts_loop_range in = {v, {ts__stmt(c, loop)->loop.min, ts__stmt(c, loop)->loop.extent}};
+  ts_itermap_detect(ts__an(c), &in, 1, key, n, NULL, NULL, &map, NULL);
+  return map.injective == TS_YES;
+}
+
+// One block touches buf, and writes different elements in different iterations.
+static bool single(ts__ctx *c, int loop, int block, const ts_region *w) {
+  const ts_block *b = ts__block(c, block);
+  if (c->t->node[block].scope != c->t->node[loop].scope) return false;
+  if (ts__reads(b, w->buf) && !ts_block_is_reduction(ts__an(c), b)) return false;
+  for (int j = loop; j < c->t->node[loop].end; j++)
+    if (j != block && ts__is_block(c, j) && !ts__under(c->t, j, block) && block_touches(ts__block(c, j), w->buf)) return false;
+  return writes_apart(c, loop, block, w);
+}
+
+// Simple proofs, tried before the general one: every buffer written below the loop, except own[], is keyed or written by a
+// single block.
 static bool instances_apart(ts__ctx *c, int loop, const ts_buffer *const *own, int nown) {
+  for (int i = loop; i < c->t->node[loop].end; i++) {  // accesses outside blocks are not seen below
+    ts_skind k = ts__stmt(c, i)->kind;
+    if (c->t->node[i].scope == c->t->node[loop].scope && k != TS_S_FOR && k != TS_S_SEQ && k != TS_S_BLOCK) return false;
+  }
   size_t mark = ts_analyzer_push(ts__an(c));
   int first[TS__MAX_DEPTH];
   ts__enter(c, ts__loops_of(c, loop, first) ? first[0] : loop);
   bool ok = true;
   for (int i = loop; ok && i < c->t->node[loop].end; i++) {
-    if (!ts__is_block(c, i)) continue;
+    if (!ts__is_block(c, i) || c->t->node[i].scope != c->t->node[loop].scope) continue;
     const ts_block *b = ts__block(c, i);
     for (int k = 0; ok && k < b->nwrites; k++) {
       bool mine = false;
       for (int o = 0; o < nown; o++) mine |= own[o] == b->writes[k].buf;
-      if (mine) continue;
-      ok = c->t->node[i].scope == c->t->node[loop].scope && writes_apart(c, loop, i, &b->writes[k]);
-      if (ok && ts__reads(b, b->writes[k].buf)) ok = ts_block_is_reduction(ts__an(c), b);
-      for (int j = loop; ok && j < c->t->node[loop].end; j++)
-        if (j != i && ts__is_block(c, j)) ok = !block_touches(ts__block(c, j), b->writes[k].buf);
+      ok = mine || keyed(c, loop, b->writes[k].buf) || single(c, loop, i, &b->writes[k]);
     }
   }
   ts_analyzer_pop(ts__an(c), mark);
@@ -182,6 +239,7 @@ static bool instances_apart(ts__ctx *c, int loop, const ts_buffer *const *own, i
 
 bool ts__independent(ts__ctx *c, int arg, int loop, const ts_buffer ***own, int *nown) {
   *nown = 0;
+  if (instances_apart(c, loop, NULL, 0)) return true;
   size_t mark = ts_analyzer_push(ts__an(c));
   ts__enter(c, loop);
   ts_dep dep = ts_loop_carried(ts__an(c), ts__stmt(c, loop), NULL, 0);
@@ -189,7 +247,7 @@ bool ts__independent(ts__ctx *c, int arg, int loop, const ts_buffer ***own, int 
     dep = ts_loop_carried(ts__an(c), ts__stmt(c, loop), *own, *nown);
   ts_analyzer_pop(ts__an(c), mark);
   if (dep.answer == TS_NO) return true;
-  if (dep.answer == TS_UNKNOWN && instances_apart(c, loop, *nown ? *own : NULL, *nown)) return true;
+  if (dep.answer == TS_UNKNOWN && *nown && instances_apart(c, loop, *own, *nown)) return true;
   const char *fact = dep.answer != TS_YES   ? "iterations of loop {0} could not be shown to be independent: {1}"
                      : dep.reduction_only ? "loop {0} feeds a reduction: {1}"
                                           : "iterations of loop {0} depend on each other: {1}";

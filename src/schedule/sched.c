@@ -2,12 +2,31 @@
 #include "schedule_impl.h"
 
 // --- making and looking ------------------------------------------------------------------------------------------
+// Blocks beside statements that are no blocks: dependences are judged block by block, so such a scope is left alone.
+static bool mixed(const ts__tree *t, int *at) {
+  for (int i = 0; i < t->n; i++) {
+    ts_skind k = t->node[i].s->kind;
+    if (k == TS_S_FOR || k == TS_S_SEQ || k == TS_S_BLOCK) continue;
+    int scope = t->node[i].scope;
+    for (int j = scope + 1; j < t->node[scope].end; j++) {
+      if (t->node[j].s->kind != TS_S_BLOCK || t->node[j].scope != scope) continue;
+      *at = j;
+      return true;
+    }
+  }
+  return false;
+}
+
 ts_sched *ts_sched_new(ts_ir *ir, const ts_func *f, uint64_t seed) {
   ts_sched *s = ts_new(ts_ir_arena(ir), ts_sched);
   s->ir = ir;
   s->arena = ts_ir_arena(ir);
   s->f = f;
   s->seed = seed;
+  int at;
+  ts__tree_build(s->arena, &s->tree, f->body);
+  s->tree_of = f;
+  s->mixed = mixed(&s->tree, &at);
   return s;
 }
 
@@ -266,6 +285,15 @@ static bool count_ok(ts__ctx *c, const ts__run *how) {
   return false;
 }
 
+static bool plain(ts__ctx *c) {
+  int at;
+  if (ts_prim_get(c->prim)->flags & TS_PRIM_PURE || !c->s->mixed) return true;
+  mixed(c->t, &at);
+  ts__refuse(c, TS_R_opaque_access, -1, "block {0} stands beside statements that are in no block");
+  ts__fact_node(c, at);
+  return false;
+}
+
 // Nothing inside a tensorized block changes any more.
 static bool untouchable(ts__ctx *c) {
   const ts__sig *sig = ts__sig_get(c->prim);
@@ -291,7 +319,7 @@ bool ts__run_inst(ts_sched *s, const ts_inst *inst, ts__run *how, ts_diag *d) {
   ts__ctx c = {.s = s, .ir = s->ir, .a = s->arena, .f = s->f, .t = tree_of(s), .prim = inst->prim, .step = (int)s->inst.n,
                .line = how->line, .decision = inst->decision, .ndecision = inst->ndecision, .strict = how->strict, .r = &s->refusal};
   s->refusal = (ts_refusal){0};
-  bool ok = resolve(&c, inst) && untouchable(&c) && table[c.prim].check(&c) && table[c.prim].apply(&c) && count_ok(&c, how);
+  bool ok = resolve(&c, inst) && plain(&c) && untouchable(&c) && table[c.prim].check(&c) && table[c.prim].apply(&c) && count_ok(&c, how);
   ts_analyzer_free(c.an);
   if (!ok) {
     tell(s, how, d);

@@ -45,6 +45,7 @@ struct ts_sched {
   const ts_func *f;
   uint64_t seed;
   int names;                           // next number for made-up names
+  bool mixed;                          // the function has blocks beside other statements: nothing may change
   TS_VEC(const ts_inst *) inst;
   TS_VEC(ts__snap) snap;               // before each step
   TS_VEC(ts__rv) rv;
@@ -208,6 +209,8 @@ bool ts__spatial_only(const ts_block *b);
 bool ts__complete(ts__ctx *c, int arg, int block);
 // Complete, or a reduction with its initialisation that is the only writer of its output.
 bool ts__complete_or_reduction(ts__ctx *c, int arg, int block);
+// As that, or updates in place: enough where every instance runs exactly once, as reverse_compute_at provides.
+bool ts__runs_once(ts__ctx *c, int arg, int block);
 // The one buffer that the block writes, which must be an intermediate; NULL with a refusal.
 const ts_buffer *ts__intermediate_out(ts__ctx *c, int arg, int block);
 // f with buf added to (or taken from) the allocations of the block of that id.

@@ -96,6 +96,26 @@ bool ts__complete(ts__ctx *c, int arg, int block) {
   return ts__sole_writer(c, arg, block, false);
 }
 
+// Whether every buffer that the block both reads and writes is read only at the element written: y[i] = y[i] + x[i]. Such a block
+// may be moved where each instance still runs exactly once.
+static bool in_place(const ts_block *b) {
+  if (!ts__spatial_only(b) || b->init) return false;
+  for (int i = 0; i < b->nwrites; i++) {
+    const ts_region *w = &b->writes[i];
+    for (int k = 0; k < b->nreads; k++) {
+      const ts_region *r = &b->reads[k];
+      if (r->buf != w->buf) continue;
+      for (int d = 0; d < w->buf->ndim; d++)
+        if (r->dim[d].min != w->dim[d].min || r->dim[d].extent != w->dim[d].extent || !ts_is_int(w->dim[d].extent, NULL)) return false;
+    }
+  }
+  return true;
+}
+
+bool ts__runs_once(ts__ctx *c, int arg, int block) {
+  return in_place(ts__block(c, block)) ? ts__sole_writer(c, arg, block, false) : ts__complete_or_reduction(c, arg, block);
+}
+
 bool ts__complete_or_reduction(ts__ctx *c, int arg, int block) {
   const ts_block *b = ts__block(c, block);
   if (!b->init) return ts__complete(c, arg, block);
