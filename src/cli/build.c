@@ -9,7 +9,8 @@ typedef struct options {
   const char *use_cache, *cache, *format, *rounding;
 } options;
 
-// Where compiled kernels are kept between builds: $TUNESMITH_CACHE, else $XDG_CACHE_HOME/tunesmith, else ~/.cache/tunesmith.
+// Where compiled kernels are kept between builds: $TUNESMITH_CACHE, else $XDG_CACHE_HOME/tunesmith, else
+// ~/.cache/tunesmith.
 static const char *cache_folder(ts_arena *a) {
   const char *own = getenv("TUNESMITH_CACHE"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
   if (own && *own) return own;
@@ -19,9 +20,12 @@ static const char *cache_folder(ts_arena *a) {
 
 static bool check(ts_arena *a, options *o, ts_diag *d) {
   if (!o->b.model) return ts_refuse(d, "usage", "build: give --model PATH or --model synthetic:NAME");
-  if (strcmp(o->use_cache, "0") && strcmp(o->use_cache, "1")) return ts_refuse(d, "usage", "--use-cache is 0 or 1, not '%s'", o->use_cache);
-  if (strcmp(o->format, "table") && strcmp(o->format, "json")) return ts_refuse(d, "usage", "--format is table or json, not '%s'", o->format);
-  if (strcmp(o->rounding, "even") && strcmp(o->rounding, "away")) return ts_refuse(d, "usage", "--round is even or away, not '%s'", o->rounding);
+  if (strcmp(o->use_cache, "0") && strcmp(o->use_cache, "1"))
+    return ts_refuse(d, "usage", "--use-cache is 0 or 1, not '%s'", o->use_cache);
+  if (strcmp(o->format, "table") && strcmp(o->format, "json"))
+    return ts_refuse(d, "usage", "--format is table or json, not '%s'", o->format);
+  if (strcmp(o->rounding, "even") && strcmp(o->rounding, "away"))
+    return ts_refuse(d, "usage", "--round is even or away, not '%s'", o->rounding);
   o->b.round = strcmp(o->rounding, "away") ? TS_ROUND_EVEN : TS_ROUND_AWAY;
   o->b.cache = strcmp(o->use_cache, "1") ? NULL : o->cache ? o->cache : cache_folder(a);
   return true;
@@ -34,21 +38,26 @@ static void print_table(const ts_build_result *r) {
     const ts_build_kernel *k = &r->kernels[i];
     char expect[24] = "-";
     if (k->expected_us > 0) snprintf(expect, sizeof expect, "%.2f", k->expected_us);
-    printf("%-64s %-8s %-9s %10s  %s%s%s\n", k->workload, k->phase, k->served, expect, *k->variant ? k->variant : "ref", *k->record ? ", " : "", k->record);
+    printf("%-64s %-8s %-9s %10s  %s%s%s\n", k->workload, k->phase, k->served, expect, *k->variant ? k->variant : "ref",
+           *k->record ? ", " : "", k->record);
     by_record += *k->record != 0;
   }
-  if (r->nkernels) printf("%zu of %zu kernels come from records, the others are default schedules\n", by_record, r->nkernels);
-  printf("%s: parameters %.1f MB, library %s%s%s, %.1f s\n", r->dir, (double)r->param_bytes / 1e6, r->library, r->weights ? ", packed weights " : "",
-         r->weights ? r->weights : "", r->seconds);
+  if (r->nkernels)
+    printf("%zu of %zu kernels come from records, the others are default schedules\n", by_record, r->nkernels);
+  printf("%s: parameters %.1f MB, library %s%s%s, %.1f s\n", r->dir, (double)r->param_bytes / 1e6, r->library,
+         r->weights ? ", packed weights " : "", r->weights ? r->weights : "", r->seconds);
 }
 
 // A string in JSON: control characters, quotes and backslashes escaped.
 static void json_string(const char *key, const char *s) {
   printf("\"%s\": \"", key);
   for (; *s; s++) {
-    if (*s == '"' || *s == '\\') printf("\\%c", *s);
-    else if ((unsigned char)*s < 32) printf("\\u%04x", (unsigned)*s);
-    else putchar(*s);
+    if (*s == '"' || *s == '\\')
+      printf("\\%c", *s);
+    else if ((unsigned char)*s < 32)
+      printf("\\u%04x", (unsigned)*s);
+    else
+      putchar(*s);
   }
   putchar('"');
 }
@@ -83,9 +92,13 @@ static void print_json(const ts_build_result *r) {
 }
 
 int ts_cmd_build(int argc, char **argv) {
-  options o = {.b = {.quant = "q4f16_1", .target = "cpu", .out = "dist", .numerics = ""}, .use_cache = "1", .format = "table", .rounding = "even"};
+  options o = {.b = {.quant = "q4f16_1", .target = "cpu", .out = "dist", .numerics = ""},
+               .use_cache = "1",
+               .format = "table",
+               .rounding = "even"};
   const ts_opt opts[] = {
-      {"model", TS_OPT_TEXT, &o.b.model, "PATH", "Hugging Face folder, .gguf file, synthetic:NAME or synthetic:PATH of a config.json"},
+      {"model", TS_OPT_TEXT, &o.b.model, "PATH",
+       "Hugging Face folder, .gguf file, synthetic:NAME or synthetic:PATH of a config.json"},
       {"quantization", TS_OPT_TEXT, &o.b.quant, "Q", "q4f16_1, q4f16_0, q0f16 or q0f32 (q4f16_1)"},
       {"target", TS_OPT_TEXT, &o.b.target, "T", "target (cpu)"},
       {"store", TS_OPT_TEXT, &o.b.store, "FILE", "tuning database whose winners serve; without it: default schedules"},
@@ -93,7 +106,8 @@ int ts_cmd_build(int argc, char **argv) {
       {"name", TS_OPT_TEXT, &o.b.name, "NAME", "name of the model (that of its folder or file)"},
       {"max-seq-len", TS_OPT_INT, &o.b.max_seq_len, "N", "positions of the cache (the model's, at most 2048)"},
       {"prefill-chunk", TS_OPT_INT, &o.b.prefill_chunk, "N", "rows in one prefill pass (128)"},
-      {"numerics", TS_OPT_TEXT, &o.b.numerics, "NAME", "also allow variants with these numerics (a8: 8-bit activations)"},
+      {"numerics", TS_OPT_TEXT, &o.b.numerics, "NAME",
+       "also allow variants with these numerics (a8: 8-bit activations)"},
       {"round", TS_OPT_TEXT, &o.rounding, "R", "ties in quantization: even or away (even)"},
       {"reuse-lib", TS_OPT_TEXT, &o.b.reuse_lib, "FILE", "take this model library instead of making one"},
       {"use-cache", TS_OPT_TEXT, &o.use_cache, "0|1", "reuse kernels compiled before (1)"},
@@ -101,10 +115,15 @@ int ts_cmd_build(int argc, char **argv) {
       {"debug-dump", TS_OPT_FLAG, &o.b.debug_dump, NULL, "also write debug/: plan, functions, schedules, assembly"},
       {"format", TS_OPT_TEXT, &o.format, "F", "table or json"},
   };
-  const ts_cli c = {.command = "build", .usage = "--model PATH --quantization Q [--store FILE] [options]",
-                    .about = "Makes DIR/NAME-Q with the quantized parameters, tokenizer and configuration in MLC's layout, and a model library of\n"
-                             "the fastest kernels that the store knows for the target. An interrupted or failed build leaves what was there.",
-                    .opts = opts, .nopts = TS_COUNTOF(opts)};
+  const ts_cli c = {.command = "build",
+                    .usage = "--model PATH --quantization Q [--store FILE] [options]",
+                    .about =
+                        "Makes DIR/NAME-Q with the quantized parameters, tokenizer and configuration in MLC's layout, "
+                        "and a model library of\n"
+                        "the fastest kernels that the store knows for the target. An interrupted or failed build "
+                        "leaves what was there.",
+                    .opts = opts,
+                    .nopts = TS_COUNTOF(opts)};
   char **args;
   int nargs, code = ts_cli_parse(&c, argc, argv, &args, &nargs);
   if (code >= 0) return code;

@@ -21,19 +21,21 @@ const ts__arch *ts__arch_find_gguf(const char *name) {
 
 bool ts__config_check(const char *file, const ts_model_config *c, ts_diag *d) {
   if (c->heads % c->kv_heads)
-    return ts_refuse(d, "bad-config", "%s: %lld heads are not a multiple of %lld key-value heads", file, (long long)c->heads,
-                     (long long)c->kv_heads);
+    return ts_refuse(d, "bad-config", "%s: %lld heads are not a multiple of %lld key-value heads", file,
+                     (long long)c->heads, (long long)c->kv_heads);
   if (c->head_dim % 2) return ts_refuse(d, "bad-config", "%s: head size %lld is odd", file, (long long)c->head_dim);
-  if (!(c->rms_eps >= 0 && c->rms_eps < 1)) return ts_refuse(d, "bad-config", "%s: epsilon %g is not in [0, 1)", file, c->rms_eps);
+  if (!(c->rms_eps >= 0 && c->rms_eps < 1))
+    return ts_refuse(d, "bad-config", "%s: epsilon %g is not in [0, 1)", file, c->rms_eps);
   if (!(c->rope_theta > 0)) return ts_refuse(d, "bad-config", "%s: rope base %g is not positive", file, c->rope_theta);
   if (c->scaling != TS_SCALING_NONE && c->scaling != TS_SCALING_FACTORS && !(c->scale_factor > 0))
     return ts_refuse(d, "bad-config", "%s: rope scaling factor %g is not positive", file, c->scale_factor);
   if (c->scaling == TS_SCALING_LLAMA3 && !(c->high_freq > c->low_freq && c->original_positions > 0))
-    return ts_refuse(d, "bad-config", "%s: rope scaling llama3 needs high_freq_factor > low_freq_factor and original positions", file);
+    return ts_refuse(d, "bad-config",
+                     "%s: rope scaling llama3 needs high_freq_factor > low_freq_factor and original positions", file);
   return true;
 }
 
-// --- parameters ----------------------------------------------------------------------------------------------------
+// --- parameters --------------------------------------------------------------------------------------------
 typedef enum scope { MODEL, LAYER, BIAS, HEAD } scope;
 typedef struct part_row {
   const char *hf, *gguf;
@@ -74,7 +76,8 @@ static bool wanted(const tensor_row *r, const ts_model_config *c) {
 bool ts_model_params(ts_arena *a, const ts_model_config *c, const ts_model_param **out, size_t *n, ts_diag *d) {
   const ts__arch *arch = ts__arch_find(c->arch);
   if (!arch) return ts_refuse(d, "unknown-arch", "architecture '%s' is not supported", c->arch);
-  const int64_t ONE = 1, H = c->hidden, I = c->intermediate, I2 = 2 * I, V = c->vocab, heads = c->heads, kv_heads = c->kv_heads;
+  const int64_t ONE = 1, H = c->hidden, I = c->intermediate, I2 = 2 * I, V = c->vocab, heads = c->heads,
+                kv_heads = c->kv_heads;
   const int64_t Q = heads * c->head_dim, KV = kv_heads * c->head_dim, QKV = Q + 2 * KV;
   const tensor_row rows[] = {
 #define PART(hf, gguf, rows, rope) {hf, gguf, rows, rope},
@@ -98,7 +101,7 @@ bool ts_model_params(ts_arena *a, const ts_model_config *c, const ts_model_param
   return true;
 }
 
-// --- reading parameters from a source ---------------------------------------------------------------------------------
+// --- reading parameters from a source ----------------------------------------------------------------------
 static const ts_source_tensor *part_tensor(const ts_source *s, const ts_param_part *p) {
   return ts_source_find(s, s->kind == TS_SOURCE_GGUF ? p->gguf : p->hf);
 }
@@ -119,12 +122,14 @@ static bool check_part(const ts_source *s, const ts_model_param *p, const ts_par
   const ts_source_tensor *t = part_tensor(s, q);
   if (!t) return ts_refuse(d, "missing-tensor", "%s: tensor '%s' is missing", s->path, name);
   if (t->type == TS_W__COUNT)
-    return ts_refuse(d, "bad-tensor-type", "%s: tensor '%s' has an element type that weights cannot have", s->path, name);
+    return ts_refuse(d, "bad-tensor-type", "%s: tensor '%s' has an element type that weights cannot have", s->path,
+                     name);
   if (part_fits(t, p, q)) return true;
   ts_text shape = {0};
   shape_text(&shape, t);
-  ts_refuse(d, "bad-shape", "%s: tensor '%s' has shape %s where %lldx%lld is expected", s->path, name, ts_text_str(&shape),
-            (long long)q->rows, (long long)(p->kind == TS_PARAM_VECTOR && p->nparts > 1 ? 1 : p->cols));
+  ts_refuse(d, "bad-shape", "%s: tensor '%s' has shape %s where %lldx%lld is expected", s->path, name,
+            ts_text_str(&shape), (long long)q->rows,
+            (long long)(p->kind == TS_PARAM_VECTOR && p->nparts > 1 ? 1 : p->cols));
   ts_text_free(&shape);
   return false;
 }
@@ -135,7 +140,8 @@ bool ts_params_check(const ts_source *s, const ts_model_param *p, size_t n, ts_d
   return true;
 }
 
-// File row of row r of a part whose heads are stored for interleaved rotation: HF row p*(d/2)+i of a head is file row 2i+p.
+// File row of row r of a part whose heads are stored for interleaved rotation: HF row p*(d/2)+i of a head is file row
+// 2i+p.
 static int64_t interleaved_row(int64_t r, int64_t head_dim) {
   int64_t in = r % head_dim, half = head_dim / 2;
   return r - in + 2 * (in % half) + in / half;
@@ -175,7 +181,8 @@ void ts_param_rows(const ts_source *s, const ts_model_param *p, int64_t row, int
     if (row >= end) continue;
     int64_t m = TS_MIN(n, end - row);
     if (permuted(s, &p->part[k]))
-      for (int64_t i = 0; i < m; i++) ts_tensor_rows(t, interleaved_row(row - first + i, s->config.head_dim), 1, out + i * p->cols);
+      for (int64_t i = 0; i < m; i++)
+        ts_tensor_rows(t, interleaved_row(row - first + i, s->config.head_dim), 1, out + i * p->cols);
     else
       ts_tensor_rows(t, row - first, m, out);
     row += m, n -= m, out += m * p->cols;

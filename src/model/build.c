@@ -13,8 +13,8 @@ typedef struct builder {
   ts_target target;
   int64_t positions, chunk;
   ts__tokenizer_facts tokenizer;
-  const char *name;                  // "NAME-QUANT"
-  const char *library;               // file name of it
+  const char *name;     // "NAME-QUANT"
+  const char *library;  // file name of it
   const ts__step *step[TS__PHASE__COUNT];
   size_t n[TS__PHASE__COUNT];
   ts__kernels kernels;
@@ -23,7 +23,7 @@ typedef struct builder {
   ts_build_result *r;
 } builder;
 
-// --- preparation ---------------------------------------------------------------------------------------------------------
+// --- preparation -------------------------------------------------------------------------------------------
 static bool plain_name(const char *s) { return *s && *s != '.' && !strchr(s, '/') && strlen(s) < 128; }
 
 static bool prepare(builder *b, ts_diag *d) {
@@ -32,7 +32,8 @@ static bool prepare(builder *b, ts_diag *d) {
   b->quant = ts_quant_find(o->quant, d);
   if (!b->quant) return false;
   TS_TRY(ts_target_parse(o->target ? o->target : "cpu", &b->target, d));
-  if (b->target.api != TS_API_CPU) return ts_refuse(d, "unsupported-target", "models are built for cpu targets, not '%s'", o->target);
+  if (b->target.api != TS_API_CPU)
+    return ts_refuse(d, "unsupported-target", "models are built for cpu targets, not '%s'", o->target);
   TS_TRY(ts_source_open(b->a, o->model, &b->source, d));
   b->positions = o->max_seq_len;
   b->chunk = o->prefill_chunk;
@@ -43,18 +44,28 @@ static bool prepare(builder *b, ts_diag *d) {
   b->name = ts_arena_printf(b->a, "%s-%s", name, b->quant->name);
   b->library = ts_arena_printf(b->a, "%s-%s.so", b->name, kinds[b->target.api]);
   for (int p = 0; p < TS__PHASE__COUNT; p++)
-    TS_TRY(ts__steps(b->a, &b->source.config, b->quant, b->positions, b->chunk, (ts__phase)p, &b->step[p], &b->n[p], d));
+    TS_TRY(
+        ts__steps(b->a, &b->source.config, b->quant, b->positions, b->chunk, (ts__phase)p, &b->step[p], &b->n[p], d));
   return true;
 }
 
-// --- the library -------------------------------------------------------------------------------------------------------------
+// --- the library -------------------------------------------------------------------------------------------
 static bool make_kernels(builder *b, ts_diag *d) {
   ts_ir *ir = ts_ir_new(b->a);
-  ts__kernel_opts ko = {.target = &b->target, .store = b->o->store, .numerics = b->o->numerics ? b->o->numerics : "", .cache = b->o->cache};
+  ts__kernel_opts ko = {.target = &b->target,
+                        .store = b->o->store,
+                        .numerics = b->o->numerics ? b->o->numerics : "",
+                        .cache = b->o->cache};
   TS_TRY(ts__kernels_make(b->a, ir, b->step, b->n, &ko, &b->kernels, d));
-  int64_t active = b->tokenizer.size && b->tokenizer.size < b->source.config.vocab ? b->tokenizer.size : b->source.config.vocab;
-  ts__plan_opts po = {.name = b->name, .target = &b->target, .config = &b->source.config, .quant = b->quant, .positions = b->positions,
-                      .chunk = b->chunk, .active_vocab = active};
+  int64_t active =
+      b->tokenizer.size && b->tokenizer.size < b->source.config.vocab ? b->tokenizer.size : b->source.config.vocab;
+  ts__plan_opts po = {.name = b->name,
+                      .target = &b->target,
+                      .config = &b->source.config,
+                      .quant = b->quant,
+                      .positions = b->positions,
+                      .chunk = b->chunk,
+                      .active_vocab = active};
   return ts__plan_text(&po, b->step, b->n, &b->kernels, &b->plan, d);
 }
 
@@ -71,17 +82,21 @@ static bool link_library(builder *b, const char *path, ts_diag *d) {
 // A library made before serves this model when everything that its plan fixes is the same.
 static bool library_fits(const builder *b, const ts_plan *p, ts_diag *d) {
   const ts_model_config *c = &b->source.config;
-  const struct { const char *what; int64_t theirs, ours; } facts[] = {
-      {"hidden size", p->hidden, c->hidden}, {"layers", p->layers, c->layers},       {"heads", p->heads, c->heads},
-      {"vocabulary", p->vocab, c->vocab},    {"head size", p->head_dim, c->head_dim}, {"key-value heads", p->kv_heads, c->kv_heads},
-      {"positions", p->max_seq, b->positions}};
+  const struct {
+    const char *what;
+    int64_t theirs, ours;
+  } facts[] = {{"hidden size", p->hidden, c->hidden},   {"layers", p->layers, c->layers},
+               {"heads", p->heads, c->heads},           {"vocabulary", p->vocab, c->vocab},
+               {"head size", p->head_dim, c->head_dim}, {"key-value heads", p->kv_heads, c->kv_heads},
+               {"positions", p->max_seq, b->positions}};
   if (strcmp(p->quantization, b->quant->name))
     return ts_refuse(d, "wrong-library", "%s: built for %s, not %s", b->o->reuse_lib, p->quantization, b->quant->name);
-  if (strcmp(p->arch, c->arch)) return ts_refuse(d, "wrong-library", "%s: built for architecture %s, not %s", b->o->reuse_lib, p->arch, c->arch);
+  if (strcmp(p->arch, c->arch))
+    return ts_refuse(d, "wrong-library", "%s: built for architecture %s, not %s", b->o->reuse_lib, p->arch, c->arch);
   for (size_t i = 0; i < TS_COUNTOF(facts); i++)
     if (facts[i].theirs != facts[i].ours)
-      return ts_refuse(d, "wrong-library", "%s: built for %s %lld, the model has %lld", b->o->reuse_lib, facts[i].what, (long long)facts[i].theirs,
-                       (long long)facts[i].ours);
+      return ts_refuse(d, "wrong-library", "%s: built for %s %lld, the model has %lld", b->o->reuse_lib, facts[i].what,
+                       (long long)facts[i].theirs, (long long)facts[i].ours);
   return true;
 }
 
@@ -95,28 +110,31 @@ static bool reuse_library(builder *b, const char *path, ts_diag *d) {
   return ok && ts_file_read(b->o->reuse_lib, b->a, &bytes, &n, d) && ts_file_write(path, bytes, n, d);
 }
 
-// --- packed weights: what loading would compute, written once ----------------------------------------------------------------
+// --- packed weights: what loading would compute, written once ----------------------------------------------
 static bool write_weights(builder *b, const char *library, const char *params, const char *path, ts_diag *d) {
   ts_library *l = ts_library_open(library, d);
   const ts_index *x = l ? ts_index_open(b->a, params, d) : NULL;
   ts_pool *pool = x ? ts_pool_new(0, d) : NULL;
   ts_weights *w = pool ? ts_weights_load(l, x, NULL, pool, d) : NULL;
   bool ok = w && ts_weights_write(w, x, path, d);
-  if (l) b->r->arena_bytes = ts_library_plan(l)->arena_bytes, b->r->kv_bytes = 2 * ts_library_plan(l)->layers * ts_library_plan(l)->kv_bytes;
+  if (l)
+    b->r->arena_bytes = ts_library_plan(l)->arena_bytes,
+    b->r->kv_bytes = 2 * ts_library_plan(l)->layers * ts_library_plan(l)->kv_bytes;
   ts_weights_free(w);
   ts_pool_free(pool);
   ts_library_close(l);
   return ok;
 }
 
-// --- other files -----------------------------------------------------------------------------------------------------------------
+// --- other files -------------------------------------------------------------------------------------------
 static bool write_config(builder *b, const char *params, ts_diag *d) {
   ts_text t = {0};
   bool ok = ts__chat_config_text(&b->source, b->name, b->quant->name, b->positions, b->chunk, &t, d) &&
             ts_file_write(ts_path_join(b->a, params, "mlc-chat-config.json"), t.p, t.n, d);
   ts_text_free(&t);
   for (size_t i = 0; ok && i < b->source.nfiles; i++)
-    ok = ts_file_write(ts_path_join(b->a, params, b->source.files[i].name), b->source.files[i].text, b->source.files[i].n, d);
+    ok = ts_file_write(ts_path_join(b->a, params, b->source.files[i].name), b->source.files[i].text,
+                       b->source.files[i].n, d);
   return ok;
 }
 
@@ -164,20 +182,26 @@ static bool write_debug(builder *b, const char *dir, ts_diag *d) {
   return ok;
 }
 
-// --- the build ---------------------------------------------------------------------------------------------------------------------
+// --- the build ---------------------------------------------------------------------------------------------
 static void list_kernels(builder *b) {
   ts_build_kernel *k = ts_new_array(b->a, ts_build_kernel, b->kernels.n + 1);
   for (size_t i = 0; i < b->kernels.n; i++) {
     const ts__kernel_row *r = &b->kernels.row[i];
-    k[i] = (ts_build_kernel){.kernel = ts_arena_strdup(b->a, r->object.symbol), .workload = r->text, .phase = ts__phase_name(r->phase),
-                             .variant = r->variant, .served = r->served, .record = r->record, .expected_us = r->expected_us};
+    k[i] = (ts_build_kernel){.kernel = ts_arena_strdup(b->a, r->object.symbol),
+                             .workload = r->text,
+                             .phase = ts__phase_name(r->phase),
+                             .variant = r->variant,
+                             .served = r->served,
+                             .record = r->record,
+                             .expected_us = r->expected_us};
   }
   b->r->kernels = k;
   b->r->nkernels = b->kernels.n;
 }
 
 static bool fill_directory(builder *b, ts_diag *d) {
-  const char *dir = b->stage.path, *params = ts_path_join(b->a, dir, "params"), *library = ts_path_join(b->a, dir, b->library);
+  const char *dir = b->stage.path, *params = ts_path_join(b->a, dir, "params"),
+             *library = ts_path_join(b->a, dir, b->library);
   const char *weights = ts_arena_printf(b->a, "%.*s.weights", (int)strlen(library) - 3, library);
   TS_TRY(ts_dir_make(params, d));
   TS_TRY(ts__params_write(&b->source, b->quant, b->o->round, params, &b->r->param_bytes, d));

@@ -10,8 +10,9 @@ static const ts_text_file *file_named(const ts_source *s, const char *name) {
   return NULL;
 }
 
-// --- the tokenizer -----------------------------------------------------------------------------------------------------
-// The object itself, or a member of a sequence, of the given type.
+// --- the tokenizer -----------------------------------------------------------------------------------------
+// ----------------------------------------------------------------------------------------------------- The object
+// itself, or a member of a sequence, of the given type.
 static const json_t *stage(const json_t *o, const char *members, const char *type) {
   const char *t = ts__js_str(o, "type");
   if (t && !strcmp(t, type)) return o;
@@ -45,7 +46,8 @@ bool ts__tokenizer_facts_of(const ts_source *s, ts__tokenizer_facts *out, ts_dia
   if (!f) return true;
   json_t *o = ts__js_object("tokenizer.json", f->text, f->n, d);
   if (!o) return false;
-  const json_t *decoder = json_object_get(o, "decoder"), *prepend = stage(json_object_get(o, "normalizer"), "normalizers", "Prepend");
+  const json_t *decoder = json_object_get(o, "decoder"),
+               *prepend = stage(json_object_get(o, "normalizer"), "normalizers", "Prepend");
   const char *prefix = ts__js_str(prepend, "prepend");
   out->size = vocabulary(o);
   out->byte_level = stage(decoder, "decoders", "ByteLevel") != NULL;
@@ -55,8 +57,9 @@ bool ts__tokenizer_facts_of(const ts_source *s, ts__tokenizer_facts *out, ts_dia
   return true;
 }
 
-// --- the conversation ------------------------------------------------------------------------------------------------------
-// The chat template of tokenizer_config.json, a Jinja text; it may be a list of named ones.
+// --- the conversation --------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------------ The chat
+// template of tokenizer_config.json, a Jinja text; it may be a list of named ones.
 static char *chat_template(ts_arena *a, const ts_source *s) {
   const ts_text_file *f = file_named(s, "tokenizer_config.json");
   json_t *o = f ? ts__js_object(f->name, f->text, f->n, NULL) : NULL;
@@ -78,21 +81,23 @@ static const char *template_name(const ts_source *s, const char *jinja) {
   return "LM";
 }
 
-// The default system text that a chatml template spells out: "<|im_start|>system\nTEXT<|im_end|>". A template without one
-// adds none.
+// The default system text that a chatml template spells out: "<|im_start|>system\nTEXT<|im_end|>". A template without
+// one adds none.
 static const char *default_system(ts_arena *a, const char *jinja) {
   static const char open[] = "<|im_start|>system";
   const char *p = jinja ? strstr(jinja, open) : NULL;
   if (!p) return "";
   p += sizeof open - 1;
-  if (*p == '\n') p++;
-  else if (p[0] == '\\' && p[1] == 'n') p += 2;
+  if (*p == '\n')
+    p++;
+  else if (p[0] == '\\' && p[1] == 'n')
+    p += 2;
   const char *end = strstr(p, "<|im_end|>");
   if (!end || end == p || memchr(p, '\'', (size_t)(end - p)) || memchr(p, '{', (size_t)(end - p))) return "";
   return ts_arena_strndup(a, p, (size_t)(end - p));
 }
 
-// --- writing: objects in the order their keys are to appear ------------------------------------------------------------------
+// --- writing: objects in the order their keys are to appear ------------------------------------------------
 static json_t *ints(const int64_t *v, int n) {
   json_t *a = json_array();
   for (int i = 0; i < n; i++) json_array_append_new(a, json_integer(v[i]));
@@ -122,28 +127,30 @@ static json_t *separators(const ts_conv *c) {
 }
 
 static json_t *conversation(const ts_source *s, const ts_conv *c, const char *system) {
-  return json_pack("{s:s, s:s, s:s, s:o, s:b, s:{s:s, s:s, s:s}, s:{s:s, s:s, s:s}, s:[], s:o, s:s, s:s, s:o, s:o, s:s, s:b}",
-                   "name", c->name, "system_template", c->system_template, "system_message", system,
-                   "system_prefix_token_ids", prefix_tokens(s, c), "add_role_after_system_message", (int)c->role_after_system,
-                   "roles", "user", c->user_role, "assistant", c->assistant_role, "tool", c->user_role,
-                   "role_templates", "user", c->user_template, "assistant", c->assistant_template, "tool", "{tool_message}",
-                   "messages", "seps", separators(c), "role_content_sep", c->content_sep, "role_empty_sep", c->empty_sep,
-                   "stop_str", strings(c->stop_strings, c->nstop_strings), "stop_token_ids", stop_tokens(s, c),
-                   "function_string", "", "use_function_calling", 0);
+  return json_pack(
+      "{s:s, s:s, s:s, s:o, s:b, s:{s:s, s:s, s:s}, s:{s:s, s:s, s:s}, s:[], s:o, s:s, s:s, s:o, s:o, s:s, s:b}",
+      "name", c->name, "system_template", c->system_template, "system_message", system, "system_prefix_token_ids",
+      prefix_tokens(s, c), "add_role_after_system_message", (int)c->role_after_system, "roles", "user", c->user_role,
+      "assistant", c->assistant_role, "tool", c->user_role, "role_templates", "user", c->user_template, "assistant",
+      c->assistant_template, "tool", "{tool_message}", "messages", "seps", separators(c), "role_content_sep",
+      c->content_sep, "role_empty_sep", c->empty_sep, "stop_str", strings(c->stop_strings, c->nstop_strings),
+      "stop_token_ids", stop_tokens(s, c), "function_string", "", "use_function_calling", 0);
 }
 
 static json_t *model_config(const ts_source *s, int64_t max_seq_len, int64_t chunk) {
   const ts_model_config *c = &s->config;
-  json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:f, s:I, s:I, s:I, s:b, s:i}", "hidden_size", (json_int_t)c->hidden,
-                        "intermediate_size", (json_int_t)c->intermediate, "num_attention_heads", (json_int_t)c->heads,
-                        "num_key_value_heads", (json_int_t)c->kv_heads, "num_hidden_layers", (json_int_t)c->layers, "rms_norm_eps",
-                        c->rms_eps, "vocab_size", (json_int_t)c->vocab, "position_embedding_base", c->rope_theta, "head_dim",
-                        (json_int_t)c->head_dim, "context_window_size", (json_int_t)max_seq_len, "prefill_chunk_size", (json_int_t)chunk,
+  json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:I, s:f, s:I, s:I, s:I, s:b, s:i}", "hidden_size",
+                        (json_int_t)c->hidden, "intermediate_size", (json_int_t)c->intermediate, "num_attention_heads",
+                        (json_int_t)c->heads, "num_key_value_heads", (json_int_t)c->kv_heads, "num_hidden_layers",
+                        (json_int_t)c->layers, "rms_norm_eps", c->rms_eps, "vocab_size", (json_int_t)c->vocab,
+                        "position_embedding_base", c->rope_theta, "head_dim", (json_int_t)c->head_dim,
+                        "context_window_size", (json_int_t)max_seq_len, "prefill_chunk_size", (json_int_t)chunk,
                         "tie_word_embeddings", (int)c->tied, "tensor_parallel_shards", 1);
   if (c->scaling == TS_SCALING_LLAMA3)
-    json_object_set_new(o, "rope_scaling", json_pack("{s:s, s:f, s:f, s:f, s:I}", "rope_type", "llama3", "factor", c->scale_factor, "low_freq_factor",
-                                                     c->low_freq, "high_freq_factor", c->high_freq, "original_max_position_embeddings",
-                                                     (json_int_t)c->original_positions));
+    json_object_set_new(o, "rope_scaling",
+                        json_pack("{s:s, s:f, s:f, s:f, s:I}", "rope_type", "llama3", "factor", c->scale_factor,
+                                  "low_freq_factor", c->low_freq, "high_freq_factor", c->high_freq,
+                                  "original_max_position_embeddings", (json_int_t)c->original_positions));
   if (c->scaling == TS_SCALING_LINEAR)
     json_object_set_new(o, "rope_scaling", json_pack("{s:s, s:f}", "rope_type", "linear", "factor", c->scale_factor));
   return o;
@@ -151,9 +158,16 @@ static json_t *model_config(const ts_source *s, int64_t max_seq_len, int64_t chu
 
 // temperature and the like: from generation_config.json, else the default.
 static void add_sampling(json_t *o, const ts_source *s) {
-  static const struct { const char *key; double otherwise; } rows[] = {
-      {"temperature", 1.0}, {"presence_penalty", 0.0}, {"frequency_penalty", 0.0}, {"repetition_penalty", 1.0}, {"top_p", 1.0}};
-  json_t *g = s->generation ? ts__js_object("generation_config.json", s->generation, strlen(s->generation), NULL) : NULL;
+  static const struct {
+    const char *key;
+    double otherwise;
+  } rows[] = {{"temperature", 1.0},
+              {"presence_penalty", 0.0},
+              {"frequency_penalty", 0.0},
+              {"repetition_penalty", 1.0},
+              {"top_p", 1.0}};
+  json_t *g =
+      s->generation ? ts__js_object("generation_config.json", s->generation, strlen(s->generation), NULL) : NULL;
   for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
     const json_t *v = json_object_get(g, rows[i].key);
     json_object_set_new(o, rows[i].key, json_real(json_is_number(v) ? json_number_value(v) : rows[i].otherwise));
@@ -162,18 +176,19 @@ static void add_sampling(json_t *o, const ts_source *s) {
 }
 
 static json_t *tokenizer_info(const ts__tokenizer_facts *f) {
-  return json_pack("{s:s, s:b, s:b}", "token_postproc_method", f->byte_level ? "byte_level" : "byte_fallback", "prepend_space_in_encode",
-                   (int)f->prepend_space, "strip_space_in_decode", (int)f->strip_space);
+  return json_pack("{s:s, s:b, s:b}", "token_postproc_method", f->byte_level ? "byte_level" : "byte_fallback",
+                   "prepend_space_in_encode", (int)f->prepend_space, "strip_space_in_decode", (int)f->strip_space);
 }
 
-static json_t *config_object(const ts_source *s, const char *name, const char *quant, int64_t max_seq_len, int64_t chunk,
-                             const ts_conv *conv, const char *system, const ts__tokenizer_facts *f) {
+static json_t *config_object(const ts_source *s, const char *name, const char *quant, int64_t max_seq_len,
+                             int64_t chunk, const ts_conv *conv, const char *system, const ts__tokenizer_facts *f) {
   const ts_model_config *c = &s->config;
-  json_t *o = json_pack("{s:s, s:s, s:s, s:o, s:I, s:I, s:i, s:I, s:i, s:i, s:i, s:I}", "version", "0.1.0", "model_type", c->arch, "quantization",
-                        quant, "model_config", model_config(s, max_seq_len, chunk), "vocab_size", (json_int_t)c->vocab, "context_window_size",
-                        (json_int_t)max_seq_len, "sliding_window_size", -1, "prefill_chunk_size", (json_int_t)chunk, "attention_sink_size",
-                        -1, "tensor_parallel_shards", 1, "pipeline_parallel_stages", 1, "active_vocab_size",
-                        (json_int_t)(f->size && f->size < c->vocab ? f->size : c->vocab));
+  json_t *o = json_pack("{s:s, s:s, s:s, s:o, s:I, s:I, s:i, s:I, s:i, s:i, s:i, s:I}", "version", "0.1.0",
+                        "model_type", c->arch, "quantization", quant, "model_config",
+                        model_config(s, max_seq_len, chunk), "vocab_size", (json_int_t)c->vocab, "context_window_size",
+                        (json_int_t)max_seq_len, "sliding_window_size", -1, "prefill_chunk_size", (json_int_t)chunk,
+                        "attention_sink_size", -1, "tensor_parallel_shards", 1, "pipeline_parallel_stages", 1,
+                        "active_vocab_size", (json_int_t)(f->size && f->size < c->vocab ? f->size : c->vocab));
   add_sampling(o, s);
   json_t *files = json_array();
   for (size_t i = 0; i < s->nfiles; i++) json_array_append_new(files, json_string(s->files[i].name));
@@ -190,8 +205,8 @@ static json_t *config_object(const ts_source *s, const char *name, const char *q
   return o;
 }
 
-bool ts__chat_config_text(const ts_source *s, const char *name, const char *quant, int64_t max_seq_len, int64_t prefill_chunk, ts_text *out,
-                          ts_diag *d) {
+bool ts__chat_config_text(const ts_source *s, const char *name, const char *quant, int64_t max_seq_len,
+                          int64_t prefill_chunk, ts_text *out, ts_diag *d) {
   ts__tokenizer_facts facts;
   TS_TRY(ts__tokenizer_facts_of(s, &facts, d));
   ts_arena *a = ts_arena_new("chat config");

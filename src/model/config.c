@@ -16,7 +16,8 @@ static bool check_unsupported(const char *file, const json_t *o, ts_diag *d) {
     if (on) return ts_refuse(d, "unsupported-config", "%s: %s = true is not supported", file, off[i]);
   }
   if (json_is_object(json_object_get(o, "quantization_config")))
-    return ts_refuse(d, "unsupported-config", "%s: weights that are already quantized (quantization_config) are not supported", file);
+    return ts_refuse(d, "unsupported-config",
+                     "%s: weights that are already quantized (quantization_config) are not supported", file);
   return true;
 }
 
@@ -30,14 +31,15 @@ static bool read_sizes(const char *file, const json_t *o, ts_model_config *c, ts
   TS_TRY(ts__js_int(file, o, "vocab_size", true, 1, LIMIT_DIM, &c->vocab, d));
   TS_TRY(ts__js_int(file, o, "head_dim", false, 2, 4096, &c->head_dim, d));
   if (!c->head_dim && c->hidden % c->heads)
-    return ts_refuse(d, "bad-config", "%s: hidden_size %lld is not a multiple of %lld heads", file, (long long)c->hidden,
-                     (long long)c->heads);
+    return ts_refuse(d, "bad-config", "%s: hidden_size %lld is not a multiple of %lld heads", file,
+                     (long long)c->hidden, (long long)c->heads);
   if (!c->head_dim) c->head_dim = c->hidden / c->heads;
   static const char *const context[] = {"context_window_size", "max_position_embeddings", "max_sequence_length"};
   for (size_t i = 0; i < TS_COUNTOF(context) && !c->max_positions; i++)
     TS_TRY(ts__js_int(file, o, context[i], false, 1, LIMIT_DIM, &c->max_positions, d));
   if (!c->max_positions) c->max_positions = 2048;
-  if (!strcmp(c->arch, "mistral")) TS_TRY(ts__js_int(file, o, "sliding_window", false, 1, LIMIT_DIM, &c->sliding_window, d));
+  if (!strcmp(c->arch, "mistral"))
+    TS_TRY(ts__js_int(file, o, "sliding_window", false, 1, LIMIT_DIM, &c->sliding_window, d));
   return true;
 }
 
@@ -53,7 +55,8 @@ static bool read_rope(const char *file, const json_t *o, ts_model_config *c, ts_
   if (!type) type = ts__js_str(r, "type");
   if (!type || !strcmp(type, "default")) return true;
   if (strcmp(type, "linear") && strcmp(type, "llama3"))
-    return ts_refuse(d, "unsupported-config", "%s: rope scaling '%s' is not supported (linear and llama3 are)", file, type);
+    return ts_refuse(d, "unsupported-config", "%s: rope scaling '%s' is not supported (linear and llama3 are)", file,
+                     type);
   c->scaling = !strcmp(type, "linear") ? TS_SCALING_LINEAR : TS_SCALING_LLAMA3;
   TS_TRY(ts__js_num(file, r, "factor", true, &c->scale_factor, d));
   if (c->scaling == TS_SCALING_LINEAR) return true;
@@ -89,7 +92,8 @@ static bool parse(const char *file, const json_t *o, ts_model_config *c, ts_diag
   if (!type) return ts_refuse(d, "missing-field", "%s: field \"model_type\" is missing", file);
   const ts__arch *arch = ts__arch_find(type);
   if (!arch) return ts_refuse(d, "unknown-arch", "%s: model_type '%s' is not supported", file, type);
-  *c = (ts_model_config){.arch = arch->name, .rms_eps = 1e-6, .rope_theta = 10000, .bos = -1, .pad = -1, .qkv_bias = arch->qkv_bias};
+  *c = (ts_model_config){
+      .arch = arch->name, .rms_eps = 1e-6, .rope_theta = 10000, .bos = -1, .pad = -1, .qkv_bias = arch->qkv_bias};
   TS_TRY(check_unsupported(file, o, d));
   TS_TRY(read_sizes(file, o, c, d));
   TS_TRY(ts__js_num(file, o, "rms_norm_eps", false, &c->rms_eps, d));

@@ -37,14 +37,17 @@ void ts_shard_writer_free(ts_shard_writer *w) {
 
 static const char *dtype_name(ts_code c) {
   switch (c) {
-    case TS_F16: return "float16";
-    case TS_F32: return "float32";
-    default: return "uint32";
+    case TS_F16:
+      return "float16";
+    case TS_F32:
+      return "float32";
+    default:
+      return "uint32";
   }
 }
 
-// f32 tensors keep their four bytes ("raw"); the others carry the mark that MLC's writer puts on every record, which means
-// nothing for them.
+// f32 tensors keep their four bytes ("raw"); the others carry the mark that MLC's writer puts on every record, which
+// means nothing for them.
 static void add_record(shard *s, const ts_stored *t, int64_t offset) {
   ts_text *o = &s->records;
   ts_text_addf(o, "%s                {\n                    \"name\": ", o->n ? ",\n" : "");
@@ -52,10 +55,11 @@ static void add_record(shard *s, const ts_stored *t, int64_t offset) {
   ts_text_add(o, ",\n                    \"shape\": [\n");
   for (int i = 0; i < t->ndim; i++)
     ts_text_addf(o, "                        %lld%s\n", (long long)t->shape[i], i + 1 < t->ndim ? "," : "");
-  ts_text_addf(o, "                    ],\n                    \"dtype\": \"%s\",\n                    \"format\": \"%s\",\n", dtype_name(t->type),
-               t->type == TS_F32 ? "raw" : "f32-to-bf16");
-  ts_text_addf(o, "                    \"nbytes\": %lld,\n                    \"byteOffset\": %lld\n                }", (long long)t->bytes,
-               (long long)offset);
+  ts_text_addf(
+      o, "                    ],\n                    \"dtype\": \"%s\",\n                    \"format\": \"%s\",\n",
+      dtype_name(t->type), t->type == TS_F32 ? "raw" : "f32-to-bf16");
+  ts_text_addf(o, "                    \"nbytes\": %lld,\n                    \"byteOffset\": %lld\n                }",
+               (long long)t->bytes, (long long)offset);
 }
 
 // Write one shard under the next number and note it in the index.
@@ -65,10 +69,12 @@ static bool write_shard(ts_shard_writer *w, const ts_text *records, const void *
   uint8_t sum[16];
   ts__md5(data, (size_t)size, sum);
   bool ok = ts_file_write(ts_path_join(a, w->dir, name), data, (size_t)size, d);
-  ts_text_addf(&w->index, "%s        {\n            \"dataPath\": \"%s\",\n            \"format\": \"raw-shard\",\n            \"nbytes\": %lld,\n",
+  ts_text_addf(&w->index,
+               "%s        {\n            \"dataPath\": \"%s\",\n            \"format\": \"raw-shard\",\n            "
+               "\"nbytes\": %lld,\n",
                w->nshards ? ",\n" : "", name, (long long)size);
-  ts_text_addf(&w->index, "            \"records\": [\n%s\n            ],\n            \"md5sum\": \"%s\"\n        }", ts_text_str(records),
-               ts_hex(a, sum, sizeof sum));
+  ts_text_addf(&w->index, "            \"records\": [\n%s\n            ],\n            \"md5sum\": \"%s\"\n        }",
+               ts_text_str(records), ts_hex(a, sum, sizeof sum));
   w->nshards++;
   ts_arena_free(a);
   return ok;

@@ -28,7 +28,8 @@ static void remove_tree(int parent, const char *name) {
 static bool replaceable(ts_arena *a, const char *path, ts_diag *d) {
   struct stat st;
   if (lstat(path, &st)) return true;
-  if (S_ISDIR(st.st_mode) && (ts_file_exists(ts_path_join(a, path, "params/mlc-chat-config.json")) || !rmdir(path))) return true;
+  if (S_ISDIR(st.st_mode) && (ts_file_exists(ts_path_join(a, path, "params/mlc-chat-config.json")) || !rmdir(path)))
+    return true;
   return ts_refuse(d, "would-overwrite", "%s: exists and is no model directory; it is left as it is", path);
 }
 

@@ -85,23 +85,27 @@ static bool read_kv(ts_arena *a, cursor *c, ts__gguf_kv *k, ts_diag *d) {
   return read_elements(a, c, k, d);
 }
 
-static int by_key(const void *x, const void *y) { return strcmp(((const ts__gguf_kv *)x)->key, ((const ts__gguf_kv *)y)->key); }
+static int by_key(const void *x, const void *y) {
+  return strcmp(((const ts__gguf_kv *)x)->key, ((const ts__gguf_kv *)y)->key);
+}
 
 static bool read_metadata(ts_arena *a, cursor *c, uint64_t count, ts__gguf *g, ts_diag *d) {
   if (count > (uint64_t)(c->end - c->cur) / 13)
-    return ts_refuse(d, "bad-gguf", "%s: %llu metadata entries claimed, more than the file holds", c->file, (unsigned long long)count);
+    return ts_refuse(d, "bad-gguf", "%s: %llu metadata entries claimed, more than the file holds", c->file,
+                     (unsigned long long)count);
   ts__gguf_kv *kv = ts_new_array(a, ts__gguf_kv, count + 1);
   for (uint64_t i = 0; i < count; i++) TS_TRY(read_kv(a, c, &kv[i], d));
   qsort(kv, count, sizeof *kv, by_key);
   for (uint64_t i = 1; i < count; i++)
-    if (!strcmp(kv[i - 1].key, kv[i].key)) return ts_refuse(d, "bad-gguf", "%s: key '%s' occurs twice", c->file, kv[i].key);
+    if (!strcmp(kv[i - 1].key, kv[i].key))
+      return ts_refuse(d, "bad-gguf", "%s: key '%s' occurs twice", c->file, kv[i].key);
   g->file = c->file;
   g->kv = kv;
   g->nkv = (size_t)count;
   return true;
 }
 
-// --- access ----------------------------------------------------------------------------------------------------------
+// --- access ------------------------------------------------------------------------------------------------
 const ts__gguf_kv *ts__gguf_find(const ts__gguf *g, const char *key) {
   ts__gguf_kv probe = {.key = key};
   return g->nkv ? bsearch(&probe, g->kv, g->nkv, sizeof probe, by_key) : NULL;
@@ -145,7 +149,8 @@ bool ts__gguf_int(const ts__gguf *g, const char *key, bool must, int64_t lo, int
   if (!k || k->array || !ts__gguf_is_int(k)) return wrong_type(g, key, d);
   int64_t v = ts__gguf_int_at(k, 0);
   if (v < lo || v > hi)
-    return ts_refuse(d, "bad-field", "%s: '%s' is %lld, outside %lld..%lld", g->file, key, (long long)v, (long long)lo, (long long)hi);
+    return ts_refuse(d, "bad-field", "%s: '%s' is %lld, outside %lld..%lld", g->file, key, (long long)v, (long long)lo,
+                     (long long)hi);
   *out = v;
   return true;
 }
@@ -168,8 +173,11 @@ const char *ts__gguf_str_of(ts_arena *a, const ts__gguf *g, const char *key) {
   return k && !k->array && k->type == TS__GG_STRING ? ts_arena_strndup(a, k->str[0].p, k->str[0].n) : NULL;
 }
 
-// --- tensors -----------------------------------------------------------------------------------------------------------
-static const struct { uint32_t id; ts_wtype type; } types[] = {
+// --- tensors -----------------------------------------------------------------------------------------------
+static const struct {
+  uint32_t id;
+  ts_wtype type;
+} types[] = {
 #define WTYPE(name, gguf, st, elems, bytes) {gguf, TS_W_##name},
 #include "model/wtype.def"
 #undef WTYPE
@@ -193,7 +201,8 @@ static bool read_dims(cursor *c, ts_source_tensor *t, int64_t *ne0, ts_diag *d) 
     int64_t ne = (int64_t)take(c, 8);
     t->shape[i] = ne;
     if (ne < 1 || __builtin_mul_overflow(count, ne, &count) || count > INT64_MAX / 512)
-      return c->bad ? truncated(c, d) : ts_refuse(d, "bad-gguf", "%s: tensor '%s' has a size that is no size", c->file, t->name);
+      return c->bad ? truncated(c, d)
+                    : ts_refuse(d, "bad-gguf", "%s: tensor '%s' has a size that is no size", c->file, t->name);
   }
   *ne0 = t->shape[t->ndim - 1];
   t->bytes = (size_t)count;  // elements so far
@@ -211,16 +220,18 @@ static bool read_tensor(ts_arena *a, cursor *c, ts_source_tensor *t, uint64_t *o
   *offset = take(c, 8);
   if (c->bad) return truncated(c, d);
   if (!find_type(type, &t->type))
-    return ts_refuse(d, "bad-gguf", "%s: tensor '%s' has type %llu, which is not supported", c->file, t->name, (unsigned long long)type);
+    return ts_refuse(d, "bad-gguf", "%s: tensor '%s' has type %llu, which is not supported", c->file, t->name,
+                     (unsigned long long)type);
   if (ne0 % ts_wtype_block(t->type))
-    return ts_refuse(d, "bad-gguf", "%s: tensor '%s' has rows of %lld, not whole blocks of %lld", c->file, t->name, (long long)ne0,
-                     (long long)ts_wtype_block(t->type));
+    return ts_refuse(d, "bad-gguf", "%s: tensor '%s' has rows of %lld, not whole blocks of %lld", c->file, t->name,
+                     (long long)ne0, (long long)ts_wtype_block(t->type));
   t->bytes = t->bytes / (size_t)ts_wtype_block(t->type) * (size_t)ts_wtype_block_bytes(t->type);
   return true;
 }
 
 // Tensors lie one after the other, each padded to the alignment.
-static bool place_tensors(const cursor *c, ts_source_tensor *t, const uint64_t *offset, uint64_t count, uint64_t align, ts_diag *d) {
+static bool place_tensors(const cursor *c, ts_source_tensor *t, const uint64_t *offset, uint64_t count, uint64_t align,
+                          ts_diag *d) {
   uint64_t head = (uint64_t)(c->cur - c->p), at = 0;
   head = (head + align - 1) / align * align;
   uint64_t size = (uint64_t)(c->end - c->p);
@@ -239,9 +250,11 @@ static bool place_tensors(const cursor *c, ts_source_tensor *t, const uint64_t *
 static bool read_tensors(ts_arena *a, cursor *c, const ts__gguf *g, uint64_t count, ts_source *s, ts_diag *d) {
   int64_t align = 32;
   TS_TRY(ts__gguf_int(g, "general.alignment", false, 1, 1 << 20, &align, d));
-  if (align & (align - 1)) return ts_refuse(d, "bad-gguf", "%s: alignment %lld is not a power of two", c->file, (long long)align);
+  if (align & (align - 1))
+    return ts_refuse(d, "bad-gguf", "%s: alignment %lld is not a power of two", c->file, (long long)align);
   if (count > (uint64_t)(c->end - c->cur) / 33)
-    return ts_refuse(d, "bad-gguf", "%s: %llu tensors claimed, more than the file holds", c->file, (unsigned long long)count);
+    return ts_refuse(d, "bad-gguf", "%s: %llu tensors claimed, more than the file holds", c->file,
+                     (unsigned long long)count);
   ts_source_tensor *t = ts_new_array(a, ts_source_tensor, count + 1);
   uint64_t *offset = ts_new_array(a, uint64_t, count + 1);
   for (uint64_t i = 0; i < count; i++) TS_TRY(read_tensor(a, c, &t[i], &offset[i], d));
@@ -257,8 +270,8 @@ bool ts__gguf_read(ts_arena *a, const char *file, const uint8_t *p, size_t n, ts
   c.cur += 4;
   uint64_t version = take(&c, 4), ntensors = take(&c, 8), nkv = take(&c, 8);
   if (version != 2 && version != 3)
-    return ts_refuse(d, "bad-gguf", "%s: GGUF version %llu%s is not supported (2 and 3 are)", file, (unsigned long long)version,
-                     version > 0xffffff ? ", a big-endian file," : "");
+    return ts_refuse(d, "bad-gguf", "%s: GGUF version %llu%s is not supported (2 and 3 are)", file,
+                     (unsigned long long)version, version > 0xffffff ? ", a big-endian file," : "");
   ts__gguf g;
   TS_TRY(read_metadata(a, &c, nkv, &g, d));
   TS_TRY(read_tensors(a, &c, &g, ntensors, s, d));

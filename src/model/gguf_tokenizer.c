@@ -29,13 +29,13 @@ typedef struct tokenizer {
   const pretok *pre;          // byte-level; NULL: SentencePiece style
   bool add_bos, add_eos, space_prefix;
   int64_t bos, eos, unk, pad;  // -1: none
-  uint32_t *slot;             // hash table of token ids + 1
+  uint32_t *slot;              // hash table of token ids + 1
   uint64_t mask;
 } tokenizer;
 
 static int token_type(const tokenizer *t, uint64_t i) { return t->type ? (int)ts__gguf_int_at(t->type, i) : NORMAL; }
 
-// --- reading ------------------------------------------------------------------------------------------------------
+// --- reading -----------------------------------------------------------------------------------------------
 static uint64_t str_hash(ts__gguf_str s) { return ts_hash64(s.p, s.n, 7); }
 
 static int64_t token_id(const tokenizer *t, ts__gguf_str s) {
@@ -97,8 +97,10 @@ static const pretok *find_pretok(const char *name) {
 }
 
 static bool read_kind(ts_arena *a, tokenizer *t, const char *model, ts_diag *d) {
-  if (!strcmp(model, "llama")) return t->score || ts_refuse(d, "bad-gguf", "%s: tokenizer 'llama' without scores", t->g->file);
-  if (strcmp(model, "gpt2")) return ts_refuse(d, "unsupported-tokenizer", "%s: tokenizer '%s' is not supported", t->g->file, model);
+  if (!strcmp(model, "llama"))
+    return t->score || ts_refuse(d, "bad-gguf", "%s: tokenizer 'llama' without scores", t->g->file);
+  if (strcmp(model, "gpt2"))
+    return ts_refuse(d, "unsupported-tokenizer", "%s: tokenizer '%s' is not supported", t->g->file, model);
   const char *pre = ts__gguf_str_of(a, t->g, "tokenizer.ggml.pre");
   t->pre = find_pretok(pre ? pre : "default");
   if (!t->pre) return ts_refuse(d, "unsupported-tokenizer", "%s: pre-tokenizer '%s' is not supported", t->g->file, pre);
@@ -120,9 +122,9 @@ static bool read_tokenizer(ts_arena *a, tokenizer *t, const char *model, ts_diag
   return read_specials(t, d);
 }
 
-// --- merges of a SentencePiece-style vocabulary -----------------------------------------------------------------------
-// Every way to split a piece into two pieces is a merge; the score of the whole decides the rank, earlier pieces first,
-// then the ids of the halves.
+// --- merges of a SentencePiece-style vocabulary ------------------------------------------------------------
+// ----------------------------------------------------------------------- Every way to split a piece into two pieces is
+// a merge; the score of the whole decides the rank, earlier pieces first, then the ids of the halves.
 typedef struct merge {
   double score;
   uint32_t piece, left, right;
@@ -152,7 +154,7 @@ static void derive_merges(ts_arena *a, const tokenizer *t, merges *out) {
   if (out->n) qsort(out->p, out->n, sizeof *out->p, by_rank);
 }
 
-// --- writing tokenizer.json ----------------------------------------------------------------------------------------------
+// --- writing tokenizer.json --------------------------------------------------------------------------------
 static bool quote_token(ts_text *o, const tokenizer *t, uint64_t i, ts_diag *d) {
   return ts__js_quote(o, t->token[i].p, t->token[i].n, false) ||
          ts_refuse(d, "bad-gguf", "%s: token %llu is not UTF-8", t->g->file, (unsigned long long)i);
@@ -166,8 +168,9 @@ static bool write_added(ts_text *o, const tokenizer *t, ts_diag *d) {
     if (type != CONTROL && type != USER_DEFINED && type != UNKNOWN) continue;
     ts_text_addf(o, "%s\n    {\"id\": %llu, \"content\": ", sep, (unsigned long long)i);
     TS_TRY(quote_token(o, t, i, d));
-    ts_text_addf(o, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, \"special\": %s}",
-                 type == USER_DEFINED ? "false" : "true");
+    ts_text_addf(
+        o, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, \"special\": %s}",
+        type == USER_DEFINED ? "false" : "true");
     sep = ",";
   }
   ts_text_add(o, "\n  ],\n");
@@ -176,17 +179,23 @@ static bool write_added(ts_text *o, const tokenizer *t, ts_diag *d) {
 
 #define BYTE_LEVEL(regex) \
   "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": " regex "}"
-#define SPLIT(digits)                                                                                                        \
-  "{\"type\": \"Split\", \"pattern\": {\"Regex\": \"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|" digits \
-  "| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+\"}, \"behavior\": \"Isolated\", \"invert\": false}"
+#define SPLIT(digits)                                                                                       \
+  "{\"type\": \"Split\", \"pattern\": {\"Regex\": "                                                         \
+  "\"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|" digits                          \
+  "| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+\"}, \"behavior\": " \
+  "\"Isolated\", \"invert\": false}"
 #define SEQUENCE(member, a, b) "{\"type\": \"Sequence\", \"" member "\": [" a ", " b "]}"
 
 static const char *pre_tokenizer(way w) {
   switch (w) {
-    case DIGITS: return SEQUENCE("pretokenizers", "{\"type\": \"Digits\", \"individual_digits\": true}", BYTE_LEVEL("true"));
-    case LLAMA3: return SEQUENCE("pretokenizers", SPLIT("\\\\p{N}{1,3}"), BYTE_LEVEL("false"));
-    case QWEN2: return SEQUENCE("pretokenizers", SPLIT("\\\\p{N}"), BYTE_LEVEL("false"));
-    case GPT2: break;
+    case DIGITS:
+      return SEQUENCE("pretokenizers", "{\"type\": \"Digits\", \"individual_digits\": true}", BYTE_LEVEL("true"));
+    case LLAMA3:
+      return SEQUENCE("pretokenizers", SPLIT("\\\\p{N}{1,3}"), BYTE_LEVEL("false"));
+    case QWEN2:
+      return SEQUENCE("pretokenizers", SPLIT("\\\\p{N}"), BYTE_LEVEL("false"));
+    case GPT2:
+      break;
   }
   return BYTE_LEVEL("true");
 }
@@ -198,13 +207,17 @@ static bool write_template(ts_text *o, const tokenizer *t, ts_diag *d) {
   for (int i = 0; i < 3; i++) {
     int64_t id = i == 1 ? 0 : ids[i / 2];
     if (id < 0) continue;
-    if (i == 1) ts_text_add(o, "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}");
-    else ts_text_addf(o, "%s{\"SpecialToken\": {\"id\": ", i ? ", " : "");
+    if (i == 1)
+      ts_text_add(o, "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}");
+    else
+      ts_text_addf(o, "%s{\"SpecialToken\": {\"id\": ", i ? ", " : "");
     if (i != 1) TS_TRY(quote_token(o, t, (uint64_t)id, d));
     if (i != 1) ts_text_addf(o, ", \"type_id\": 0}}%s", i ? "" : ", ");
   }
-  ts_text_add(o, "], \"pair\": [{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}, {\"Sequence\": {\"id\": \"B\", \"type_id\": 1}}], "
-                 "\"special_tokens\": {");
+  ts_text_add(o,
+              "], \"pair\": [{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}, {\"Sequence\": {\"id\": \"B\", "
+              "\"type_id\": 1}}], "
+              "\"special_tokens\": {");
   const char *sep = "";
   for (int i = 0; i < 2; i++) {
     if (ids[i] < 0 || (i && ids[1] == ids[0])) continue;
@@ -222,20 +235,31 @@ static bool write_template(ts_text *o, const tokenizer *t, ts_diag *d) {
 }
 
 static bool write_stages(ts_text *o, const tokenizer *t, ts_diag *d) {
-  static const char replace[] = "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"\xe2\x96\x81\"}";
-  if (t->pre) ts_text_addf(o, "  \"normalizer\": null,\n  \"pre_tokenizer\": %s,\n", pre_tokenizer(t->pre->way));
+  static const char replace[] =
+      "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"\xe2\x96\x81\"}";
+  if (t->pre)
+    ts_text_addf(o, "  \"normalizer\": null,\n  \"pre_tokenizer\": %s,\n", pre_tokenizer(t->pre->way));
   else if (t->space_prefix)
-    ts_text_addf(o, "  \"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Prepend\", \"prepend\": \"\xe2\x96\x81\"}, %s]},\n"
-                    "  \"pre_tokenizer\": null,\n", replace);
-  else ts_text_addf(o, "  \"normalizer\": %s,\n  \"pre_tokenizer\": null,\n", replace);
-  ts_text_add(o, "  \"post_processor\": ");
-  if (t->add_bos || t->add_eos) TS_TRY(write_template(o, t, d));
-  else ts_text_add(o, t->pre ? BYTE_LEVEL("true") : "null");
-  ts_text_add(o, ",\n  \"decoder\": ");
-  if (t->pre) ts_text_add(o, BYTE_LEVEL("true"));
+    ts_text_addf(o,
+                 "  \"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Prepend\", \"prepend\": "
+                 "\"\xe2\x96\x81\"}, %s]},\n"
+                 "  \"pre_tokenizer\": null,\n",
+                 replace);
   else
-    ts_text_addf(o, "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", \"pattern\": {\"String\": \"\xe2\x96\x81\"}, \"content\": \" \"}, "
-                    "{\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"}%s]}",
+    ts_text_addf(o, "  \"normalizer\": %s,\n  \"pre_tokenizer\": null,\n", replace);
+  ts_text_add(o, "  \"post_processor\": ");
+  if (t->add_bos || t->add_eos)
+    TS_TRY(write_template(o, t, d));
+  else
+    ts_text_add(o, t->pre ? BYTE_LEVEL("true") : "null");
+  ts_text_add(o, ",\n  \"decoder\": ");
+  if (t->pre)
+    ts_text_add(o, BYTE_LEVEL("true"));
+  else
+    ts_text_addf(o,
+                 "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", \"pattern\": {\"String\": "
+                 "\"\xe2\x96\x81\"}, \"content\": \" \"}, "
+                 "{\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"}%s]}",
                  t->space_prefix ? ", {\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}" : "");
   ts_text_add(o, ",\n");
   return true;
@@ -277,11 +301,15 @@ static bool write_derived_merges(ts_text *o, ts_arena *a, const tokenizer *t, ts
 
 static bool write_model(ts_text *o, ts_arena *a, const tokenizer *t, ts_diag *d) {
   ts_text_add(o, "  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": ");
-  if (!t->pre && t->unk >= 0) TS_TRY(quote_token(o, t, (uint64_t)t->unk, d));
-  else ts_text_add(o, "null");
-  ts_text_addf(o, ",\n    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n    \"fuse_unk\": %s,\n"
-                  "    \"byte_fallback\": %s,\n    \"ignore_merges\": %s,\n",
-               t->pre ? "false" : "true", t->pre ? "false" : "true", t->pre && t->pre->ignore_merges ? "true" : "false");
+  if (!t->pre && t->unk >= 0)
+    TS_TRY(quote_token(o, t, (uint64_t)t->unk, d));
+  else
+    ts_text_add(o, "null");
+  ts_text_addf(o,
+               ",\n    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n    \"fuse_unk\": %s,\n"
+               "    \"byte_fallback\": %s,\n    \"ignore_merges\": %s,\n",
+               t->pre ? "false" : "true", t->pre ? "false" : "true",
+               t->pre && t->pre->ignore_merges ? "true" : "false");
   TS_TRY(write_vocab(o, t, d));
   ts_text_add(o, "    \"merges\": [");
   TS_TRY(t->pre ? write_given_merges(o, t, d) : write_derived_merges(o, a, t, d));
@@ -297,9 +325,12 @@ static bool write_tokenizer(ts_text *o, ts_arena *a, const tokenizer *t, ts_diag
 }
 
 static bool write_config(ts_text *o, ts_arena *a, const tokenizer *t, ts_diag *d) {
-  const struct { const char *key; int64_t id; } ids[] = {
-      {"bos_token", t->bos}, {"eos_token", t->eos}, {"unk_token", t->unk}, {"pad_token", t->pad}};
-  ts_text_addf(o, "{\n  \"add_bos_token\": %s,\n  \"add_eos_token\": %s,\n", t->add_bos ? "true" : "false", t->add_eos ? "true" : "false");
+  const struct {
+    const char *key;
+    int64_t id;
+  } ids[] = {{"bos_token", t->bos}, {"eos_token", t->eos}, {"unk_token", t->unk}, {"pad_token", t->pad}};
+  ts_text_addf(o, "{\n  \"add_bos_token\": %s,\n  \"add_eos_token\": %s,\n", t->add_bos ? "true" : "false",
+               t->add_eos ? "true" : "false");
   for (size_t i = 0; i < TS_COUNTOF(ids); i++) {
     if (ids[i].id < 0) continue;
     ts_text_addf(o, "  \"%s\": ", ids[i].key);

@@ -22,14 +22,14 @@ static bool missing(const char *file, const char *key, ts_diag *d) {
 }
 
 bool ts__js_int(const char *file, const json_t *o, const char *key, bool must, int64_t lo, int64_t hi, int64_t *out,
-                  ts_diag *d) {
+                ts_diag *d) {
   const json_t *v = json_object_get(o, key);
   if (!v || json_is_null(v)) return !must || missing(file, key, d);
   if (!json_is_integer(v)) return ts_refuse(d, "bad-field", "%s: field \"%s\" is not an integer", file, key);
   int64_t i = json_integer_value(v);
   if (i < lo || i > hi)
-    return ts_refuse(d, "bad-field", "%s: field \"%s\" is %lld, outside %lld..%lld", file, key, (long long)i, (long long)lo,
-                     (long long)hi);
+    return ts_refuse(d, "bad-field", "%s: field \"%s\" is %lld, outside %lld..%lld", file, key, (long long)i,
+                     (long long)lo, (long long)hi);
   *out = i;
   return true;
 }

@@ -14,7 +14,7 @@ typedef struct maker {
   ts_arena *a;
   ts_ir *ir;
   const ts__kernel_opts *o;
-  ts_db *db;              // or NULL
+  ts_db *db;  // or NULL
   ts__kernels *k;
 } maker;
 
@@ -24,7 +24,7 @@ ts__kernel_row *ts__kernels_find(const ts__kernels *k, const char *text) {
   return NULL;
 }
 
-// --- one kernel ------------------------------------------------------------------------------------------------------
+// --- one kernel --------------------------------------------------------------------------------------------
 // "matmul_a16": part of the symbol, for profiles and debuggers.
 static const ts_func *with_name(maker *m, const ts_func *f, const char *op, const char *variant, const char *what) {
   ts_func *g = ts_new(m->a, ts_func);
@@ -51,8 +51,10 @@ static const char *trace_text(maker *m, const ts_sched *s) {
   return text;
 }
 
-// Instantiate a variant of the row's workload and replay a trace on it ("": none). exact: the trace was made for this workload.
-static bool schedule(maker *m, ts__kernel_row *r, const char *variant, const char *file, const char *trace, bool exact, ts_diag *d) {
+// Instantiate a variant of the row's workload and replay a trace on it ("": none). exact: the trace was made for this
+// workload.
+static bool schedule(maker *m, ts__kernel_row *r, const char *variant, const char *file, const char *trace, bool exact,
+                     ts_diag *d) {
   ts_op_inst inst;
   TS_TRY(ts_op_instantiate(m->ir, &r->spec, variant, &inst, d));
   ts_sched *s = ts_sched_new(m->ir, inst.func, 0);
@@ -65,8 +67,9 @@ static bool schedule(maker *m, ts__kernel_row *r, const char *variant, const cha
   return true;
 }
 
-// --- without a record --------------------------------------------------------------------------------------------------
-// The default schedule of the reference. `rules`: what rules find, for rows whose neighbours come from records.
+// --- without a record --------------------------------------------------------------------------------------
+// -------------------------------------------------------------------------------------------------- The default
+// schedule of the reference. `rules`: what rules find, for rows whose neighbours come from records.
 static bool by_default(maker *m, ts__kernel_row *r, const char *variant, bool rules, ts_diag *d) {
   const char *text = "";
   if (!*variant && !rules) TS_TRY(ts_default_trace(m->a, r->spec.op, &text, d));
@@ -77,7 +80,7 @@ static bool by_default(maker *m, ts__kernel_row *r, const char *variant, bool ru
   return true;
 }
 
-// --- from records ----------------------------------------------------------------------------------------------------------
+// --- from records ------------------------------------------------------------------------------------------
 static bool use_record(maker *m, ts__kernel_row *r, const ts__record *w) {
   ts_diag why;
   if (!schedule(m, r, w->variant, w->file, w->trace, w->exact, &why)) return false;
@@ -110,7 +113,8 @@ typedef struct group {
 // What a row costs a token, when prompts and answers are equally long: a prefill pass is for many.
 static double weight_of(const ts__kernel_row *r) {
   for (int i = 0; i < r->spec.nbind; i++)
-    if (!strcmp(r->spec.bind[i].name, "n") && r->spec.bind[i].kind == TS_BIND_DIM) return 1.0 / (double)r->spec.bind[i].hi;
+    if (!strcmp(r->spec.bind[i].name, "n") && r->spec.bind[i].kind == TS_BIND_DIM)
+      return 1.0 / (double)r->spec.bind[i].hi;
   return 1;
 }
 
@@ -120,14 +124,15 @@ static double variant_cost(const group *g, const char *variant) {
   for (size_t i = 0; i < g->n; i++) {
     double us = INFINITY;
     for (size_t k = 0; k < g->count[i] && isinf(us); k++)
-      if (g->record[i][k].exact && g->record[i][k].expected_us > 0 && !strcmp(g->record[i][k].variant, variant)) us = g->record[i][k].expected_us;
+      if (g->record[i][k].exact && g->record[i][k].expected_us > 0 && !strcmp(g->record[i][k].variant, variant))
+        us = g->record[i][k].expected_us;
     sum += weight_of(g->row[i]) * us;
   }
   return sum;
 }
 
-// The variant for all rows of a weight, so that its packed form exists once: the cheapest of those with records for every row, else that of the
-// first record. NULL without records.
+// The variant for all rows of a weight, so that its packed form exists once: the cheapest of those with records for
+// every row, else that of the first record. NULL without records.
 static const char *choose_variant(const group *g) {
   const char *best = NULL;
   double least = INFINITY;
@@ -142,7 +147,8 @@ static const char *choose_variant(const group *g) {
 
 static bool serve_group(maker *m, group *g, ts_diag *d) {
   for (size_t i = 0; i < g->n; i++)
-    TS_TRY(ts__records_find(m->a, m->db, &g->row[i]->spec, m->o->target, m->o->numerics, &g->record[i], &g->count[i], d));
+    TS_TRY(
+        ts__records_find(m->a, m->db, &g->row[i]->spec, m->o->target, m->o->numerics, &g->record[i], &g->count[i], d));
   const char *variant = choose_variant(g);
   for (size_t i = 0; i < g->n; i++) {
     for (size_t k = 0; k < g->count[i] && !g->row[i]->func; k++)
@@ -162,7 +168,7 @@ static bool serve_all(maker *m, ts_diag *d) {
   return true;
 }
 
-// --- compiling -----------------------------------------------------------------------------------------------------------------
+// --- compiling ---------------------------------------------------------------------------------------------
 static bool submit(ts_compiler *c, const ts__kernels *k, ts_diag *d) {
   for (size_t i = 0; i < k->n; i++) {
     TS_TRY(ts_compiler_submit(c, k->row[i].func, 2 * i, d));
@@ -203,7 +209,7 @@ static bool compile_all(maker *m, ts_diag *d) {
   return ok;
 }
 
-// --- all -------------------------------------------------------------------------------------------------------------------------
+// --- all ---------------------------------------------------------------------------------------------------
 static void collect_rows(maker *m, const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT]) {
   size_t most = 0;
   for (int p = 0; p < TS__PHASE__COUNT; p++) most += n[p];
@@ -211,11 +217,12 @@ static void collect_rows(maker *m, const ts__step *const step[TS__PHASE__COUNT],
   for (int p = 0; p < TS__PHASE__COUNT; p++)
     for (size_t i = 0; i < n[p]; i++)
       if (!ts__kernels_find(m->k, step[p][i].text))
-        m->k->row[m->k->n++] = (ts__kernel_row){.text = step[p][i].text, .phase = (ts__phase)p, .spec = step[p][i].spec};
+        m->k->row[m->k->n++] =
+            (ts__kernel_row){.text = step[p][i].text, .phase = (ts__phase)p, .spec = step[p][i].spec};
 }
 
-bool ts__kernels_make(ts_arena *a, ts_ir *ir, const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT],
-                      const ts__kernel_opts *o, ts__kernels *out, ts_diag *d) {
+bool ts__kernels_make(ts_arena *a, ts_ir *ir, const ts__step *const step[TS__PHASE__COUNT],
+                      const size_t n[TS__PHASE__COUNT], const ts__kernel_opts *o, ts__kernels *out, ts_diag *d) {
   *out = (ts__kernels){0};
   maker m = {.a = a, .ir = ir, .o = o, .k = out};
   if (o->store && !(m.db = ts_db_open(o->store, TS_DB_READ, d))) return false;

@@ -12,7 +12,10 @@ static void block(uint32_t h[4], const uint8_t *p, const uint32_t k[64]) {
   memcpy(w, p, 64);
   for (int i = 0; i < 64; i++) {
     int round = i / 16, g = round == 0 ? i : round == 1 ? 5 * i + 1 : round == 2 ? 3 * i + 5 : 7 * i;
-    uint32_t f = round == 0 ? (b & c) | (~b & d) : round == 1 ? (d & b) | (~d & c) : round == 2 ? b ^ c ^ d : c ^ (b | ~d);
+    uint32_t f = round == 0   ? (b & c) | (~b & d)
+                 : round == 1 ? (d & b) | (~d & c)
+                 : round == 2 ? b ^ c ^ d
+                              : c ^ (b | ~d);
     uint32_t next = b + rotate(a + f + k[i] + w[g & 15], shift[round][i & 3]);
     a = d, d = c, c = b, b = next;
   }

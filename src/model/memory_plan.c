@@ -1,10 +1,9 @@
 // Lifetimes of activation buffers and their places.
 //
-// A buffer is in use from a step that writes it to the last step that reads it before the next write. What enters a pass
-// (tokens) is in use from its beginning; what the head reads row by row, and what leaves (logits), to its end, since the head may
-// run once for every row.
+// A buffer is in use from a step that writes it to the last step that reads it before the next write. What enters a
+// pass (tokens) is in use from its beginning; what the head reads row by row, and what leaves (logits), to its end,
+// since the head may run once for every row.
 #include "memory_plan.h"
-
 
 static bool writes(ts__use u) { return u == TS__WRITE; }
 static bool is_buffer(ts__use u) { return u == TS__READ || u == TS__WRITE || u == TS__UPDATE || u == TS__ROW; }
@@ -37,7 +36,8 @@ static bool meet_in(const ts__step *body, size_t n, const ts__step *head, size_t
   return meet;
 }
 
-bool ts__buffers_meet(const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT], ts__buf x, ts__buf y) {
+bool ts__buffers_meet(const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT], ts__buf x,
+                      ts__buf y) {
   return meet_in(step[TS__DECODE], n[TS__DECODE], step[TS__HEAD], n[TS__HEAD], x, y) ||
          meet_in(step[TS__PREFILL], n[TS__PREFILL], step[TS__HEAD], n[TS__HEAD], x, y);
 }
@@ -57,8 +57,9 @@ static int64_t lowest(int64_t bytes, int n, const int64_t *from, const int64_t *
   return at;
 }
 
-int64_t ts__memory_plan(const ts__buf_info info[TS__BUF__COUNT], int64_t rows, const ts__step *const step[TS__PHASE__COUNT],
-                        const size_t n[TS__PHASE__COUNT], int64_t offset[TS__BUF__COUNT]) {
+int64_t ts__memory_plan(const ts__buf_info info[TS__BUF__COUNT], int64_t rows,
+                        const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT],
+                        int64_t offset[TS__BUF__COUNT]) {
   bool placed[TS__BUF__COUNT] = {false};
   int64_t end = 0;
   for (int round = 0; round < TS__BUF__COUNT; round++) {  // largest first

@@ -16,7 +16,8 @@ static size_t *param_order(ts_arena *a, const ts_source *s, const ts_model_param
   return order;
 }
 
-static void encode(const ts_source *s, const ts_model_param *p, const ts_quant *q, ts_round round, float *rows, int64_t chunk, void *const dst[2]) {
+static void encode(const ts_source *s, const ts_model_param *p, const ts_quant *q, ts_round round, float *rows,
+                   int64_t chunk, void *const dst[2]) {
   for (int64_t r = 0; r < p->rows; r += chunk) {
     int64_t n = TS_MIN(chunk, p->rows - r);
     ts_param_rows(s, p, r, n, rows);
@@ -24,7 +25,8 @@ static void encode(const ts_source *s, const ts_model_param *p, const ts_quant *
   }
 }
 
-static bool write_param(const ts_source *s, const ts_model_param *p, const ts_quant *q, ts_round round, ts_shard_writer *w, int64_t *bytes, ts_diag *d) {
+static bool write_param(const ts_source *s, const ts_model_param *p, const ts_quant *q, ts_round round,
+                        ts_shard_writer *w, int64_t *bytes, ts_diag *d) {
   ts_arena *a = ts_arena_new("parameter");
   ts_stored st[2];
   int n = ts_quant_storage(a, q, p, st);
@@ -55,7 +57,8 @@ static double source_elements(const ts_source *s) {
   return n;
 }
 
-static bool write_all(ts_arena *a, const ts_source *s, const ts_quant *q, ts_round round, ts_shard_writer *w, int64_t *bytes, ts_diag *d) {
+static bool write_all(ts_arena *a, const ts_source *s, const ts_quant *q, ts_round round, ts_shard_writer *w,
+                      int64_t *bytes, ts_diag *d) {
   const ts_model_param *p;
   size_t n;
   TS_TRY(ts_model_params(a, &s->config, &p, &n, d));
@@ -72,7 +75,8 @@ static bool write_all(ts_arena *a, const ts_source *s, const ts_quant *q, ts_rou
   return ts_shard_close(w, source_elements(s), d);
 }
 
-bool ts__params_write(const ts_source *s, const ts_quant *q, ts_round round, const char *dir, int64_t *bytes, ts_diag *d) {
+bool ts__params_write(const ts_source *s, const ts_quant *q, ts_round round, const char *dir, int64_t *bytes,
+                      ts_diag *d) {
   ts_arena *a = ts_arena_new("params");
   ts_shard_writer *w = ts_shard_writer_new(dir, TS_SHARD_CAP);
   *bytes = 0;

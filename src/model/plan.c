@@ -16,7 +16,7 @@ static bool dtype_of(ts_code c, ts_dtype *out, ts_diag *d) {
   return ts_dtype_parse(ts_code_name(c), out) || ts_bug(d, "plan", "a plan has no element type %s", ts_code_name(c));
 }
 
-// --- weights -----------------------------------------------------------------------------------------------------------
+// --- weights -----------------------------------------------------------------------------------------------
 static const ts_model_param *find_param(const planner *p, const char *name) {
   for (size_t i = 0; i < p->nparams; i++)
     if (!strcmp(p->params[i].name, name)) return &p->params[i];
@@ -28,7 +28,8 @@ static bool tensor_of(const ts_buffer *b, ts_tensor *out, ts_diag *d) {
   *out = (ts_tensor){.ndim = b->ndim};
   if (b->ndim > TS_TENSOR_DIMS) return ts_bug(d, "plan", "weight buffer %s has %d dimensions", b->name, b->ndim);
   for (int i = 0; i < b->ndim; i++)
-    if (!ts_is_int(b->shape[i], &out->shape[i])) return ts_bug(d, "plan", "weight buffer %s has a symbolic shape", b->name);
+    if (!ts_is_int(b->shape[i], &out->shape[i]))
+      return ts_bug(d, "plan", "weight buffer %s has a symbolic shape", b->name);
   return dtype_of(b->code, &out->dtype, d);
 }
 
@@ -37,7 +38,8 @@ static bool storage_of(planner *p, const ts_model_param *m, ts_plan_weight *w, t
   w->nstorage = ts_quant_storage(p->a, p->o->quant, m, s);
   ts_plan_storage *storage = ts_new_array(p->a, ts_plan_storage, w->nstorage);
   for (int i = 0; i < w->nstorage; i++) {
-    storage[i] = (ts_plan_storage){.name = s[i].name, .t = {.ndim = s[i].ndim, .shape = {s[i].shape[0], s[i].shape[1]}}};
+    storage[i] =
+        (ts_plan_storage){.name = s[i].name, .t = {.ndim = s[i].ndim, .shape = {s[i].shape[0], s[i].shape[1]}}};
     if (s[i].ndim == 1) storage[i].t.shape[1] = 0;
     TS_TRY(dtype_of(s[i].type, &storage[i].t.dtype, d));
   }
@@ -74,15 +76,15 @@ static bool weight_index(planner *p, const ts__kernel_row *k, const char *param,
   return true;
 }
 
-// --- arguments -----------------------------------------------------------------------------------------------------------
+// --- arguments ---------------------------------------------------------------------------------------------
 static const ts__step_arg *named_arg(const ts__step *s, const char *name) {
   for (int i = 0; i < s->nargs; i++)
     if (!strcmp(s->args[i].name, name)) return &s->args[i];
   return NULL;
 }
 
-// Which part of its weight a kernel parameter is: -1 when it is none. Packed: by name among pack's outputs; else parameters
-// NAME, NAME_q, NAME_s in order.
+// Which part of its weight a kernel parameter is: -1 when it is none. Packed: by name among pack's outputs; else
+// parameters NAME, NAME_q, NAME_s in order.
 static int weight_part(const ts__kernel_row *k, const ts__step_arg *w, const char *name, int seen) {
   if (k->pack) {
     for (int i = 0, part = 0; i < k->pack->nparams; i++) {
@@ -99,11 +101,13 @@ static int weight_part(const ts__kernel_row *k, const ts__step_arg *w, const cha
 static bool check_part(const ts_plan_weight *w, int part, const ts_buffer *b, ts_diag *d) {
   ts_tensor t;
   TS_TRY(tensor_of(b, &t, d));
-  if (part < w->nparts && t.dtype == w->parts[part].dtype && ts_tensor_bytes(&t) == ts_tensor_bytes(&w->parts[part])) return true;
+  if (part < w->nparts && t.dtype == w->parts[part].dtype && ts_tensor_bytes(&t) == ts_tensor_bytes(&w->parts[part]))
+    return true;
   return ts_bug(d, "plan", "weight %s does not fit kernel parameter %s", w->name, b->name);
 }
 
-static bool weight_arg(planner *p, const ts__kernel_row *k, const ts__step *s, const ts_buffer *b, int *seen, ts_plan_arg *out, ts_diag *d) {
+static bool weight_arg(planner *p, const ts__kernel_row *k, const ts__step *s, const ts_buffer *b, int *seen,
+                       ts_plan_arg *out, ts_diag *d) {
   for (int i = 0; i < s->nargs; i++) {
     if (s->args[i].use != TS__WEIGHT) continue;
     int part = weight_part(k, &s->args[i], b->name, *seen), index = 0;
@@ -119,13 +123,28 @@ static bool weight_arg(planner *p, const ts__kernel_row *k, const ts__step *s, c
 
 static bool plain_arg(const planner *p, const ts__step *s, const ts__step_arg *a, ts_plan_arg *out) {
   switch (a->use) {
-    case TS__READ: case TS__WRITE: case TS__UPDATE: *out = (ts_plan_arg){.kind = TS_PLAN_ARG_BUFFER, .index = (int)a->buf}; return true;
-    case TS__ROW: *out = (ts_plan_arg){.kind = TS_PLAN_ARG_BUFFER, .index = (int)a->buf, .row_bytes = p->o->config->hidden * 4}; return true;
-    case TS__COS: *out = (ts_plan_arg){.kind = TS_PLAN_ARG_ROPE}; return true;
-    case TS__SIN: *out = (ts_plan_arg){.kind = TS_PLAN_ARG_ROPE, .part = 1}; return true;
-    case TS__KEYS: *out = (ts_plan_arg){.kind = TS_PLAN_ARG_K, .index = (int)s->layer}; return true;
-    case TS__VALUES: *out = (ts_plan_arg){.kind = TS_PLAN_ARG_V, .index = (int)s->layer}; return true;
-    case TS__WEIGHT: break;
+    case TS__READ:
+    case TS__WRITE:
+    case TS__UPDATE:
+      *out = (ts_plan_arg){.kind = TS_PLAN_ARG_BUFFER, .index = (int)a->buf};
+      return true;
+    case TS__ROW:
+      *out = (ts_plan_arg){.kind = TS_PLAN_ARG_BUFFER, .index = (int)a->buf, .row_bytes = p->o->config->hidden * 4};
+      return true;
+    case TS__COS:
+      *out = (ts_plan_arg){.kind = TS_PLAN_ARG_ROPE};
+      return true;
+    case TS__SIN:
+      *out = (ts_plan_arg){.kind = TS_PLAN_ARG_ROPE, .part = 1};
+      return true;
+    case TS__KEYS:
+      *out = (ts_plan_arg){.kind = TS_PLAN_ARG_K, .index = (int)s->layer};
+      return true;
+    case TS__VALUES:
+      *out = (ts_plan_arg){.kind = TS_PLAN_ARG_V, .index = (int)s->layer};
+      return true;
+    case TS__WEIGHT:
+      break;
   }
   return false;
 }
@@ -134,7 +153,8 @@ static bool plan_dims(const ts_func *f, ts_plan_step *out, ts_diag *d) {
   for (int i = 0; i < f->ndims; i++) {
     const char *name = f->dims[i].var->name;
     bool n = !strcmp(name, "n");
-    if ((!n && strcmp(name, "t")) || out->ndims == 2) return ts_bug(d, "plan", "kernel %s has dimension %s", f->name, name);
+    if ((!n && strcmp(name, "t")) || out->ndims == 2)
+      return ts_bug(d, "plan", "kernel %s has dimension %s", f->name, name);
     out->dims[out->ndims++] = n ? TS_DIM_N : TS_DIM_T;
   }
   return true;
@@ -149,8 +169,12 @@ static ts_plan_source source_of(const char *served) {
 static bool plan_step(planner *p, const ts__step *s, ts_plan_step *out, ts_diag *d) {
   const ts__kernel_row *k = ts__kernels_find(p->kernels, s->text);
   if (!k) return ts_bug(d, "plan", "no kernel for %s", s->text);
-  *out = (ts_plan_step){.kernel = k->object.symbol, .op = s->spec.op, .spec = s->text, .source = source_of(k->served),
-                        .expected_us = k->expected_us, .nargs = k->func->nparams};
+  *out = (ts_plan_step){.kernel = k->object.symbol,
+                        .op = s->spec.op,
+                        .spec = s->text,
+                        .source = source_of(k->served),
+                        .expected_us = k->expected_us,
+                        .nargs = k->func->nparams};
   ts_plan_arg *args = ts_new_array(p->a, ts_plan_arg, out->nargs);
   int seen = 0;
   for (int i = 0; i < out->nargs; i++) {
@@ -166,7 +190,10 @@ static bool plan_step(planner *p, const ts__step *s, ts_plan_step *out, ts_diag 
 static bool plan_phase(planner *p, ts__phase phase, const ts__step *steps, size_t n, ts_plan_phase *out, ts_diag *d) {
   static const ts_phase_kind kinds[] = {TS_PHASE_DECODE, TS_PHASE_PREFILL, TS_PHASE_HEAD};
   bool prefill = phase == TS__PREFILL;
-  *out = (ts_plan_phase){.kind = kinds[phase], .n_min = prefill ? 2 : 1, .n_max = prefill ? p->o->chunk : 1, .multiple = prefill ? 8 : 1,
+  *out = (ts_plan_phase){.kind = kinds[phase],
+                         .n_min = prefill ? 2 : 1,
+                         .n_max = prefill ? p->o->chunk : 1,
+                         .multiple = prefill ? 8 : 1,
                          .nsteps = (int)n};
   ts_plan_step *s = ts_new_array(p->a, ts_plan_step, n);
   for (size_t i = 0; i < n; i++) TS_TRY(plan_step(p, &steps[i], &s[i], d));
@@ -174,7 +201,7 @@ static bool plan_phase(planner *p, ts__phase phase, const ts__step *steps, size_
   return true;
 }
 
-// --- the rest of a plan --------------------------------------------------------------------------------------------------
+// --- the rest of a plan ------------------------------------------------------------------------------------
 static void plan_rope(planner *p, ts_plan *out) {
   const ts_model_config *c = p->o->config;
   out->has_rope = true;
@@ -192,14 +219,16 @@ static void plan_rope(planner *p, ts_plan *out) {
   out->rope.nfactors = (int)(c->head_dim / 2);
 }
 
-static bool plan_buffers(planner *p, const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT], ts_plan *out, ts_diag *d) {
+static bool plan_buffers(planner *p, const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT],
+                         ts_plan *out, ts_diag *d) {
   ts__buf_info info[TS__BUF__COUNT];
   int64_t offset[TS__BUF__COUNT];
   ts__buffers(p->o->config, info);
   out->arena_bytes = ts__memory_plan(info, p->o->chunk, step, n, offset);
   ts_plan_buffer *b = ts_new_array(p->a, ts_plan_buffer, TS__BUF__COUNT);
   for (int i = 0; i < TS__BUF__COUNT; i++) {
-    b[i] = (ts_plan_buffer){.name = info[i].name, .per_row = info[i].per_row, .fixed = info[i].fixed, .offset = offset[i]};
+    b[i] =
+        (ts_plan_buffer){.name = info[i].name, .per_row = info[i].per_row, .fixed = info[i].fixed, .offset = offset[i]};
     TS_TRY(dtype_of(info[i].type, &b[i].dtype, d));
   }
   out->buffers = b;
@@ -240,7 +269,8 @@ static void plan_model(planner *p, ts_plan *out) {
   out->kv_bytes = c->kv_heads * o->positions * c->head_dim * ts_code_bytes(o->quant->type);
 }
 
-static bool make_plan(planner *p, const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT], ts_plan *out, ts_diag *d) {
+static bool make_plan(planner *p, const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT],
+                      ts_plan *out, ts_diag *d) {
   TS_TRY(ts_model_params(p->a, p->o->config, &p->params, &p->nparams, d));
   plan_model(p, out);
   plan_features(p, out);
@@ -255,8 +285,8 @@ static bool make_plan(planner *p, const ts__step *const step[TS__PHASE__COUNT], 
   return ts_plan_verify(out, p->o->name, d);
 }
 
-bool ts__plan_text(const ts__plan_opts *o, const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT],
-                   const ts__kernels *k, ts_text *out, ts_diag *d) {
+bool ts__plan_text(const ts__plan_opts *o, const ts__step *const step[TS__PHASE__COUNT],
+                   const size_t n[TS__PHASE__COUNT], const ts__kernels *k, ts_text *out, ts_diag *d) {
   planner p = {.a = ts_arena_new("plan"), .o = o, .kernels = k};
   ts_plan plan = {0};
   bool ok = make_plan(&p, step, n, &plan, d);

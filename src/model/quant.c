@@ -1,7 +1,7 @@
 // Quantization of parameters into their stored form: symmetric groups along K, or plain f16 and f32.
 //
-// All arithmetic is in f16, each step rounded to nearest even: computing in f32 and rounding once gives the same for one
-// operation on halves.
+// All arithmetic is in f16, each step rounded to nearest even: computing in f32 and rounding once gives the same for
+// one operation on halves.
 #include <math.h>
 
 #include "model_impl.h"
@@ -16,7 +16,7 @@ static const char *const names[] = {
 #define QUANT(n, t, b, g, tr, e) #n,
 #include "model/quant.def"
 #undef QUANT
-  NULL,
+    NULL,
 };
 
 const char *const *ts_quant_names(void) { return names; }
@@ -45,7 +45,8 @@ static bool is_quantized(const ts_quant *q, ts_param_kind kind) { return q->bits
 static bool is_transposed(const ts_quant *q, ts_param_kind kind) { return q->transposed && kind != TS_PARAM_EMBED; }
 
 static ts_stored stored(const char *name, ts_code type, bool transposed, int64_t rows, int64_t cols) {
-  ts_stored s = {.name = name, .type = type, .ndim = 2, .shape = {rows, cols}, .bytes = rows * cols * ts_code_bytes(type)};
+  ts_stored s = {
+      .name = name, .type = type, .ndim = 2, .shape = {rows, cols}, .bytes = rows * cols * ts_code_bytes(type)};
   if (transposed) s.shape[0] = cols, s.shape[1] = rows;
   return s;
 }
@@ -79,7 +80,8 @@ static float rounded(float t, ts_round r) { return r == TS_ROUND_AWAY ? floorf(t
 static float to_half(float v) { return ts_f32_from_f16(ts_f16_from_f32(v)); }
 
 // One group of up to `group` values (already rounded to f16): scale bits and words.
-static uint16_t encode_group(const ts_quant *q, const geometry *g, const float *w, int64_t n, ts_round round, uint32_t *words) {
+static uint16_t encode_group(const ts_quant *q, const geometry *g, const float *w, int64_t n, ts_round round,
+                             uint32_t *words) {
   float m = 0;
   for (int64_t i = 0; i < n; i++) m = fabsf(w[i]) > m ? fabsf(w[i]) : m;
   uint16_t scale = ts_f16_from_f32(m / (float)g->max);
@@ -113,7 +115,8 @@ static void encode_row(const ts_quant *q, bool tr, int64_t rows, int64_t cols, i
 void ts_quant_encode(const ts_quant *q, ts_param_kind kind, int64_t rows, int64_t cols, int64_t row, int64_t n,
                      const float *src, void *const dst[2], ts_round round) {
   if (is_quantized(q, kind)) {
-    for (int64_t r = 0; r < n; r++) encode_row(q, is_transposed(q, kind), rows, cols, row + r, src + r * cols, dst, round);
+    for (int64_t r = 0; r < n; r++)
+      encode_row(q, is_transposed(q, kind), rows, cols, row + r, src + r * cols, dst, round);
   } else if (q->type == TS_F32) {
     memcpy((float *)dst[0] + row * cols, src, (size_t)(n * cols) * sizeof(float));
   } else {
@@ -122,7 +125,8 @@ void ts_quant_encode(const ts_quant *q, ts_param_kind kind, int64_t rows, int64_
   }
 }
 
-static void decode_row(const ts_quant *q, bool tr, int64_t rows, int64_t cols, int64_t row, const void *const src[2], float *dst) {
+static void decode_row(const ts_quant *q, bool tr, int64_t rows, int64_t cols, int64_t row, const void *const src[2],
+                       float *dst) {
   geometry g = geometry_of(q, cols);
   const uint32_t *words = src[0];
   const uint16_t *scales = src[1];

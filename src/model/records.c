@@ -41,17 +41,19 @@ static bool workload_row(ts_arena *a, const ts_spec *spec, ts_db_workload *row, 
 }
 
 static ts__record make_record(ts_arena *a, const ts_db_winner *w) {
-  static const char *const how[] = {[TS_DB_EXACT] = "", [TS_DB_NEAR] = " of another shape", [TS_DB_ARCH] = " of another machine"};
+  static const char *const how[] = {
+      [TS_DB_EXACT] = "", [TS_DB_NEAR] = " of another shape", [TS_DB_ARCH] = " of another machine"};
   ts__record r = {.variant = variant_of(a, w->generator), .trace = w->trace, .exact = w->match == TS_DB_EXACT};
   r.file = ts_arena_printf(a, "decision %lld", (long long)w->decision_id);
-  r.text = ts_arena_printf(a, "decision %lld%s%s (%s, %s)", (long long)w->decision_id, how[w->match], w->stale ? ", older compiler" : "", w->shape,
-                           w->decided_utc);
+  r.text = ts_arena_printf(a, "decision %lld%s%s (%s, %s)", (long long)w->decision_id, how[w->match],
+                           w->stale ? ", older compiler" : "", w->shape, w->decided_utc);
   if (w->match != TS_DB_NEAR && isfinite(w->median) && w->median > 0) r.expected_us = w->median / 1000;
   return r;
 }
 
 // Verified and timed candidates of exactly this workload; none when the store does not know it.
-static bool find_tried(ts_arena *a, ts_db *db, const ts_db_workload *row, const ts_db_target *target, ts_db_tried **out, size_t *n, ts_diag *d) {
+static bool find_tried(ts_arena *a, ts_db *db, const ts_db_workload *row, const ts_db_target *target, ts_db_tried **out,
+                       size_t *n, ts_diag *d) {
   ts_sha256 uid;
   ts_diag missing = {0};
   *n = 0;
@@ -67,7 +69,8 @@ static bool find_tried(ts_arena *a, ts_db *db, const ts_db_workload *row, const 
 }
 
 static ts__record tried_record(ts_arena *a, const ts_db_tried *t) {
-  ts__record r = {.variant = variant_of(a, t->generator), .trace = t->trace, .exact = true, .expected_us = t->median / 1000};
+  ts__record r = {
+      .variant = variant_of(a, t->generator), .trace = t->trace, .exact = true, .expected_us = t->median / 1000};
   r.file = ts_arena_printf(a, "candidate %lld", (long long)t->candidate_id);
   r.text = ts_arena_printf(a, "candidate %lld, not the winner", (long long)t->candidate_id);
   return r;
@@ -77,8 +80,8 @@ static bool good(const ts_db_tried *t) {
   return t->outcome && !strcmp(t->outcome, "ok") && !strcmp(t->status, "ok") && isfinite(t->median) && t->median > 0;
 }
 
-bool ts__records_find(ts_arena *a, ts_db *db, const ts_spec *spec, const ts_target *t, const char *numerics, ts__record **out,
-                      size_t *n, ts_diag *d) {
+bool ts__records_find(ts_arena *a, ts_db *db, const ts_spec *spec, const ts_target *t, const char *numerics,
+                      ts__record **out, size_t *n, ts_diag *d) {
   *n = 0;
   *out = NULL;
   if (!db) return true;
@@ -90,7 +93,8 @@ bool ts__records_find(ts_arena *a, ts_db *db, const ts_spec *spec, const ts_targ
   ts_db_winner *w;
   ts_db_tried *tried = NULL;
   size_t found, ntried = 0;
-  bool ok = ts_db_find_winners(db, &row, &target, 0, NULL, MOST, a, &w, &found, d) && find_tried(a, db, &row, &target, &tried, &ntried, d);
+  bool ok = ts_db_find_winners(db, &row, &target, 0, NULL, MOST, a, &w, &found, d) &&
+            find_tried(a, db, &row, &target, &tried, &ntried, d);
   ts_text_free(&limits);
   if (!ok) return false;
   *out = ts_new_array(a, ts__record, found + ntried + 1);

@@ -11,10 +11,10 @@ static const struct dtype_row {
   ts_wtype type;  // TS_W__COUNT: known size, but not a type of weights
   int64_t bytes;
 } dtypes[] = {
-    {"F32", TS_W_F32, 4},       {"F16", TS_W_F16, 2},        {"BF16", TS_W_BF16, 2},      {"BOOL", TS_W__COUNT, 1},
-    {"U8", TS_W__COUNT, 1},     {"I8", TS_W__COUNT, 1},      {"F8_E5M2", TS_W__COUNT, 1}, {"F8_E4M3", TS_W__COUNT, 1},
-    {"I16", TS_W__COUNT, 2},    {"U16", TS_W__COUNT, 2},     {"I32", TS_W__COUNT, 4},     {"U32", TS_W__COUNT, 4},
-    {"I64", TS_W__COUNT, 8},    {"U64", TS_W__COUNT, 8},     {"F64", TS_W__COUNT, 8},
+    {"F32", TS_W_F32, 4},    {"F16", TS_W_F16, 2},    {"BF16", TS_W_BF16, 2},      {"BOOL", TS_W__COUNT, 1},
+    {"U8", TS_W__COUNT, 1},  {"I8", TS_W__COUNT, 1},  {"F8_E5M2", TS_W__COUNT, 1}, {"F8_E4M3", TS_W__COUNT, 1},
+    {"I16", TS_W__COUNT, 2}, {"U16", TS_W__COUNT, 2}, {"I32", TS_W__COUNT, 4},     {"U32", TS_W__COUNT, 4},
+    {"I64", TS_W__COUNT, 8}, {"U64", TS_W__COUNT, 8}, {"F64", TS_W__COUNT, 8},
 };
 
 static bool bad(const char *file, const char *tensor, ts_diag *d, const char *fact) {
@@ -29,7 +29,8 @@ static bool read_shape(const char *file, const json_t *o, ts_source_tensor *t, i
   int64_t bytes = width;
   for (size_t i = 0; i < json_array_size(shape); i++) {
     const json_t *v = json_array_get(shape, i);
-    if (!json_is_integer(v) || json_integer_value(v) < 0) return bad(file, t->name, d, "\"shape\" holds a value that is not a size");
+    if (!json_is_integer(v) || json_integer_value(v) < 0)
+      return bad(file, t->name, d, "\"shape\" holds a value that is not a size");
     t->shape[t->ndim] = json_integer_value(v);
     if (__builtin_mul_overflow(bytes, t->shape[t->ndim++], &bytes)) return bad(file, t->name, d, "its size overflows");
   }
@@ -37,9 +38,11 @@ static bool read_shape(const char *file, const json_t *o, ts_source_tensor *t, i
   return true;
 }
 
-static bool read_offsets(const char *file, const json_t *o, ts_source_tensor *t, size_t data, ts_diag *d, int64_t *begin) {
+static bool read_offsets(const char *file, const json_t *o, ts_source_tensor *t, size_t data, ts_diag *d,
+                         int64_t *begin) {
   const json_t *v = json_object_get(o, "data_offsets");
-  if (!json_is_array(v) || json_array_size(v) != 2 || !json_is_integer(json_array_get(v, 0)) || !json_is_integer(json_array_get(v, 1)))
+  if (!json_is_array(v) || json_array_size(v) != 2 || !json_is_integer(json_array_get(v, 0)) ||
+      !json_is_integer(json_array_get(v, 1)))
     return bad(file, t->name, d, "\"data_offsets\" is not a pair of offsets");
   int64_t b = json_integer_value(json_array_get(v, 0)), e = json_integer_value(json_array_get(v, 1));
   if (b < 0 || e < b) return bad(file, t->name, d, "its data ends before it begins");
@@ -73,7 +76,8 @@ static int by_place(const void *x, const void *y) {
 }
 
 // The data must be covered exactly: no hole, no overlap, nothing after the last tensor.
-static bool check_cover(ts_arena *a, const char *file, const ts_source_tensor *t, size_t count, const uint8_t *p, size_t n, ts_diag *d) {
+static bool check_cover(ts_arena *a, const char *file, const ts_source_tensor *t, size_t count, const uint8_t *p,
+                        size_t n, ts_diag *d) {
   const ts_source_tensor **order = ts_new_array(a, const ts_source_tensor *, count + 1);
   for (size_t i = 0; i < count; i++) order[i] = &t[i];
   qsort(order, count, sizeof *order, by_place);
@@ -83,11 +87,13 @@ static bool check_cover(ts_arena *a, const char *file, const ts_source_tensor *t
     if (order[i]->data > at) return bad(file, order[i]->name, d, "there is a hole in front of its data");
     at += order[i]->bytes;
   }
-  if (at != p + n) return ts_refuse(d, "bad-safetensors", "%s: %zu bytes after the last tensor", file, (size_t)(p + n - at));
+  if (at != p + n)
+    return ts_refuse(d, "bad-safetensors", "%s: %zu bytes after the last tensor", file, (size_t)(p + n - at));
   return true;
 }
 
-static bool read_header(ts_arena *a, const char *file, const json_t *header, const uint8_t *p, size_t n, ts__tensors *out, ts_diag *d) {
+static bool read_header(ts_arena *a, const char *file, const json_t *header, const uint8_t *p, size_t n,
+                        ts__tensors *out, ts_diag *d) {
   size_t first = out->n;
   const char *name;
   json_t *o;
@@ -106,7 +112,8 @@ bool ts__safetensors_read(ts_arena *a, const char *file, const uint8_t *p, size_
   if (n < 8) return ts_refuse(d, "bad-safetensors", "%s: %zu bytes are too few for a safetensors file", file, n);
   for (int i = 7; i >= 0; i--) header = header << 8 | p[i];
   if (header > HEADER_LIMIT || header > n - 8)
-    return ts_refuse(d, "bad-safetensors", "%s: header of %llu bytes in a file of %zu", file, (unsigned long long)header, n);
+    return ts_refuse(d, "bad-safetensors", "%s: header of %llu bytes in a file of %zu", file,
+                     (unsigned long long)header, n);
   json_t *o = ts__js_object(file, (const char *)p + 8, (size_t)header, d);
   if (!o) return false;
   bool ok = read_header(a, file, o, p + 8 + header, n - 8 - (size_t)header, out, d);
@@ -114,7 +121,7 @@ bool ts__safetensors_read(ts_arena *a, const char *file, const uint8_t *p, size_
   return ok;
 }
 
-// --- directories ---------------------------------------------------------------------------------------------------
+// --- directories -------------------------------------------------------------------------------------------
 // Map one file into the source and read its tensors.
 static bool add_file(ts_arena *a, ts_source *s, const char *name, ts__tensors *out, ts_diag *d) {
   const char *path = ts_path_join(a, s->path, name);
@@ -140,7 +147,8 @@ static ts_source_tensor *lookup(const ts__tensors *sorted, const char *name) {
 static bool plain_name(const char *s) { return s && *s && *s != '.' && !strchr(s, '/'); }
 
 // One shard of the index: its tensors named by the weight map, in the map's order.
-static bool add_shard(ts_arena *a, ts_source *s, const char *index, const json_t *map, const char *file, ts__tensors *out, ts_diag *d) {
+static bool add_shard(ts_arena *a, ts_source *s, const char *index, const json_t *map, const char *file,
+                      ts__tensors *out, ts_diag *d) {
   ts__tensors here = {0};
   TS_TRY(add_file(a, s, file, &here, d));
   if (here.n) qsort(here.p, here.n, sizeof *here.p, by_name);

@@ -5,8 +5,8 @@
 #include "model_impl.h"
 
 // Files of a Hugging Face directory that go along into the output.
-static const char *const tokenizer_files[] = {"tokenizer.model",    "tokenizer.json",        "vocab.json",
-                                              "merges.txt",         "added_tokens.json",     "tokenizer_config.json"};
+static const char *const tokenizer_files[] = {"tokenizer.model", "tokenizer.json",    "vocab.json",
+                                              "merges.txt",      "added_tokens.json", "tokenizer_config.json"};
 
 static bool is_dir(const char *path) {
   struct stat st;

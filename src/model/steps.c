@@ -16,7 +16,8 @@ const char *ts__phase_name(ts__phase p) {
 }
 
 void ts__buffers(const ts_model_config *c, ts__buf_info out[TS__BUF__COUNT]) {
-  const int64_t H = c->hidden, I = c->intermediate, V = c->vocab, Q = c->heads * c->head_dim, QKV = Q + 2 * c->kv_heads * c->head_dim;
+  const int64_t H = c->hidden, I = c->intermediate, V = c->vocab, Q = c->heads * c->head_dim,
+                QKV = Q + 2 * c->kv_heads * c->head_dim;
   const ts__buf_info table[] = {
 #define BUFFER(name, type, row, all) {#name, TS_##type, row, all},
 #define STEP(scope, op, quantized, params, args)
@@ -27,11 +28,12 @@ void ts__buffers(const ts_model_config *c, ts__buf_info out[TS__BUF__COUNT]) {
   memcpy(out, table, sizeof table);
 }
 
-// --- binding ---------------------------------------------------------------------------------------------------------
+// --- binding -----------------------------------------------------------------------------------------------
 // n is 1 but for prefill; t is known at run time.
 static void add_dims(ts_bind *b, int *n, const char *op, ts__phase phase, int64_t P, int64_t chunk) {
   bool prefill = phase == TS__PREFILL;
-  b[(*n)++] = prefill ? (ts_bind){.name = "n", .kind = TS_BIND_DIM, .i = 8, .hi = chunk, .multiple = 8} : (ts_bind){.name = "n", .kind = TS_BIND_INT, .i = 1};
+  b[(*n)++] = prefill ? (ts_bind){.name = "n", .kind = TS_BIND_DIM, .i = 8, .hi = chunk, .multiple = 8}
+                      : (ts_bind){.name = "n", .kind = TS_BIND_INT, .i = 1};
   if (!strcmp(op, "attention") || !strcmp(op, "rope_append"))
     b[(*n)++] = (ts_bind){.name = "t", .kind = TS_BIND_DIM, .i = 0, .hi = prefill ? P - 8 : P - 1, .multiple = 1};
 }
@@ -55,10 +57,12 @@ static const char *weight_name(ts_arena *a, const row *r, const char *name, cons
   if (tied && !strcmp(name, "lm_head.weight")) return "model.embed_tokens.weight";
   const char *slot = strstr(name, "%s");
   if (slot) name = ts_arena_printf(a, "%.*s%s%s", (int)(slot - name), name, qkv, slot + 2);
-  return r->scope == LAYER || r->scope == BIAS ? ts_arena_printf(a, "model.layers.%lld.%s", (long long)layer, name) : name;
+  return r->scope == LAYER || r->scope == BIAS ? ts_arena_printf(a, "model.layers.%lld.%s", (long long)layer, name)
+                                               : name;
 }
 
-static ts__step make_step(ts_arena *a, const row *r, const ts_spec *spec, const char *text, const char *qkv, int64_t layer, bool tied) {
+static ts__step make_step(ts_arena *a, const row *r, const ts_spec *spec, const char *text, const char *qkv,
+                          int64_t layer, bool tied) {
   ts__step s = {.spec = *spec, .text = text, .layer = layer};
   ts__step_arg *args = ts_new_array(a, ts__step_arg, TS_COUNTOF(r->arg));
   for (; s.nargs < (int)TS_COUNTOF(r->arg) && r->arg[s.nargs].name; s.nargs++) {
@@ -78,7 +82,8 @@ static bool check_groups(const ts_model_config *c, const ts_quant *q, ts_diag *d
   const int64_t k[] = {c->hidden, c->intermediate, c->heads * c->head_dim};
   for (size_t i = 0; i < TS_COUNTOF(k) && q->bits; i++)
     if (k[i] % q->group)
-      return ts_refuse(d, "unsupported-config", "%s needs sizes that are multiples of %d; the model has %lld", q->name, q->group, (long long)k[i]);
+      return ts_refuse(d, "unsupported-config", "%s needs sizes that are multiples of %d; the model has %lld", q->name,
+                       q->group, (long long)k[i]);
   return true;
 }
 
@@ -95,7 +100,8 @@ bool ts__steps(ts_arena *a, const ts_model_config *c, const ts_quant *quant, int
   const ts__arch *arch = ts__arch_find(c->arch);
   if (!arch) return ts_refuse(d, "unknown-arch", "architecture '%s' is not supported", c->arch);
   TS_TRY(check_groups(c, quant, d));
-  const int64_t H = c->hidden, I = c->intermediate, V = c->vocab, D = c->head_dim, heads = c->heads, kv_heads = c->kv_heads;
+  const int64_t H = c->hidden, I = c->intermediate, V = c->vocab, D = c->head_dim, heads = c->heads,
+                kv_heads = c->kv_heads;
   const int64_t Q = heads * D, QKV = Q + 2 * kv_heads * D;
   const double eps = c->rms_eps;
   const ts_code cache = quant->type;
@@ -141,7 +147,7 @@ bool ts__steps(ts_arena *a, const ts_model_config *c, const ts_quant *quant, int
   return true;
 }
 
-// --- tasks -----------------------------------------------------------------------------------------------------------------
+// --- tasks -------------------------------------------------------------------------------------------------
 static int64_t round_up(int64_t v, int64_t m) { return (v + m - 1) / m * m; }
 
 bool ts_model_extent(const ts_model_config *c, int64_t *max_seq_len, int64_t *prefill_chunk, ts_diag *d) {
@@ -149,7 +155,8 @@ bool ts_model_extent(const ts_model_config *c, int64_t *max_seq_len, int64_t *pr
   if (!*max_seq_len) *max_seq_len = TS_MIN(most, (int64_t)2048);
   if (!*prefill_chunk) *prefill_chunk = 128;
   if (*max_seq_len < 16 || *max_seq_len > most)
-    return ts_refuse(d, "bad-length", "maximum sequence length %lld is outside 16..%lld, what the model can do", (long long)*max_seq_len, (long long)most);
+    return ts_refuse(d, "bad-length", "maximum sequence length %lld is outside 16..%lld, what the model can do",
+                     (long long)*max_seq_len, (long long)most);
   if (*prefill_chunk < 8 || *prefill_chunk > 8192)
     return ts_refuse(d, "bad-length", "prefill chunk %lld is outside 8..8192", (long long)*prefill_chunk);
   *max_seq_len = round_up(*max_seq_len, 16);
@@ -157,8 +164,8 @@ bool ts_model_extent(const ts_model_config *c, int64_t *max_seq_len, int64_t *pr
   return true;
 }
 
-bool ts_model_tasks(ts_arena *a, const ts_model_config *c, const ts_quant *q, int64_t max_seq_len, int64_t prefill_chunk,
-                    const ts_task **out, size_t *n, ts_diag *d) {
+bool ts_model_tasks(ts_arena *a, const ts_model_config *c, const ts_quant *q, int64_t max_seq_len,
+                    int64_t prefill_chunk, const ts_task **out, size_t *n, ts_diag *d) {
   TS_VEC(ts_task) v = {0};
   TS_VEC(const char *) text = {0};
   TS_TRY(ts_model_extent(c, &max_seq_len, &prefill_chunk, d));

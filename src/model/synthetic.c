@@ -8,10 +8,20 @@ static const struct shape {
   const char *name;
   ts_model_config c;
 } shapes[] = {
-#define SYNTHETIC(n, a, h, i, l, nh, nkv, hd, v, p, eps, theta, tie)                                                     \
-  {n,                                                                                                                    \
-   {.arch = #a, .hidden = h, .intermediate = i, .layers = l, .heads = nh, .kv_heads = nkv, .head_dim = hd, .vocab = v,   \
-    .max_positions = p, .rms_eps = eps, .rope_theta = theta, .tied = tie}},
+#define SYNTHETIC(n, a, h, i, l, nh, nkv, hd, v, p, eps, theta, tie) \
+  {n,                                                                \
+   {.arch = #a,                                                      \
+    .hidden = h,                                                     \
+    .intermediate = i,                                               \
+    .layers = l,                                                     \
+    .heads = nh,                                                     \
+    .kv_heads = nkv,                                                 \
+    .head_dim = hd,                                                  \
+    .vocab = v,                                                      \
+    .max_positions = p,                                              \
+    .rms_eps = eps,                                                  \
+    .rope_theta = theta,                                             \
+    .tied = tie}},
 #include "model/synthetic.def"
 #undef SYNTHETIC
 };
@@ -25,8 +35,8 @@ static const char *const names[] = {
 
 const char *const *ts_synthetic_names(void) { return names; }
 
-// Weights are uniform with variance 1 / columns, norms are near 1: activations keep their size. Row r of a tensor depends
-// on its name and r alone.
+// Weights are uniform with variance 1 / columns, norms are near 1: activations keep their size. Row r of a tensor
+// depends on its name and r alone.
 void ts__synthetic_rows(const ts_source_tensor *t, int64_t row, int64_t nrows, int64_t n, float *out) {
   uint64_t seed = ts_hash64(t->name, strlen(t->name), 1);
   bool norm = t->ndim == 1 && strstr(t->name, "norm");
@@ -77,16 +87,24 @@ static uint32_t byte_char(int byte) {
 static void make_tokenizer(ts_arena *a, ts_source *s) {
   if (s->config.vocab < 257) return;
   ts_text t = {0};
-  ts_text_add(&t, "{\"version\": \"1.0\", \"truncation\": null, \"padding\": null, \"added_tokens\": [{\"id\": 256, \"content\": "
-                  "\"<|end|>\", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, \"special\": true}], "
-                  "\"normalizer\": null, \"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, "
-                  "\"use_regex\": true}, \"post_processor\": null, \"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": true, "
-                  "\"trim_offsets\": true, \"use_regex\": true}, \"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, "
-                  "\"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, \"fuse_unk\": false, \"byte_fallback\": false, "
-                  "\"vocab\": {");
+  ts_text_add(
+      &t,
+      "{\"version\": \"1.0\", \"truncation\": null, \"padding\": null, \"added_tokens\": [{\"id\": 256, \"content\": "
+      "\"<|end|>\", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, \"special\": "
+      "true}], "
+      "\"normalizer\": null, \"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, "
+      "\"trim_offsets\": true, "
+      "\"use_regex\": true}, \"post_processor\": null, \"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": "
+      "true, "
+      "\"trim_offsets\": true, \"use_regex\": true}, \"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": "
+      "null, "
+      "\"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, \"fuse_unk\": false, \"byte_fallback\": "
+      "false, "
+      "\"vocab\": {");
   for (int b = 0; b < 256; b++) ts_text_addf(&t, "%s\"\\u%04x\": %d", b ? ", " : "", byte_char(b), b);
   ts_text_add(&t, ", \"<|end|>\": 256}, \"merges\": []}}\n");
-  static const char config[] = "{\"add_bos_token\": false, \"eos_token\": \"<|end|>\", \"tokenizer_class\": \"PreTrainedTokenizerFast\"}\n";
+  static const char config[] =
+      "{\"add_bos_token\": false, \"eos_token\": \"<|end|>\", \"tokenizer_class\": \"PreTrainedTokenizerFast\"}\n";
   ts_text_file *files = ts_new_array(a, ts_text_file, 2);
   files[0] = (ts_text_file){"tokenizer.json", ts_arena_strndup(a, t.p, t.n), t.n};
   files[1] = (ts_text_file){"tokenizer_config.json", config, sizeof config - 1};

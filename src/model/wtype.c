@@ -78,12 +78,13 @@ static void decode_Q6_K(const uint8_t *p, float *x) {
 
 void ts_wtype_decode(ts_wtype t, const uint8_t *src, int64_t n, float *dst) {
   switch (t) {
-#define WTYPE(name, gguf, st, elems, bytes) \
-  case TS_W_##name:                         \
+#define WTYPE(name, gguf, st, elems, bytes)                                               \
+  case TS_W_##name:                                                                       \
     for (int64_t i = 0; i < n; i += (elems), src += (bytes)) decode_##name(src, dst + i); \
     return;
 #include "model/wtype.def"
 #undef WTYPE
-    case TS_W__COUNT: break;
+    case TS_W__COUNT:
+      break;
   }
 }

@@ -19,8 +19,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
   if (n) memcpy(copy, data, n);
   ts_source s = {.kind = TS_SOURCE_GGUF, .path = "fuzz", .name = "fuzz"};
   ts_diag d = {0};
-  if (ts__gguf_read(a, "fuzz", copy, n, &s, &d)) check(&s, copy, n);
-  else if (d.kind != TS_REFUSAL) abort();
+  if (ts__gguf_read(a, "fuzz", copy, n, &s, &d))
+    check(&s, copy, n);
+  else if (d.kind != TS_REFUSAL)
+    abort();
   free(copy);
   ts_arena_free(a);
   return 0;

@@ -50,7 +50,8 @@ static inline void g_f32s(gguf *g, const char *key, const float *v, size_t n) {
   }
 }
 // rows 0: a vector.
-static inline void g_tensor(gguf *g, const char *name, uint32_t type, uint64_t rows, uint64_t cols, const void *p, size_t n) {
+static inline void g_tensor(gguf *g, const char *name, uint32_t type, uint64_t rows, uint64_t cols, const void *p,
+                            size_t n) {
   g_str(&g->info, name);
   g_int(&g->info, rows ? 2 : 1, 4);
   g_int(&g->info, cols, 8);
@@ -98,12 +99,20 @@ static inline void g_model(gguf *g) {
   g_u32(g, "llama.context_length", 64);
   g_f32(g, "llama.rope.freq_base", 100000.0f);
   g_f32(g, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
-  static const struct { const char *name; uint64_t rows, cols; } tensors[] = {
-      {"token_embd.weight", G_VOCAB, G_HIDDEN},          {"blk.0.attn_norm.weight", 0, G_HIDDEN},
-      {"blk.0.ffn_down.weight", G_HIDDEN, G_INNER},      {"blk.0.ffn_gate.weight", G_INNER, G_HIDDEN},
-      {"blk.0.ffn_up.weight", G_INNER, G_HIDDEN},        {"blk.0.ffn_norm.weight", 0, G_HIDDEN},
-      {"blk.0.attn_k.weight", G_KV * G_DIM, G_HIDDEN},   {"blk.0.attn_q.weight", G_HEADS * G_DIM, G_HIDDEN},
-      {"blk.0.attn_v.weight", G_KV * G_DIM, G_HIDDEN},   {"blk.0.attn_output.weight", G_HIDDEN, G_HEADS * G_DIM},
+  static const struct {
+    const char *name;
+    uint64_t rows, cols;
+  } tensors[] = {
+      {"token_embd.weight", G_VOCAB, G_HIDDEN},
+      {"blk.0.attn_norm.weight", 0, G_HIDDEN},
+      {"blk.0.ffn_down.weight", G_HIDDEN, G_INNER},
+      {"blk.0.ffn_gate.weight", G_INNER, G_HIDDEN},
+      {"blk.0.ffn_up.weight", G_INNER, G_HIDDEN},
+      {"blk.0.ffn_norm.weight", 0, G_HIDDEN},
+      {"blk.0.attn_k.weight", G_KV * G_DIM, G_HIDDEN},
+      {"blk.0.attn_q.weight", G_HEADS * G_DIM, G_HIDDEN},
+      {"blk.0.attn_v.weight", G_KV * G_DIM, G_HIDDEN},
+      {"blk.0.attn_output.weight", G_HIDDEN, G_HEADS * G_DIM},
       {"output_norm.weight", 0, G_HIDDEN},
   };
   for (size_t i = 0; i < TS_COUNTOF(tensors); i++) {

@@ -2,6 +2,7 @@
 #ifndef TS_TEST_MODEL_H
 #define TS_TEST_MODEL_H
 
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,14 +10,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "model/model_impl.h"
 
 // The call must refuse with this code, in one line that holds `part`.
 static inline void expect_refusal(bool ok, const ts_diag *d, const char *code, const char *part) {
   assert_false(ok);
-  if (strcmp(d->code, code) || !strstr(d->message, part)) fail_msg("got [%s] %s; wanted [%s] ..%s..", d->code, d->message, code, part);
+  if (strcmp(d->code, code) || !strstr(d->message, part))
+    fail_msg("got [%s] %s; wanted [%s] ..%s..", d->code, d->message, code, part);
   assert_null(strchr(d->message, '\n'));
 }
 

@@ -1,21 +1,27 @@
-// Builds: from a model on disk to a directory that the runtime runs, with the logits that an independent program computed.
-#include "model_test.h"
-
+// Builds: from a model on disk to a directory that the runtime runs, with the logits that an independent program
+// computed.
 #include <math.h>
 #include <sys/stat.h>
 
 #include "model/output_impl.h"
+#include "model_test.h"
 #include "runtime/runtime.h"
 
 static char *tiny_model(ts_arena *a) { return ts_path_join(a, ts_data_dir(), "tests/data/tiny"); }
 
 static ts_build_opts options(const char *model, const char *quant, const char *out) {
-  return (ts_build_opts){.model = model, .quant = quant, .target = "cpu", .out = out, .max_seq_len = 256, .prefill_chunk = 32, .numerics = ""};
+  return (ts_build_opts){.model = model,
+                         .quant = quant,
+                         .target = "cpu",
+                         .out = out,
+                         .max_seq_len = 256,
+                         .prefill_chunk = 32,
+                         .numerics = ""};
 }
 
-// --- logits against the reference -----------------------------------------------------------------------------------------
+// --- logits against the reference --------------------------------------------------------------------------
 typedef struct scores {
-  const float *want;      // one row of the vocabulary a position
+  const float *want;  // one row of the vocabulary a position
   const json_t *positions;
   int64_t vocab;
   size_t next;
@@ -24,7 +30,8 @@ typedef struct scores {
 
 static bool score_row(void *arg, int64_t position, const float *logits) {
   scores *s = arg;
-  if (s->next >= json_array_size(s->positions) || json_integer_value(json_array_get(s->positions, s->next)) != position) return true;
+  if (s->next >= json_array_size(s->positions) || json_integer_value(json_array_get(s->positions, s->next)) != position)
+    return true;
   const float *want = s->want + s->next++ * (size_t)s->vocab;
   double largest = 0, off = 0;
   for (int64_t i = 0; i < s->vocab; i++) {
@@ -57,8 +64,12 @@ static double logits_error(ts_arena *a, ts_engine *e) {
     for (size_t k = 0; k < n; k++) tokens[k] = (int32_t)json_integer_value(json_array_get(ids, k));
     char *want;
     ts_diag d = {0};
-    must(ts_file_read(ts_path_join(a, ts_path_join(a, ts_data_dir(), "tests/data/fixtures"), ts__js_str(p, "logits")), a, &want, &bytes, &d), &d);
-    scores s = {.want = (const float *)(void *)want, .positions = json_object_get(p, "positions"), .vocab = ts_engine_plan(e)->vocab};
+    must(ts_file_read(ts_path_join(a, ts_path_join(a, ts_data_dir(), "tests/data/fixtures"), ts__js_str(p, "logits")),
+                      a, &want, &bytes, &d),
+         &d);
+    scores s = {.want = (const float *)(void *)want,
+                .positions = json_object_get(p, "positions"),
+                .vocab = ts_engine_plan(e)->vocab};
     ts_session *session = ts_engine_session(e, &d);
     must(session != NULL, &d);
     must(ts_session_score(session, tokens, n, score_row, &s, &d), &d);
@@ -90,9 +101,10 @@ static void f32_build_matches_the_reference(void **state) {
   assert_string_equal(r.name, "tiny-q0f32");
   assert_true(r.nkernels >= 18);
   for (size_t i = 0; i < r.nkernels; i++) assert_string_equal(r.kernels[i].served, "default");
-  static const char *const files[] = {"tiny-q0f32-cpu.so", "tiny-q0f32-cpu.weights", "kernels.jsonl", "params/ndarray-cache.json",
-                                      "params/params_shard_0.bin", "params/mlc-chat-config.json", "params/tokenizer.json",
-                                      "params/tokenizer_config.json"};
+  static const char *const files[] = {
+      "tiny-q0f32-cpu.so",         "tiny-q0f32-cpu.weights",      "kernels.jsonl",
+      "params/ndarray-cache.json", "params/params_shard_0.bin",   "params/mlc-chat-config.json",
+      "params/tokenizer.json",     "params/tokenizer_config.json"};
   for (size_t i = 0; i < TS_COUNTOF(files); i++)
     if (!ts_file_exists(ts_path_join(a, r.dir, files[i]))) fail_msg("no %s", files[i]);
   ts_engine *e = open_engine(r.dir);
@@ -112,7 +124,10 @@ static void f32_build_matches_the_reference(void **state) {
 // The formats lose what they are known to lose; both layouts of q4 are the same numbers.
 static void other_formats(void **state) {
   (void)state;
-  static const struct { const char *quant; double most; } rows[] = {{"q0f16", 2e-3}, {"q4f16_1", 0.25}, {"q4f16_0", 0.25}};
+  static const struct {
+    const char *quant;
+    double most;
+  } rows[] = {{"q0f16", 2e-3}, {"q4f16_1", 0.25}, {"q4f16_0", 0.25}};
   double error[3];
   ts_arena *a = ts_arena_new("test");
   char *out = temp_folder(a);
@@ -132,7 +147,7 @@ static void other_formats(void **state) {
   ts_arena_free(a);
 }
 
-// --- configuration --------------------------------------------------------------------------------------------------------
+// --- configuration -----------------------------------------------------------------------------------------
 static void chat_config(void **state) {
   (void)state;
   ts_arena *a = ts_arena_new("test");
@@ -143,11 +158,31 @@ static void chat_config(void **state) {
   must(ts__chat_config_text(&s, "tiny-q4f16_1", "q4f16_1", 256, 32, &t, &d), &d);
   json_t *o = ts__js_object("config", t.p, t.n, &d);
   assert_non_null(o);
-  static const char *const keys[] = {
-      "version", "model_type", "quantization", "model_config", "vocab_size", "context_window_size", "sliding_window_size", "prefill_chunk_size",
-      "attention_sink_size", "tensor_parallel_shards", "pipeline_parallel_stages", "active_vocab_size", "temperature", "presence_penalty",
-      "frequency_penalty", "repetition_penalty", "top_p", "tokenizer_files", "tokenizer_info", "conv_template", "pad_token_id", "bos_token_id",
-      "eos_token_id", "model_task", "embedding_metadata"};
+  static const char *const keys[] = {"version",
+                                     "model_type",
+                                     "quantization",
+                                     "model_config",
+                                     "vocab_size",
+                                     "context_window_size",
+                                     "sliding_window_size",
+                                     "prefill_chunk_size",
+                                     "attention_sink_size",
+                                     "tensor_parallel_shards",
+                                     "pipeline_parallel_stages",
+                                     "active_vocab_size",
+                                     "temperature",
+                                     "presence_penalty",
+                                     "frequency_penalty",
+                                     "repetition_penalty",
+                                     "top_p",
+                                     "tokenizer_files",
+                                     "tokenizer_info",
+                                     "conv_template",
+                                     "pad_token_id",
+                                     "bos_token_id",
+                                     "eos_token_id",
+                                     "model_task",
+                                     "embedding_metadata"};
   const char *key;
   json_t *v;
   size_t at = 0;
@@ -170,7 +205,7 @@ static void chat_config(void **state) {
   ts_arena_free(a);
 }
 
-// --- failures leave things as they were ------------------------------------------------------------------------------------
+// --- failures leave things as they were --------------------------------------------------------------------
 static size_t entries(ts_arena *a, const char *dir) {
   char **names;
   size_t n;
@@ -260,7 +295,7 @@ static void failing_writes(void **state) {
   ts_arena_free(a);
 }
 
-// --- reused libraries --------------------------------------------------------------------------------------------------------
+// --- reused libraries --------------------------------------------------------------------------------------
 static void reused_library(void **state) {
   (void)state;
   ts_arena *a = ts_arena_new("test");
@@ -285,8 +320,10 @@ static void reused_library(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(chat_config), cmocka_unit_test(staging),        cmocka_unit_test(refusals),       cmocka_unit_test(f32_build_matches_the_reference),
-      cmocka_unit_test(other_formats), cmocka_unit_test(reused_library), cmocka_unit_test(failing_writes),
+      cmocka_unit_test(chat_config),    cmocka_unit_test(staging),
+      cmocka_unit_test(refusals),       cmocka_unit_test(f32_build_matches_the_reference),
+      cmocka_unit_test(other_formats),  cmocka_unit_test(reused_library),
+      cmocka_unit_test(failing_writes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,15 +1,21 @@
 // The parameter container: shard rule, index text, reading back.
 #include "model_test.h"
-
 #include "runtime/runtime.h"
 
 enum { SCALE = 1024 };  // the worked example, a thousandth of its size
 
-static const struct { const char *name; int64_t bytes; int shard; int64_t offset; } example[] = {
-    {"embed.q_weight", 65536000, 0, 0},     {"embed.q_scale", 8192000, 1, 0},        {"qkv.q_weight", 25165824, 1, 8192000},
-    {"qkv.q_scale", 3145728, 4, 0},         {"o.q_weight", 8388608, 4, 3145728},     {"o.q_scale", 1048576, 4, 11534336},
-    {"gate_up.q_weight", 45088768, 2, 0},   {"gate_up.q_scale", 5636096, 4, 12582912}, {"down.q_weight", 22544384, 3, 0},
-    {"down.q_scale", 2818048, 4, 18219008}, {"norm1", 8192, 4, 21037056},            {"norm2", 8192, 4, 21045248},
+static const struct {
+  const char *name;
+  int64_t bytes;
+  int shard;
+  int64_t offset;
+} example[] = {
+    {"embed.q_weight", 65536000, 0, 0},     {"embed.q_scale", 8192000, 1, 0},
+    {"qkv.q_weight", 25165824, 1, 8192000}, {"qkv.q_scale", 3145728, 4, 0},
+    {"o.q_weight", 8388608, 4, 3145728},    {"o.q_scale", 1048576, 4, 11534336},
+    {"gate_up.q_weight", 45088768, 2, 0},   {"gate_up.q_scale", 5636096, 4, 12582912},
+    {"down.q_weight", 22544384, 3, 0},      {"down.q_scale", 2818048, 4, 18219008},
+    {"norm1", 8192, 4, 21037056},           {"norm2", 8192, 4, 21045248},
 };
 
 static uint8_t byte_of(size_t tensor, int64_t i) { return (uint8_t)(tensor * 31 + (size_t)i); }
@@ -54,21 +60,32 @@ static void index_text(void **state) {
   char *dir = temp_folder(a), *text;
   ts_diag d = {0};
   ts_shard_writer *w = ts_shard_writer_new(dir, 1024);
-  must(ts_shard_put(w, &(ts_stored){.name = "x.q_weight", .type = TS_U32, .ndim = 2, .shape = {1, 2}, .bytes = 8}, "abcdefgh", &d), &d);
-  must(ts_shard_put(w, &(ts_stored){.name = "n.weight", .type = TS_F16, .ndim = 1, .shape = {3}, .bytes = 6}, "ijklmn", &d), &d);
+  must(ts_shard_put(w, &(ts_stored){.name = "x.q_weight", .type = TS_U32, .ndim = 2, .shape = {1, 2}, .bytes = 8},
+                    "abcdefgh", &d),
+       &d);
+  must(ts_shard_put(w, &(ts_stored){.name = "n.weight", .type = TS_F16, .ndim = 1, .shape = {3}, .bytes = 6}, "ijklmn",
+                    &d),
+       &d);
   must(ts_shard_close(w, 25, &d), &d);
   ts_shard_writer_free(w);
   size_t n;
   must(ts_file_read(ts_path_join(a, dir, "ndarray-cache.json"), a, &text, &n, &d), &d);
   assert_string_equal(text,
-                      "{\n    \"metadata\": {\n        \"ParamSize\": 2,\n        \"ParamBytes\": 14.0,\n        \"BitsPerParam\": 4.48\n    },\n"
-                      "    \"records\": [\n        {\n            \"dataPath\": \"params_shard_0.bin\",\n            \"format\": \"raw-shard\",\n"
-                      "            \"nbytes\": 14,\n            \"records\": [\n                {\n                    \"name\": \"x.q_weight\",\n"
-                      "                    \"shape\": [\n                        1,\n                        2\n                    ],\n"
+                      "{\n    \"metadata\": {\n        \"ParamSize\": 2,\n        \"ParamBytes\": 14.0,\n        "
+                      "\"BitsPerParam\": 4.48\n    },\n"
+                      "    \"records\": [\n        {\n            \"dataPath\": \"params_shard_0.bin\",\n            "
+                      "\"format\": \"raw-shard\",\n"
+                      "            \"nbytes\": 14,\n            \"records\": [\n                {\n                    "
+                      "\"name\": \"x.q_weight\",\n"
+                      "                    \"shape\": [\n                        1,\n                        2\n       "
+                      "             ],\n"
                       "                    \"dtype\": \"uint32\",\n                    \"format\": \"f32-to-bf16\",\n"
-                      "                    \"nbytes\": 8,\n                    \"byteOffset\": 0\n                },\n                {\n"
-                      "                    \"name\": \"n.weight\",\n                    \"shape\": [\n                        3\n                    ],\n"
-                      "                    \"dtype\": \"float16\",\n                    \"format\": \"f32-to-bf16\",\n                    \"nbytes\": 6,\n"
+                      "                    \"nbytes\": 8,\n                    \"byteOffset\": 0\n                },\n "
+                      "               {\n"
+                      "                    \"name\": \"n.weight\",\n                    \"shape\": [\n                 "
+                      "       3\n                    ],\n"
+                      "                    \"dtype\": \"float16\",\n                    \"format\": \"f32-to-bf16\",\n "
+                      "                   \"nbytes\": 6,\n"
                       "                    \"byteOffset\": 8\n                }\n            ],\n"
                       "            \"md5sum\": \"0845a5972cd9ad4a46bad66f1253581f\"\n        }\n    ]\n}");
   remove_folder(dir);
@@ -81,7 +98,8 @@ static void checksums(void **state) {
       {"", "d41d8cd98f00b204e9800998ecf8427e"},
       {"abc", "900150983cd24fb0d6963f7d28e17f72"},
       {"12345678901234567890123456789012345678901234567890123456", "49f193adce178490e34d1b3a4ec0064c"},
-      {"1234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890", "49cb3608e2b33fad6b65df8cb8f49668"},
+      {"1234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890",
+       "49cb3608e2b33fad6b65df8cb8f49668"},
   };
   ts_arena *a = ts_arena_new("test");
   for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
@@ -100,7 +118,8 @@ static void failing_writes(void **state) {
   ts_diag d = {0};
   remove_folder(dir);
   ts_shard_writer *w = ts_shard_writer_new(dir, 1024);
-  must(ts_shard_put(w, &(ts_stored){.name = "n", .type = TS_F16, .ndim = 1, .shape = {3}, .bytes = 6}, "ijklmn", &d), &d);
+  must(ts_shard_put(w, &(ts_stored){.name = "n", .type = TS_F16, .ndim = 1, .shape = {3}, .bytes = 6}, "ijklmn", &d),
+       &d);
   assert_false(ts_shard_close(w, 3, &d));
   assert_int_equal(d.kind, TS_ENVIRONMENT);
   assert_non_null(strstr(d.message, dir));
@@ -109,7 +128,7 @@ static void failing_writes(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(shard_rule), cmocka_unit_test(index_text), cmocka_unit_test(checksums),
-                                     cmocka_unit_test(failing_writes)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(shard_rule), cmocka_unit_test(index_text),
+                                     cmocka_unit_test(checksums), cmocka_unit_test(failing_writes)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,5 @@
 // GGUF: blocks, metadata, row order, tokenizers, and lying files.
 #include "gguf_writer.h"
-
 #include "runtime/runtime.h"
 
 static bool open_bytes(ts_arena *a, const uint8_t *p, size_t n, ts_source *s, ts_diag *d) {
@@ -24,16 +23,30 @@ static void worked_blocks(void **state) {
   (void)state;
   static const char q4k[] =
       "9c14 1c20 f4f4fff5fef7fffb44df9423 a0c2f5072a5c7fa0c3f5083a5d8fa0d3f5083a5d8fa1d3f5183a6d8fa1d3f618"
-      "e406285a7caec2e406385a7caec2f406385a8caec2f406385a8ca0d2f416386a 274a6c8fa0c2e5274a6c8fa0c305284a6c8fa0c305284a6d8fa1c305284a6d8f"
+      "e406285a7caec2e406385a7caec2f406385a8caec2f406385a8ca0d2f416386a "
+      "274a6c8fa0c2e5274a6c8fa0c305284a6c8fa0c305284a6d8fa1c305284a6d8f"
       "5c7fa0c2f5073a5c8fa0d3f5083a5c8fa0d3f5083a5d8fa1d3f5183a6d8fb1d3";
   static const char q6k[] =
-      "0079d34ca51e97016ad33da60f88f25bc33da7117be04ab42e98f26cd14bb51f 9903ad31db650faa14be42ec7610aa25a24de3993fd50bb15cf2984ee41ab06b"
-      "10b60ba14ee4892fc51bb05df3993ed4fb51ab0167ce24ea40aaf057bd13d930 98f15bb41dc62f89e24ba40eb7107ad34cb52f88f06ad33da61079e15ac43d97"
-      "f82c1d514286f7f82c1d514286fbe82c115d4e8bf7e420115d4ebbf7e420115d b27544081bdfeeb17544081bdfe2b17574382bef92814574382fdf9281457438"
+      "0079d34ca51e97016ad33da60f88f25bc33da7117be04ab42e98f26cd14bb51f "
+      "9903ad31db650faa14be42ec7610aa25a24de3993fd50bb15cf2984ee41ab06b"
+      "10b60ba14ee4892fc51bb05df3993ed4fb51ab0167ce24ea40aaf057bd13d930 "
+      "98f15bb41dc62f89e24ba40eb7107ad34cb52f88f06ad33da61079e15ac43d97"
+      "f82c1d514286f7f82c1d514286fbe82c115d4e8bf7e420115d4ebbf7e420115d "
+      "b27544081bdfeeb17544081bdfe2b17574382bef92814574382fdf9281457438"
       "7f75738b85807a718f897f7b758d8b81 1008";
-  static const struct { ts_wtype t; const char *hex; float want[8]; } rows[] = {
-      {TS_W_Q4_K, q4k, {-0.497619629f, -0.380584717f, -0.205032349f, -0.0879974365f, 0.0875549316f, 0.204589844f, 0.380142212f, -0.497619629f}},
-      {TS_W_Q6_K, q6k, {-0.503845215f, -0.362138748f, -0.204687119f, -0.0629806519f, 0.0787258148f, 0.220432281f, 0.362138748f, -0.488100052f}},
+  static const struct {
+    ts_wtype t;
+    const char *hex;
+    float want[8];
+  } rows[] = {
+      {TS_W_Q4_K,
+       q4k,
+       {-0.497619629f, -0.380584717f, -0.205032349f, -0.0879974365f, 0.0875549316f, 0.204589844f, 0.380142212f,
+        -0.497619629f}},
+      {TS_W_Q6_K,
+       q6k,
+       {-0.503845215f, -0.362138748f, -0.204687119f, -0.0629806519f, 0.0787258148f, 0.220432281f, 0.362138748f,
+        -0.488100052f}},
   };
   for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
     uint8_t block[256];
@@ -48,7 +61,12 @@ static void worked_blocks(void **state) {
 // ((7i mod 32) - 15) / 64 in the three simple formats; decoding gives d * q (+ m).
 static void simple_blocks(void **state) {
   (void)state;
-  static const struct { ts_wtype t; const char *hex; float d, m; int bias; } rows[] = {
+  static const struct {
+    ts_wtype t;
+    const char *hex;
+    float d, m;
+    int bias;
+  } rows[] = {
       {TS_W_Q4_0, "00a8 8f4c19d5a26e3bf7c4805d19e6a27f3b", -0.03125f, 0, 8},
       {TS_W_Q4_1, "2228 80b3 80b3f72a6e91d5084c7fb3e62a5d91c4", 0.03228759765625f, -0.234375f, 0},
   };
@@ -148,7 +166,19 @@ static void byte_level_tokenizer(void **state) {
 // Scores of a SentencePiece vocabulary become ranks of merges.
 static void scored_tokenizer(void **state) {
   (void)state;
-  static const char *const pieces[] = {"<unk>", "<s>", "</s>", "<0x21>", "\xe2\x96\x81", "a", "b", "ab", "\xe2\x96\x81" "a", "\xe2\x96\x81" "ab", "ba"};
+  static const char *const pieces[] = {"<unk>",
+                                       "<s>",
+                                       "</s>",
+                                       "<0x21>",
+                                       "\xe2\x96\x81",
+                                       "a",
+                                       "b",
+                                       "ab",
+                                       "\xe2\x96\x81"
+                                       "a",
+                                       "\xe2\x96\x81"
+                                       "ab",
+                                       "ba"};
   static const int32_t types[] = {2, 3, 3, 6, 1, 1, 1, 1, 1, 1, 1};
   static const float scores[] = {0, 0, 0, 0, -20, -9, -10, -3, -2, -5, -1};
   ts_arena *a = ts_arena_new("test");
@@ -168,10 +198,14 @@ static void scored_tokenizer(void **state) {
   must(open_bytes(a, p, n, &s, &d), &d);
   ts_tokenizer *t = ts_tokenizer_parse("tokenizer.json", s.files[0].text, s.files[0].n, &d);
   must(t != NULL, &d);
-  static const struct { const char *text; int n; int32_t ids[6]; } rows[] = {
-      {"ab", 3, {1, 8, 6}},          // "_ a b": "_a" (-2) before "ab" (-3); "_a b" has the piece "_ab": see below
-      {"aba", 3, {1, 8, 10}},        // "ba" (-1) first, then "_a"
-      {"!", 3, {1, 4, 3}},           // a byte
+  static const struct {
+    const char *text;
+    int n;
+    int32_t ids[6];
+  } rows[] = {
+      {"ab", 3, {1, 8, 6}},    // "_ a b": "_a" (-2) before "ab" (-3); "_a b" has the piece "_ab": see below
+      {"aba", 3, {1, 8, 10}},  // "ba" (-1) first, then "_a"
+      {"!", 3, {1, 4, 3}},     // a byte
   };
   for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
     ts_tokens ids = {0};
@@ -250,17 +284,40 @@ static void not_utf8(gguf *g) {
 
 static void lies(void **state) {
   (void)state;
-  static const struct { spoil f; const char *code, *part; } rows[] = {
-      {two_keys, "bad-gguf", "occurs twice"},       {bad_arch, "unknown-arch", "xlama"},          {big_array, "bad-gguf", "more than the file"},
-      {big_strings, "bad-gguf", "more than the file"}, {nested, "bad-gguf", "array of arrays"},   {odd_type, "bad-gguf", "value type 77"},
-      {long_string, "bad-gguf", "ends inside"},     {empty_key, "bad-gguf", "name of 0 bytes"},   {many_keys, "bad-gguf", "metadata entries claimed"},
-      {many_tensors, "bad-gguf", "tensors claimed"}, {bad_align, "bad-gguf", "power of two"},     {huge_dim, "bad-gguf", "no size"},
-      {zero_dim, "bad-gguf", "no size"},            {outside, "bad-gguf", "outside the file"},    {odd_block, "bad-gguf", "whole blocks"},
-      {odd_tensor, "bad-gguf", "type 11"},          {overlap, "bad-gguf", "at offset 0"},         {version, "bad-gguf", "version 1"},
-      {swapped, "bad-gguf", "big-endian"},          {split, "unsupported-config", "split over 2"}, {yarn, "unsupported-config", "yarn"},
-      {partial, "unsupported-config", "rotated"},   {string_eps, "bad-field", "key_length"},      {bad_factors, "bad-shape", "rope_freqs"},
-      {zero_factors, "bad-config", "positive"},     {no_tokens, "bad-gguf", "tokens"},            {unknown_pre, "unsupported-tokenizer", "strange"},
-      {unknown_tokenizer, "unsupported-tokenizer", "t5"}, {short_types, "bad-gguf", "one value for each"}, {twin_tokens, "bad-gguf", "repeats"},
+  static const struct {
+    spoil f;
+    const char *code, *part;
+  } rows[] = {
+      {two_keys, "bad-gguf", "occurs twice"},
+      {bad_arch, "unknown-arch", "xlama"},
+      {big_array, "bad-gguf", "more than the file"},
+      {big_strings, "bad-gguf", "more than the file"},
+      {nested, "bad-gguf", "array of arrays"},
+      {odd_type, "bad-gguf", "value type 77"},
+      {long_string, "bad-gguf", "ends inside"},
+      {empty_key, "bad-gguf", "name of 0 bytes"},
+      {many_keys, "bad-gguf", "metadata entries claimed"},
+      {many_tensors, "bad-gguf", "tensors claimed"},
+      {bad_align, "bad-gguf", "power of two"},
+      {huge_dim, "bad-gguf", "no size"},
+      {zero_dim, "bad-gguf", "no size"},
+      {outside, "bad-gguf", "outside the file"},
+      {odd_block, "bad-gguf", "whole blocks"},
+      {odd_tensor, "bad-gguf", "type 11"},
+      {overlap, "bad-gguf", "at offset 0"},
+      {version, "bad-gguf", "version 1"},
+      {swapped, "bad-gguf", "big-endian"},
+      {split, "unsupported-config", "split over 2"},
+      {yarn, "unsupported-config", "yarn"},
+      {partial, "unsupported-config", "rotated"},
+      {string_eps, "bad-field", "key_length"},
+      {bad_factors, "bad-shape", "rope_freqs"},
+      {zero_factors, "bad-config", "positive"},
+      {no_tokens, "bad-gguf", "tokens"},
+      {unknown_pre, "unsupported-tokenizer", "strange"},
+      {unknown_tokenizer, "unsupported-tokenizer", "t5"},
+      {short_types, "bad-gguf", "one value for each"},
+      {twin_tokens, "bad-gguf", "repeats"},
       {not_utf8, "bad-gguf", "not UTF-8"},
   };
   for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
@@ -291,7 +348,8 @@ static void duplicate_tensor(void **state) {
   put(a, dir, "m.gguf", p, n);
   ts_source s;
   ts_diag d = {0};
-  expect_refusal(ts_source_open(a, ts_path_join(a, dir, "m.gguf"), &s, &d), &d, "duplicate-tensor", "output_norm.weight");
+  expect_refusal(ts_source_open(a, ts_path_join(a, dir, "m.gguf"), &s, &d), &d, "duplicate-tensor",
+                 "output_norm.weight");
   put(a, dir, "m.txt", p, n);
   expect_refusal(ts_source_open(a, ts_path_join(a, dir, "m.txt"), &s, &d), &d, "unknown-model", "m.txt");
   remove_folder(dir);
@@ -313,8 +371,10 @@ static void truncations(void **state) {
     memcpy(cut, p, k);
     ts_source s;
     ts_diag d = {0};
-    if (open_bytes(a, cut, k, &s, &d)) assert_true(k + 32 > n);
-    else assert_int_equal(d.kind, TS_REFUSAL);
+    if (open_bytes(a, cut, k, &s, &d))
+      assert_true(k + 32 > n);
+    else
+      assert_int_equal(d.kind, TS_REFUSAL);
     free(cut);
     ts_arena_free(a);
   }
@@ -348,9 +408,9 @@ static void wrong_shapes(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(worked_blocks),    cmocka_unit_test(simple_blocks), cmocka_unit_test(config_and_rows), cmocka_unit_test(byte_level_tokenizer),
-      cmocka_unit_test(scored_tokenizer), cmocka_unit_test(lies),          cmocka_unit_test(duplicate_tensor), cmocka_unit_test(truncations),
-      cmocka_unit_test(wrong_shapes),
+      cmocka_unit_test(worked_blocks),        cmocka_unit_test(simple_blocks),    cmocka_unit_test(config_and_rows),
+      cmocka_unit_test(byte_level_tokenizer), cmocka_unit_test(scored_tokenizer), cmocka_unit_test(lies),
+      cmocka_unit_test(duplicate_tensor),     cmocka_unit_test(truncations),      cmocka_unit_test(wrong_shapes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,7 @@
 // Quantization against worked examples, bit for bit.
-#include "model_test.h"
-
 #include <math.h>
 
+#include "model_test.h"
 #include "op/op.h"
 
 typedef struct group {
@@ -157,8 +156,12 @@ static void llama_size(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(worked_groups),     cmocka_unit_test(dequantized_values),            cmocka_unit_test(zero_group),
-      cmocka_unit_test(layouts_and_error), cmocka_unit_test(embeddings_are_not_transposed), cmocka_unit_test(plain_formats),
+      cmocka_unit_test(worked_groups),
+      cmocka_unit_test(dequantized_values),
+      cmocka_unit_test(zero_group),
+      cmocka_unit_test(layouts_and_error),
+      cmocka_unit_test(embeddings_are_not_transposed),
+      cmocka_unit_test(plain_formats),
       cmocka_unit_test(llama_size),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

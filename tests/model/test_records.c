@@ -1,10 +1,9 @@
 // Builds from a store: which record serves which kernel, and that packed weights give the same logits.
-#include "model_test.h"
-
 #include <math.h>
 
 #include "db/db.h"
 #include "measure/measure.h"
+#include "model_test.h"
 #include "runtime/runtime.h"
 #include "search/search.h"
 
@@ -46,29 +45,79 @@ static void record(world *w, const char *spec_text, const char *generator, const
   must(ts_op_instantiate(ts_ir_new(w->a), &s, "", &inst, &d), &d);
   ts_db_workload row = ts_workload_row(w->a, &s, inst.func, (ts_cost){0});
   ts_id workload = ts_db_put_workload(w->db, &row, &d);
-  ts_id candidate = workload ? ts_db_put_candidate(w->db, &(ts_db_candidate){.workload_id = workload, .generator = generator, .trace = trace}, &d) : 0;
-  ts_db_build b = {.candidate_id = candidate, .target_id = w->place.target_id, .toolchain_id = w->place.toolchain_id, .status = "ok",
-                   .bytes = TS_DB_NONE, .regs = TS_DB_NONE, .spills = TS_DB_NONE, .smem = TS_DB_NONE, .compile_ms = NAN};
+  ts_id candidate =
+      workload ? ts_db_put_candidate(
+                     w->db, &(ts_db_candidate){.workload_id = workload, .generator = generator, .trace = trace}, &d)
+               : 0;
+  ts_db_build b = {.candidate_id = candidate,
+                   .target_id = w->place.target_id,
+                   .toolchain_id = w->place.toolchain_id,
+                   .status = "ok",
+                   .bytes = TS_DB_NONE,
+                   .regs = TS_DB_NONE,
+                   .spills = TS_DB_NONE,
+                   .smem = TS_DB_NONE,
+                   .compile_ms = NAN};
   ts_id build = candidate ? ts_db_put_build(w->db, &b, &d) : 0;
   must(build != 0, &d);
-  must(ts_db_put_verdict(w->db, &(ts_db_verdict){.build_id = build, .device_id = w->place.device_id, .reference = "test", .seed = 1, .rel_l2 = 0,
-                                                 .max_abs = 0, .outcome = "ok"}, &d) != 0, &d);
-  ts_db_measurement m = {.build_id = build, .device_id = w->place.device_id, .environment_id = w->place.environment_id, .session_id = w->session,
-                         .metric = "time", .unit = "ns", .timer = "monotonic", .cache = "cold-weights", .launch = "pool", .rung = 1, .round = TS_DB_NONE,
-                         .n = 1, .median = ns, .min = ns, .q1 = ns, .q3 = ns, .ci_lo = ns, .ci_hi = ns, .clock_mhz = NAN, .stop_reason = "quota",
-                         .elapsed_ms = 1, .samples = ts_samples_encode(w->a, (const uint64_t[]){(uint64_t)ns}, 1)};
+  must(ts_db_put_verdict(w->db,
+                         &(ts_db_verdict){.build_id = build,
+                                          .device_id = w->place.device_id,
+                                          .reference = "test",
+                                          .seed = 1,
+                                          .rel_l2 = 0,
+                                          .max_abs = 0,
+                                          .outcome = "ok"},
+                         &d) != 0,
+       &d);
+  ts_db_measurement m = {.build_id = build,
+                         .device_id = w->place.device_id,
+                         .environment_id = w->place.environment_id,
+                         .session_id = w->session,
+                         .metric = "time",
+                         .unit = "ns",
+                         .timer = "monotonic",
+                         .cache = "cold-weights",
+                         .launch = "pool",
+                         .rung = 1,
+                         .round = TS_DB_NONE,
+                         .n = 1,
+                         .median = ns,
+                         .min = ns,
+                         .q1 = ns,
+                         .q3 = ns,
+                         .ci_lo = ns,
+                         .ci_hi = ns,
+                         .clock_mhz = NAN,
+                         .stop_reason = "quota",
+                         .elapsed_ms = 1,
+                         .samples = ts_samples_encode(w->a, (const uint64_t[]){(uint64_t)ns}, 1)};
   must(ts_db_put_measurement(w->db, &m, &d) != 0, &d);
   if (!wins) return;
-  ts_db_decision x = {.workload_id = workload, .target_id = w->place.target_id, .toolchain_id = w->place.toolchain_id, .policy = ts_place_policy(w->a),
-                      .build_id = build, .log_ratio = NAN, .ci_lo = NAN, .ci_hi = NAN, .session_id = w->session};
+  ts_db_decision x = {.workload_id = workload,
+                      .target_id = w->place.target_id,
+                      .toolchain_id = w->place.toolchain_id,
+                      .policy = ts_place_policy(w->a),
+                      .build_id = build,
+                      .log_ratio = NAN,
+                      .ci_lo = NAN,
+                      .ci_hi = NAN,
+                      .session_id = w->session};
   must(ts_db_put_decision(w->db, &x, &d) != 0, &d);
 }
 
 static ts_build_result build(world *w, const char *quant, const char *numerics) {
   ts_diag d = {0};
   ts_build_result r;
-  ts_build_opts o = {.model = "synthetic:tiny", .quant = quant, .target = "cpu", .out = w->out, .store = w->store, .max_seq_len = 64, .prefill_chunk = 16,
-                     .numerics = numerics, .cache = ts_path_join(w->a, w->out, "cache")};
+  ts_build_opts o = {.model = "synthetic:tiny",
+                     .quant = quant,
+                     .target = "cpu",
+                     .out = w->out,
+                     .store = w->store,
+                     .max_seq_len = 64,
+                     .prefill_chunk = 16,
+                     .numerics = numerics,
+                     .cache = ts_path_join(w->a, w->out, "cache")};
   must(ts_build(w->a, &o, &r, &d), &d);
   return r;
 }
@@ -82,7 +131,8 @@ static const ts_build_kernel *kernel(const ts_build_result *r, const char *workl
 
 static void check(const ts_build_result *r, const char *workload, const char *served, const char *variant) {
   const ts_build_kernel *k = kernel(r, workload);
-  if (strcmp(k->served, served) || strcmp(k->variant, variant)) fail_msg("%s: %s, variant '%s'", workload, k->served, k->variant);
+  if (strcmp(k->served, served) || strcmp(k->variant, variant))
+    fail_msg("%s: %s, variant '%s'", workload, k->served, k->variant);
 }
 
 // Logits after three tokens, copied.
@@ -193,7 +243,8 @@ static void opt_in_numerics(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(exact_and_nearest), cmocka_unit_test(bad_traces), cmocka_unit_test(packed_variant),
-                                     cmocka_unit_test(cheapest_over_phases), cmocka_unit_test(opt_in_numerics)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(exact_and_nearest), cmocka_unit_test(bad_traces),
+                                     cmocka_unit_test(packed_variant), cmocka_unit_test(cheapest_over_phases),
+                                     cmocka_unit_test(opt_in_numerics)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

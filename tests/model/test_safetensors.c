@@ -22,9 +22,13 @@ static void good_file(void **state) {
   ts_arena *a = ts_arena_new("test");
   ts__tensors t = {0};
   ts_diag d = {0};
-  must(read_text("{\"__metadata__\":{\"format\":\"pt\"},\"b\":{\"dtype\":\"F16\",\"shape\":[2,3],\"data_offsets\":[4,16]},"
-                 "\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]},\"e\":{\"dtype\":\"F32\",\"shape\":[0,7],\"data_offsets\":[16,16]},"
-                 "\"i\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[16,24]}}   ", 24, &t, a, &d), &d);
+  must(read_text(
+           "{\"__metadata__\":{\"format\":\"pt\"},\"b\":{\"dtype\":\"F16\",\"shape\":[2,3],\"data_offsets\":[4,16]},"
+           "\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]},\"e\":{\"dtype\":\"F32\",\"shape\":[0,7],"
+           "\"data_offsets\":[16,16]},"
+           "\"i\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[16,24]}}   ",
+           24, &t, a, &d),
+       &d);
   assert_int_equal(t.n, 4);
   assert_string_equal(t.p[0].name, "b");
   assert_int_equal(t.p[0].ndim, 2);
@@ -39,17 +43,24 @@ static void good_file(void **state) {
 
 static void lies(void **state) {
   (void)state;
-  static const struct { const char *header; size_t data; const char *code, *part; } rows[] = {
+  static const struct {
+    const char *header;
+    size_t data;
+    const char *code, *part;
+  } rows[] = {
       {"[]", 0, "bad-json", "not an object"},
       {"{\"a\":", 0, "bad-json", "not valid JSON"},
       {"{\"a\":1}", 0, "bad-safetensors", "'a'"},
-      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "bad-json", "duplicate"},
+      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_"
+       "offsets\":[0,4]}}",
+       4, "bad-json", "duplicate"},
       {"{\"a\":{\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "bad-safetensors", "dtype"},
       {"{\"a\":{\"dtype\":\"F12\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "bad-safetensors", "F12"},
       {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 4, "bad-safetensors", "not a size"},
       {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1.5],\"data_offsets\":[0,4]}}", 4, "bad-safetensors", "not a size"},
       {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1],\"data_offsets\":[0,4]}}", 4, "bad-safetensors", "four"},
-      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,4]}}", 4, "bad-safetensors", "overflows"},
+      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,4]}}", 4, "bad-safetensors",
+       "overflows"},
       {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4, "bad-safetensors", "size of its shape"},
       {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}", 4, "bad-safetensors", "ends before"},
       {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[-4,0]}}", 4, "bad-safetensors", "ends before"},
@@ -57,7 +68,9 @@ static void lies(void **state) {
       {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 4, "bad-safetensors", "outside"},
       {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 8, "bad-safetensors", "4 bytes after"},
       {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8, "bad-safetensors", "hole"},
-      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8, "bad-safetensors", "overlaps"},
+      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_"
+       "offsets\":[4,8]}}",
+       8, "bad-safetensors", "overlaps"},
       {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[9223372036854775808,4]}}", 4, "bad-json", "too big"},
   };
   for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
@@ -94,12 +107,17 @@ static void truncations(void **state) {
 }
 
 static const char config[] =
-    "{\"model_type\":\"llama\",\"hidden_size\":4,\"intermediate_size\":4,\"num_hidden_layers\":1,\"num_attention_heads\":1,\"vocab_size\":3,"
+    "{\"model_type\":\"llama\",\"hidden_size\":4,\"intermediate_size\":4,\"num_hidden_layers\":1,\"num_attention_"
+    "heads\":1,\"vocab_size\":3,"
     "\"tie_word_embeddings\":true}";
 
-static void put_tensor(ts_arena *a, const char *dir, const char *file, const char *name, const char *shape, size_t elems) {
+static void put_tensor(ts_arena *a, const char *dir, const char *file, const char *name, const char *shape,
+                       size_t elems) {
   uint8_t buf[4096];
-  size_t n = make(buf, ts_arena_printf(a, "{\"%s\":{\"dtype\":\"BF16\",\"shape\":%s,\"data_offsets\":[0,%zu]}}", name, shape, 2 * elems), 2 * elems);
+  size_t n = make(
+      buf,
+      ts_arena_printf(a, "{\"%s\":{\"dtype\":\"BF16\",\"shape\":%s,\"data_offsets\":[0,%zu]}}", name, shape, 2 * elems),
+      2 * elems);
   put(a, dir, file, buf, n);
 }
 
@@ -118,7 +136,8 @@ static void folders(void **state) {
   put_tensor(a, dir, "x-2.safetensors", "model.norm.weight", "[4]", 4);
   expect_refusal(ts_source_open(a, dir, &s, &d), &d, "no-weights", "several");
   static const char index[] =
-      "{\"metadata\":{},\"weight_map\":{\"model.norm.weight\":\"x-2.safetensors\",\"model.embed_tokens.weight\":\"x-1.safetensors\"}}";
+      "{\"metadata\":{},\"weight_map\":{\"model.norm.weight\":\"x-2.safetensors\",\"model.embed_tokens.weight\":\"x-1."
+      "safetensors\"}}";
   put(a, dir, "model.safetensors.index.json", index, sizeof index - 1);
   must(ts_source_open(a, dir, &s, &d), &d);
   assert_int_equal(s.ntensors, 2);
@@ -145,7 +164,9 @@ static void folders(void **state) {
 
 static void configs(void **state) {
   (void)state;
-  static const struct { const char *text, *code, *part; } rows[] = {
+  static const struct {
+    const char *text, *code, *part;
+  } rows[] = {
       {"{\"model_type\":\"mamba\"}", "unknown-arch", "mamba"},
       {"{}", "missing-field", "model_type"},
       {"{\"model_type\":\"llama\"}", "missing-field", "hidden_size"},
@@ -156,24 +177,43 @@ static void configs(void **state) {
       {"{\"model_type\":\"llama\",\"attention_bias\":true}", "unsupported-config", "attention_bias"},
       {"{\"model_type\":\"llama\",\"attention_bias\":1}", "bad-field", "attention_bias"},
       {"{\"model_type\":\"llama\",\"quantization_config\":{}}", "unsupported-config", "quantized"},
-      {"{\"model_type\":\"llama\",\"hidden_size\":10,\"intermediate_size\":4,\"num_hidden_layers\":1,\"num_attention_heads\":3,\"vocab_size\":3}", "bad-config", "multiple"},
-      {"{\"model_type\":\"llama\",\"hidden_size\":12,\"intermediate_size\":4,\"num_hidden_layers\":1,\"num_attention_heads\":4,\"vocab_size\":3}", "bad-config", "odd"},
-      {"{\"model_type\":\"llama\",\"hidden_size\":12,\"intermediate_size\":4,\"num_hidden_layers\":1,\"num_attention_heads\":3,\"num_key_value_heads\":2,\"vocab_size\":3}", "bad-config", "heads"},
-      {"{\"model_type\":\"llama\",\"hidden_size\":4,\"intermediate_size\":4,\"num_hidden_layers\":1,\"num_attention_heads\":1,\"vocab_size\":3,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2.0}}", "unsupported-config", "yarn"},
-      {"{\"model_type\":\"llama\",\"hidden_size\":4,\"intermediate_size\":4,\"num_hidden_layers\":1,\"num_attention_heads\":1,\"vocab_size\":3,\"rope_scaling\":{\"type\":\"linear\"}}", "missing-field", "factor"},
-      {"{\"model_type\":\"llama\",\"hidden_size\":4,\"intermediate_size\":4,\"num_hidden_layers\":1,\"num_attention_heads\":1,\"vocab_size\":3,\"rope_scaling\":7}", "bad-field", "rope_scaling"},
-      {"{\"model_type\":\"llama\",\"hidden_size\":4,\"intermediate_size\":4,\"num_hidden_layers\":1,\"num_attention_heads\":1,\"vocab_size\":3,\"eos_token_id\":\"</s>\"}", "bad-field", "eos_token_id"},
-      {"{\"model_type\":\"llama\",\"hidden_size\":4,\"intermediate_size\":4,\"num_hidden_layers\":1,\"num_attention_heads\":1,\"vocab_size\":3,\"rms_norm_eps\":-1}", "bad-config", "epsilon"},
+      {"{\"model_type\":\"llama\",\"hidden_size\":10,\"intermediate_size\":4,\"num_hidden_layers\":1,\"num_attention_"
+       "heads\":3,\"vocab_size\":3}",
+       "bad-config", "multiple"},
+      {"{\"model_type\":\"llama\",\"hidden_size\":12,\"intermediate_size\":4,\"num_hidden_layers\":1,\"num_attention_"
+       "heads\":4,\"vocab_size\":3}",
+       "bad-config", "odd"},
+      {"{\"model_type\":\"llama\",\"hidden_size\":12,\"intermediate_size\":4,\"num_hidden_layers\":1,\"num_attention_"
+       "heads\":3,\"num_key_value_heads\":2,\"vocab_size\":3}",
+       "bad-config", "heads"},
+      {"{\"model_type\":\"llama\",\"hidden_size\":4,\"intermediate_size\":4,\"num_hidden_layers\":1,\"num_attention_"
+       "heads\":1,\"vocab_size\":3,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2.0}}",
+       "unsupported-config", "yarn"},
+      {"{\"model_type\":\"llama\",\"hidden_size\":4,\"intermediate_size\":4,\"num_hidden_layers\":1,\"num_attention_"
+       "heads\":1,\"vocab_size\":3,\"rope_scaling\":{\"type\":\"linear\"}}",
+       "missing-field", "factor"},
+      {"{\"model_type\":\"llama\",\"hidden_size\":4,\"intermediate_size\":4,\"num_hidden_layers\":1,\"num_attention_"
+       "heads\":1,\"vocab_size\":3,\"rope_scaling\":7}",
+       "bad-field", "rope_scaling"},
+      {"{\"model_type\":\"llama\",\"hidden_size\":4,\"intermediate_size\":4,\"num_hidden_layers\":1,\"num_attention_"
+       "heads\":1,\"vocab_size\":3,\"eos_token_id\":\"</s>\"}",
+       "bad-field", "eos_token_id"},
+      {"{\"model_type\":\"llama\",\"hidden_size\":4,\"intermediate_size\":4,\"num_hidden_layers\":1,\"num_attention_"
+       "heads\":1,\"vocab_size\":3,\"rms_norm_eps\":-1}",
+       "bad-config", "epsilon"},
   };
   for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
     ts_model_config c;
     ts_diag d = {0};
-    expect_refusal(ts_config_parse("c.json", rows[i].text, strlen(rows[i].text), &c, &d), &d, rows[i].code, rows[i].part);
+    expect_refusal(ts_config_parse("c.json", rows[i].text, strlen(rows[i].text), &c, &d), &d, rows[i].code,
+                   rows[i].part);
     assert_non_null(strstr(d.message, "c.json"));
   }
   static const char llama3[] =
-      "{\"model_type\":\"llama\",\"hidden_size\":64,\"intermediate_size\":4,\"num_hidden_layers\":1,\"num_attention_heads\":4,\"num_key_value_heads\":2,"
-      "\"vocab_size\":3,\"rope_theta\":500000.0,\"eos_token_id\":[1,2],\"bos_token_id\":0,\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8.0,"
+      "{\"model_type\":\"llama\",\"hidden_size\":64,\"intermediate_size\":4,\"num_hidden_layers\":1,\"num_attention_"
+      "heads\":4,\"num_key_value_heads\":2,"
+      "\"vocab_size\":3,\"rope_theta\":500000.0,\"eos_token_id\":[1,2],\"bos_token_id\":0,\"rope_scaling\":{\"rope_"
+      "type\":\"llama3\",\"factor\":8.0,"
       "\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,\"original_max_position_embeddings\":8192}}";
   ts_model_config c;
   ts_diag d = {0};

@@ -1,7 +1,6 @@
 // Tasks of a model, and the places of its activation buffers.
-#include "model_test.h"
-
 #include "model/memory_plan.h"
+#include "model_test.h"
 
 static void tasks_of(const char *model, const char *quant, int64_t seq, ts_arena *a, const ts_task **t, size_t *n) {
   ts_source s;
@@ -28,7 +27,10 @@ static void llama_tasks(void **state) {
   const ts_task *t;
   size_t n;
   tasks_of("synthetic:SmolLM2-135M", "q4f16_1", 0, a, &t, &n);
-  static const struct { const char *text; int64_t calls; } rows[] = {
+  static const struct {
+    const char *text;
+    int64_t calls;
+  } rows[] = {
       {"embed q4f16_1 A=f32 H=576 V=49152 n=1", 1},
       {"rms_norm A=f32 H=576 eps=1e-05 n=1", 61},
       {"matmul q4f16_1 A=f32 K=576 N=960 n=1", 30},
@@ -44,7 +46,8 @@ static void llama_tasks(void **state) {
       {"rms_norm A=f32 H=576 eps=1e-05 n=8..128%8", 60},
   };
   for (size_t i = 0; i < TS_COUNTOF(rows); i++)
-    if (calls(t, n, rows[i].text) != rows[i].calls) fail_msg("%s: %lld calls", rows[i].text, (long long)calls(t, n, rows[i].text));
+    if (calls(t, n, rows[i].text) != rows[i].calls)
+      fail_msg("%s: %lld calls", rows[i].text, (long long)calls(t, n, rows[i].text));
   assert_int_equal(n, 19);
   ts_arena_free(a);
 }
@@ -83,7 +86,15 @@ static void extents(void **state) {
 static void odd_groups(void **state) {
   (void)state;
   ts_arena *a = ts_arena_new("test");
-  ts_model_config c = {.arch = "llama", .hidden = 48, .intermediate = 64, .layers = 1, .heads = 3, .kv_heads = 3, .head_dim = 16, .vocab = 10, .max_positions = 64};
+  ts_model_config c = {.arch = "llama",
+                       .hidden = 48,
+                       .intermediate = 64,
+                       .layers = 1,
+                       .heads = 3,
+                       .kv_heads = 3,
+                       .head_dim = 16,
+                       .vocab = 10,
+                       .max_positions = 64};
   const ts_task *t;
   size_t n;
   ts_diag d = {0};
@@ -92,8 +103,8 @@ static void odd_groups(void **state) {
   ts_arena_free(a);
 }
 
-// Run the steps on symbolic contents: every read must find what was last written to that buffer. Buffers that overlap in memory
-// destroy each other here.
+// Run the steps on symbolic contents: every read must find what was last written to that buffer. Buffers that overlap
+// in memory destroy each other here.
 static void no_buffer_is_overwritten_in_use(void **state) {
   (void)state;
   ts_arena *a = ts_arena_new("test");
@@ -104,7 +115,8 @@ static void no_buffer_is_overwritten_in_use(void **state) {
   const ts__step *step[TS__PHASE__COUNT];
   size_t n[TS__PHASE__COUNT];
   enum { ROWS = 32 };
-  for (int p = 0; p < TS__PHASE__COUNT; p++) must(ts__steps(a, &s.config, q, 64, ROWS, (ts__phase)p, &step[p], &n[p], &d), &d);
+  for (int p = 0; p < TS__PHASE__COUNT; p++)
+    must(ts__steps(a, &s.config, q, 64, ROWS, (ts__phase)p, &step[p], &n[p], &d), &d);
   ts__buf_info info[TS__BUF__COUNT];
   int64_t offset[TS__BUF__COUNT], bytes[TS__BUF__COUNT], sum = 0;
   ts__buffers(&s.config, info);
@@ -123,7 +135,8 @@ static void no_buffer_is_overwritten_in_use(void **state) {
       for (size_t i = 0; i < n[order[p]]; i++) {
         const ts__step *x = &step[order[p]][i];
         for (int k = 0; k < x->nargs; k++)
-          if (x->args[k].use <= TS__ROW && x->args[k].use != TS__WRITE && !valid[x->args[k].buf]) fail_msg("%s reads lost %s", x->text, info[x->args[k].buf].name);
+          if (x->args[k].use <= TS__ROW && x->args[k].use != TS__WRITE && !valid[x->args[k].buf])
+            fail_msg("%s reads lost %s", x->text, info[x->args[k].buf].name);
         for (int k = 0; k < x->nargs; k++) {
           if (x->args[k].use != TS__WRITE && x->args[k].use != TS__UPDATE) continue;
           int b = (int)x->args[k].buf;
@@ -144,7 +157,8 @@ static void no_buffer_is_overwritten_in_use(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(llama_tasks), cmocka_unit_test(qwen_has_biases), cmocka_unit_test(extents),
-                                     cmocka_unit_test(odd_groups), cmocka_unit_test(no_buffer_is_overwritten_in_use)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(llama_tasks), cmocka_unit_test(qwen_has_biases),
+                                     cmocka_unit_test(extents), cmocka_unit_test(odd_groups),
+                                     cmocka_unit_test(no_buffer_is_overwritten_in_use)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
