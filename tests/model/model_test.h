@@ -2,13 +2,16 @@
 #ifndef TS_TEST_MODEL_H
 #define TS_TEST_MODEL_H
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+// clang-format off: after the headers it relies on
+#include <cmocka.h>
+// clang-format on
 
 #include "model/model_impl.h"
 
