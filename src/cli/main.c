@@ -1,4 +1,6 @@
 // tunesmith: the command line.
+#include <errno.h>
+
 #include "cli/cli.h"
 
 typedef struct command {
@@ -18,6 +20,13 @@ static void usage(FILE *f) {
   fprintf(f, "\ntunesmith COMMAND --help explains a command.\n");
 }
 
+// The exit code of a command, unless its output could not be written.
+static int finish(int code) {
+  if (!fflush(stdout) && !ferror(stdout)) return code;
+  fprintf(stderr, "error: standard output: %s  [write-failed]\n", strerror(errno));
+  return 3;
+}
+
 int main(int argc, char **argv) {
   ts_interrupt_install();
   if (argc < 2) return usage(stderr), 2;
@@ -25,7 +34,7 @@ int main(int argc, char **argv) {
   if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) return usage(stdout), 0;
   if (!strcmp(name, "--version")) return puts("tunesmith " TS_VERSION), 0;
   for (size_t i = 0; i < TS_COUNTOF(commands); i++)
-    if (!strcmp(commands[i].name, name)) return commands[i].run(argc - 1, argv + 1);
+    if (!strcmp(commands[i].name, name)) return finish(commands[i].run(argc - 1, argv + 1));
   fprintf(stderr, "error: no command '%s'  [no-such-command]\n  hint: tunesmith --help lists the commands\n", name);
   return 2;
 }

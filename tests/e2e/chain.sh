@@ -27,7 +27,7 @@ bench_value "$top/out" tests.0.median >/dev/null || python3 -m json.tool "$top/o
 run 0 tunesmith report --store "$store" --out "$top/report"
 [ -s "$top/report/index.html" ] || fail "no page"
 grep -qE '(src|href)="https?://' "$top/report/index.html" && fail "the page needs the network"
-run 0 tunesmith db check "$store"
+run 0 tunesmith db check --store "$store"
 
 # Without a store the same directory runs on default schedules, and a shape without weights can be built and run.
 build_tiny q4f16_1

@@ -26,16 +26,16 @@ begin 2
 kill -9 "$pid"
 wait "$pid" 2>/dev/null
 kept=$(measurements)
-run 0 tunesmith db check "$store"
+run 0 tunesmith db check --store "$store"
 [ "$kept" -gt 2 ] || fail "measurements were lost: $kept"
 
 begin "$kept"
 kill -INT "$pid"
 wait "$pid"
 [ $? = 130 ] || fail "an interrupted run must exit with 130"
-run 0 tunesmith db check "$store"
+run 0 tunesmith db check --store "$store"
 
 run 0 tunesmith tune "$work" --store "$store" --trials 4 --format json
 has "$top/out" '"event": "result"'
-run 0 tunesmith db check "$store"
+run 0 tunesmith db check --store "$store"
 done_testing
