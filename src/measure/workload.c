@@ -86,6 +86,13 @@ static double work(const ts_func *f, const int64_t *dims) {
   return ts_op_cost(f, dims, &c, &d) ? c.flops + c.bytes : INFINITY;
 }
 
+// Positions that a run at these dimensions reaches: no parameter may be smaller, it could be the length of a cache.
+static int64_t reach(const ts_func *f, const int64_t *dims) {
+  int64_t n = 0;
+  for (int i = 0; i < f->ndims; i++) n += dims[i];
+  return n;
+}
+
 // Halve integer parameters, one after the other, while the operator can still be instantiated and is too large to interpret.
 static bool shrink(ts_ir *ir, const ts_spec *spec, ts_spec *small, const ts_func **f, int64_t dims[TS__CASES][8], ts_diag *d) {
   enum { SMALL = 400000 };
@@ -101,7 +108,7 @@ static bool shrink(ts_ir *ir, const ts_spec *spec, ts_spec *small, const ts_func
     if (work(inst.func, dims[1]) <= SMALL) break;
     int best = -1;
     for (int i = 0; i < spec->nbind && i < 64; i++)
-      if (b[i].kind == TS_BIND_INT && b[i].i > 1 && b[i].i % 2 == 0 && !stuck[i] && (best < 0 || b[i].i > b[best].i)) best = i;
+      if (b[i].kind == TS_BIND_INT && b[i].i > 1 && b[i].i % 2 == 0 && b[i].i / 2 > reach(inst.func, dims[1]) && !stuck[i] && (best < 0 || b[i].i > b[best].i)) best = i;
     if (best < 0) break;
     b[best].i /= 2;
     ts_diag refused = {0};
