@@ -67,15 +67,35 @@ static void rename_loops(ts_analyzer *a, side *s) {
 }
 
 // --- proofs of absence ----------------------------------------------------------------------------------------------------
+// Dimension d as w % c, and another one as w // c, tell w itself.
+static int rejoined(ts_analyzer *a, const side *s, int d, const ts_expr **out) {
+  ts__lin l;
+  int64_t c;
+  int n = 0;
+  if (!ts__lin_of(a, s->idx[d], &l) || l.n != 1 || l.t[0].k != 1 || l.t[0].atom->kind != TS_E_FLOORMOD) return 0;
+  if (!ts_is_int(l.t[0].atom->arg[1], &c)) return 0;
+  for (int e = 0; e < s->x->buf->ndim; e++) {
+    const ts_expr *sum = e == d ? NULL : ts_simplify(a, ts_add(a->ir, ts_mul(a->ir, s->idx[e], ts_int(a->ir, c)), s->idx[d]));
+    if (!sum || !ts__lin_of(a, sum, &l)) continue;
+    bool whole = true;
+    for (int i = 0; i < l.n; i++) whole = whole && l.t[i].atom->kind != TS_E_FLOORMOD;
+    if (whole) out[n++] = sum;
+  }
+  return n;
+}
+
 // The loop is told by the index: both accesses have the same index under the same loops.
 static bool told_by_index(const pair *p) {
   const side *s = &p->s;
-  int nd = s->x->buf->ndim;
+  int nd = s->x->buf->ndim, n = 0;
+  const ts_expr *bind[DIMS * DIMS];  // rejoined dimensions first
   if (s->x->nest != p->t.x->nest || s->x->span || p->t.x->span) return false;
   for (int d = 0; d < nd; d++)
     if (s->x->idx[d] != p->t.x->idx[d]) return false;
+  for (int d = 0; d < nd; d++) n += rejoined(p->a, s, d, &bind[n]);
+  for (int d = 0; d < nd; d++) bind[n++] = s->idx[d];
   const ts_expr *guard = s->x->guard == p->t.x->guard ? s->guard : NULL;
-  return ts__itermap_tells(p->a, s->in, s->n, s->idx, nd, guard, s->at);
+  return ts__itermap_tells(p->a, s->in, s->n, bind, n, guard, s->at);
 }
 
 static bool apart(ts_analyzer *a, const side *s, const side *t) {
@@ -337,11 +357,14 @@ static verdict search(const pair *p) {
   drop_own(&s, &p->t);
   for (int i = 0; i < p->a->nfacts; i++) note(&s, ts__lin_expr(p->a->ir, &p->a->facts[i]));
   for (int i = 0; i < p->a->nconds; i++) note(&s, p->a->conds[i]);
-  if (s.failed || (!choose_outer(&s, false) && !choose_outer(&s, true))) return unknown;
-  s.rows = malloc(sizeof(row) * POINTS * 2);
+  s.rows = s.failed ? NULL : malloc(sizeof(row) * POINTS * 2);
   if (!s.rows) return unknown;
-  verdict v = scan_points(&s, p, FEW);
-  if (v.answer == TS_UNKNOWN && !s.failed) v = scan_points(&s, p, POINTS);
+  verdict v = unknown;
+  for (int high = 0; high < 2 && v.answer == TS_UNKNOWN && !s.failed && !(high && s.fixed); high++) {
+    if (!choose_outer(&s, high)) continue;
+    v = scan_points(&s, p, FEW);
+    if (v.answer == TS_UNKNOWN && !s.failed) v = scan_points(&s, p, POINTS);
+  }
   free(s.rows);
   return v;
 }
