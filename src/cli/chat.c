@@ -20,22 +20,21 @@ typedef struct totals {
 
 typedef struct chat {
   options o;
-  const char *dir;
+  char dir[4096];
   ts_engine *engine;
   ts_session *session;
   ts_sampler sampler;
-  TS_VEC(ts_turn) turns;
-  ts_arena *arena;      // of the conversation
-  const char *system;   // NULL: the model's own
-  ts_text reply;
+  ts_dialog *dialog;
   ts_gen_result last;
   totals total;
   int exit_code;
 } chat;
 
 static void close_model(chat *c) {
+  ts_dialog_free(c->dialog);
   ts_session_free(c->session);
   ts_engine_close(c->engine);
+  c->dialog = NULL;
   c->session = NULL;
   c->engine = NULL;
 }
@@ -55,44 +54,17 @@ static bool open_model(chat *c, ts_diag *d) {
   if (c->o.threads < 0 || c->o.threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)c->o.threads);
   TS_TRY((c->engine = ts_engine_open(c->dir, &e, d)) != NULL);
   TS_TRY((c->session = ts_engine_session(c->engine, d)) != NULL);
+  c->dialog = ts_dialog_new(c->engine, c->session);
+  ts_dialog_system(c->dialog, c->o.system);
   choose_sampler(c);
   return ts_sampler_check(&c->sampler, d);
 }
 
 static bool show(void *arg, const char *p, size_t n) {
-  chat *c = arg;
-  ts_text_addn(&c->reply, p, n);
+  (void)arg;
   fwrite(p, 1, n, stdout);
   fflush(stdout);
   return !ts_interrupted();
-}
-
-static bool prompt_tokens(chat *c, ts_tokens *out, ts_diag *d) {
-  const ts_conv *v = ts_engine_config(c->engine)->conv;
-  const ts_tokenizer *t = ts_engine_tokenizer(c->engine);
-  ts_text text = {0};
-  if (c->o.raw) {
-    const char *last = c->turns.p[c->turns.n - 2].text;
-    return ts_tokenizer_encode(t, last, strlen(last), true, out, d);
-  }
-  for (int i = 0; i < v->nprefix; i++) ts_tokens_add(out, v->prefix[i]);
-  ts_conv_render(v, c->system, c->turns.p, c->turns.n, &text);
-  bool ok = ts_tokenizer_encode(t, ts_text_str(&text), text.n, false, out, d);
-  ts_text_free(&text);
-  return ok;
-}
-
-static ts_gen_opts gen_opts(chat *c, int32_t stops[static 128]) {
-  const ts_chat_config *f = ts_engine_config(c->engine);
-  const ts_plan *p = ts_engine_plan(c->engine);
-  ts_gen_opts g = {.sampler = c->sampler, .max_tokens = c->o.max_tokens, .text = show, .arg = c, .stop_tokens = stops};
-  for (int i = 0; i < f->neos; i++) stops[g.nstop_tokens++] = f->eos[i];
-  for (int i = 0; i < p->neos && g.nstop_tokens < 64; i++) stops[g.nstop_tokens++] = (int32_t)p->eos[i];
-  if (c->o.raw) return g;
-  for (int i = 0; i < f->conv->nstop_tokens && g.nstop_tokens < 128; i++) stops[g.nstop_tokens++] = f->conv->stop_tokens[i];
-  g.stop_strings = f->conv->stop_strings;
-  g.nstop_strings = f->conv->nstop_strings;
-  return g;
 }
 
 static void add_totals(chat *c) {
@@ -103,33 +75,28 @@ static void add_totals(chat *c) {
   c->total.decode_ns += c->last.decode_ns;
 }
 
-// One turn: the user's text in, the reply on stdout and kept.
-static bool answer(chat *c, const char *text, ts_diag *d) {
+// Without the template: continue the text itself.
+static bool continue_text(chat *c, const char *text, ts_gen_opts *g, ts_diag *d) {
+  const ts_tokenizer *t = ts_engine_tokenizer(c->engine);
   ts_tokens tokens = {0};
   int32_t stops[128];
-  size_t turns = c->turns.n;
-  c->reply.n = 0;
-  ts_vec_push(c->arena, &c->turns, ((ts_turn){false, ts_arena_strdup(c->arena, text)}));
-  ts_vec_push(c->arena, &c->turns, ((ts_turn){true, NULL}));
-  ts_gen_opts g = gen_opts(c, stops);
-  bool ok = prompt_tokens(c, &tokens, d) && ts_generate(c->session, ts_engine_tokenizer(c->engine), tokens.p, tokens.n, &g, &c->last, d);
+  g->stop_tokens = stops;
+  g->nstop_tokens = ts_engine_stops(c->engine, stops, 128);
+  bool ok = ts_tokenizer_encode(t, text, strlen(text), true, &tokens, d) && ts_generate(c->session, t, tokens.p, tokens.n, g, &c->last, d);
   ts_tokens_free(&tokens);
-  if (!ok) {
-    c->turns.n = turns;
+  return ok;
+}
+
+// One turn: the user's text in, the reply on stdout and kept.
+static bool answer(chat *c, const char *text, ts_diag *d) {
+  ts_gen_opts g = {.sampler = c->sampler, .max_tokens = c->o.max_tokens, .text = show, .arg = c};
+  if (!(c->o.raw ? continue_text(c, text, &g, d) : ts_dialog_say(c->dialog, text, &g, &c->last, d))) {
     if (!strcmp(d->code, "context-full")) ts_hint(d, "/reset begins anew");
     return false;
   }
-  c->turns.p[c->turns.n - 1].text = ts_arena_strndup(c->arena, ts_text_str(&c->reply), c->reply.n);
   add_totals(c);
   putchar('\n');
   return true;
-}
-
-static void reset(chat *c) {
-  ts_arena_free(c->arena);
-  c->arena = ts_arena_new("conversation");
-  memset(&c->turns, 0, sizeof c->turns);
-  if (c->session) ts_session_truncate(c->session, 0);
 }
 
 static double rate(int64_t n, uint64_t ns) { return n > 0 && ns > 0 ? (double)n * 1e9 / (double)ns : 0; }
@@ -176,7 +143,7 @@ static bool set_one(chat *c, const char *name, const char *value, ts_diag *d) {
   char *end = NULL;
   double v = strtod(value, &end);
   if (!strcmp(name, "system")) {
-    c->system = *value ? ts_arena_strdup(c->arena, value) : NULL;
+    ts_dialog_system(c->dialog, *value ? value : NULL);
     return true;
   }
   if (end == value || *end) return ts_refuse(d, "bad-option", "%s: '%s' is not a number", name, value);
@@ -213,9 +180,8 @@ static const char help[] =
     "/reload [DIR]    load the model again, or another\n";
 
 static bool reload(chat *c, const char *dir, ts_diag *d) {
-  reset(c);
   close_model(c);
-  if (*dir) c->dir = strdup(dir);
+  if (*dir) snprintf(c->dir, sizeof c->dir, "%s", dir);
   return open_model(c, d);
 }
 
@@ -228,7 +194,7 @@ static bool command(chat *c, char *line) {
   if (!strcmp(line, "/help")) fputs(help, stdout);
   else if (!strcmp(line, "/stats")) print_stats(stdout, c);
   else if (!strcmp(line, "/metrics")) print_metrics(c);
-  else if (!strcmp(line, "/reset")) reset(c);
+  else if (!strcmp(line, "/reset")) ts_dialog_reset(c->dialog);
   else if (!strcmp(line, "/set")) set(c, arg);
   else if (strcmp(line, "/reload")) fprintf(stderr, "no command %s; /help lists the commands\n", line);
   else if (!reload(c, arg, &d)) {
@@ -260,16 +226,12 @@ static void converse(chat *c) {
 
 static int run(chat *c) {
   ts_diag d = {0};
-  c->arena = ts_arena_new("conversation");
-  c->system = c->o.system;
   bool ok = open_model(c, &d);
   if (ok && c->o.prompt) ok = answer(c, c->o.prompt, &d);
   else if (ok) converse(c);
   if (!ok) c->exit_code = ts_cli_fail(&d);
   if (ok && c->o.stats) print_stats(stderr, c);
   close_model(c);
-  ts_arena_free(c->arena);
-  ts_text_free(&c->reply);
   if (!c->exit_code && (fflush(stdout) != 0 || ferror(stdout))) return perror("error: standard output"), 3;
   return c->exit_code ? c->exit_code : ts_interrupted() ? 130 : 0;
 }
@@ -298,6 +260,6 @@ int ts_cmd_chat(int argc, char **argv) {
   char **args;
   int nargs, code = ts_cli_parse(&cli, argc, argv, &args, &nargs);
   if (code >= 0) return code;
-  c.dir = args[0];
+  snprintf(c.dir, sizeof c.dir, "%s", args[0]);
   return run(&c);
 }

@@ -247,4 +247,17 @@ typedef struct ts_gen_result {
 bool ts_generate(ts_session *s, const ts_tokenizer *t, const int32_t *tokens, size_t n, const ts_gen_opts *o,
                  ts_gen_result *r, ts_diag *d) TS_WARN_UNUSED;
 
+// --- dialog: a conversation over a session (dialog.c) --------------------------------------------------------------------
+typedef struct ts_dialog ts_dialog;
+// Both outlive the dialog. Nothing else should feed the session meanwhile.
+ts_dialog *ts_dialog_new(ts_engine *e, ts_session *s);
+void ts_dialog_free(ts_dialog *g);  // accepts NULL
+void ts_dialog_reset(ts_dialog *g);                       // forget all turns
+void ts_dialog_system(ts_dialog *g, const char *system);  // copied; NULL: the model's own
+// The user says `text`; the answer goes to o->text and is kept as a turn. Stop tokens and strings of the model are added to
+// those of o. After a failure the turn is forgotten.
+bool ts_dialog_say(ts_dialog *g, const char *text, const ts_gen_opts *o, ts_gen_result *r, ts_diag *d) TS_WARN_UNUSED;
+// Ends generation where the model's configuration and plan say: `stops` gets the tokens, their number is returned.
+int ts_engine_stops(const ts_engine *e, int32_t *stops, int max);
+
 #endif
