@@ -9,10 +9,10 @@
 #include "analysis/analysis.h"
 
 static const ts_bind binds[] = {
-    {.name = "N", .kind = TS_BIND_INT, .i = 96},  {.name = "K", .kind = TS_BIND_INT, .i = 64},   {.name = "H", .kind = TS_BIND_INT, .i = 64},
-    {.name = "HK", .kind = TS_BIND_INT, .i = 2},  {.name = "D", .kind = TS_BIND_INT, .i = 32},   {.name = "P", .kind = TS_BIND_INT, .i = 128},
-    {.name = "V", .kind = TS_BIND_INT, .i = 500}, {.name = "I", .kind = TS_BIND_INT, .i = 96},  {.name = "E", .kind = TS_BIND_INT, .i = 96},  {.name = "A", .kind = TS_BIND_TYPE, .code = TS_F32},
-    {.name = "C", .kind = TS_BIND_TYPE, .code = TS_F16}, {.name = "eps", .kind = TS_BIND_FLOAT, .f = 1e-5},
+    {.name = "N", .kind = TS_BIND_INT, .i = 96},
+    {.name = "K", .kind = TS_BIND_INT, .i = 64},
+    {.name = "A", .kind = TS_BIND_TYPE, .code = TS_F32},
+    {.name = "HK", .kind = TS_BIND_INT, .i = 2},
 };
 
 typedef struct fixture {
@@ -53,6 +53,27 @@ static const ts_stmt *child(const ts_stmt *s, int i) { return s->kind == TS_S_SE
 static const ts_stmt *root(const ts_func *f) { return f->body->block->body; }
 
 // --- operators as written ---------------------------------------------------------------------------------------------
+// The parameters above, and those that the header names: 64, 1.0, f32.
+static int header_binds(fixture *f, const char *text, ts_bind *out) {
+  static const char *const word[] = {"param", "float", "type"};
+  int n = (int)TS_COUNTOF(binds);
+  const char *end = strstr(text, "func ");
+  memcpy(out, binds, sizeof binds);
+  for (const char *line = text; line && line < end; line = strchr(line, '\n')) {
+    char *at = ts_arena_strndup(f->arena, line + 1, strcspn(line + 1, "\n")), *kind = strtok(at, " ");
+    line++;
+    for (int k = 0; kind && k < 3; k++) {
+      if (strcmp(kind, word[k]) != 0) continue;
+      for (char *name = strtok(NULL, " "); name && n < 24; name = strtok(NULL, " ")) {
+        bool known = false;
+        for (int i = 0; i < n; i++) known = known || !strcmp(out[i].name, name);
+        if (!known) out[n++] = (ts_bind){.name = name, .kind = k == 0 ? TS_BIND_INT : k == 1 ? TS_BIND_FLOAT : TS_BIND_TYPE, .i = 64, .f = 1.0, .code = TS_F32};
+      }
+    }
+  }
+  return n;
+}
+
 // What the loop feeds in the blocks below: 0 nothing, 1 spatial only, 2 reduce only, 3 both.
 static int feeds(const ts_stmt *s, const ts_var *v) {
   int r = 0;
@@ -101,7 +122,8 @@ static void test_operators(void **state) {
     ts_lex l;
     ts_lex_init(&l, names[i], at, len - (size_t)(at - text));
     ts_macros m = {.file = "q4f16_1.tir", .text = quant, .n = qlen};
-    const ts_func *func = ts_func_parse_at(f->ir, &l, binds, (int)TS_COUNTOF(binds), &m, &d);
+    ts_bind bind[24];
+    const ts_func *func = ts_func_parse_at(f->ir, &l, bind, header_binds(f, text, bind), &m, &d);
     if (!func) fail_msg("%s: %s", names[i], d.message);
     f->name = names[i];
     size_t mark = ts_analyzer_push(f->a);
@@ -197,6 +219,81 @@ static void test_dependences(void **state) {
   }
 }
 
+// A tiled matrix product with its epilogue inside the parallel loop; n symbolic.
+static const char tiled[] =
+    "func t(n: dim(8..4096, multiple 8), x: f32[n, 1024], w: f32[4096, 1024], y: out f32[n, 4096]) {\n"
+    "  alloc acc: f32[n, 4096]\n"
+    "  for f in 0..n // 8 * 64 {\n"
+    "    for a in 0..8, i in 0..64 { block zero(va: S(0..n) = f // 64 * 8 + a, vi: S(0..4096) = f % 64 * 64 + i) { acc[va, vi] = 0.0 } }\n"
+    "    for ko in 0..128, a in 0..8, i in 0..4, ki in 0..8, l in 0..16 {\n"
+    "      block mm(va: S(0..n) = f // 64 * 8 + a, vi: S(0..4096) = f % 64 * 64 + i * 16 + l, vk: R(0..1024) = ko * 8 + ki) {\n"
+    "        acc[va, vi] = acc[va, vi] + x[va, vk] * w[vi, vk]\n"
+    "      }\n"
+    "    }\n"
+    "    for a in 0..8, i in 0..64 { block out(va: S(0..n) = f // 64 * 8 + a, vi: S(0..4096) = f % 64 * 64 + i) { y[va, vi] = acc[va, vi] } }\n"
+    "  }\n"
+    "}\n";
+
+static void test_tiled(void **state) {
+  fixture *f = *state;
+  const ts_func *g = parse(f, tiled);
+  static const ts_tri mm[] = {TS_YES, TS_NO, TS_NO, TS_YES, TS_NO};  // ko a i ki l
+  ts_bind_dims(f->a, g);
+  const ts_stmt *s = root(g);
+  ts_dep d = ts_loop_carried(f->a, s, NULL, 0);
+  if (d.answer != TS_NO) fail_msg("f: %s %s", ts_tri_name(d.answer), d.why);
+  ts_bind_stmt(f->a, s);
+  const ts_stmt *const *c = s->loop.body->seq.child, *k = c[1];
+  const ts_buffer *acc = g->body->block->allocs[0];
+  for (int i = 0; i < 5; i++, k = k->loop.body) {
+    d = ts_loop_carried(f->a, k, NULL, 0);
+    if (d.answer != mm[i] || d.reduction_only != (mm[i] == TS_YES)) fail_msg("%s: %s %s", k->loop.var->name, ts_tri_name(d.answer), d.why);
+    ts_bind_stmt(f->a, k);
+  }
+  assert_int_equal(ts_region_cover(f->a, c[0], c[1], acc), TS_YES);
+  assert_int_equal(ts_region_cover(f->a, c[1], c[2], acc), TS_YES);
+  ts_accesses r = ts_regions_of(f->a, c[1], NULL, 0);
+  const ts_region *x = ts_regions_find(r.reads, r.nreads, g->params[0].buf);
+  int64_t v;
+  assert_true(ts_is_int(x->dim[0].extent, &v) && v == 8);
+  assert_true(ts_is_int(x->dim[1].extent, &v) && v == 1024);
+}
+
+// Dividing the same block by its inner loops, as blockize does.
+static void test_division(void **state) {
+  fixture *f = *state;
+  const ts_func *g = parse(f, tiled);
+  const ts_stmt *s = root(g);
+  ts_itermap m;
+  ts_subspace sub[3];
+  const ts_expr *outer, *inner;
+  ts_bind_dims(f->a, g);
+  const ts_stmt *k = s->loop.body->seq.child[1];
+  collect(f, k);
+  const ts_stmt *loops[8] = {s};
+  for (int i = 0; i < f->nloops; i++) loops[i + 1] = f->loop[i];
+  assert_true(ts_itermap_of_block(f->a, loops, f->nloops + 1, block_of(k), &m, NULL));
+  assert_int_equal(m.bijective, TS_YES);
+  const ts_var *in[] = {loops[4]->loop.var, loops[5]->loop.var};  // ki, l
+  assert_true(ts_itermap_divide(f->a, &m, in, 2, sub, &outer, &inner, NULL));
+  static const int64_t extent[] = {1, 16, 8};
+  int64_t v;
+  for (int i = 0; i < 3; i++) assert_true(ts_is_int(sub[i].inner_extent, &v) && v == extent[i]);
+  const ts_var *bad[] = {loops[3]->loop.var};  // i without l
+  assert_false(ts_itermap_divide(f->a, &m, bad, 1, sub, &outer, &inner, NULL));
+  const ts_expr *of[3], *back[6];
+  for (int i = 0; i < 3; i++) of[i] = ts_evar(f->ir, block_of(k)->iters[i].var);
+  for (int i = 0; i < 3; i++) ts_bind_range(f->a, block_of(k)->iters[i].var, block_of(k)->iters[i].dom);
+  assert_true(ts_itermap_invert(f->a, &m, of, back, NULL));
+  ts_text t = {0};
+  for (int i = 0; i < 6; i++) {
+    ts_expr_print(&t, back[i]);
+    ts_text_add(&t, "; ");
+  }
+  assert_string_equal(ts_text_str(&t), "va // 8 * 64 + vi // 64; vk // 8; va % 8; vi // 16 % 4; vk % 8; vi % 16; ");
+  ts_text_free(&t);
+}
+
 static void test_witness(void **state) {
   fixture *f = *state;
   const ts_func *g = parse(f, "func t(y: inout f32[64]) { for i in 0..64 { block a(v: S = i) { y[v // 4] = 1.0 } } }");
@@ -247,6 +344,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_operators, setup, teardown), cmocka_unit_test_setup_teardown(test_bindings, setup, teardown),
       cmocka_unit_test_setup_teardown(test_dependences, setup, teardown), cmocka_unit_test_setup_teardown(test_witness, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_tiled, setup, teardown),       cmocka_unit_test_setup_teardown(test_division, setup, teardown),
       cmocka_unit_test_setup_teardown(test_cover, setup, teardown),       cmocka_unit_test_setup_teardown(test_nest, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
