@@ -123,3 +123,46 @@ void tiny_params(const char *dir) {
   must(ts_file_write(ts_path_join(a, dir, "ndarray-cache.json"), index, strlen(index), &d), &d);
   ts_arena_free(a);
 }
+
+// Ids 0..255 are the bytes, 256 to 260 special tokens.
+static void tiny_tokenizer(const char *dir) {
+  static const char *const special[] = {"<|a|>", "<|b|>", "<|c|>", "<|d|>", "<|end|>"};
+  ts_text t = {0};
+  ts_diag d;
+  ts_text_add(&t, "{\"added_tokens\":[");
+  for (int i = 0; i < 5; i++)
+    ts_text_addf(&t, "%s{\"id\":%d,\"content\":\"%s\",\"special\":true}", i ? "," : "", 256 + i, special[i]);
+  ts_text_add(&t, "],\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},\"decoder\":{\"type\":\"ByteLevel\"},"
+                  "\"model\":{\"type\":\"BPE\",\"merges\":[],\"vocab\":{");
+  for (int b = 0, moved = 0; b < 256; b++) {
+    bool own = (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
+    ts_text_addf(&t, "%s\"\\u%04x\":%d", b ? "," : "", own ? b : 0x100 + moved, b);
+    moved += !own;
+  }
+  ts_text_add(&t, "}}}");
+  ts_arena *a = ts_arena_new("tiny");
+  must(ts_file_write(ts_path_join(a, dir, "tokenizer.json"), ts_text_str(&t), t.n, &d), &d);
+  ts_arena_free(a);
+  ts_text_free(&t);
+}
+
+static const char config[] =
+    "{\"version\": \"0.1.0\", \"model_type\": \"counting\", \"quantization\": \"q0f16\", \"context_window_size\": 90,"
+    " \"temperature\": 0.0, \"top_p\": 0.9, \"eos_token_id\": 260,"
+    " \"conv_template\": {\"name\": \"tiny\", \"system_template\": \"{system_message}|\", \"system_message\": \"\","
+    " \"roles\": {\"user\": \"U\", \"assistant\": \"A\"}, \"seps\": [\";\"], \"role_content_sep\": \"=\", \"role_empty_sep\": \"=\","
+    " \"stop_str\": [\"XYZ\"], \"stop_token_ids\": [260]}}";
+
+void tiny_model(const char *dir) {
+  ts_arena *a = ts_arena_new("tiny");
+  ts_diag d;
+  ts_text plan = {0};
+  const char *params = ts_path_join(a, dir, "params");
+  tiny_params(params);
+  tiny_tokenizer(params);
+  must(ts_file_write(ts_path_join(a, params, "mlc-chat-config.json"), config, sizeof config - 1, &d), &d);
+  ts_plan_print(&plan, tiny_plan());
+  tiny_library(ts_path_join(a, dir, "tiny-cpu.so"), ts_text_str(&plan), "");
+  ts_text_free(&plan);
+  ts_arena_free(a);
+}
