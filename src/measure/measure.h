@@ -86,6 +86,7 @@ extern const ts_effort ts_effort_search, ts_effort_publish;
 // Verify, then time. `tag` names the candidate for ts_meter_final.
 bool ts_meter_run(ts_meter *m, uint64_t tag, const ts_candidate *c, const ts_effort *e, ts_arena *a, ts_outcome_row *out, ts_diag *d) TS_WARN_UNUSED;
 // Interleaved rounds in random order over candidates already run; out[i] belongs to tags[i]. Each is verified again afterwards.
+// At least 5 rounds, whatever max_s says; a candidate that is three times slower than the fastest takes part in 5 only.
 bool ts_meter_final(ts_meter *m, const uint64_t *tags, size_t n, size_t rounds, double max_s, ts_arena *a, ts_outcome_row *out, ts_diag *d) TS_WARN_UNUSED;
 
 // --- where it was measured (place.c) ------------------------------------------------------------------------------------

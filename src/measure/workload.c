@@ -93,6 +93,12 @@ static int64_t reach(const ts_func *f, const int64_t *dims) {
   return n;
 }
 
+// Facts of a dimension (tokens in the cache) that follow a parameter (positions of the cache) shrink with it.
+static void halve_facts(ts_bind *b, int n, int64_t was) {
+  for (int i = 0; i < n; i++)
+    if (b[i].kind == TS_BIND_DIM && strcmp(b[i].name, "n") != 0 && b[i].hi <= was) b[i].hi = TS_MAX(b[i].i, b[i].hi / 2 / b[i].multiple * b[i].multiple);
+}
+
 // Halve integer parameters, one after the other, while the operator can still be instantiated and is too large to interpret.
 static bool shrink(ts_ir *ir, const ts_spec *spec, ts_spec *small, const ts_func **f, int64_t dims[TS__CASES][8], ts_diag *d) {
   enum { SMALL = 400000 };
@@ -110,10 +116,13 @@ static bool shrink(ts_ir *ir, const ts_spec *spec, ts_spec *small, const ts_func
     for (int i = 0; i < spec->nbind && i < 64; i++)
       if (b[i].kind == TS_BIND_INT && b[i].i > 1 && b[i].i % 2 == 0 && b[i].i / 2 > reach(inst.func, dims[1]) && !stuck[i] && (best < 0 || b[i].i > b[best].i)) best = i;
     if (best < 0) break;
+    int64_t was = b[best].i;
     b[best].i /= 2;
     ts_diag refused = {0};
-    if (!ts_op_instantiate(ir, small, "", &inst, &refused)) {
-      b[best].i *= 2;
+    if (ts_op_instantiate(ir, small, "", &inst, &refused)) {
+      halve_facts(b, spec->nbind, was);
+    } else {
+      b[best].i = was;
       stuck[best] = true;
     }
   }
