@@ -44,19 +44,30 @@ static bool one_block(ts__ctx *c, int arg, int top, int *block) {
 static bool is_one(ts__ctx *c, const ts_expr *e) { return ts_prove_eq(ts__an(c), e, ts_int(c->ir, 1)) == TS_YES; }
 
 // The outer block's iterators: one for each binding whose outer part has more than one value.
-static void outer_iters(ts__ctx *c, const ts__blockized *z, ts_block *outer, const ts_expr **base) {
+static bool outer_iters(ts__ctx *c, const ts__blockized *z, ts_block *outer, const ts_expr **base) {
   const ts_block *b = ts__block(c, z->block);
+  int all[TS__MAX_DEPTH];
+  int n = ts__loops_of(c, z->block, all);
+  const ts_var *vars[TS__MAX_DEPTH];
+  for (int i = 0; i < n; i++) vars[i] = ts__stmt(c, all[i])->loop.var;
   ts_iter *iters = ts_new_array(c->a, ts_iter, b->niters);
   for (int i = 0; i < b->niters; i++) {
     const ts_subspace *s = &z->part[i];
     base[i] = s->outer;
-    int64_t constant;
-    if (is_one(c, s->outer_extent) && ts_const_value(ts__an(c), s->outer, &constant)) continue;
+    if (is_one(c, s->outer_extent)) continue;  // the same for all: a constant, or what an outer block says
+    const ts_expr *lo = NULL, *hi = NULL;
+    if (!ts_bound_over(ts__an(c), s->outer, vars, n, &lo, &hi) || !lo) {
+      ts__refuse(c, TS_R_not_separable, 0, "the outer part of iterator {1} of block {0} has no first value");
+      ts__fact_node(c, z->block);
+      ts__fact_s(c, b->iters[i].var->name);
+      return false;
+    }
     ts_var *v = ts_var_new(c->ir, ts_arena_printf(c->a, "%s_o", b->iters[i].var->name), TS_INDEX);
-    iters[outer->niters++] = (ts_iter){.var = v, .kind = b->iters[i].kind, .dom = {ts_int(c->ir, 0), s->outer_extent}, .value = s->outer};
+    iters[outer->niters++] = (ts_iter){.var = v, .kind = b->iters[i].kind, .dom = {lo, s->outer_extent}, .value = s->outer};
     base[i] = ts_evar(c->ir, v);
   }
   outer->iters = iters;
+  return true;
 }
 
 static const ts_stmt *inner_nest(ts__ctx *c, const ts__blockized *z, const ts_expr *const *base, bool keep_init) {
@@ -126,7 +137,7 @@ bool ts__blockize(ts__ctx *c, int arg, int top, ts__blockized *z) {
   const ts_expr **base = ts_new_array(c->a, const ts_expr *, b->niters);
   outer->name = ts__fresh_block_name(c, ts_arena_printf(c->a, "%s_o", b->name));
   outer->predicate = z->outer_pred;
-  outer_iters(c, z, outer, base);
+  TS_TRY(outer_iters(c, z, outer, base));
   bool hoist = b->init && outer_reduces(outer);
   if (hoist) TS_TRY(outer_init(c, z, outer, base));
   outer->body = inner_nest(c, z, base, !hoist);

@@ -152,6 +152,39 @@ bool ts__invert_region(ts__ctx *c, int arg, const ts_block *b, const ts_region *
   return true;
 }
 
+static bool has_load(void *arg, const ts_expr *e) {
+  if (e->kind == TS_E_LOAD) *(bool *)arg = true;
+  return true;
+}
+
+bool ts__need_clip(ts__ctx *c, int arg, int block, ts_range *need) {
+  const ts_block *b = ts__block(c, block);
+  ts_analyzer *an = ts__an(c);
+  for (int i = 0; i < b->niters; i++) {
+    ts_range dom = b->iters[i].dom, *n = &need[i];
+    if (n->min == dom.min && n->extent == dom.extent) continue;
+    bool loads = false;
+    ts_expr_visit(n->min, has_load, &loads);
+    ts_expr_visit(n->extent, has_load, &loads);
+    if (loads) {
+      ts__refuse(c, TS_R_not_affine, arg, "the values of iterator {1} of block {0} under the loop would depend on data");
+      ts__fact_node(c, block);
+      ts__fact_s(c, b->iters[i].var->name);
+      return false;
+    }
+    if (ts_prove_le(an, dom.min, n->min) != TS_YES) {
+      ts__refuse(c, TS_R_not_covered, arg, "under the loop, iterator {1} of block {0} would start before its domain");
+      ts__fact_node(c, block);
+      ts__fact_s(c, b->iters[i].var->name);
+      return false;
+    }
+    const ts_expr *end = ts_add(c->ir, dom.min, dom.extent);
+    if (ts_prove_le(an, ts_add(c->ir, n->min, n->extent), end) == TS_YES) continue;
+    n->extent = ts_bin(c->ir, (ts_ekind)TS_E_MIN, n->extent, ts_sub(c->ir, end, n->min));
+  }
+  return true;
+}
+
 bool ts__reductions_whole(ts__ctx *c, int arg, int block) {
   const ts_block *b = ts__block(c, block);
   if (ts__spatial_only(b)) return true;

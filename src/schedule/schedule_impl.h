@@ -199,6 +199,10 @@ int ts__top_child(const ts__ctx *c, int scope, int node);
 int ts__position(const ts__ctx *c, int top);   // of that statement in the body
 // The block that allocates buf, -1: none.
 int ts__owner(const ts__ctx *c, const ts_buffer *buf);
+// All of buf that the block may read or write, over the whole of its domain; false when it does not.
+bool ts__extent_of(ts__ctx *c, int block, const ts_buffer *buf, bool reads, bool writes, ts_region *out);
+// All of buf that the block certainly writes, by the loops of its scope; false when that is no box.
+bool ts__made_of(ts__ctx *c, int block, const ts_buffer *buf, ts_region *out);
 // Do the blocks x and y touch different elements of buf?
 bool ts__apart(ts__ctx *c, int x, int y, const ts_buffer *buf);
 // No other block writes what the block touches of buf (anywhere: writes any of buf).
@@ -253,6 +257,8 @@ void ts__move_nest(ts__ctx *c, ts__move *m);
 // The values of iterators for which a region of one dimension each is touched: region dim d is [coef * v + rest, + extent).
 // Refuses not-invertible when a dimension is not of that form.
 bool ts__invert_region(ts__ctx *c, int arg, const ts_block *b, const ts_region *access, const ts_region *wanted, ts_range *need);
+// need cut to the domains of the iterators; refuses not-covered when it may start before one.
+bool ts__need_clip(ts__ctx *c, int arg, int block, ts_range *need);
 // Bindings of reduce iterators run over their whole domain, independent of guards on others; refuses else.
 bool ts__reductions_whole(ts__ctx *c, int arg, int block);
 // The child of the body of `top` (loop or block) that contains node; position in *at.

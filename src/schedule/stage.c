@@ -25,8 +25,7 @@ int ts__owner(const ts__ctx *c, const ts_buffer *buf) {
 
 static bool leaf(const ts__ctx *c, int block) { return ts__next_block(c, block, block) < 0; }
 
-// All of buf that the block may touch, over the whole of its domain; false when it does not touch it.
-static bool extent_of(ts__ctx *c, int block, const ts_buffer *buf, ts_region *out) {
+bool ts__extent_of(ts__ctx *c, int block, const ts_buffer *buf, bool reads, bool writes, ts_region *out) {
   const ts_block *b = ts__block(c, block);
   ts_analyzer *an = ts__an(c);
   const ts_var **vars = ts_new_array(c->a, const ts_var *, b->niters);
@@ -38,7 +37,7 @@ static bool extent_of(ts__ctx *c, int block, const ts_buffer *buf, ts_region *ou
   }
   for (int i = 0; i < b->nreads + b->nwrites; i++) {
     const ts_region *r = i < b->nreads ? &b->reads[i] : &b->writes[i - b->nreads];
-    if (r->buf != buf) continue;
+    if (r->buf != buf || !(i < b->nreads ? reads : writes)) continue;
     ts_region whole = ts_region_relax(an, *r, vars, b->niters);
     *out = found ? ts_region_union(an, *out, whole) : whole;
     found = true;
@@ -50,7 +49,7 @@ static bool extent_of(ts__ctx *c, int block, const ts_buffer *buf, ts_region *ou
 bool ts__apart(ts__ctx *c, int x, int y, const ts_buffer *buf) {
   ts_region p, q;
   if (c->t->node[x].scope != c->t->node[y].scope) return false;
-  return extent_of(c, x, buf, &p) && extent_of(c, y, buf, &q) && ts_region_disjoint(ts__an(c), p, q) == TS_YES;
+  return ts__extent_of(c, x, buf, true, true, &p) && ts__extent_of(c, y, buf, true, true, &q) && ts_region_disjoint(ts__an(c), p, q) == TS_YES;
 }
 
 bool ts__only_writer(ts__ctx *c, int block, const ts_buffer *buf, bool anywhere) {
@@ -327,6 +326,31 @@ bool ts__total(ts__ctx *c, int block) {
       ok = ts_prove_le(an, ts_int(c->ir, 0), r->dim[d].min) == TS_YES && ts_prove_le(an, end, r->buf->shape[d]) == TS_YES;
     }
   }
+  ts_analyzer_pop(an, mark);
+  return ok;
+}
+
+bool ts__made_of(ts__ctx *c, int block, const ts_buffer *buf, ts_region *out) {
+  const ts_block *b = ts__block(c, block);
+  ts_analyzer *an = ts__an(c);
+  int loops[TS__MAX_DEPTH];
+  int n = ts__loops_of(c, block, loops);
+  ts_loop_range in[TS__MAX_DEPTH];
+  const ts_var **vars = ts_new_array(c->a, const ts_var *, b->niters);
+  const ts_expr **bind = ts_new_array(c->a, const ts_expr *, b->niters);
+  for (int i = 0; i < n; i++) in[i] = (ts_loop_range){ts__stmt(c, loops[i])->loop.var, {ts__stmt(c, loops[i])->loop.min, ts__stmt(c, loops[i])->loop.extent}};
+  for (int i = 0; i < b->niters; i++) bind[i] = b->iters[i].value;
+  const ts_region *w = ts_regions_find(b->writes, b->nwrites, buf);
+  ts_itermap map = {0};
+  size_t mark = ts_analyzer_push(an);
+  ts__enter(c, n ? loops[0] : block);
+  bool ok = w && ts_itermap_detect(an, in, n, bind, b->niters, b->predicate, NULL, &map, NULL) && map.surjective == TS_YES && !map.predicate;
+  for (int i = 0; ok && i < b->niters; i++) {
+    vars[i] = b->iters[i].var;
+    ts_bind_range(an, vars[i], (ts_range){map.bind[i].base, map.bind[i].extent});
+    ok = ts_prove_eq(an, map.bind[i].step, ts_int(c->ir, 1)) == TS_YES;
+  }
+  if (ok) *out = ts_region_relax(an, *w, vars, b->niters);
   ts_analyzer_pop(an, mark);
   return ok;
 }

@@ -58,7 +58,7 @@ static bool need_find(ts__ctx *c, plan *p, const ts_buffer *buf) {
   TS_TRY(ts__invert_region(c, 0, b, &b->writes[0], wanted, p->m.need));
   for (int i = 0; i < b->niters; i++)
     if (b->iters[i].kind != TS_ITER_SPATIAL) p->m.need[i] = b->iters[i].dom;
-  return true;
+  return ts__need_clip(c, 1, p->m.block, p->m.need);
 }
 
 // Producers that already stand below the loop must have made what b reads there.

@@ -15,6 +15,13 @@ static bool consumers_check(ts__ctx *c, const plan *p) {
   for (int i = 0; i < c->t->n; i++) {
     if (i == me || !ts__is_block(c, i) || ts__under(c->t, me, i) || !ts__reads(ts__block(c, i), p->buf)) continue;
     const ts_block *b = ts__block(c, i);
+    if (!ts__under(c->t, i, c->t->node[me].scope)) {
+      ts__refuse(c, TS_R_not_same_scope, 0, "block {0} reads {1} outside the scope of block {2}");
+      ts__fact_node(c, i);
+      ts__fact_s(c, p->buf->name);
+      ts__fact_node(c, me);
+      return false;
+    }
     if (i < me || b->intrin || b->explicit_access) {
       ts__refuse(c, TS_R_opaque_access, 0, i < me ? "block {0} reads {1} before it is computed" : "block {0} reads {1} in a way that cannot be rewritten");
       ts__fact_node(c, i);

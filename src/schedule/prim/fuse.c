@@ -59,6 +59,6 @@ bool ts__apply_fuse(ts__ctx *c) {
   const ts_stmt *body = ts__subst_simplify(c, ts__stmt(c, l[n - 1])->loop.body, map, n);
   const ts_stmt *fused = ts_for(c->ir, var, ts_int(c->ir, 0), total, TS_SERIAL, body);
   ts__result(c, 'l', fused->id, 0);
-  c->out = ts__replace(c, l[0], fused);
+  c->out = ts__reinfer(c, ts__replace(c, l[0], fused));
   return true;
 }

@@ -132,25 +132,21 @@ static bool need_find(ts__ctx *c, plan *p, const ts_subspace *tile) {
   for (int i = 0; i < pb->nwrites; i++)
     for (int k = 0; k < b->nreads; k++)
       if (b->reads[k].buf == pb->writes[i].buf && !read) read = &b->reads[k], write = &pb->writes[i];
+  ts_region makes, wants;
+  bool all = ts__made_of(c, p->producer, write->buf, &makes) &&
+             ts__extent_of(c, p->m.block, write->buf, true, false, &wants) && ts_region_covers(an, makes, wants) == TS_YES;
+  if (!all) {
+    ts__refuse(c, TS_R_not_covered, 0, "block {0} reads more of {1} than block {2} makes");
+    ts__fact_node(c, p->m.block);
+    ts__fact_s(c, write->buf->name);
+    ts__fact_node(c, p->producer);
+    return false;
+  }
   ts_range *region = ts_new_array(c->a, ts_range, write->buf->ndim);
   TS_TRY(tile_region(c, p->producer, write, tile, region));
   p->m.need = ts_new_array(c->a, ts_range, b->niters);
   TS_TRY(ts__invert_region(c, 0, b, read, &(ts_region){read->buf, region}, p->m.need));
-  for (int i = 0; i < b->niters; i++) {
-    ts_range dom = b->iters[i].dom, *n = &p->m.need[i];
-    if (n->min == dom.min && n->extent == dom.extent) continue;
-    const ts_expr *end = ts_add(c->ir, dom.min, dom.extent);
-    if (ts_prove_le(an, dom.min, n->min) != TS_YES) {
-      ts__refuse(c, TS_R_not_covered, 1, "loop {1} starts before iterator {2} of block {0}");
-      ts__fact_node(c, p->m.block);
-      ts__fact_node(c, p->m.loop);
-      ts__fact_s(c, b->iters[i].var->name);
-      return false;
-    }
-    if (ts_prove_le(an, ts_add(c->ir, n->min, n->extent), end) == TS_YES) continue;
-    n->extent = ts_bin(c->ir, (ts_ekind)TS_E_MIN, n->extent, ts_sub(c->ir, end, n->min));
-  }
-  return true;
+  return ts__need_clip(c, 1, p->m.block, p->m.need);
 }
 
 // b runs earlier: nothing from the end of its producers to its old place may touch what it writes or change what it reads.

@@ -94,6 +94,6 @@ bool ts__apply_split(ts__ctx *c) {
   const ts_stmt **made = ts_new_array(c->a, const ts_stmt *, pl->n);
   for (int i = pl->n - 1; i >= 0; i--) made[i] = body = ts_for(c->ir, var[i], ts_int(c->ir, 0), pl->extent[i], TS_SERIAL, body);
   for (int i = 0; i < pl->n; i++) ts__result(c, 'l', made[i]->id, 0);
-  c->out = ts__replace(c, loop, body);
+  c->out = ts__reinfer(c, ts__replace(c, loop, body));
   return true;
 }
