@@ -31,6 +31,17 @@ static bool check(ts_arena *a, options *o, ts_diag *d) {
   return true;
 }
 
+// Time of one pass of a phase by what the records say; 0 when a kernel's time is not known.
+static double expected_pass_us(const ts_build_result *r, const char *phase) {
+  double sum = 0;
+  for (size_t i = 0; i < r->nkernels; i++) {
+    if (strcmp(r->kernels[i].phase, phase)) continue;
+    if (!(r->kernels[i].expected_us > 0)) return 0;
+    sum += r->kernels[i].expected_us * (double)r->kernels[i].calls;
+  }
+  return sum;
+}
+
 static void print_table(const ts_build_result *r) {
   size_t by_record = 0;
   if (r->nkernels) printf("%-64s %-8s %-9s %10s  %s\n", "workload", "phase", "served", "expect us", "variant, record");
@@ -44,6 +55,9 @@ static void print_table(const ts_build_result *r) {
   }
   if (r->nkernels)
     printf("%zu of %zu kernels come from records, the others are default schedules\n", by_record, r->nkernels);
+  double decode = expected_pass_us(r, "decode"), prefill = expected_pass_us(r, "prefill");
+  if (decode > 0 && prefill > 0)
+    printf("expected: %.0f us a decode pass, %.0f us a full prefill pass\n", decode, prefill);
   printf("%s: parameters %.1f MB, library %s%s%s, %.1f s\n", r->dir, (double)r->param_bytes / 1e6, r->library,
          r->weights ? ", packed weights " : "", r->weights ? r->weights : "", r->seconds);
 }
@@ -86,7 +100,7 @@ static void print_json(const ts_build_result *r) {
     json_string("served", k->served);
     printf(", ");
     json_string("record", k->record);
-    printf(", \"expected_us\": %.3f}", k->expected_us);
+    printf(", \"calls\": %lld, \"expected_us\": %.3f}", (long long)k->calls, k->expected_us);
   }
   printf("]}\n");
 }

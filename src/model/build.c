@@ -154,7 +154,7 @@ static bool write_report(builder *b, const char *dir, ts_diag *d) {
     quoted(&t, "variant", k->variant, ", ");
     quoted(&t, "served", k->served, ", ");
     quoted(&t, "record", k->record, ", ");
-    ts_text_addf(&t, ", \"expected_us\": %.3f}\n", k->expected_us);
+    ts_text_addf(&t, ", \"calls\": %lld, \"expected_us\": %.3f}\n", (long long)k->calls, k->expected_us);
   }
   bool ok = ts_file_write(ts_path_join(b->a, dir, "kernels.jsonl"), ts_text_str(&t), t.n, d);
   ts_text_free(&t);
@@ -183,6 +183,12 @@ static bool write_debug(builder *b, const char *dir, ts_diag *d) {
 }
 
 // --- the build ---------------------------------------------------------------------------------------------
+static int64_t calls_of(const builder *b, const ts__kernel_row *r) {
+  int64_t calls = 0;
+  for (size_t i = 0; i < b->n[r->phase]; i++) calls += !strcmp(b->step[r->phase][i].text, r->text);
+  return calls;
+}
+
 static void list_kernels(builder *b) {
   ts_build_kernel *k = ts_new_array(b->a, ts_build_kernel, b->kernels.n + 1);
   for (size_t i = 0; i < b->kernels.n; i++) {
@@ -193,7 +199,8 @@ static void list_kernels(builder *b) {
                              .variant = r->variant,
                              .served = r->served,
                              .record = r->record,
-                             .expected_us = r->expected_us};
+                             .expected_us = r->expected_us,
+                             .calls = calls_of(b, r)};
   }
   b->r->kernels = k;
   b->r->nkernels = b->kernels.n;

@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -33,6 +34,21 @@ static bool replaceable(ts_arena *a, const char *path, ts_diag *d) {
   return ts_refuse(d, "would-overwrite", "%s: exists and is no model directory; it is left as it is", path);
 }
 
+// Directories that builds of this name left behind when they were killed.
+static void remove_leftovers(ts_arena *a, const char *parent, const char *name) {
+  char **names;
+  size_t n, prefix = strlen(name) + 2;
+  const char *start = ts_arena_printf(a, ".%s.", name);
+  if (!ts_dir_list(parent, ".partial", a, &names, &n, NULL)) return;
+  for (size_t i = 0; i < n; i++) {
+    if (strncmp(names[i], start, prefix)) continue;
+    char *end;
+    long pid = strtol(names[i] + prefix, &end, 10);
+    bool gone = pid == getpid() || (pid > 0 && kill((pid_t)pid, 0) && errno == ESRCH);
+    if (!strcmp(end, ".partial") && gone) remove_tree(AT_FDCWD, ts_path_join(a, parent, names[i]));
+  }
+}
+
 bool ts__staging_begin(ts__staging *s, const char *final_path, ts_diag *d) {
   ts_arena *a = ts_arena_new("staging");
   *s = (ts__staging){0};
@@ -43,7 +59,7 @@ bool ts__staging_begin(ts__staging *s, const char *final_path, ts_diag *d) {
   const char *path = ts_arena_printf(a, "%s/.%s.%d.partial", parent, slash ? slash + 1 : clean, (int)getpid());
   bool ok = replaceable(a, clean, d) && ts_dir_make(parent, d);
   if (ok) {
-    remove_tree(AT_FDCWD, path);  // of a process that died
+    remove_leftovers(a, parent, slash ? slash + 1 : clean);
     ok = !mkdir(path, 0777) || ts_env_fail(d, "mkdir-failed", "%s: %s", path, strerror(errno));
   }
   if (ok) s->final_path = strdup(clean), s->path = strdup(path);

@@ -175,7 +175,8 @@ typedef struct ts_build_kernel {
   const char *kernel, *workload, *phase, *variant;
   const char *served;  // "exact", "nearest", "default", "library" (of a reused library)
   const char *record;  // id of the record, "" when none
-  double expected_us;  // 0: unknown
+  double expected_us;  // of one call; 0: unknown
+  int64_t calls;       // in one pass of its phase
 } ts_build_kernel;
 typedef struct ts_build_result {
   const char *name, *dir, *library;  // name: "NAME-QUANT"

@@ -1,7 +1,9 @@
 // Quantizing every parameter of a source into the container.
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "output_impl.h"
+#include "runtime/runtime.h"
 
 // Indices of parameters in the order of writing: that of the files they come from, for Hugging Face models.
 static size_t *param_order(ts_arena *a, const ts_source *s, const ts_model_param *p, size_t n) {
@@ -16,33 +18,54 @@ static size_t *param_order(ts_arena *a, const ts_source *s, const ts_model_param
   return order;
 }
 
-static void encode(const ts_source *s, const ts_model_param *p, const ts_quant *q, ts_round round, float *rows,
-                   int64_t chunk, void *const dst[2]) {
-  for (int64_t r = 0; r < p->rows; r += chunk) {
-    int64_t n = TS_MIN(chunk, p->rows - r);
-    ts_param_rows(s, p, r, n, rows);
-    ts_quant_encode(q, p->kind, p->rows, p->cols, r, n, rows, dst, round);
+typedef struct job {
+  const ts_source *s;
+  const ts_model_param *p;
+  const ts_quant *q;
+  ts_round round;
+  int64_t chunk;  // rows at a time
+  void *dst[2];
+  atomic_bool starved;  // no memory for a thread's rows
+} job;
+
+// Chunks [begin, end) of a parameter.
+static void encode(void *env, int64_t begin, int64_t end) {
+  job *j = env;
+  const ts_model_param *p = j->p;
+  float *rows = malloc((size_t)(TS_MIN(j->chunk, p->rows) * p->cols) * sizeof(float));
+  if (!rows) j->starved = true;
+  for (int64_t i = begin; rows && i < end; i++) {
+    int64_t row = i * j->chunk, n = TS_MIN(j->chunk, p->rows - row);
+    ts_param_rows(j->s, p, row, n, rows);
+    ts_quant_encode(j->q, p->kind, p->rows, p->cols, row, n, rows, j->dst, j->round);
   }
+  free(rows);
 }
 
-static bool write_param(const ts_source *s, const ts_model_param *p, const ts_quant *q, ts_round round,
-                        ts_shard_writer *w, int64_t *bytes, ts_diag *d) {
+typedef struct writer {
+  const ts_source *s;
+  const ts_quant *q;
+  ts_round round;
+  ts_pool *pool;
+  ts_shard_writer *shards;
+  int64_t *bytes;
+} writer;
+
+static bool write_param(const writer *w, const ts_model_param *p, ts_diag *d) {
   ts_arena *a = ts_arena_new("parameter");
   ts_stored st[2];
-  int n = ts_quant_storage(a, q, p, st);
-  int64_t chunk = TS_MAX(1, (INT64_C(1) << 20) / p->cols);
-  void *dst[2] = {malloc((size_t)st[0].bytes), n > 1 ? malloc((size_t)st[1].bytes) : NULL};
-  float *rows = malloc((size_t)(TS_MIN(chunk, p->rows) * p->cols) * sizeof(float));
-  bool ok = rows && dst[0] && (n < 2 || dst[1]);
-  if (!ok) (void)ts_env_fail(d, "out-of-memory", "no memory for parameter %s", p->name);
-  if (ok) encode(s, p, q, round, rows, chunk, dst);
+  int n = ts_quant_storage(a, w->q, p, st);
+  job j = {.s = w->s, .p = p, .q = w->q, .round = w->round, .chunk = TS_MAX(1, (INT64_C(1) << 18) / p->cols)};
+  for (int i = 0; i < n; i++) j.starved = !(j.dst[i] = malloc((size_t)st[i].bytes)) || j.starved;
+  const ts_kernel_rt *rt = ts_pool_rt(w->pool);
+  if (!j.starved) rt->parallel(rt, encode, &j, (p->rows + j.chunk - 1) / j.chunk);
+  bool ok = !j.starved || ts_env_fail(d, "out-of-memory", "no memory for parameter %s", p->name);
   for (int i = 0; ok && i < n; i++) {
-    ok = ts_shard_put(w, &st[i], dst[i], d);
-    *bytes += st[i].bytes;
+    ok = ts_shard_put(w->shards, &st[i], j.dst[i], d);
+    *w->bytes += st[i].bytes;
   }
-  free(dst[0]);
-  free(dst[1]);
-  free(rows);
+  free(j.dst[0]);
+  free(j.dst[1]);
   ts_arena_free(a);
   return ok;
 }
@@ -57,31 +80,33 @@ static double source_elements(const ts_source *s) {
   return n;
 }
 
-static bool write_all(ts_arena *a, const ts_source *s, const ts_quant *q, ts_round round, ts_shard_writer *w,
-                      int64_t *bytes, ts_diag *d) {
+static bool write_all(ts_arena *a, const writer *w, ts_diag *d) {
   const ts_model_param *p;
   size_t n;
-  TS_TRY(ts_model_params(a, &s->config, &p, &n, d));
-  TS_TRY(ts_params_check(s, p, n, d));
-  size_t *order = param_order(a, s, p, n);
+  TS_TRY(ts_model_params(a, &w->s->config, &p, &n, d));
+  TS_TRY(ts_params_check(w->s, p, n, d));
+  size_t *order = param_order(a, w->s, p, n);
   ts_progress progress;
   ts_progress_begin(&progress, "quantize", n);
   for (size_t i = 0; i < n; i++) {
     if (ts_interrupted()) return ts_refuse(d, "interrupted", "interrupted");
-    TS_TRY(write_param(s, &p[order[i]], q, round, w, bytes, d));
+    TS_TRY(write_param(w, &p[order[i]], d));
     ts_progress_step(&progress, i + 1, p[order[i]].name);
   }
   ts_progress_end(&progress, "done");
-  return ts_shard_close(w, source_elements(s), d);
+  return ts_shard_close(w->shards, source_elements(w->s), d);
 }
 
 bool ts__params_write(const ts_source *s, const ts_quant *q, ts_round round, const char *dir, int64_t *bytes,
                       ts_diag *d) {
-  ts_arena *a = ts_arena_new("params");
-  ts_shard_writer *w = ts_shard_writer_new(dir, TS_SHARD_CAP);
   *bytes = 0;
-  bool ok = write_all(a, s, q, round, w, bytes, d);
-  ts_shard_writer_free(w);
+  writer w = {.s = s, .q = q, .round = round, .pool = ts_pool_new(0, d), .bytes = bytes};
+  if (!w.pool) return false;
+  ts_arena *a = ts_arena_new("params");
+  w.shards = ts_shard_writer_new(dir, TS_SHARD_CAP);
+  bool ok = write_all(a, &w, d);
+  ts_shard_writer_free(w.shards);
+  ts_pool_free(w.pool);
   ts_arena_free(a);
   return ok;
 }

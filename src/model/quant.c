@@ -77,7 +77,22 @@ static uint32_t clip(float t, int64_t max) {
   return t < (float)(2 * max) ? (uint32_t)t : (uint32_t)(2 * max);
 }
 static float rounded(float t, ts_round r) { return r == TS_ROUND_AWAY ? floorf(t + 0.5f) : rintf(t); }
-static float to_half(float v) { return ts_f32_from_f16(ts_f16_from_f32(v)); }
+// v rounded to f16, as f32.
+static inline float to_half(float v) {
+  uint32_t u, sign;
+  memcpy(&u, &v, sizeof u);
+  sign = u & 0x80000000, u ^= sign;
+  if (u >= 0x477ff000) return ts_f32_from_f16(ts_f16_from_f32(v));  // infinite, not a number, or becomes infinite
+  if (u >= 0x38800000) {
+    u = ((u + 0xfff + (u >> 13 & 1)) & ~0x1fffu) | sign;
+    memcpy(&v, &u, sizeof v);
+    return v;
+  }
+  float m;
+  memcpy(&m, &u, sizeof m);
+  m = (m + 0.5f) - 0.5f;  // subnormal halves are multiples of 2^-24, the last bit of floats near 0.5
+  return sign ? -m : m;
+}
 
 // One group of up to `group` values (already rounded to f16): scale bits and words.
 static uint16_t encode_group(const ts_quant *q, const geometry *g, const float *w, int64_t n, ts_round round,

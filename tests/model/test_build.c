@@ -259,8 +259,17 @@ static void staging(void **state) {
   assert_int_equal(entries(a, out), 1);
   must(ts__staging_begin(&s, dir, &d), &d);
   put(a, s.path, "new", "y", 1);
+  must(ts_dir_make(ts_path_join(a, s.path, "params"), &d), &d);
+  put(a, s.path, "params/mlc-chat-config.json", "{}", 2);
+  char *killed = ts_path_join(a, out, ".m.2147480000.partial"), *other = ts_path_join(a, out, ".m2.2147480000.partial");
   must(ts__staging_commit(&s, &d), &d);
   ts__staging_abandon(&s);
+  must(ts_dir_make(killed, &d) && ts_dir_make(other, &d), &d);  // of builds that were killed
+  must(ts__staging_begin(&s, dir, &d), &d);
+  ts__staging_abandon(&s);
+  assert_false(ts_file_exists(killed));
+  assert_true(ts_file_exists(other));
+  assert_int_equal(rmdir(other), 0);
   assert_true(ts_file_exists(ts_path_join(a, dir, "new")));
   assert_false(ts_file_exists(ts_path_join(a, dir, "thesis.txt")));
   assert_int_equal(entries(a, out), 1);

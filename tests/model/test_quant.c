@@ -132,6 +132,25 @@ static void plain_formats(void **state) {
   assert_non_null(strstr(d.hint, "q4f16_1"));
 }
 
+// The quantizer's own rounding to f16 is the base's: seen through scales, which are rounded quotients, for maxima near every half.
+static void every_half(void **state) {
+  (void)state;
+  for (uint32_t h = 1; h < 0x7c00; h += 7) {
+    float w[32] = {0};
+    uint32_t words[4];
+    uint16_t scale;
+    void *const dst[2] = {words, &scale};
+    w[0] = ts_f32_from_f16((uint16_t)h);
+    w[1] = -nextafterf(w[0], INFINITY) * 0.7f;
+    ts_quant_encode(quant("q4f16_1"), TS_PARAM_LINEAR, 1, 32, 0, 1, w, dst, TS_ROUND_EVEN);
+    assert_int_equal(scale, ts_f16_from_f32(w[0] / 7));
+    float s = ts_f32_from_f16(scale), t = s > 0 ? ts_f32_from_f16(ts_f16_from_f32(w[1])) / s : NAN;
+    t = ts_f32_from_f16(ts_f16_from_f32(ts_f32_from_f16(ts_f16_from_f32(t)) + 7));
+    uint32_t want = !(t > 0) ? 0 : rintf(t) > 14 ? 14 : (uint32_t)rintf(t);
+    assert_int_equal(words[0] >> 4 & 15, want);
+  }
+}
+
 // 7B size check: 3 790 741 504 bytes, 325 tensors.
 static void llama_size(void **state) {
   (void)state;
@@ -163,6 +182,7 @@ int main(void) {
       cmocka_unit_test(embeddings_are_not_transposed),
       cmocka_unit_test(plain_formats),
       cmocka_unit_test(llama_size),
+      cmocka_unit_test(every_half),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
