@@ -89,6 +89,11 @@ bool ts_meter_run(ts_meter *m, uint64_t tag, const ts_candidate *c, const ts_eff
 // At least 5 rounds, whatever max_s says; a candidate that is three times slower than the fastest takes part in 5 only.
 bool ts_meter_final(ts_meter *m, const uint64_t *tags, size_t n, size_t rounds, double max_s, ts_arena *a, ts_outcome_row *out, ts_diag *d) TS_WARN_UNUSED;
 
+// --- one at a time (lock.c) ---------------------------------------------------------------------------------------------
+// Wait (with a line on stderr) until no other program of this user measures on the device. The lock ends with the process.
+bool ts_device_lock(const char *device, int *lock, ts_diag *d) TS_WARN_UNUSED;
+void ts_device_unlock(int lock);  // -1 is accepted
+
 // --- where it was measured (place.c) ------------------------------------------------------------------------------------
 // Rows of the store that say where and with what: put once, referred to by builds, measurements and runs.
 typedef struct ts_place {

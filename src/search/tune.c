@@ -85,6 +85,7 @@ static bool finish(tuner *t, ts_arena *a, ts_tune_result *out, ts_diag *d) {
 bool ts_tune(ts_arena *a, const ts_tune_task *tasks, size_t n, const ts_tune_opts *o, ts_tune_result *out, ts_diag *d) {
   *out = (ts_tune_result){0};
   ts_db *db = ts_db_open(o->store, TS_DB_CREATE, d);
+  int lock = -1;
   if (!db) return false;
   if (!ts_db_writable(db)) {
     ts_refuse(d, "store-read-only", "%s: %s", o->store, ts_db_note(db) ? ts_db_note(db) : "the store cannot be written");
@@ -94,7 +95,7 @@ bool ts_tune(ts_arena *a, const ts_tune_task *tasks, size_t n, const ts_tune_opt
   tuner t = {.o = o, .s = calloc(n + 1, sizeof *t.s), .begin_ns = ts_now_ns()};
   ts_compiler *c = ts_compiler_open(o->target, o->target->cores, o->cache, d);
   ts_place place;
-  bool ok = t.s && c && ts_place_put(db, o->target, o->threads, &place, d) && ts_db_batch(db, 64, 50, d);
+  bool ok = t.s && c && ts_device_lock("cpu", &lock, d) && ts_place_put(db, o->target, o->threads, &place, d) && ts_db_batch(db, 64, 50, d);
   ts_progress_begin(&t.progress, "tune", 0);
   for (size_t i = 0; ok && i < n && !ts_interrupted(); i++) {
     ok = ts__session_open(&t.s[t.n++], &tasks[i], o, db, &place, c, d);
@@ -108,6 +109,7 @@ bool ts_tune(ts_arena *a, const ts_tune_task *tasks, size_t n, const ts_tune_opt
   for (size_t i = 0; i < t.n; i++) ts__session_close(&t.s[i]);
   free(t.s);
   ts_compiler_close(c);
+  ts_device_unlock(lock);
   out->wall_s = elapsed_s(&t);
   ts_progress_end(&t.progress, out->interrupted ? "interrupted: run the same command again to go on" : "done");
   ts_diag closing = {0};
