@@ -55,6 +55,7 @@ typedef struct ts__gen {
   LLVMValueRef fn, rt, workspace;
   LLVMBasicBlockRef allocas; // its entry block, which holds the stack slots
   bool in_parallel;
+  int64_t stack;             // bytes of stack slots so far
   LLVMValueRef ws_used;      // bytes of workspace taken by the allocations in scope
   TS_VEC(ts__bound) vars;
   TS_VEC(ts__place) places;

@@ -55,15 +55,16 @@ typedef struct saved {
   LLVMBasicBlockRef allocas, here;
   size_t vars, places;
   bool in_parallel;
+  int64_t stack;
 } saved;
 
 static saved leave(ts__gen *g) {
-  return (saved){g->fn, g->rt, g->workspace, g->allocas, LLVMGetInsertBlock(g->b), g->vars.n, g->places.n, g->in_parallel};
+  return (saved){g->fn, g->rt, g->workspace, g->allocas, LLVMGetInsertBlock(g->b), g->vars.n, g->places.n, g->in_parallel, g->stack};
 }
 
 static void back(ts__gen *g, saved s) {
   g->fn = s.fn, g->rt = s.rt, g->workspace = s.workspace, g->allocas = s.allocas;
-  g->vars.n = s.vars, g->places.n = s.places, g->in_parallel = s.in_parallel;
+  g->vars.n = s.vars, g->places.n = s.places, g->in_parallel = s.in_parallel, g->stack = s.stack;
   LLVMPositionBuilderAtEnd(g->b, s.here);
 }
 
@@ -95,6 +96,7 @@ static LLVMValueRef body_function(ts__gen *g, const capture *c, const ts_stmt *s
     ts_vec_push(g->arena, &g->vars, b);
   }
   g->in_parallel = true;
+  g->stack = 0;
   g->allocas = ts__g_block(g, "entry");
   LLVMBasicBlockRef start = ts__g_block(g, "start");
   LLVMPositionBuilderAtEnd(g->b, start);

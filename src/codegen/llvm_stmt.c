@@ -1,7 +1,10 @@
 // Statements: sequences, loops, conditions, allocations.
 #include "codegen/gen.h"
 
-enum { MOST_COPIES = 512 };  // of an unrolled loop's body
+enum {
+  MOST_COPIES = 512,     // of an unrolled loop's body
+  MOST_STACK = 1 << 20,  // bytes of buffers in one function; a thread's stack has 8 MiB
+};
 
 void ts__g_counted(ts__gen *g, LLVMValueRef from, LLVMValueRef to, int64_t step, bool once, ts__loop_fn body, const ts_stmt *s) {
   LLVMBasicBlockRef before = LLVMGetInsertBlock(g->b), loop = ts__g_block(g, "loop"), end = ts__g_block(g, "end");
@@ -151,6 +154,9 @@ static void let_stmt(ts__gen *g, const ts_stmt *s) {
 static LLVMValueRef storage(ts__gen *g, const ts_buffer *b) {
   int64_t n;
   if (ts__on_stack(b, &n)) {
+    g->stack += n * ts_code_bytes(b->code);
+    if (g->stack > MOST_STACK)
+      return ts__g_fail(g, TS_INDEX, "stack-too-large", "buffers of more than %d bytes are on the stack at %.60s", MOST_STACK, b->name).v;
     LLVMTypeRef t = LLVMArrayType2(ts__g_mem_type(g, b->code, 1), (uint64_t)n);
     return ts__g_slot(g, t, 64);
   }

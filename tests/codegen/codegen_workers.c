@@ -277,10 +277,42 @@ static void test_no_linker(void **state) {
   assert_int_equal(d.kind, TS_ENVIRONMENT);
 }
 
+// Fork, spawn and write failures: an environment failure each, nothing left behind, and the next attempt works.
+static void test_faults(void **state) {
+  fixture *x = *state;
+  ts_diag d = {0};
+  ts_object o;
+  ts_fault_set("fork:2");
+  assert_null(ts_compiler_open(&x->t, 3, NULL, &d));
+  assert_int_equal(d.kind, TS_ENVIRONMENT);
+  ts_fault_set(NULL);
+  ts_compiler *c = open_pool(x, "cpu:x86-64", 1, NULL);
+  assert_false(ts_compiler_run(c, parse(x, abort_text), x->a, &o, &d));
+  ts_fault_set("fork:1");  // the replacement of the worker that died
+  assert_false(ts_compiler_run(c, scale_by(x, 4), x->a, &o, &d));
+  assert_int_equal(d.kind, TS_ENVIRONMENT);
+  ts_fault_set(NULL);
+  assert_true(ts_compiler_run(c, scale_by(x, 4), x->a, &o, &d));
+  ts_compiler_close(c);
+  char *path = ts_path_join(x->a, x->dir, "lib.so");
+  static const char *const faults[] = {"write:1", "spawn:1"};
+  for (size_t i = 0; i < TS_COUNTOF(faults); i++) {
+    ts_fault_set(faults[i]);
+    assert_false(ts_link_library(&o, 1, "p", 1, &x->t, path, &d));
+    assert_int_equal(d.kind, TS_ENVIRONMENT);
+    ts_fault_set(NULL);
+    char **names;
+    size_t n;
+    assert_true(ts_dir_list(x->dir, "", x->a, &names, &n, NULL));
+    assert_int_equal(n, 0);
+  }
+  assert_true(ts_link_library(&o, 1, "p", 1, &x->t, path, &d));
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
   const struct CMUnitTest tests[] = {T(test_pool),     T(test_abort),        T(test_timeout),  T(test_refusal),
                                      T(test_cache),    T(test_public_cache), T(test_identity), T(test_bad_object),
-                                     T(test_library),  T(test_no_linker)};
+                                     T(test_library),  T(test_no_linker),    T(test_faults)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -180,6 +180,17 @@ static void run_lowered(testcase *c, const ts_func *loops, const int64_t *dims, 
   drop(c->f, &x);
 }
 
+// The lowered text reads back as the same function.
+static void check_text_form(testcase *c, const ts_func *loops) {
+  ts_diag d = {0};
+  ts_text text = {0};
+  ts_func_print(&text, loops);
+  const ts_func *again = ts_func_parse(c->ir, "lowered", text.p, text.n, NULL, 0, &d);
+  if (!again) complain(c, "lowered text does not parse: %s", d.message);
+  else if (!ts_func_equal(loops, again)) complain(c, "lowered text reads back as another function:\n%s", text.p);
+  ts_text_free(&text);
+}
+
 static const ts_func *lowered(testcase *c, const char *target) {
   ts_target t;
   ts_diag d = {0};
@@ -196,6 +207,7 @@ static const ts_func *lowered(testcase *c, const char *target) {
     ts_text_free(&text);
     return NULL;
   }
+  check_text_form(c, loops);
   return loops;
 }
 
