@@ -4,7 +4,8 @@
 // Refuses when no block, or more than one, has the name.
 bool ts__check_get_block(ts__ctx *c) {
   int count;
-  ts__tree_block(c->t, c->arg[0].s, &count);
+  int at = ts__tree_block(c->t, c->arg[0].s, &count);
+  if (count && !ts__is_block(c, at)) count = 0;  // a shell is no block to work with
   if (count == 1) return true;
   ts__refuse(c, TS_R_no_such_block, 0, count ? "{1} blocks are called \"{0}\"" : "no block is called \"{0}\"");
   ts__fact_s(c, c->arg[0].s);
