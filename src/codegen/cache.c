@@ -28,7 +28,8 @@ bool ts__cache_open(const char *dir, ts_diag *d) {
 bool ts__cache_get(const char *dir, ts_object *o, ts_arena *a) {
   char *data;
   size_t n;
-  if (!ts_file_read(path_of(a, dir, o), a, &data, &n, NULL) || n <= HEAD || memcmp(data, magic, MAGIC) != 0) return false;
+  if (!ts_file_read(path_of(a, dir, o), a, &data, &n, NULL) || n <= HEAD || memcmp(data, magic, MAGIC) != 0)
+    return false;
   ts_sha256 sum = ts_sha256_of(data + HEAD, n - HEAD);
   if (memcmp(sum.b, data + MAGIC, sizeof sum.b) != 0) return false;
   o->bytes = data + HEAD;

@@ -11,27 +11,29 @@
 const char *ts_codegen_compiler(void);  // LLVM's version, "19.1.7"
 
 // --- lowering (lower.c) -------------------------------------------------------------------------------------
-// Blocks -> loops: iterator values substituted; predicates and inits become `if`, as far out as they can go, proved ones
-// dropped; inner buffers allocated where they are used and shrunk to the region touched there; buffers flattened to one
-// dimension; tensorized blocks replaced by their intrinsic's implementation; indices simplified. A function that is already
-// lowered is returned as it is. Buffers in scope "global" allocated outside all loops become workspace (still TS_S_ALLOC here).
+// Blocks -> loops: iterator values substituted; predicates and inits become `if`, as far out as they can go, proved
+// ones dropped; inner buffers allocated where they are used and shrunk to the region touched there; buffers flattened
+// to one dimension; tensorized blocks replaced by their intrinsic's implementation; indices simplified. A function that
+// is already lowered is returned as it is. Buffers in scope "global" allocated outside all loops become workspace
+// (still TS_S_ALLOC here).
 bool ts_lower(ts_ir *ir, const ts_func *blocks, const ts_target *t, const ts_func **loops, ts_diag *d) TS_WARN_UNUSED;
 
 // --- objects ------------------------------------------------------------------------------------------------
-// Object bytes of one kernel. The symbols in it are `symbol` and `symbol_workspace` (target.h); `symbol` is the function's
-// name and the first digits of the id, so that objects of any mixture of kernels link together.
+// Object bytes of one kernel. The symbols in it are `symbol` and `symbol_workspace` (target.h); `symbol` is the
+// function's name and the first digits of the id, so that objects of any mixture of kernels link together.
 typedef struct ts_object {
   char symbol[96];
-  ts_sha256 id;        // of the function's text, its intrinsics' text, the target's text and TS_CODEGEN_VERSION
+  ts_sha256 id;  // of the function's text, its intrinsics' text, the target's text and TS_CODEGEN_VERSION
   const void *bytes;
   size_t n;
-  bool cached;         // came from the cache
-  double compile_s;    // lowering and code generation; 0 when cached
+  bool cached;       // came from the cache
+  double compile_s;  // lowering and code generation; 0 when cached
 } ts_object;
 // Identity without compiling.
 bool ts_object_id(const ts_func *f, const ts_target *t, ts_object *out, ts_diag *d) TS_WARN_UNUSED;
 
-// Compile in this process, either stage (tests and workers; LLVM may abort the process: see ts_compiler). f is not changed.
+// Compile in this process, either stage (tests and workers; LLVM may abort the process: see ts_compiler). f is not
+// changed.
 bool ts_codegen_object(const ts_func *f, const ts_target *t, ts_arena *a, ts_object *out, ts_diag *d) TS_WARN_UNUSED;
 // Assembly text, and LLVM IR text (before and after the passes), for people.
 bool ts_codegen_asm(const ts_func *f, const ts_target *t, ts_text *out, ts_diag *d) TS_WARN_UNUSED;
@@ -42,7 +44,7 @@ bool ts_codegen_llvm(const ts_func *f, const ts_target *t, bool optimized, ts_te
 // "compiler-timeout") and the child is replaced. cache_dir may be NULL (no cache); it is made with mode 0700.
 typedef struct ts_compiler ts_compiler;
 ts_compiler *ts_compiler_open(const ts_target *t, int workers, const char *cache_dir, ts_diag *d) TS_WARN_UNUSED;
-void ts_compiler_close(ts_compiler *c);  // accepts NULL; kills jobs in flight
+void ts_compiler_close(ts_compiler *c);                        // accepts NULL; kills jobs in flight
 void ts_compiler_set_timeout(ts_compiler *c, double seconds);  // a job; 20 s unless set
 typedef struct ts_compiled {
   uint64_t tag;
@@ -70,8 +72,8 @@ void ts_object_unload(ts_loaded *l);  // accepts a zeroed object
 
 // --- shared libraries (library.c) ---------------------------------------------------------------------------
 // A shared object with the kernels and the plan: data symbols tunesmith_library_abi (u32, TS_KERNEL_ABI),
-// tunesmith_library_plan (bytes) and tunesmith_library_plan_size (u64). Linked by ld.lld-19, ld.lld, or cc as a child process;
-// environment failure "no-linker" when there is none. Objects with one id are linked once.
+// tunesmith_library_plan (bytes) and tunesmith_library_plan_size (u64). Linked by ld.lld-19, ld.lld, or cc as a child
+// process; environment failure "no-linker" when there is none. Objects with one id are linked once.
 bool ts_link_library(const ts_object *objects, size_t n, const void *plan, size_t plan_n, const ts_target *t,
                      const char *path, ts_diag *d) TS_WARN_UNUSED;
 

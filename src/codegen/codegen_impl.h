@@ -10,8 +10,8 @@ enum { TS__STACK_BYTES = 128 << 10 };  // a larger or symbolic buffer goes to th
 bool ts__on_stack(const ts_buffer *b, int64_t *elements);
 
 // --- the artifact cache (cache.c): DIR/ID.o, checked by a digest of its content --------------------------------
-// o->id names the artifact. get: false on a miss (a damaged file is one). put: best effort; a cache that cannot be written
-// costs time, not results.
+// o->id names the artifact. get: false on a miss (a damaged file is one). put: best effort; a cache that cannot be
+// written costs time, not results.
 bool ts__cache_open(const char *dir, ts_diag *d);
 bool ts__cache_get(const char *dir, ts_object *o, ts_arena *a);
 bool ts__cache_put(const char *dir, const ts_object *o);

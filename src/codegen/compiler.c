@@ -4,8 +4,8 @@
 //   submit finds the object in the cache: finished at once
 //   running --death or timeout of the worker--> finished with a refusal; the worker is replaced at the next dispatch
 //
-// A worker receives the text of a function and answers with a reply and the object's bytes. Its standard error goes to a
-// file in memory, from which the last words of a crash are quoted.
+// A worker receives the text of a function and answers with a reply and the object's bytes. Its standard error goes to
+// a file in memory, from which the last words of a crash are quoted.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
@@ -33,14 +33,14 @@ typedef struct list {
 
 typedef struct slot {
   ts_worker w;
-  int log;           // its standard error
+  int log;  // its standard error
   job *running;
   uint64_t deadline;
 } slot;
 
 struct ts_compiler {
   ts_target target;
-  char *cache;       // or NULL
+  char *cache;  // or NULL
   double timeout_s;
   int nslots, pending;
   slot *slots;
@@ -87,7 +87,8 @@ static void serve(int fd, void *p) {
     if (arg->c->slots[i].w.pid) close(arg->c->slots[i].w.fd);
   if (arg->log >= 0) dup2(arg->log, 2);
   ts_text text = {0};
-  while (ts_msg_recv(fd, &text, 0) == 1 && answer(fd, arg->c, &text)) {}
+  while (ts_msg_recv(fd, &text, 0) == 1 && answer(fd, arg->c, &text)) {
+  }
 }
 
 // --- lists --------------------------------------------------------------------------------------------------------
@@ -151,9 +152,11 @@ static void lose(ts_compiler *c, slot *s, bool timeout) {
   if (timeout) {
     ts_refuse(&j->diag, "compiler-timeout", "%s: compiling took longer than %g s", j->object.symbol, c->timeout_s);
   } else if (r.signal) {
-    ts_refuse(&j->diag, "compiler-crashed", "%s: the compiler died of signal %d (%s)%s", j->object.symbol, r.signal, strsignal(r.signal), words);
+    ts_refuse(&j->diag, "compiler-crashed", "%s: the compiler died of signal %d (%s)%s", j->object.symbol, r.signal,
+              strsignal(r.signal), words);
   } else {
-    ts_refuse(&j->diag, "compiler-crashed", "%s: the compiler left with status %d%s", j->object.symbol, r.exit_code, words);
+    ts_refuse(&j->diag, "compiler-crashed", "%s: the compiler left with status %d%s", j->object.symbol, r.exit_code,
+              words);
   }
   finish(c, s);
 }
@@ -329,7 +332,8 @@ bool ts_compiler_run(ts_compiler *c, const ts_func *f, ts_arena *a, ts_object *o
   if (c->pending) return ts_bug(d, "compiler-busy", "%s: other jobs are pending", f->name);
   TS_TRY(ts_compiler_submit(c, f, 0, d));
   ts_compiled done;
-  while (ts_compiler_next(c, 60, a, &done) == 0) {}
+  while (ts_compiler_next(c, 60, a, &done) == 0) {
+  }
   if (!done.ok) {
     if (d) *d = done.diag;
     return false;

@@ -38,8 +38,8 @@ static bool write_data(const void *plan, size_t n, const ts_target *t, const cha
     LLVMDisposeMessage(error);
     return false;
   }
-  LLVMTargetMachineRef tm =
-      LLVMCreateTargetMachine(target, t->triple, t->arch, t->features, LLVMCodeGenLevelNone, LLVMRelocPIC, LLVMCodeModelDefault);
+  LLVMTargetMachineRef tm = LLVMCreateTargetMachine(target, t->triple, t->arch, t->features, LLVMCodeGenLevelNone,
+                                                    LLVMRelocPIC, LLVMCodeModelDefault);
   LLVMContextRef ctx = LLVMContextCreate();
   LLVMModuleRef m = LLVMModuleCreateWithNameInContext("plan", ctx);
   LLVMSetTarget(m, t->triple);
@@ -57,9 +57,9 @@ static bool write_data(const void *plan, size_t n, const ts_target *t, const cha
 
 typedef struct linking {
   ts_arena *a;
-  const char *dir;            // temporary
-  TS_VEC(const char *) files; // in it, the output last
-  const char *path;           // wanted
+  const char *dir;             // temporary
+  TS_VEC(const char *) files;  // in it, the output last
+  const char *path;            // wanted
 } linking;
 
 static const char *file_in(linking *k, const char *name) {
@@ -102,7 +102,8 @@ static int try_linker(linking *k, const char *const *words, const char *out, ts_
   bool ok = r.exit_code == 0;
   if (!ok) {
     const char *text = ts_text_str(&said);
-    ts_env_fail(d, "link-failed", "%s: %s failed (%d): %.*s", k->path, words[0], r.exit_code, (int)TS_MIN(strcspn(text, "\n"), 400), text);
+    ts_env_fail(d, "link-failed", "%s: %s failed (%d): %.*s", k->path, words[0], r.exit_code,
+                (int)TS_MIN(strcspn(text, "\n"), 400), text);
   }
   ts_text_free(&said);
   return ok ? 1 : -1;
@@ -123,7 +124,8 @@ static bool link_files(linking *k, const char *out, ts_diag *d) {
   return false;
 }
 
-static bool link_in(linking *k, const ts_object *objects, size_t n, const void *plan, size_t plan_n, const ts_target *t, ts_diag *d) {
+static bool link_in(linking *k, const ts_object *objects, size_t n, const void *plan, size_t plan_n, const ts_target *t,
+                    ts_diag *d) {
   TS_TRY(write_objects(k, objects, n, d));
   TS_TRY(write_data(plan, plan_n, t, file_in(k, "plan.o"), d));
   const char *out = file_in(k, "library.so");
@@ -137,7 +139,8 @@ bool ts_link_library(const ts_object *objects, size_t n, const void *plan, size_
   linking k = {.a = ts_arena_new("link"), .path = path};
   char *dir = ts_arena_printf(k.a, "%s.link.XXXXXX", path);
   k.dir = mkdtemp(dir);
-  bool ok = k.dir ? link_in(&k, objects, n, plan, plan_n, t, d) : ts_env_fail(d, "write-failed", "%s: %s", path, strerror(errno));
+  bool ok = k.dir ? link_in(&k, objects, n, plan, plan_n, t, d)
+                  : ts_env_fail(d, "write-failed", "%s: %s", path, strerror(errno));
   for (size_t i = 0; i < k.files.n; i++) unlink(k.files.p[i]);
   if (k.dir) rmdir(k.dir);
   ts_arena_free(k.a);

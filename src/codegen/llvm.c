@@ -9,7 +9,8 @@
 #include "codegen/gen.h"
 
 // Our code comes vectorised and unrolled: what is left is to put buffers into registers, fold, share and hoist.
-static const char passes[] = "function(sroa,early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),early-cse<memssa>)";
+static const char passes[] =
+    "function(sroa,early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),early-cse<memssa>)";
 
 static void initialize(void) {
   LLVMInitializeX86TargetInfo();
@@ -76,7 +77,8 @@ static bool write_out(ts__gen *g, LLVMTargetMachineRef tm, form as, ts_text *out
   LLVMMemoryBufferRef bytes;
   char *error = NULL;
   LLVMSetTargetMachineAsmVerbosity(tm, as == AS_ASM);
-  if (LLVMTargetMachineEmitToMemoryBuffer(tm, g->mod, as == AS_ASM ? LLVMAssemblyFile : LLVMObjectFile, &error, &bytes)) {
+  if (LLVMTargetMachineEmitToMemoryBuffer(tm, g->mod, as == AS_ASM ? LLVMAssemblyFile : LLVMObjectFile, &error,
+                                          &bytes)) {
     ts_refuse(g->d, "llvm-error", "function %.100s: %.400s", g->f->name, error);
     LLVMDisposeMessage(error);
     return false;
@@ -107,7 +109,8 @@ static bool emit(const ts_func *loops, const ts_target *t, const char *symbol, f
   LLVMTargetMachineRef tm = machine_for(t, d);
   if (!tm) return false;
   LLVMContextRef ctx = LLVMContextCreate();
-  ts__gen g = {.f = loops, .t = t, .d = d, .symbol = symbol, .ctx = ctx, .budget = 200000, .contract = is_contract(loops)};
+  ts__gen g = {
+      .f = loops, .t = t, .d = d, .symbol = symbol, .ctx = ctx, .budget = 200000, .contract = is_contract(loops)};
   g.f16c = ts_target_has(t, "f16c"), g.fma = ts_target_has(t, "fma"), g.sse41 = ts_target_has(t, "sse4.1");
   g.arena = ts_arena_new("codegen");
   g.mod = LLVMModuleCreateWithNameInContext(symbol, ctx);
@@ -123,7 +126,8 @@ static bool emit(const ts_func *loops, const ts_target *t, const char *symbol, f
 }
 
 // Either stage: lowered in a context of its own.
-static bool lower_and_emit(const ts_func *f, const ts_target *t, const char *symbol, form as, ts_text *out, ts_diag *d) {
+static bool lower_and_emit(const ts_func *f, const ts_target *t, const char *symbol, form as, ts_text *out,
+                           ts_diag *d) {
   ts_arena *a = ts_arena_new("lower");
   ts_ir *ir = ts_ir_new(a);
   const ts_func *loops;
@@ -151,7 +155,9 @@ static bool as_text(const ts_func *f, const ts_target *t, form as, ts_text *out,
   return ts_object_id(f, t, &id, d) && lower_and_emit(f, t, id.symbol, as, out, d);
 }
 
-bool ts_codegen_asm(const ts_func *f, const ts_target *t, ts_text *out, ts_diag *d) { return as_text(f, t, AS_ASM, out, d); }
+bool ts_codegen_asm(const ts_func *f, const ts_target *t, ts_text *out, ts_diag *d) {
+  return as_text(f, t, AS_ASM, out, d);
+}
 
 bool ts_codegen_llvm(const ts_func *f, const ts_target *t, bool optimized, ts_text *out, ts_diag *d) {
   return as_text(f, t, optimized ? AS_LLVM : AS_LLVM_RAW, out, d);

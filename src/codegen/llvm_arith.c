@@ -46,29 +46,47 @@ static LLVMValueRef divide(ts__gen *g, bool div, ts_code c, LLVMValueRef x, LLVM
   return floor_div(g, div, x, y, bits, lanes);
 }
 
-static LLVMValueRef int_binary(ts__gen *g, ts_ekind k, ts_code c, LLVMValueRef x, LLVMValueRef y, int lanes, bool nonneg) {
+static LLVMValueRef int_binary(ts__gen *g, ts_ekind k, ts_code c, LLVMValueRef x, LLVMValueRef y, int lanes,
+                               bool nonneg) {
   LLVMBuilderRef b = g->b;
   bool u = ts_code_is_unsigned(c) || c == TS_BOOL;
   switch (k) {
-    case TS_E_ADD: return LLVMBuildAdd(b, x, y, "");
-    case TS_E_SUB: return LLVMBuildSub(b, x, y, "");
-    case TS_E_MUL: return LLVMBuildMul(b, x, y, "");
-    case TS_E_FLOORDIV: return divide(g, true, c, x, y, lanes, nonneg);
-    case TS_E_FLOORMOD: return divide(g, false, c, x, y, lanes, nonneg);
-    case TS_E_MIN: return LLVMBuildSelect(b, LLVMBuildICmp(b, u ? LLVMIntULT : LLVMIntSLT, x, y, ""), x, y, "");
-    case TS_E_MAX: return LLVMBuildSelect(b, LLVMBuildICmp(b, u ? LLVMIntUGT : LLVMIntSGT, x, y, ""), x, y, "");
+    case TS_E_ADD:
+      return LLVMBuildAdd(b, x, y, "");
+    case TS_E_SUB:
+      return LLVMBuildSub(b, x, y, "");
+    case TS_E_MUL:
+      return LLVMBuildMul(b, x, y, "");
+    case TS_E_FLOORDIV:
+      return divide(g, true, c, x, y, lanes, nonneg);
+    case TS_E_FLOORMOD:
+      return divide(g, false, c, x, y, lanes, nonneg);
+    case TS_E_MIN:
+      return LLVMBuildSelect(b, LLVMBuildICmp(b, u ? LLVMIntULT : LLVMIntSLT, x, y, ""), x, y, "");
+    case TS_E_MAX:
+      return LLVMBuildSelect(b, LLVMBuildICmp(b, u ? LLVMIntUGT : LLVMIntSGT, x, y, ""), x, y, "");
     case TS_E_BITAND:
-    case TS_E_AND: return LLVMBuildAnd(b, x, y, "");
+    case TS_E_AND:
+      return LLVMBuildAnd(b, x, y, "");
     case TS_E_BITOR:
-    case TS_E_OR: return LLVMBuildOr(b, x, y, "");
-    case TS_E_BITXOR: return LLVMBuildXor(b, x, y, "");
-    case TS_E_SHL: return LLVMBuildShl(b, x, y, "");
-    case TS_E_SHR: return u ? LLVMBuildLShr(b, x, y, "") : LLVMBuildAShr(b, x, y, "");
-    case TS_E_EQ: return LLVMBuildICmp(b, LLVMIntEQ, x, y, "");
-    case TS_E_NE: return LLVMBuildICmp(b, LLVMIntNE, x, y, "");
-    case TS_E_LT: return LLVMBuildICmp(b, u ? LLVMIntULT : LLVMIntSLT, x, y, "");
-    case TS_E_LE: return LLVMBuildICmp(b, u ? LLVMIntULE : LLVMIntSLE, x, y, "");
-    default: return NULL;
+    case TS_E_OR:
+      return LLVMBuildOr(b, x, y, "");
+    case TS_E_BITXOR:
+      return LLVMBuildXor(b, x, y, "");
+    case TS_E_SHL:
+      return LLVMBuildShl(b, x, y, "");
+    case TS_E_SHR:
+      return u ? LLVMBuildLShr(b, x, y, "") : LLVMBuildAShr(b, x, y, "");
+    case TS_E_EQ:
+      return LLVMBuildICmp(b, LLVMIntEQ, x, y, "");
+    case TS_E_NE:
+      return LLVMBuildICmp(b, LLVMIntNE, x, y, "");
+    case TS_E_LT:
+      return LLVMBuildICmp(b, u ? LLVMIntULT : LLVMIntSLT, x, y, "");
+    case TS_E_LE:
+      return LLVMBuildICmp(b, u ? LLVMIntULE : LLVMIntSLE, x, y, "");
+    default:
+      return NULL;
   }
 }
 
@@ -77,17 +95,31 @@ static LLVMValueRef float_binary(ts__gen *g, ts_ekind k, LLVMValueRef x, LLVMVal
   LLVMBuilderRef b = g->b;
   LLVMValueRef r;
   switch (k) {
-    case TS_E_ADD: r = LLVMBuildFAdd(b, x, y, ""); break;
-    case TS_E_SUB: r = LLVMBuildFSub(b, x, y, ""); break;
-    case TS_E_MUL: r = LLVMBuildFMul(b, x, y, ""); break;
-    case TS_E_DIV: return LLVMBuildFDiv(b, x, y, "");
-    case TS_E_MIN: return LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOLT, x, y, ""), x, y, "");
-    case TS_E_MAX: return LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOGT, x, y, ""), x, y, "");
-    case TS_E_EQ: return LLVMBuildFCmp(b, LLVMRealOEQ, x, y, "");
-    case TS_E_NE: return LLVMBuildFCmp(b, LLVMRealUNE, x, y, "");
-    case TS_E_LT: return LLVMBuildFCmp(b, LLVMRealOLT, x, y, "");
-    case TS_E_LE: return LLVMBuildFCmp(b, LLVMRealOLE, x, y, "");
-    default: return NULL;
+    case TS_E_ADD:
+      r = LLVMBuildFAdd(b, x, y, "");
+      break;
+    case TS_E_SUB:
+      r = LLVMBuildFSub(b, x, y, "");
+      break;
+    case TS_E_MUL:
+      r = LLVMBuildFMul(b, x, y, "");
+      break;
+    case TS_E_DIV:
+      return LLVMBuildFDiv(b, x, y, "");
+    case TS_E_MIN:
+      return LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOLT, x, y, ""), x, y, "");
+    case TS_E_MAX:
+      return LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOGT, x, y, ""), x, y, "");
+    case TS_E_EQ:
+      return LLVMBuildFCmp(b, LLVMRealOEQ, x, y, "");
+    case TS_E_NE:
+      return LLVMBuildFCmp(b, LLVMRealUNE, x, y, "");
+    case TS_E_LT:
+      return LLVMBuildFCmp(b, LLVMRealOLT, x, y, "");
+    case TS_E_LE:
+      return LLVMBuildFCmp(b, LLVMRealOLE, x, y, "");
+    default:
+      return NULL;
   }
   if (g->contract && LLVMCanValueUseFastMathFlags(r)) LLVMSetFastMathFlags(r, LLVMFastMathAllowContract);
   return r;

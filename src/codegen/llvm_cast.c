@@ -15,9 +15,12 @@ static LLVMTypeRef half_type(ts__gen *g, int lanes) {
 // Where no instruction does it: scaling the shifted bits by 2^112 also makes subnormals right.
 static LLVMValueRef f16_to_f32_soft(ts__gen *g, LLVMValueRef v, int n) {
   LLVMValueRef w = LLVMBuildZExt(g->b, v, ts__g_int_type(g, 32, n), "");
-  LLVMValueRef sign = LLVMBuildShl(g->b, LLVMBuildAnd(g->b, w, ts__g_const_int(g, 32, n, 0x8000), ""), ts__g_const_int(g, 32, n, 16), "");
-  LLVMValueRef low = LLVMBuildShl(g->b, LLVMBuildAnd(g->b, w, ts__g_const_int(g, 32, n, 0x7fff), ""), ts__g_const_int(g, 32, n, 13), "");
-  LLVMValueRef scaled = bits_of(g, LLVMBuildFMul(g->b, float_of(g, low, 32, n), ts__g_const_f32(g, n, 0x1p112), ""), 32, n);
+  LLVMValueRef sign = LLVMBuildShl(g->b, LLVMBuildAnd(g->b, w, ts__g_const_int(g, 32, n, 0x8000), ""),
+                                   ts__g_const_int(g, 32, n, 16), "");
+  LLVMValueRef low = LLVMBuildShl(g->b, LLVMBuildAnd(g->b, w, ts__g_const_int(g, 32, n, 0x7fff), ""),
+                                  ts__g_const_int(g, 32, n, 13), "");
+  LLVMValueRef scaled =
+      bits_of(g, LLVMBuildFMul(g->b, float_of(g, low, 32, n), ts__g_const_f32(g, n, 0x1p112), ""), 32, n);
   LLVMValueRef special = LLVMBuildICmp(g->b, LLVMIntUGE, low, ts__g_const_int(g, 32, n, 0x7c00 << 13), "");
   LLVMValueRef inf = LLVMBuildOr(g->b, low, ts__g_const_int(g, 32, n, 0x7f800000), "");
   LLVMValueRef r = LLVMBuildSelect(g->b, special, inf, scaled, "");
@@ -27,15 +30,19 @@ static LLVMValueRef f16_to_f32_soft(ts__gen *g, LLVMValueRef v, int n) {
 static LLVMValueRef f32_to_f16_soft(ts__gen *g, LLVMValueRef v, int n) {
   LLVMValueRef u = bits_of(g, v, 32, n);
   LLVMValueRef a = LLVMBuildAnd(g->b, u, ts__g_const_int(g, 32, n, 0x7fffffff), "");
-  LLVMValueRef sign = LLVMBuildAnd(g->b, LLVMBuildLShr(g->b, u, ts__g_const_int(g, 32, n, 16), ""), ts__g_const_int(g, 32, n, 0x8000), "");
+  LLVMValueRef sign = LLVMBuildAnd(g->b, LLVMBuildLShr(g->b, u, ts__g_const_int(g, 32, n, 16), ""),
+                                   ts__g_const_int(g, 32, n, 0x8000), "");
   // Subnormal results: adding 0.5 leaves the rounded bits at the bottom of the mantissa.
   LLVMValueRef half = LLVMBuildFAdd(g->b, float_of(g, a, 32, n), ts__g_const_f32(g, n, 0.5), "");
   LLVMValueRef small = LLVMBuildSub(g->b, bits_of(g, half, 32, n), ts__g_const_int(g, 32, n, 0x3f000000), "");
-  LLVMValueRef odd = LLVMBuildAnd(g->b, LLVMBuildLShr(g->b, a, ts__g_const_int(g, 32, n, 13), ""), ts__g_const_int(g, 32, n, 1), "");
-  LLVMValueRef up = LLVMBuildAdd(g->b, LLVMBuildAdd(g->b, a, odd, ""), ts__g_const_int(g, 32, n, 0xfff - (112 << 23)), "");
+  LLVMValueRef odd =
+      LLVMBuildAnd(g->b, LLVMBuildLShr(g->b, a, ts__g_const_int(g, 32, n, 13), ""), ts__g_const_int(g, 32, n, 1), "");
+  LLVMValueRef up =
+      LLVMBuildAdd(g->b, LLVMBuildAdd(g->b, a, odd, ""), ts__g_const_int(g, 32, n, 0xfff - (112 << 23)), "");
   LLVMValueRef normal = LLVMBuildLShr(g->b, up, ts__g_const_int(g, 32, n, 13), "");
   LLVMValueRef nan = LLVMBuildICmp(g->b, LLVMIntUGT, a, ts__g_const_int(g, 32, n, 0x7f800000), "");
-  LLVMValueRef big = LLVMBuildSelect(g->b, nan, ts__g_const_int(g, 32, n, 0x7e00), ts__g_const_int(g, 32, n, 0x7c00), "");
+  LLVMValueRef big =
+      LLVMBuildSelect(g->b, nan, ts__g_const_int(g, 32, n, 0x7e00), ts__g_const_int(g, 32, n, 0x7c00), "");
   LLVMValueRef is_small = LLVMBuildICmp(g->b, LLVMIntULT, a, ts__g_const_int(g, 32, n, 0x38800000), "");
   LLVMValueRef is_big = LLVMBuildICmp(g->b, LLVMIntUGE, a, ts__g_const_int(g, 32, n, 0x47800000), "");
   LLVMValueRef r = LLVMBuildSelect(g->b, is_small, small, normal, "");
@@ -76,7 +83,8 @@ static LLVMValueRef f64_to_f32_odd(ts__gen *g, LLVMValueRef v, int n) {
   LLVMValueRef back = LLVMBuildFPExt(g->b, f, ts__g_float_type(g, 64, n), "");
   LLVMValueRef u = bits_of(g, f, 32, n);
   LLVMTypeRef f64 = ts__g_float_type(g, 64, n);
-  LLVMValueRef far = LLVMBuildFCmp(g->b, LLVMRealOGT, ts__g_intrinsic(g, "llvm.fabs", f64, &back, 1), ts__g_intrinsic(g, "llvm.fabs", f64, &v, 1), "");
+  LLVMValueRef far = LLVMBuildFCmp(g->b, LLVMRealOGT, ts__g_intrinsic(g, "llvm.fabs", f64, &back, 1),
+                                   ts__g_intrinsic(g, "llvm.fabs", f64, &v, 1), "");
   LLVMValueRef inexact = LLVMBuildFCmp(g->b, LLVMRealONE, back, v, "");
   LLVMValueRef toward = LLVMBuildSub(g->b, u, LLVMBuildZExt(g->b, far, ts__g_int_type(g, 32, n), ""), "");
   LLVMValueRef odd = LLVMBuildOr(g->b, toward, ts__g_const_int(g, 32, n, 1), "");
@@ -132,7 +140,7 @@ static LLVMValueRef int_to_int(ts__gen *g, ts_code to, ts_code from, LLVMValueRe
 
 ts__val ts__g_convert(ts__gen *g, ts_code to, ts_code from, ts__val v) {
   bool float_in = ts_code_is_float(from), float_out = ts_code_is_float(to);
-  LLVMValueRef r = to == from                ? v.v
+  LLVMValueRef r = to == from              ? v.v
                    : float_in && float_out ? float_to_float(g, to, from, v.v, v.lanes)
                    : float_in              ? float_to_int(g, to, from, v.v, v.lanes)
                    : float_out             ? int_to_float(g, to, from, v.v, v.lanes)

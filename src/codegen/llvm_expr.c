@@ -47,7 +47,8 @@ static ts__val variable(ts__gen *g, const ts_expr *e) {
 // An index expression that varies by constants is its value at lane 0 plus a constant vector.
 static bool by_steps(ts__gen *g, const ts_expr *e, ts__val *out) {
   int64_t off[TS__MAX_VECTOR];
-  if (!g->lane_var || g->lane0 || e->type.code != TS_I64 || !ts__g_varies(g, e) || !ts__g_lane_offsets(g, e, off)) return false;
+  if (!g->lane_var || g->lane0 || e->type.code != TS_I64 || !ts__g_varies(g, e) || !ts__g_lane_offsets(g, e, off))
+    return false;
   *out = stepped(g, ts__g_scalar(g, e), off);
   return true;
 }
@@ -59,9 +60,11 @@ static ts__val binary(ts__gen *g, const ts_expr *e) {
   ts__val x = ts__g_expr(g, e->arg[0]), y = ts__g_expr(g, e->arg[1]);
   int n = TS_MAX(x.lanes, y.lanes);
   x = ts__g_widen(g, x, n), y = ts__g_widen(g, y, n);
-  bool nonneg = (e->kind == TS_E_FLOORDIV || e->kind == TS_E_FLOORMOD) && ts__g_nonneg(g, e->arg[0]) && ts__g_nonneg(g, e->arg[1]);
+  bool nonneg = (e->kind == TS_E_FLOORDIV || e->kind == TS_E_FLOORMOD) && ts__g_nonneg(g, e->arg[0]) &&
+                ts__g_nonneg(g, e->arg[1]);
   LLVMValueRef v = ts__g_binary(g, (ts_ekind)e->kind, c, x.v, y.v, n, nonneg);
-  if (!v) return ts__g_fail(g, e->type, "no-code", "no code for %s on %s", ts_ekind_name((ts_ekind)e->kind), ts_code_name(c));
+  if (!v)
+    return ts__g_fail(g, e->type, "no-code", "no code for %s on %s", ts_ekind_name((ts_ekind)e->kind), ts_code_name(c));
   return (ts__val){v, n};
 }
 
@@ -118,7 +121,8 @@ static ts__val short_circuit(ts__gen *g, const ts_expr *e) {
 static ts__val call_math(ts__gen *g, const ts_expr *e) {
   ts__val arg[3];
   int n = e->type.lanes;
-  if (e->nargs < 1 || e->nargs > 3) return ts__g_fail(g, e->type, "no-code", "%.60s: wrong number of arguments", e->callee);
+  if (e->nargs < 1 || e->nargs > 3)
+    return ts__g_fail(g, e->type, "no-code", "%.60s: wrong number of arguments", e->callee);
   for (uint32_t i = 0; i < e->nargs; i++) {
     arg[i] = ts__g_expr(g, e->arg[i]);
     n = TS_MAX(n, arg[i].lanes);
@@ -131,7 +135,8 @@ static ts__val call_math(ts__gen *g, const ts_expr *e) {
 }
 
 // The declaration of an LLVM intrinsic by its full name; its overloaded types are found among those of the call.
-static LLVMValueRef declare(ts__gen *g, const char *name, LLVMTypeRef ret, LLVMTypeRef *args, unsigned n, LLVMTypeRef *type) {
+static LLVMValueRef declare(ts__gen *g, const char *name, LLVMTypeRef ret, LLVMTypeRef *args, unsigned n,
+                            LLVMTypeRef *type) {
   unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
   if (!id) return NULL;
   if (!LLVMIntrinsicIsOverloaded(id)) {
@@ -182,7 +187,8 @@ static ts__val call_llvm(ts__gen *g, const ts_expr *e) {
   enum { MOST = 16 };
   LLVMTypeRef types[MOST], type = NULL, params[MOST];
   LLVMValueRef args[MOST];
-  if (e->nargs > MOST || g->lane_var) return ts__g_fail(g, e->type, "no-code", "%.60s cannot be called here", e->callee);
+  if (e->nargs > MOST || g->lane_var)
+    return ts__g_fail(g, e->type, "no-code", "%.60s cannot be called here", e->callee);
   for (uint32_t i = 0; i < e->nargs; i++) types[i] = natural_type(g, e->arg[i]->type);
   LLVMValueRef fn = declare(g, e->callee, natural_type(g, e->type), types, e->nargs, &type);
   if (!fn || LLVMIsFunctionVarArg(type) || LLVMCountParamTypes(type) != e->nargs)
@@ -218,16 +224,26 @@ static ts__val float_constant(ts__gen *g, const ts_expr *e) {
 static ts__val emit(ts__gen *g, const ts_expr *e) {
   ts__val v;
   switch ((ts_ekind)e->kind) {
-    case TS_E_INT: return (ts__val){ts__g_const_int(g, e->type.code == TS_BOOL ? 1 : ts_code_bits(e->type.code), 1, e->i), 1};
-    case TS_E_FLOAT: return float_constant(g, e);
-    case TS_E_VAR: return variable(g, e);
-    case TS_E_LOAD: return ts__g_load(g, e);
-    case TS_E_SELECT: return select_one(g, e);
-    case TS_E_NOT: return v = ts__g_expr(g, e->arg[0]), (ts__val){LLVMBuildNot(g->b, v.v, ""), v.lanes};
-    case TS_E_CAST: return ts__g_convert(g, e->type.code, e->arg[0]->type.code, ts__g_expr(g, e->arg[0]));
-    case TS_E_BITCAST: return bitcast(g, e);
-    case TS_E_BROADCAST: return ts__g_widen(g, ts__g_expr(g, e->arg[0]), e->type.lanes);
-    case TS_E_CALL: return strncmp(e->callee, "llvm.", 5) == 0 ? call_llvm(g, e) : call_math(g, e);
+    case TS_E_INT:
+      return (ts__val){ts__g_const_int(g, e->type.code == TS_BOOL ? 1 : ts_code_bits(e->type.code), 1, e->i), 1};
+    case TS_E_FLOAT:
+      return float_constant(g, e);
+    case TS_E_VAR:
+      return variable(g, e);
+    case TS_E_LOAD:
+      return ts__g_load(g, e);
+    case TS_E_SELECT:
+      return select_one(g, e);
+    case TS_E_NOT:
+      return v = ts__g_expr(g, e->arg[0]), (ts__val){LLVMBuildNot(g->b, v.v, ""), v.lanes};
+    case TS_E_CAST:
+      return ts__g_convert(g, e->type.code, e->arg[0]->type.code, ts__g_expr(g, e->arg[0]));
+    case TS_E_BITCAST:
+      return bitcast(g, e);
+    case TS_E_BROADCAST:
+      return ts__g_widen(g, ts__g_expr(g, e->arg[0]), e->type.lanes);
+    case TS_E_CALL:
+      return strncmp(e->callee, "llvm.", 5) == 0 ? call_llvm(g, e) : call_math(g, e);
     case TS_E_AND:
     case TS_E_OR:
       if (ts__g_may_trap(e->arg[1])) return short_circuit(g, e);

@@ -43,13 +43,17 @@ static LLVMValueRef workspace_bytes(ts__gen *g, const ts_stmt *s) {
     case TS_S_SEQ:
       for (int i = 0; i < s->seq.n; i++) n = larger(g, n, workspace_bytes(g, s->seq.child[i]));
       return n;
-    case TS_S_FOR: return workspace_bytes(g, s->loop.body);
-    case TS_S_IF: return larger(g, workspace_bytes(g, s->cond.then), workspace_bytes(g, s->cond.other));
-    case TS_S_LET: return workspace_bytes(g, s->let.body);
+    case TS_S_FOR:
+      return workspace_bytes(g, s->loop.body);
+    case TS_S_IF:
+      return larger(g, workspace_bytes(g, s->cond.then), workspace_bytes(g, s->cond.other));
+    case TS_S_LET:
+      return workspace_bytes(g, s->let.body);
     case TS_S_ALLOC:
       n = workspace_bytes(g, s->alloc.body);
       return ts__on_stack(s->alloc.buf, NULL) ? n : LLVMBuildAdd(g->b, n, ts__g_buffer_bytes(g, s->alloc.buf), "");
-    default: return n;
+    default:
+      return n;
   }
 }
 

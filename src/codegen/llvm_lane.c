@@ -38,8 +38,10 @@ static bool residue(ts__gen *g, const ts_expr *e, int64_t c, int64_t *r) {
   if (c == 1) return *r = 0, true;
   if (c < 1 || c > (int64_t)1 << 30) return false;
   switch ((ts_ekind)e->kind) {
-    case TS_E_INT: return *r = floor_mod(e->i, c), true;
-    case TS_E_VAR: return residue_of_var(g, e->var, c, r);
+    case TS_E_INT:
+      return *r = floor_mod(e->i, c), true;
+    case TS_E_VAR:
+      return residue_of_var(g, e->var, c, r);
     case TS_E_ADD:
     case TS_E_SUB:
       if (!residue(g, e->arg[0], c, &x) || !residue(g, e->arg[1], c, &y)) return false;
@@ -56,7 +58,8 @@ static bool residue(ts__gen *g, const ts_expr *e, int64_t c, int64_t *r) {
     case TS_E_FLOORMOD:
       if (!ts_is_int(e->arg[1], &k) || k < 1 || !residue(g, e->arg[0], k, &x)) return false;
       return *r = x % c, true;
-    default: return false;
+    default:
+      return false;
   }
 }
 
@@ -117,8 +120,10 @@ bool ts__g_lane_offsets(ts__gen *g, const ts_expr *e, int64_t *off) {
       for (int i = 0; i < n; i++) off[i] = other[i] * k;
       return true;
     case TS_E_FLOORDIV:
-    case TS_E_FLOORMOD: return ts__g_lane_offsets(g, e->arg[0], off) && offsets_of_division(g, e, off);
-    default: return false;
+    case TS_E_FLOORMOD:
+      return ts__g_lane_offsets(g, e->arg[0], off) && offsets_of_division(g, e, off);
+    default:
+      return false;
   }
 }
 
@@ -161,14 +166,21 @@ bool ts__g_nonneg(ts__gen *g, const ts_expr *e) {
   ts__bound *b;
   if (ts_code_is_unsigned(e->type.code)) return true;
   switch ((ts_ekind)e->kind) {
-    case TS_E_INT: return e->i >= 0;
-    case TS_E_VAR: return (b = ts__g_find_var(g, e->var)) && b->nonneg;
+    case TS_E_INT:
+      return e->i >= 0;
+    case TS_E_VAR:
+      return (b = ts__g_find_var(g, e->var)) && b->nonneg;
     case TS_E_ADD:
-    case TS_E_MUL: return e->type.code == TS_I64 && ts__g_nonneg(g, e->arg[0]) && ts__g_nonneg(g, e->arg[1]);
+    case TS_E_MUL:
+      return e->type.code == TS_I64 && ts__g_nonneg(g, e->arg[0]) && ts__g_nonneg(g, e->arg[1]);
     case TS_E_MIN:
-    case TS_E_FLOORDIV: return ts__g_nonneg(g, e->arg[0]) && ts__g_nonneg(g, e->arg[1]);
-    case TS_E_FLOORMOD: return ts__g_nonneg(g, e->arg[1]);
-    case TS_E_MAX: return ts__g_nonneg(g, e->arg[0]) || ts__g_nonneg(g, e->arg[1]);
-    default: return false;
+    case TS_E_FLOORDIV:
+      return ts__g_nonneg(g, e->arg[0]) && ts__g_nonneg(g, e->arg[1]);
+    case TS_E_FLOORMOD:
+      return ts__g_nonneg(g, e->arg[1]);
+    case TS_E_MAX:
+      return ts__g_nonneg(g, e->arg[0]) || ts__g_nonneg(g, e->arg[1]);
+    default:
+      return false;
   }
 }

@@ -8,7 +8,7 @@ typedef LLVMValueRef V;
 typedef struct fp {  // the type at hand
   ts__gen *g;
   LLVMBuilderRef b;
-  int bits, n;       // 32 or 64, lanes
+  int bits, n;  // 32 or 64, lanes
 } fp;
 
 static V num(fp m, double v) { return ts__g_const_float(m.g, m.bits, m.n, v); }
@@ -87,8 +87,9 @@ static V power_of_two(fp m, V k) {
 
 // e^x = 2^k e^r with |r| <= ln 2 / 2. The scale is applied in two halves, so that subnormal results come out right.
 static V exp_of(fp m, V x) {
-  static const double c[] = {1.0, 1.0, 1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320,
-                             1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800};
+  static const double c[] = {
+      1.0,        1.0,         1.0 / 2,      1.0 / 6,       1.0 / 24,       1.0 / 120,       1.0 / 720,
+      1.0 / 5040, 1.0 / 40320, 1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800};
   bool f = m.bits == 32;
   double high = f ? 104.0 : 746.0;  // beyond it the result is 0 or infinite
   V bounded = choose(m, compare(m, LLVMRealOLT, x, num(m, high)), x, num(m, high));
@@ -125,7 +126,8 @@ static parts split(fp m, V x) {
 
 // log of the mantissa: 2 atanh(s), s = (x - 1) / (x + 1), written as d - s (d - R) so that d = x - 1 stays exact.
 static V log_mantissa(fp m, V x) {
-  static const double c[] = {2.0 / 3, 2.0 / 5, 2.0 / 7, 2.0 / 9, 2.0 / 11, 2.0 / 13, 2.0 / 15, 2.0 / 17, 2.0 / 19, 2.0 / 21, 2.0 / 23};
+  static const double c[] = {2.0 / 3,  2.0 / 5,  2.0 / 7,  2.0 / 9,  2.0 / 11, 2.0 / 13,
+                             2.0 / 15, 2.0 / 17, 2.0 / 19, 2.0 / 21, 2.0 / 23};
   V d = sub(m, x, num(m, 1)), s = divide(m, d, add(m, d, num(m, 2)));
   V z = mul(m, s, s);
   V r = mul(m, z, poly(m, z, c, m.bits == 32 ? 5 : 11));
@@ -162,10 +164,10 @@ static V tanh_of(fp m, V x) {
 
 // By x = k pi/2 + r, |r| <= pi/4; accurate while |x| stays below 2^30 or so.
 static V sin_cos(fp m, V x, bool cosine) {
-  static const double s[] = {-1.66666666666666324348e-1, 8.33333333332248946124e-3, -1.98412698298579493134e-4,
-                             2.75573137070700676789e-6, -2.50507602534068634195e-8, 1.58969099521155010221e-10};
-  static const double c[] = {4.16666666666666019037e-2, -1.38888888888741095749e-3, 2.48015872894767294178e-5,
-                             -2.75573143513906633035e-7, 2.08757232129817482790e-9, -1.13596475577881948265e-11};
+  static const double s[] = {-1.66666666666666324348e-1, 8.33333333332248946124e-3,  -1.98412698298579493134e-4,
+                             2.75573137070700676789e-6,  -2.50507602534068634195e-8, 1.58969099521155010221e-10};
+  static const double c[] = {4.16666666666666019037e-2,  -1.38888888888741095749e-3, 2.48015872894767294178e-5,
+                             -2.75573143513906633035e-7, 2.08757232129817482790e-9,  -1.13596475577881948265e-11};
   V k = ts__g_round_even(m.g, mul(m, x, num(m, 0.63661977236758134308)), 64, m.n);
   V r = madd(m, k, num(m, -1.57079632673412561417), x);
   r = madd(m, k, num(m, -6.07710050630396597660e-11), r);
@@ -220,8 +222,7 @@ static V by_name(fp m, const char *name, V *args, int n) {
   if (strcmp(name, "floor") == 0) return floor_of(m, x);
   if (strcmp(name, "round") == 0) return ts__g_round_even(m.g, x, m.bits, m.n);
   if (strcmp(name, "sqrt") == 0) return ts__g_intrinsic(m.g, "llvm.sqrt", LLVMTypeOf(x), &x, 1);
-  if (strcmp(name, "rsqrt") == 0)
-    return divide(m, num(m, 1), ts__g_intrinsic(m.g, "llvm.sqrt", LLVMTypeOf(x), &x, 1));
+  if (strcmp(name, "rsqrt") == 0) return divide(m, num(m, 1), ts__g_intrinsic(m.g, "llvm.sqrt", LLVMTypeOf(x), &x, 1));
   if (strcmp(name, "fma") == 0) return ts__g_fma(m.g, args[0], args[1], args[2], m.bits, m.n);
   if (strcmp(name, "sin") == 0 || strcmp(name, "cos") == 0 || strcmp(name, "pow") == 0)
     return in_f64(m.g, name, args, n, m.n, m.bits);

@@ -28,14 +28,17 @@ static LLVMValueRef to_memory(ts__gen *g, const ts_buffer *buf, LLVMValueRef v, 
 }
 
 // llvm.masked.{load,store,gather,scatter}: overloaded on the vector and the pointer.
-static LLVMValueRef masked(ts__gen *g, const char *name, LLVMTypeRef vec, LLVMTypeRef ptr, LLVMValueRef *args, unsigned n) {
+static LLVMValueRef masked(ts__gen *g, const char *name, LLVMTypeRef vec, LLVMTypeRef ptr, LLVMValueRef *args,
+                           unsigned n) {
   LLVMTypeRef types[2] = {vec, ptr};
   unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
   LLVMValueRef fn = LLVMGetIntrinsicDeclaration(g->mod, id, types, 2);
   return LLVMBuildCall2(g->b, LLVMIntrinsicGetType(g->ctx, id, types, 2), fn, args, n, "");
 }
 
-static LLVMValueRef align_arg(ts__gen *g, const ts_buffer *buf) { return ts__g_const_int(g, 32, 1, ts_code_bytes(buf->code)); }
+static LLVMValueRef align_arg(ts__gen *g, const ts_buffer *buf) {
+  return ts__g_const_int(g, 32, 1, ts_code_bytes(buf->code));
+}
 
 static LLVMValueRef masked_load(ts__gen *g, const ts_buffer *buf, LLVMValueRef ptr) {
   LLVMTypeRef t = ts__g_mem_type(g, buf->code, g->lanes);
@@ -99,9 +102,10 @@ static LLVMValueRef shuffle(ts__gen *g, LLVMValueRef x, LLVMValueRef y, const in
   return LLVMBuildShuffleVector(g->b, x, y, LLVMConstVector(lane, (unsigned)n), "");
 }
 
-// All lanes lie in a window of w elements from `low` on: load it whole, in pieces of a power of two, and pick the lanes.
-// Every element between two that the program reads is inside the buffer.
-static LLVMValueRef from_window(ts__gen *g, const ts_buffer *buf, LLVMValueRef ptr, const int64_t *off, int64_t low, int w) {
+// All lanes lie in a window of w elements from `low` on: load it whole, in pieces of a power of two, and pick the
+// lanes. Every element between two that the program reads is inside the buffer.
+static LLVMValueRef from_window(ts__gen *g, const ts_buffer *buf, LLVMValueRef ptr, const int64_t *off, int64_t low,
+                                int w) {
   int piece = 1, pick[4 * TS__MAX_VECTOR];
   while (piece * 2 <= TS_MIN(w, g->lanes)) piece *= 2;
   int n = (w + piece - 1) / piece, have = piece;
@@ -128,7 +132,8 @@ static LLVMValueRef load_steps(ts__gen *g, const ts_buffer *buf, LLVMValueRef pt
   if (contiguous(g, off)) return g->mask ? masked_load(g, buf, ptr) : load_at(g, buf, ptr, g->lanes);
   int64_t low = off[0], high = off[0];
   for (int i = 1; i < g->lanes; i++) low = TS_MIN(low, off[i]), high = TS_MAX(high, off[i]);
-  if (!g->mask && high - low < 4 * g->lanes && high - low > 0) return from_window(g, buf, ptr, off, low, (int)(high - low + 1));
+  if (!g->mask && high - low < 4 * g->lanes && high - low > 0)
+    return from_window(g, buf, ptr, off, low, (int)(high - low + 1));
   LLVMValueRef lane[TS__MAX_VECTOR];
   for (int i = 0; i < g->lanes; i++) lane[i] = ts__g_i64(g, off[i]);
   return gather(g, buf, ptr, LLVMConstVector(lane, (unsigned)g->lanes));

@@ -59,7 +59,8 @@ typedef struct saved {
 } saved;
 
 static saved leave(ts__gen *g) {
-  return (saved){g->fn, g->rt, g->workspace, g->allocas, LLVMGetInsertBlock(g->b), g->vars.n, g->places.n, g->in_parallel, g->stack};
+  return (saved){g->fn,     g->rt,       g->workspace,   g->allocas, LLVMGetInsertBlock(g->b),
+                 g->vars.n, g->places.n, g->in_parallel, g->stack};
 }
 
 static void back(ts__gen *g, saved s) {
@@ -118,7 +119,8 @@ static LLVMTypeRef env_type(ts__gen *g, const capture *c) {
 }
 
 // NAME.parK(env, begin, end), which only unpacks.
-static LLVMValueRef entry_function(ts__gen *g, const capture *c, LLVMTypeRef env, LLVMValueRef body, LLVMTypeRef body_type, int k) {
+static LLVMValueRef entry_function(ts__gen *g, const capture *c, LLVMTypeRef env, LLVMValueRef body,
+                                   LLVMTypeRef body_type, int k) {
   LLVMTypeRef i64 = LLVMInt64TypeInContext(g->ctx);
   LLVMTypeRef params[] = {LLVMPointerTypeInContext(g->ctx, 0), i64, i64};
   LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(g->ctx), params, 3, false);

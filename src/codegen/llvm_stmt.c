@@ -6,7 +6,8 @@ enum {
   MOST_STACK = 1 << 20,  // bytes of buffers in one function; a thread's stack has 8 MiB
 };
 
-void ts__g_counted(ts__gen *g, LLVMValueRef from, LLVMValueRef to, int64_t step, bool once, ts__loop_fn body, const ts_stmt *s) {
+void ts__g_counted(ts__gen *g, LLVMValueRef from, LLVMValueRef to, int64_t step, bool once, ts__loop_fn body,
+                   const ts_stmt *s) {
   LLVMBasicBlockRef before = LLVMGetInsertBlock(g->b), loop = ts__g_block(g, "loop"), end = ts__g_block(g, "end");
   if (once) {
     LLVMBuildBr(g->b, loop);
@@ -68,8 +69,12 @@ static void unrolled_loop(ts__gen *g, const ts_stmt *s) {
 static void for_stmt(ts__gen *g, const ts_stmt *s) {
   int64_t extent;
   switch (s->loop.kind) {
-    case TS_PARALLEL: ts__g_parallel_loop(g, s); return;
-    case TS_UNROLL: unrolled_loop(g, s); return;
+    case TS_PARALLEL:
+      ts__g_parallel_loop(g, s);
+      return;
+    case TS_UNROLL:
+      unrolled_loop(g, s);
+      return;
     case TS_VECTORIZE:
       if (g->lane_var || !ts_is_int(s->loop.extent, &extent)) {
         ts__g_serial_loop(g, s);
@@ -79,9 +84,11 @@ static void for_stmt(ts__gen *g, const ts_stmt *s) {
       return;
     case TS_THREAD:
       ts__g_fail(g, TS_INDEX, "thread-loop", "loop %.60s is bound to %s, which a CPU does not have", s->loop.var->name,
-               ts_axis_name(s->loop.axis));
+                 ts_axis_name(s->loop.axis));
       return;
-    default: ts__g_serial_loop(g, s); return;
+    default:
+      ts__g_serial_loop(g, s);
+      return;
   }
 }
 
@@ -156,12 +163,16 @@ static LLVMValueRef storage(ts__gen *g, const ts_buffer *b) {
   if (ts__on_stack(b, &n)) {
     g->stack += n * ts_code_bytes(b->code);
     if (g->stack > MOST_STACK)
-      return ts__g_fail(g, TS_INDEX, "stack-too-large", "buffers of more than %d bytes are on the stack at %.60s", MOST_STACK, b->name).v;
+      return ts__g_fail(g, TS_INDEX, "stack-too-large", "buffers of more than %d bytes are on the stack at %.60s",
+                        MOST_STACK, b->name)
+          .v;
     LLVMTypeRef t = LLVMArrayType2(ts__g_mem_type(g, b->code, 1), (uint64_t)n);
     return ts__g_slot(g, t, 64);
   }
   if (g->in_parallel)
-    return ts__g_fail(g, TS_INDEX, "buffer-too-large", "buffer %.60s inside a parallel loop does not fit the stack", b->name).v;
+    return ts__g_fail(g, TS_INDEX, "buffer-too-large", "buffer %.60s inside a parallel loop does not fit the stack",
+                      b->name)
+        .v;
   LLVMValueRef at = LLVMBuildInBoundsGEP2(g->b, LLVMInt8TypeInContext(g->ctx), g->workspace, &g->ws_used, 1, "");
   g->ws_used = LLVMBuildAdd(g->b, g->ws_used, ts__g_buffer_bytes(g, b), "");
   return at;
@@ -188,12 +199,26 @@ void ts__g_stmt(ts__gen *g, const ts_stmt *s) {
     case TS_S_SEQ:
       for (int i = 0; i < s->seq.n; i++) ts__g_stmt(g, s->seq.child[i]);
       return;
-    case TS_S_FOR: for_stmt(g, s); return;
-    case TS_S_STORE: ts__g_store(g, s); return;
-    case TS_S_IF: if_stmt(g, s); return;
-    case TS_S_LET: let_stmt(g, s); return;
-    case TS_S_ALLOC: alloc_stmt(g, s); return;
-    case TS_S_EVAL: eval_stmt(g, s); return;
-    default: ts__g_fail(g, TS_INDEX, "not-lowered", "a block is left"); return;
+    case TS_S_FOR:
+      for_stmt(g, s);
+      return;
+    case TS_S_STORE:
+      ts__g_store(g, s);
+      return;
+    case TS_S_IF:
+      if_stmt(g, s);
+      return;
+    case TS_S_LET:
+      let_stmt(g, s);
+      return;
+    case TS_S_ALLOC:
+      alloc_stmt(g, s);
+      return;
+    case TS_S_EVAL:
+      eval_stmt(g, s);
+      return;
+    default:
+      ts__g_fail(g, TS_INDEX, "not-lowered", "a block is left");
+      return;
   }
 }

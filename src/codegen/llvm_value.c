@@ -84,7 +84,9 @@ ts__val ts__g_fail(ts__gen *g, ts_type t, const char *code, const char *fmt, ...
   return (ts__val){LLVMGetPoison(ts__g_reg_type(g, t.code, t.lanes)), t.lanes};
 }
 
-LLVMBasicBlockRef ts__g_block(ts__gen *g, const char *name) { return LLVMAppendBasicBlockInContext(g->ctx, g->fn, name); }
+LLVMBasicBlockRef ts__g_block(ts__gen *g, const char *name) {
+  return LLVMAppendBasicBlockInContext(g->ctx, g->fn, name);
+}
 
 LLVMValueRef ts__g_slot(ts__gen *g, LLVMTypeRef t, unsigned align) {
   LLVMBasicBlockRef here = LLVMGetInsertBlock(g->b);

@@ -1,8 +1,8 @@
 // Vector loops: iterations are taken `lanes` at a time, as values of that many lanes.
 //
-// A vector loop promises that no two iterations conflict, so the steps may follow one another. A body that cannot be done
-// in lanes (an inner loop or a let that differs from lane to lane, several lanes storing to one element, vectors of
-// intrinsics) runs as a serial loop, which has the same meaning.
+// A vector loop promises that no two iterations conflict, so the steps may follow one another. A body that cannot be
+// done in lanes (an inner loop or a let that differs from lane to lane, several lanes storing to one element, vectors
+// of intrinsics) runs as a serial loop, which has the same meaning.
 #include "codegen/gen.h"
 
 typedef struct survey {
@@ -57,7 +57,8 @@ static int lanes_for(const ts__gen *g, int widest, int64_t extent) {
 static void step(ts__gen *g, const ts_stmt *s, LLVMValueRef at, int lanes, int64_t multiple) {
   size_t vars = g->vars.n;
   if (lanes > 1) g->lane_var = s->loop.var, g->lanes = lanes;
-  ts__g_bind(g, (ts__bound){.var = s->loop.var, .val = {at, 1}, .nonneg = ts__g_nonneg(g, s->loop.min), .multiple = multiple});
+  ts__g_bind(
+      g, (ts__bound){.var = s->loop.var, .val = {at, 1}, .nonneg = ts__g_nonneg(g, s->loop.min), .multiple = multiple});
   ts__g_stmt(g, s->loop.body);
   g->vars.n = vars;
   g->lane_var = NULL, g->lanes = 0;

@@ -46,7 +46,8 @@ static bool start(const char *symbol, ts_diag *d) {
 static bool add_process_symbols(LLVMOrcJITDylibRef lib, const char *symbol, ts_diag *d) {
   LLVMOrcDefinitionGeneratorRef generator;
   char prefix = LLVMOrcLLJITGetGlobalPrefix(loader.jit);
-  if (orc_failed(LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(&generator, prefix, NULL, NULL), symbol, d)) return false;
+  if (orc_failed(LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(&generator, prefix, NULL, NULL), symbol, d))
+    return false;
   LLVMOrcJITDylibAddGenerator(lib, generator);
   return true;
 }
@@ -108,7 +109,8 @@ static bool load(const ts_object *o, ts_loaded *out, ts_diag *d) {
   if (!lib) return false;
   LLVMMemoryBufferRef bytes = LLVMCreateMemoryBufferWithMemoryRangeCopy(o->bytes, o->n, o->symbol);
   void *address[2] = {NULL, NULL};
-  if (orc_failed(LLVMOrcLLJITAddObjectFile(loader.jit, lib, bytes), o->symbol, d) || !look_up(lib, o->symbol, address, d)) {
+  if (orc_failed(LLVMOrcLLJITAddObjectFile(loader.jit, lib, bytes), o->symbol, d) ||
+      !look_up(lib, o->symbol, address, d)) {
     drop(lib);
     return false;
   }

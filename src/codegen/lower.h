@@ -8,7 +8,7 @@
 typedef struct ts__lower {
   ts_ir *ir;
   ts_arena *arena;
-  ts_analyzer *an;     // knows the dimensions
+  ts_analyzer *an;  // knows the dimensions
   const ts_func *f;
   const ts_target *t;
   ts_diag *d;
@@ -35,13 +35,15 @@ typedef struct ts__box {  // inclusive bounds a dimension, in terms of outer loo
   const ts_expr *lo[8], *hi[8];
 } ts__box;
 ts__uses *ts__uses_of(ts__lower *l, const ts_stmt *root, const ts_buffer *b);
-ts__box ts__box_of(ts__lower *l, const ts__uses *u, const ts_stmt *t);  // of all uses below t (t is below root, or root)
+ts__box ts__box_of(ts__lower *l, const ts__uses *u,
+                   const ts_stmt *t);  // of all uses below t (t is below root, or root)
 // Does one execution of t need nothing that was in the buffer before?
 bool ts__self_contained(ts__lower *l, const ts__uses *u, const ts_stmt *t);
 
-// Replacement of buffers in all loads and stores below s: access(arg, buf, idx, out) gives the new buffer (or NULL: keep) and its
-// indices, of which it has at most 8 (lower_flat.c).
-typedef const ts_buffer *(*ts__access_fn)(void *arg, const ts_buffer *buf, const ts_expr *const *idx, const ts_expr **out);
+// Replacement of buffers in all loads and stores below s: access(arg, buf, idx, out) gives the new buffer (or NULL:
+// keep) and its indices, of which it has at most 8 (lower_flat.c).
+typedef const ts_buffer *(*ts__access_fn)(void *arg, const ts_buffer *buf, const ts_expr *const *idx,
+                                          const ts_expr **out);
 const ts_stmt *ts__map_access(ts_ir *ir, const ts_stmt *s, ts__access_fn f, void *arg);
 const ts_expr *ts__map_access_expr(ts_ir *ir, const ts_expr *e, ts__access_fn f, void *arg);
 // Row-major position of idx in buf, in elements; the buffer's own strides and offset count.

@@ -4,17 +4,17 @@
 typedef struct in_block {
   const ts_block *block;
   int nreduce;
-  const ts_expr *const *reduce;   // values of the iterators that are not spatial, in terms of loop variables
+  const ts_expr *const *reduce;  // values of the iterators that are not spatial, in terms of loop variables
 } in_block;
 typedef struct one_use {
-  bool write, init, guarded;      // init: of the innermost block's init; guarded: may be skipped
+  bool write, init, guarded;  // init: of the innermost block's init; guarded: may be skipped
   int nblocks;
-  const in_block *block;          // enclosing blocks, outermost first
-  const ts_expr *idx[8];          // in terms of loop variables
+  const in_block *block;  // enclosing blocks, outermost first
+  const ts_expr *idx[8];  // in terms of loop variables
   int nloops;
-  const ts_stmt *const *loop;     // enclosing loops below the root statement, outermost first
+  const ts_stmt *const *loop;  // enclosing loops below the root statement, outermost first
   int nabove;
-  const ts_stmt *const *above;    // enclosing statements of all kinds, outermost first
+  const ts_stmt *const *above;  // enclosing statements of all kinds, outermost first
 } one_use;
 
 struct ts__uses {
@@ -125,8 +125,12 @@ static void collect(walk *w, const ts_stmt *s) {
     case TS_S_SEQ:
       for (int i = 0; i < s->seq.n; i++) collect(w, s->seq.child[i]);
       break;
-    case TS_S_FOR: collect_loop(w, s); break;
-    case TS_S_BLOCK: collect_block(w, s->block); break;
+    case TS_S_FOR:
+      collect_loop(w, s);
+      break;
+    case TS_S_BLOCK:
+      collect_block(w, s->block);
+      break;
     case TS_S_STORE:
       collect_expr(w, s->store.value);
       for (int i = 0; i < s->store.buf->ndim; i++) collect_expr(w, s->store.idx[i]);
@@ -139,12 +143,17 @@ static void collect(walk *w, const ts_stmt *s) {
       break;
     case TS_S_LET:
       collect_expr(w, s->let.value);
-      ts_vec_push(w->l->arena, &w->map, ((ts_subst){s->let.var, ts_expr_subst(w->l->ir, s->let.value, w->map.p, (int)w->map.n)}));
+      ts_vec_push(w->l->arena, &w->map,
+                  ((ts_subst){s->let.var, ts_expr_subst(w->l->ir, s->let.value, w->map.p, (int)w->map.n)}));
       collect(w, s->let.body);
       w->map.n--;
       break;
-    case TS_S_ALLOC: collect(w, s->alloc.body); break;
-    default: collect_expr(w, s->eval); break;
+    case TS_S_ALLOC:
+      collect(w, s->alloc.body);
+      break;
+    default:
+      collect_expr(w, s->eval);
+      break;
   }
   w->above.n--;
 }
@@ -157,7 +166,8 @@ ts__uses *ts__uses_of(ts__lower *l, const ts_stmt *root, const ts_buffer *b) {
   return u;
 }
 
-// --- boxes ------------------------------------------------------------------------------------------------------------
+// --- boxes
+// ------------------------------------------------------------------------------------------------------------
 
 // The use lies below t; *loops receives how many of its loops are above t (t itself, when a loop, counts as inside).
 static bool below(const one_use *u, const ts_stmt *t, int *loops) {
@@ -184,7 +194,9 @@ static ts__box box_from(ts__lower *l, const ts__uses *all, const one_use *u, int
   for (int i = first; i < u->nloops && n < 64; i++) inner[n++] = u->loop[i]->loop.var;
   for (int d = 0; d < all->buf->ndim; d++) {
     const ts_expr *at = ts_simplify(l->an, u->idx[d]);
-    if (ts__has_load(at) || u->nloops - first > 64 || !ts_bound_over(l->an, at, inner, n, &r.lo[d], &r.hi[d]) || !r.hi[d]) r.lo[d] = NULL;
+    if (ts__has_load(at) || u->nloops - first > 64 || !ts_bound_over(l->an, at, inner, n, &r.lo[d], &r.hi[d]) ||
+        !r.hi[d])
+      r.lo[d] = NULL;
     if (!r.lo[d]) r.hi[d] = NULL;
   }
   ts_analyzer_pop(l->an, mark);
@@ -220,7 +232,8 @@ ts__box ts__box_of(ts__lower *l, const ts__uses *all, const ts_stmt *t) {
   return r;
 }
 
-// --- coverage -----------------------------------------------------------------------------------------------------------
+// --- coverage
+// -----------------------------------------------------------------------------------------------------------
 
 // Does w write every element of its box, loops from number `first` on running?
 static bool dense(ts__lower *l, const ts__uses *all, const one_use *w, int first) {

@@ -1,8 +1,9 @@
-// Inner buffers of blocks become allocations around the statements that use them, as deep and as small as their use allows.
+// Inner buffers of blocks become allocations around the statements that use them, as deep and as small as their use
+// allows.
 //
-// A buffer may sink into a loop when no iteration needs what another one left in it: every read is preceded, in the same
-// iteration, by writes that certainly cover it (lower_access.c). At its place it keeps only the box that is touched there, seen
-// from the loops around: t[i, j] used for one i and 16 j's becomes t[1, 16].
+// A buffer may sink into a loop when no iteration needs what another one left in it: every read is preceded, in the
+// same iteration, by writes that certainly cover it (lower_access.c). At its place it keeps only the box that is
+// touched there, seen from the loops around: t[i, j] used for one i and 16 j's becomes t[1, 16].
 #include "codegen/lower.h"
 
 typedef struct placing {
@@ -67,18 +68,24 @@ static const ts_stmt *only_user(const ts_stmt *s, const ts_buffer *b) {
 // The statement below s that alone uses b, or NULL when s is the deepest.
 static const ts_stmt *deeper(const ts_stmt *s, const ts_buffer *b) {
   switch (s->kind) {
-    case TS_S_SEQ: return only_user(s, b);
-    case TS_S_FOR: return expr_uses(s->loop.min, b) || expr_uses(s->loop.extent, b) ? NULL : s->loop.body;
-    case TS_S_ALLOC: return s->alloc.body;
-    case TS_S_LET: return expr_uses(s->let.value, b) ? NULL : s->let.body;
+    case TS_S_SEQ:
+      return only_user(s, b);
+    case TS_S_FOR:
+      return expr_uses(s->loop.min, b) || expr_uses(s->loop.extent, b) ? NULL : s->loop.body;
+    case TS_S_ALLOC:
+      return s->alloc.body;
+    case TS_S_LET:
+      return expr_uses(s->let.value, b) ? NULL : s->let.body;
     case TS_S_IF:
       if (expr_uses(s->cond.cond, b)) return NULL;
       if (!s->cond.other || !uses(s->cond.other, b)) return s->cond.then;
       return uses(s->cond.then, b) ? NULL : s->cond.other;
     case TS_S_BLOCK:
-      if (is_leaf(s->block) || expr_uses(s->block->predicate, b) || (s->block->init && uses(s->block->init, b))) return NULL;
+      if (is_leaf(s->block) || expr_uses(s->block->predicate, b) || (s->block->init && uses(s->block->init, b)))
+        return NULL;
       return s->block->body;
-    default: return NULL;
+    default:
+      return NULL;
   }
 }
 
@@ -115,7 +122,9 @@ static void shrink(placing *p, const ts__box *r) {
     const ts_expr *e = ts_simplify(l->an, ts_add(l->ir, ts_sub(l->ir, r->hi[i], r->lo[i]), ts_int(l->ir, 1)));
     int64_t most = ts_bound(l->an, e).hi;
     if (!ts_is_int(e, NULL) && most != TS_POS_INF && most < (int64_t)1 << 32 && !of_dims(l, e)) e = ts_int(l->ir, most);
-    if (ts_is_int(e, &extent) ? (ts_is_int(b->shape[i], &whole) && extent >= whole) : e == b->shape[i] || !of_dims(l, e)) continue;
+    if (ts_is_int(e, &extent) ? (ts_is_int(b->shape[i], &whole) && extent >= whole)
+                              : e == b->shape[i] || !of_dims(l, e))
+      continue;
     shape[i] = e;
     p->min[i] = r->lo[i];
     changed = true;
@@ -127,7 +136,9 @@ static void shrink(placing *p, const ts__box *r) {
   p->to = n;
 }
 
-static const ts_expr *moved(placing *p, const ts_expr *at, int dim) { return p->min[dim] ? ts_sub(p->l->ir, at, p->min[dim]) : at; }
+static const ts_expr *moved(placing *p, const ts_expr *at, int dim) {
+  return p->min[dim] ? ts_sub(p->l->ir, at, p->min[dim]) : at;
+}
 
 static const ts_buffer *moved_access(void *arg, const ts_buffer *b, const ts_expr *const *idx, const ts_expr **out) {
   placing *p = arg;
@@ -199,4 +210,6 @@ static const ts_stmt *place(void *arg, const ts_stmt *s) {
   return r;
 }
 
-const ts_stmt *ts__place_buffers(ts__lower *l, const ts_stmt *body) { return ts_stmt_rewrite(l->ir, body, place, NULL, l); }
+const ts_stmt *ts__place_buffers(ts__lower *l, const ts_stmt *body) {
+  return ts_stmt_rewrite(l->ir, body, place, NULL, l);
+}

@@ -3,7 +3,7 @@
 
 typedef struct scope {
   ts__lower *l;
-  TS_VEC(ts_subst) map;        // iterators of the enclosing blocks
+  TS_VEC(ts_subst) map;  // iterators of the enclosing blocks
   TS_VEC(const ts_stmt *) loops;
 } scope;
 
@@ -11,7 +11,8 @@ static const ts_stmt *lower(scope *x, const ts_stmt *s);
 
 static const ts_expr *plain(scope *x, const ts_expr *e) { return ts_expr_subst(x->l->ir, e, x->map.p, (int)x->map.n); }
 
-// value == min, as `every loop variable in it is at its start` where the value is a sum of variables with positive factors.
+// value == min, as `every loop variable in it is at its start` where the value is a sum of variables with positive
+// factors.
 static const ts_expr *at_start(scope *x, const ts_expr *value, const ts_expr *min) {
   ts_ir *ir = x->l->ir;
   const ts_expr *cond = NULL, *rest = ts_simplify(x->l->an, ts_sub(ir, value, min));
@@ -46,7 +47,8 @@ static const ts_stmt *lower_block(scope *x, const ts_stmt *s) {
   size_t outer = x->map.n;
   const ts_expr *init_cond = b->init ? init_condition(x, b) : NULL;
   ts_subst *iters = ts_new_array(x->l->arena, ts_subst, b->niters);
-  for (int i = 0; i < b->niters; i++) iters[i] = (ts_subst){b->iters[i].var, ts_simplify(x->l->an, plain(x, b->iters[i].value))};
+  for (int i = 0; i < b->niters; i++)
+    iters[i] = (ts_subst){b->iters[i].var, ts_simplify(x->l->an, plain(x, b->iters[i].value))};
   for (int i = 0; i < b->niters; i++) ts_vec_push(x->l->arena, &x->map, iters[i]);
   const ts_stmt *body = b->intrin ? ts__lower_intrin(x->l, b) : b->body;
   if (!body) return s;
@@ -88,14 +90,20 @@ static const ts_stmt *lower(scope *x, const ts_stmt *s) {
   ts_ir *ir = x->l->ir;
   if (x->l->failed) return s;
   switch (s->kind) {
-    case TS_S_SEQ: return lower_seq(x, s);
-    case TS_S_FOR: return lower_loop(x, s);
-    case TS_S_BLOCK: return lower_block(x, s);
+    case TS_S_SEQ:
+      return lower_seq(x, s);
+    case TS_S_FOR:
+      return lower_loop(x, s);
+    case TS_S_BLOCK:
+      return lower_block(x, s);
     case TS_S_IF:
       return ts_if(ir, plain(x, s->cond.cond), lower(x, s->cond.then), s->cond.other ? lower(x, s->cond.other) : NULL);
-    case TS_S_LET: return ts_let(ir, s->let.var, plain(x, s->let.value), lower(x, s->let.body));
-    case TS_S_ALLOC: return ts_alloc(ir, s->alloc.buf, lower(x, s->alloc.body));
-    default: return ts_stmt_subst(ir, s, x->map.p, (int)x->map.n);
+    case TS_S_LET:
+      return ts_let(ir, s->let.var, plain(x, s->let.value), lower(x, s->let.body));
+    case TS_S_ALLOC:
+      return ts_alloc(ir, s->alloc.buf, lower(x, s->alloc.body));
+    default:
+      return ts_stmt_subst(ir, s, x->map.p, (int)x->map.n);
   }
 }
 

@@ -69,7 +69,8 @@ static const ts_stmt *expand_loop(ts__lower *l, const ts_stmt *s, const ts_stmt 
   return r;
 }
 
-// vector, parallel: the outermost such loops around s, or NULL. Buffers that leave the parallel loop are added to moved.
+// vector, parallel: the outermost such loops around s, or NULL. Buffers that leave the parallel loop are added to
+// moved.
 static const ts_stmt *expand(ts__lower *l, const ts_stmt *s, const ts_stmt *vector, const ts_stmt *parallel,
                              ts_buffer const ***moved, size_t *nmoved) {
   const ts_stmt **child;
@@ -78,13 +79,17 @@ static const ts_stmt *expand(ts__lower *l, const ts_stmt *s, const ts_stmt *vect
       child = ts_new_array(l->arena, const ts_stmt *, s->seq.n);
       for (int i = 0; i < s->seq.n; i++) child[i] = expand(l, s->seq.child[i], vector, parallel, moved, nmoved);
       return ts_seq(l->ir, child, s->seq.n);
-    case TS_S_FOR: return expand_loop(l, s, vector, parallel, moved, nmoved);
+    case TS_S_FOR:
+      return expand_loop(l, s, vector, parallel, moved, nmoved);
     case TS_S_IF:
       return ts_if(l->ir, s->cond.cond, expand(l, s->cond.then, vector, parallel, moved, nmoved),
                    s->cond.other ? expand(l, s->cond.other, vector, parallel, moved, nmoved) : NULL);
-    case TS_S_LET: return ts_let(l->ir, s->let.var, s->let.value, expand(l, s->let.body, vector, parallel, moved, nmoved));
-    case TS_S_ALLOC: return expand_alloc(l, s, vector, parallel, moved, nmoved);
-    default: return s;
+    case TS_S_LET:
+      return ts_let(l->ir, s->let.var, s->let.value, expand(l, s->let.body, vector, parallel, moved, nmoved));
+    case TS_S_ALLOC:
+      return expand_alloc(l, s, vector, parallel, moved, nmoved);
+    default:
+      return s;
   }
 }
 

@@ -37,7 +37,8 @@ const ts_expr *ts__map_access_expr(ts_ir *ir, const ts_expr *e, ts__access_fn f,
 const ts_expr *ts__stride(ts_ir *ir, const ts_buffer *buf, int dim) {
   if (buf->stride) return buf->stride[dim];
   const ts_expr *n = ts_int(ir, 1);
-  for (int i = dim + 1; i < buf->ndim; i++) n = ts_is_int(n, NULL) && n->i == 1 ? buf->shape[i] : ts_mul(ir, n, buf->shape[i]);
+  for (int i = dim + 1; i < buf->ndim; i++)
+    n = ts_is_int(n, NULL) && n->i == 1 ? buf->shape[i] : ts_mul(ir, n, buf->shape[i]);
   return n;
 }
 

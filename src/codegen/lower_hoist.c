@@ -55,11 +55,17 @@ static const ts_stmt *join_nested(ts_ir *ir, const ts_stmt *s) {
 static const ts_stmt *hoist(void *arg, const ts_stmt *s) {
   ts__lower *l = arg;
   switch (s->kind) {
-    case TS_S_FOR: return hoist_from_loop(l->ir, s);
-    case TS_S_SEQ: return join_neighbours(l, s);
-    case TS_S_IF: return join_nested(l->ir, s);
-    default: return s;
+    case TS_S_FOR:
+      return hoist_from_loop(l->ir, s);
+    case TS_S_SEQ:
+      return join_neighbours(l, s);
+    case TS_S_IF:
+      return join_nested(l->ir, s);
+    default:
+      return s;
   }
 }
 
-const ts_stmt *ts__hoist_conditions(ts__lower *l, const ts_stmt *body) { return ts_stmt_rewrite(l->ir, body, hoist, NULL, l); }
+const ts_stmt *ts__hoist_conditions(ts__lower *l, const ts_stmt *body) {
+  return ts_stmt_rewrite(l->ir, body, hoist, NULL, l);
+}

@@ -58,7 +58,8 @@ static bool neighbours(views *v, const ts_buffer *b, int lanes) {
 
 static void check_vector(views *v, const ts_buffer *b, int lanes) {
   if (lanes <= 1 || v->refused || neighbours(v, b, lanes)) return;
-  ts_refuse(v->l->d, "operand-layout", "block %s: intrinsic %s takes %d elements of operand %s at once, which do not lie side by side",
+  ts_refuse(v->l->d, "operand-layout",
+            "block %s: intrinsic %s takes %d elements of operand %s at once, which do not lie side by side",
             v->block->name, v->block->intrin, lanes, b->name);
   v->refused = true;
 }
@@ -77,7 +78,8 @@ const ts_stmt *ts__lower_intrin(ts__lower *l, const ts_block *b) {
   const ts_intrin *in = ts_intrin_load(l->ir, b->intrin, l->d);
   const char *missing = NULL;
   if (in && !ts_intrin_fits(in, l->t, &missing)) {
-    ts_refuse(l->d, "missing-feature", "block %s: intrinsic %s needs %s, which cpu:%s lacks", b->name, b->intrin, missing, l->t->arch);
+    ts_refuse(l->d, "missing-feature", "block %s: intrinsic %s needs %s, which cpu:%s lacks", b->name, b->intrin,
+              missing, l->t->arch);
     in = NULL;
   }
   if (!in) return l->failed = true, NULL;

@@ -41,8 +41,8 @@ static void name_symbol(ts_object *o, const char *name) {
     clean[n++] = plain ? *p : '_';
   }
   clean[n] = 0;
-  snprintf(o->symbol, sizeof o->symbol, "k_%s_%02x%02x%02x%02x%02x%02x", clean, o->id.b[0], o->id.b[1], o->id.b[2], o->id.b[3],
-           o->id.b[4], o->id.b[5]);
+  snprintf(o->symbol, sizeof o->symbol, "k_%s_%02x%02x%02x%02x%02x%02x", clean, o->id.b[0], o->id.b[1], o->id.b[2],
+           o->id.b[3], o->id.b[4], o->id.b[5]);
 }
 
 bool ts_object_id(const ts_func *f, const ts_target *t, ts_object *out, ts_diag *d) {

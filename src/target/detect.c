@@ -9,7 +9,7 @@
 
 #include "target_impl.h"
 
-enum { none, ymm, zmm, tile };        // saved state, in the rows of features.def
+enum { none, ymm, zmm, tile };  // saved state, in the rows of features.def
 enum { eax, ebx, ecx, edx };
 
 const ts__feature ts__features[] = {
@@ -159,7 +159,10 @@ static void caches(ts_target *t, int cpu) {
     if (!read_line(path, type, sizeof type) || strcmp(type, "Instruction") == 0) continue;
     snprintf(path, sizeof path, form, cpu, i, "size");
     if (!read_line(path, size, sizeof size)) continue;
-    int64_t *slot = level[0] == '1' ? &t->l1_bytes : level[0] == '2' ? &t->l2_bytes : level[0] == '3' ? &t->l3_bytes : NULL;
+    int64_t *slot = level[0] == '1'   ? &t->l1_bytes
+                    : level[0] == '2' ? &t->l2_bytes
+                    : level[0] == '3' ? &t->l3_bytes
+                                      : NULL;
     if (slot) *slot = size_of(size);
   }
 }

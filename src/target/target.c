@@ -111,8 +111,8 @@ static bool parse_changes(const char *text, const char *p, ts__set *set, ts_diag
     size_t n = 1 + strcspn(p + 1, ",");
     int row = n > 2 && (p[1] == '+' || p[1] == '-') ? ts__feature_find(p + 2, n - 2) : -1;
     if (*p != ',' || row < 0)
-      return ts_refuse(d, "unknown-feature", "target \"%.100s\": \"%.*s\" is no feature change; write +name or -name", text,
-                       (int)TS_MIN(n - 1, 60), p + 1);
+      return ts_refuse(d, "unknown-feature", "target \"%.100s\": \"%.*s\" is no feature change; write +name or -name",
+                       text, (int)TS_MIN(n - 1, 60), p + 1);
     ts__set bit = (ts__set)1 << row;
     *set = p[1] == '+' ? with_needs(*set | bit) : without_orphans(*set & ~bit);
     p += n;
@@ -144,7 +144,8 @@ bool ts_target_parse(const char *text, ts_target *t, ts_diag *d) {
     p += len;
   } else {
     ts__set have = ts__host_features();
-    if (!have) return ts_env_fail(d, "unsupported-host", "target \"%.100s\": this machine is no x86-64 processor", text);
+    if (!have)
+      return ts_env_fail(d, "unsupported-host", "target \"%.100s\": this machine is no x86-64 processor", text);
     arch = host_arch(have);
     set = without_orphans(have);
   }
@@ -192,6 +193,6 @@ bool ts_target_runs_here(const ts_target *t, ts_diag *d) {
   ts__set missing = target_set(t) & ~have;
   if (!missing) return true;
   int row = __builtin_ctzll(missing);
-  return ts_refuse(d, "wrong-cpu", "target cpu:%.60s needs %s, which this machine (%s) lacks", t->arch, ts__features[row].name,
-                   ts__host_model() ? ts__host_model() : "x86-64");
+  return ts_refuse(d, "wrong-cpu", "target cpu:%.60s needs %s, which this machine (%s) lacks", t->arch,
+                   ts__features[row].name, ts__host_model() ? ts__host_model() : "x86-64");
 }

@@ -1,5 +1,5 @@
-// Differential test of lowering and code generation: every function in cases/ is interpreted, lowered and interpreted again,
-// and compiled for this machine, for x86-64-v3 and for plain x86-64; all results are compared on random data.
+// Differential test of lowering and code generation: every function in cases/ is interpreted, lowered and interpreted
+// again, and compiled for this machine, for x86-64-v3 and for plain x86-64; all results are compared on random data.
 //
 // Comments at the head of a case:
 //   # run 8 3            values of its dimensions (one line a run; a function without dimensions runs once)
@@ -15,7 +15,8 @@
 static void each_line(testcase *c, const char *key, void (*f)(testcase *c, char *rest)) {
   for (const char *p = c->text; *p == '#';) {
     size_t len = strcspn(p, "\n"), k = strlen(key);
-    if (len > k + 2 && memcmp(p + 2, key, k) == 0 && p[2 + k] == ' ') f(c, ts_arena_strndup(c->a, p + 3 + k, len - 3 - k));
+    if (len > k + 2 && memcmp(p + 2, key, k) == 0 && p[2 + k] == ' ')
+      f(c, ts_arena_strndup(c->a, p + 3 + k, len - 3 - k));
     p += len + (p[len] == '\n');
   }
 }
@@ -25,7 +26,8 @@ static void each_line(testcase *c, const char *key, void (*f)(testcase *c, char 
 static void check_text(testcase *c, const char *text, const char *what, char *rest) {
   bool has = strncmp(rest, "has ", 4) == 0;
   const char *needle = strchr(rest, ' ') + 1;
-  if ((strstr(text, needle) != NULL) != has) complain(c, "%s %s \"%s\":\n%s", what, has ? "lacks" : "has", needle, text);
+  if ((strstr(text, needle) != NULL) != has)
+    complain(c, "%s %s \"%s\":\n%s", what, has ? "lacks" : "has", needle, text);
 }
 
 static void check_asm(testcase *c, char *rest) {
@@ -35,8 +37,10 @@ static void check_asm(testcase *c, char *rest) {
   char *space = strchr(rest, ' ');
   *space = 0;
   if (!ts_target_parse("cpu", &t, &d) || !ts_target_has(&t, rest)) return;
-  if (!ts_codegen_asm(c->f, &t, &text, &d)) complain(c, "asm: %s", d.message);
-  else check_text(c, text.p, "assembly", space + 1);
+  if (!ts_codegen_asm(c->f, &t, &text, &d))
+    complain(c, "asm: %s", d.message);
+  else
+    check_text(c, text.p, "assembly", space + 1);
   ts_text_free(&text);
 }
 
@@ -54,8 +58,10 @@ static void check_refusal(testcase *c, const char *code) {
   ts_diag d = {0};
   ts_object o;
   if (!ts_target_parse("cpu", &t, &d)) return;
-  if (ts_codegen_object(c->f, &t, c->a, &o, &d)) complain(c, "was compiled, not refused with %s", code);
-  else if (strcmp(d.code, code) != 0 || d.kind != TS_REFUSAL) complain(c, "refused with %s (%s), not %s", d.code, d.message, code);
+  if (ts_codegen_object(c->f, &t, c->a, &o, &d))
+    complain(c, "was compiled, not refused with %s", code);
+  else if (strcmp(d.code, code) != 0 || d.kind != TS_REFUSAL)
+    complain(c, "refused with %s (%s), not %s", d.code, d.message, code);
 }
 
 static int run_case(const char *dir, const char *name) {
@@ -82,7 +88,8 @@ static int run_case(const char *dir, const char *name) {
   return failures;
 }
 
-// --- the operators of the project, as written -------------------------------------------------------------------------
+// --- the operators of the project, as written
+// -------------------------------------------------------------------------
 
 typedef struct workload {
   const char *spec, *variant, *dims, *head;
@@ -138,7 +145,8 @@ int main(int argc, char **argv) {
     failures += run_case(TS_CASES, names[i]);
     ran++;
   }
-  for (size_t i = 0; i < TS_COUNTOF(workloads) && (argc == 1 || strcmp(argv[1], "ops") == 0); i++, ran++) failures += run_workload(&workloads[i]);
+  for (size_t i = 0; i < TS_COUNTOF(workloads) && (argc == 1 || strcmp(argv[1], "ops") == 0); i++, ran++)
+    failures += run_workload(&workloads[i]);
   printf("%d cases, %d failures\n", ran, failures);
   ts_arena_free(a);
   return failures || !ran;

@@ -14,7 +14,8 @@
 #include "threads.h"
 
 static const char scale_text[] =
-    "func scale(n: dim(1..100), x: f32[n], y: out f32[n]) {\n  for i in 0..n {\n    block b(v: S = i) {\n      y[v] = x[v] * %d.0\n    }\n  }\n}\n";
+    "func scale(n: dim(1..100), x: f32[n], y: out f32[n]) {\n  for i in 0..n {\n    block b(v: S = i) {\n      y[v] = "
+    "x[v] * %d.0\n    }\n  }\n}\n";
 // Selecting an instruction that the target lacks aborts LLVM.
 static const char abort_text[] =
     "func abort(a: i32[16], y: out i32[16]) lowered {\n"
@@ -140,7 +141,9 @@ static void test_refusal(void **state) {
   ts_compiler *c = open_pool(x, "cpu", 1, NULL);
   ts_diag d = {0};
   ts_object o;
-  const ts_func *f = parse(x, "func bad(y: out f32[4]) {\n  for i in 0..4 thread(threadIdx.x) {\n    block b(v: S = i) {\n      y[v] = 0.0\n    }\n  }\n}\n");
+  const ts_func *f = parse(x,
+                           "func bad(y: out f32[4]) {\n  for i in 0..4 thread(threadIdx.x) {\n    block b(v: S = i) "
+                           "{\n      y[v] = 0.0\n    }\n  }\n}\n");
   assert_false(ts_compiler_run(c, f, x->a, &o, &d));
   assert_string_equal(d.code, "thread-loop");
   ts_compiler_close(c);
@@ -311,8 +314,8 @@ static void test_faults(void **state) {
 
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-  const struct CMUnitTest tests[] = {T(test_pool),     T(test_abort),        T(test_timeout),  T(test_refusal),
-                                     T(test_cache),    T(test_public_cache), T(test_identity), T(test_bad_object),
-                                     T(test_library),  T(test_no_linker),    T(test_faults)};
+  const struct CMUnitTest tests[] = {T(test_pool),    T(test_abort),        T(test_timeout),  T(test_refusal),
+                                     T(test_cache),   T(test_public_cache), T(test_identity), T(test_bad_object),
+                                     T(test_library), T(test_no_linker),    T(test_faults)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-// One function run by the interpreter, lowered and interpreted, and compiled for several processors, on the same random data.
+// One function run by the interpreter, lowered and interpreted, and compiled for several processors, on the same random
+// data.
 #ifndef TS_TEST_DIFFER_H
 #define TS_TEST_DIFFER_H
 
@@ -33,7 +34,8 @@ static void complain(testcase *c, const char *fmt, ...) {
 static const char *value_of(testcase *c, const char *key) {
   for (const char *p = c->text; *p == '#';) {
     size_t len = strcspn(p, "\n"), k = strlen(key);
-    if (len > k + 2 && memcmp(p + 2, key, k) == 0 && p[2 + k] == ' ') return ts_arena_strndup(c->a, p + 3 + k, len - 3 - k);
+    if (len > k + 2 && memcmp(p + 2, key, k) == 0 && p[2 + k] == ' ')
+      return ts_arena_strndup(c->a, p + 3 + k, len - 3 - k);
     p += len + (p[len] == '\n');
   }
   return NULL;
@@ -69,8 +71,10 @@ static void fill(testcase *c, const ts_buffer *b, ts_array *x, ts_rng *r) {
       ts_array_set(x, i, lo + (double)ts_rng_below(r, (uint32_t)(hi - lo + 1)));
     } else {
       uint64_t v = ts_rng_u64(r);
-      if (x->code == TS_BOOL) v &= 1, ts_array_set(x, i, (double)v);
-      else memcpy((char *)x->data + i * ts_code_bytes(x->code), &v, (size_t)ts_code_bytes(x->code));
+      if (x->code == TS_BOOL)
+        v &= 1, ts_array_set(x, i, (double)v);
+      else
+        memcpy((char *)x->data + i * ts_code_bytes(x->code), &v, (size_t)ts_code_bytes(x->code));
     }
   }
 }
@@ -112,7 +116,8 @@ static void compare(testcase *c, const ts_func *f, const data *want, const data 
     if (!guards_hold(got, i)) complain(c, "%s wrote outside %s", who, f->params[i].buf->name);
     bool exact = f->params[i].role == TS_IN || !ts_code_is_float(f->params[i].buf->code);
     if (exact) {
-      if (memcmp(want->array[i].data, got->array[i].data, want->bytes[i]) != 0) complain(c, "%s: %s differs", who, f->params[i].buf->name);
+      if (memcmp(want->array[i].data, got->array[i].data, want->bytes[i]) != 0)
+        complain(c, "%s: %s differs", who, f->params[i].buf->name);
       continue;
     }
     double most = 0, tolerance = given ? strtod(given, NULL) : 1e-6;
@@ -175,8 +180,10 @@ static void run_lowered(testcase *c, const ts_func *loops, const int64_t *dims, 
     if (x.array[i].ndim > 1) x.array[i].shape[0] = ts_array_count(&x.array[i]), x.array[i].ndim = 1;
   ts_interp_opts opts = {.check_races = true};
   bool ok = ts_interp_run(loops, dims, x.list, &opts, &d);
-  if (ok) compare(c, c->f, want, &x, "lowered");
-  else if (strcmp(d.code, "not-interpretable") != 0) complain(c, "lowered: %s [%s]", d.message, d.code);  // has machine instructions
+  if (ok)
+    compare(c, c->f, want, &x, "lowered");
+  else if (strcmp(d.code, "not-interpretable") != 0)
+    complain(c, "lowered: %s [%s]", d.message, d.code);  // has machine instructions
   drop(c->f, &x);
 }
 
@@ -186,8 +193,10 @@ static void check_text_form(testcase *c, const ts_func *loops) {
   ts_text text = {0};
   ts_func_print(&text, loops);
   const ts_func *again = ts_func_parse(c->ir, "lowered", text.p, text.n, NULL, 0, &d);
-  if (!again) complain(c, "lowered text does not parse: %s", d.message);
-  else if (!ts_func_equal(loops, again)) complain(c, "lowered text reads back as another function:\n%s", text.p);
+  if (!again)
+    complain(c, "lowered text does not parse: %s", d.message);
+  else if (!ts_func_equal(loops, again))
+    complain(c, "lowered text reads back as another function:\n%s", text.p);
   ts_text_free(&text);
 }
 
@@ -227,7 +236,8 @@ static void run(testcase *c, char *rest) {
     const ts_func *loops = lowered(c, "cpu");
     if (loops) run_lowered(c, loops, dims, &want);
     for (size_t i = 0; i < TS_COUNTOF(targets); i++)
-      if (!value_of(c, "only") || strcmp(value_of(c, "only"), targets[i]) == 0) run_compiled(c, dims, &want, targets[i]);
+      if (!value_of(c, "only") || strcmp(value_of(c, "only"), targets[i]) == 0)
+        run_compiled(c, dims, &want, targets[i]);
   }
   drop(c->f, &want);
 }

@@ -35,10 +35,18 @@ static void test_round_trips(void **state) {
 
 static void test_refusals(void **state) {
   (void)state;
-  static const struct { const char *text, *code; } bad[] = {
-      {"", "unknown-target"},          {"cuda", "unknown-target"},           {"cpux", "unknown-target"},
-      {"cpu:", "unknown-target"},      {"cpu:pentium", "unknown-target"},    {"cpu:znver4,", "unknown-feature"},
-      {"cpu:znver4,avx", "unknown-feature"}, {"cpu:znver4,+mmx9", "unknown-feature"}, {"cpu:znver4,+", "unknown-feature"},
+  static const struct {
+    const char *text, *code;
+  } bad[] = {
+      {"", "unknown-target"},
+      {"cuda", "unknown-target"},
+      {"cpux", "unknown-target"},
+      {"cpu:", "unknown-target"},
+      {"cpu:pentium", "unknown-target"},
+      {"cpu:znver4,", "unknown-feature"},
+      {"cpu:znver4,avx", "unknown-feature"},
+      {"cpu:znver4,+mmx9", "unknown-feature"},
+      {"cpu:znver4,+", "unknown-feature"},
   };
   for (size_t i = 0; i < TS_COUNTOF(bad); i++) {
     ts_target t;
@@ -51,8 +59,14 @@ static void test_refusals(void **state) {
 
 static void test_shape(void **state) {
   (void)state;
-  static const struct { const char *text; int bytes, registers; bool fma; } rows[] = {
-      {"cpu:x86-64", 16, 16, false}, {"cpu:x86-64-v3", 32, 16, true}, {"cpu:x86-64-v4", 64, 32, true}, {"cpu:znver4", 64, 32, true}};
+  static const struct {
+    const char *text;
+    int bytes, registers;
+    bool fma;
+  } rows[] = {{"cpu:x86-64", 16, 16, false},
+              {"cpu:x86-64-v3", 32, 16, true},
+              {"cpu:x86-64-v4", 64, 32, true},
+              {"cpu:znver4", 64, 32, true}};
   for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
     ts_target t;
     assert_true(ts_target_parse(rows[i].text, &t, NULL));
