@@ -76,6 +76,9 @@ struct ts_analyzer {
   uint64_t epoch, next_epoch;
   ts__memo *memo;               // open addressing, cleared when full
   size_t memo_n, memo_cap;
+  const ts_var **twin;          // by variable id: its copy for a second iteration, made once
+  uint32_t twin_cap;
+  const ts_var *later;          // distance of two iterations
   int depth;                    // of nested simplification under assumptions
   bool proving;                 // inside a proof, with
   int steps;                    // left of it
@@ -83,6 +86,7 @@ struct ts_analyzer {
 const ts__var_facts *ts__facts_of(const ts_analyzer *a, const ts_var *v);  // or NULL
 ts__memo *ts__memo_at(ts_analyzer *a, const ts_expr *e);  // the entry of e in this epoch, made when missing
 void ts__fact_add(ts_analyzer *a, const ts__lin *ge0);
+const ts_var *ts__twin(ts_analyzer *a, const ts_var *v);
 bool ts__cond_known(const ts_analyzer *a, const ts_expr *c);  // assumed as it stands
 
 // --- simplifier -----------------------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ void ts_analyzer_free(ts_analyzer *a) {
   free(a->conds);
   free(a->marks);
   free(a->memo);
+  free(a->twin);
   free(a);
 }
 
@@ -73,7 +74,7 @@ static size_t slot_of(const ts_analyzer *a, const ts_expr *e, uint64_t epoch) {
 
 // The table starts small, doubles up to a limit and is then emptied: only time is lost.
 static void memo_room(ts_analyzer *a) {
-  enum { FIRST = 256, LIMIT = 1 << 15 };
+  enum { FIRST = 256, LIMIT = 1 << 13 };
   if (a->memo_cap && a->memo_n * 2 < a->memo_cap) return;
   if (a->memo_cap == LIMIT) {
     memset(a->memo, 0, sizeof a->memo[0] * a->memo_cap);
@@ -106,18 +107,32 @@ ts__memo *ts__memo_at(ts_analyzer *a, const ts_expr *e) {
 // --- facts ----------------------------------------------------------------------------------------------------
 static void changed(ts_analyzer *a) { a->epoch = ++a->next_epoch; }
 
+// A table by variable id, made large enough for `id`; new entries are zero.
+static void *by_id(void *p, uint32_t *cap, uint32_t id, size_t elem) {
+  uint32_t old = *cap, n = old ? old : 64;
+  while (n <= id) n *= 2;
+  p = realloc(p, n * elem);
+  if (!p) {
+    fputs("tunesmith: out of memory\n", stderr);
+    exit(70);
+  }
+  memset((char *)p + old * elem, 0, (n - old) * elem);
+  *cap = n;
+  return p;
+}
+
+const ts_var *ts__twin(ts_analyzer *a, const ts_var *v) {
+  if (v->id >= a->twin_cap) a->twin = by_id(a->twin, &a->twin_cap, v->id, sizeof a->twin[0]);
+  if (!a->twin[v->id]) a->twin[v->id] = ts_var_new(a->ir, v->name, TS_INDEX);
+  return a->twin[v->id];
+}
+
 // A new layer for v that starts as a copy of the newest one.
 static ts__var_facts *layer(ts_analyzer *a, const ts_var *v) {
   if (v->id >= a->top_cap) {
-    uint32_t cap = a->top_cap ? a->top_cap : 64;
-    while (cap <= v->id) cap *= 2;
-    a->top = realloc(a->top, cap * sizeof a->top[0]);
-    if (!a->top) {
-      fputs("tunesmith: out of memory\n", stderr);
-      exit(70);
-    }
-    for (uint32_t i = a->top_cap; i < cap; i++) a->top[i] = -1;
-    a->top_cap = cap;
+    uint32_t old = a->top_cap;
+    a->top = by_id(a->top, &a->top_cap, v->id, sizeof a->top[0]);
+    for (uint32_t i = old; i < a->top_cap; i++) a->top[i] = -1;
   }
   grow((void **)&a->vars, &a->vars_cap, a->nvars, sizeof a->vars[0]);
   ts__var_facts *f = &a->vars[a->nvars];

@@ -126,6 +126,7 @@ static ts_interval compute(ts_analyzer *a, const ts_expr *e) {
   int64_t c;
   ts_interval x, y;
   switch (e->kind) {
+    case TS_E_INT: return (ts_interval){e->i, e->i};
     case TS_E_VAR: return var_bound(a, e->var);
     case TS_E_MUL: return times(canonical_bound(a, e->arg[0]), canonical_bound(a, e->arg[1]));
     case TS_E_FLOORDIV: return div_bound(a, e);

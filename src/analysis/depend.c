@@ -53,7 +53,7 @@ static bool make_side(ts_analyzer *a, const ts__access *x, const ts_var *loop, s
 static void rename_loops(ts_analyzer *a, side *s) {
   ts_subst map[LOOPS];
   for (int i = 0; i < s->n; i++) {
-    const ts_var *v = ts_var_new(a->ir, s->in[i].var->name, TS_INDEX);
+    const ts_var *v = ts__twin(a, s->in[i].var);
     map[i] = (ts_subst){s->in[i].var, ts_evar(a->ir, v)};
     s->in[i].dom.min = ts_expr_subst(a->ir, s->in[i].dom.min, map, i);
     s->in[i].dom.extent = ts_expr_subst(a->ir, s->in[i].dom.extent, map, i);
@@ -120,9 +120,9 @@ static bool apart_when_later(ts_analyzer *a, const side *s, const side *t) {
       ts_bind_range(a, t->in[i].var, t->in[i].dom);
       continue;
     }
-    const ts_var *later = ts_var_new(ir, "later", TS_INDEX);
-    ts_bind_range(a, later, (ts_range){one, ts_sub(ir, t->in[i].dom.extent, one)});
-    const ts_expr *v = ts_add(ir, ts_evar(ir, s->in[s->at].var), ts_evar(ir, later));
+    if (!a->later) a->later = ts_var_new(ir, "later", TS_INDEX);
+    ts_bind_range(a, a->later, (ts_range){one, ts_sub(ir, t->in[i].dom.extent, one)});
+    const ts_expr *v = ts_add(ir, ts_evar(ir, s->in[s->at].var), ts_evar(ir, a->later));
     ts_assume(a, ts_bin(ir, TS_E_LT, v, ts_add(ir, t->in[i].dom.min, t->in[i].dom.extent)));
     ts_bind_value(a, t->in[i].var, v);
   }
@@ -347,36 +347,41 @@ static verdict scan_points(scan *s, const pair *p, int64_t limit) {
   return s->failed ? (verdict){TS_UNKNOWN, false, 0, 0} : judge_rows(s, same);
 }
 
-static verdict search(const pair *p) {
-  verdict unknown = {TS_UNKNOWN, false, 0, 0};
-  if (p->s.x->span || p->t.x->span) return unknown;
-  scan s = {.a = p->a};
-  find_outer(&s, &p->s);
-  find_outer(&s, &p->t);
-  drop_own(&s, &p->s);
-  drop_own(&s, &p->t);
-  for (int i = 0; i < p->a->nfacts; i++) note(&s, ts__lin_expr(p->a->ir, &p->a->facts[i]));
-  for (int i = 0; i < p->a->nconds; i++) note(&s, p->a->conds[i]);
-  s.rows = s.failed ? NULL : malloc(sizeof(row) * POINTS * 2);
-  if (!s.rows) return unknown;
-  verdict v = unknown;
-  for (int high = 0; high < 2 && v.answer == TS_UNKNOWN && !s.failed && !(high && s.fixed); high++) {
-    if (!choose_outer(&s, high)) continue;
-    v = scan_points(&s, p, FEW);
-    if (v.answer == TS_UNKNOWN && !s.failed) v = scan_points(&s, p, POINTS);
-  }
-  free(s.rows);
+static bool start_scan(scan *s, const pair *p) {
+  *s = (scan){.a = p->a};
+  if (p->s.x->span || p->t.x->span) return false;
+  find_outer(s, &p->s);
+  find_outer(s, &p->t);
+  drop_own(s, &p->s);
+  drop_own(s, &p->t);
+  for (int i = 0; i < p->a->nfacts; i++) note(s, ts__lin_expr(p->a->ir, &p->a->facts[i]));
+  for (int i = 0; i < p->a->nconds; i++) note(s, p->a->conds[i]);
+  return !s->failed;
+}
+
+static verdict scan_both(scan *s, const pair *p, int64_t limit) {
+  verdict v = {TS_UNKNOWN, false, 0, 0};
+  s->rows = malloc(sizeof(row) * (size_t)limit * 2);
+  for (int high = 0; high < 2 && v.answer == TS_UNKNOWN && s->rows && !s->failed && !(high && s->fixed); high++)
+    if (choose_outer(s, high)) v = scan_points(s, p, limit);
+  free(s->rows);
   return v;
 }
 
+// Cheap proofs, a short look for a witness, proofs that search, a long look.
 static verdict judge(pair *p) {
-  bool same = p->s.x == p->t.x;
-  verdict no = {TS_NO, false, 0, 0};
-  if (told_by_index(p)) return no;
+  scan s;
+  verdict v = {TS_NO, false, 0, 0};
+  if (told_by_index(p)) return v;
   rename_loops(p->a, &p->t);
-  if (apart_when_later(p->a, &p->s, &p->t) && (same || apart_when_later(p->a, &p->t, &p->s))) return no;
-  if (told_by_parts(p)) return no;
-  return search(p);
+  if (told_by_parts(p)) return v;
+  bool scans = start_scan(&s, p);
+  if (scans) v = scan_both(&s, p, FEW);
+  if (scans && v.answer != TS_UNKNOWN) return v;
+  v = (verdict){TS_NO, false, 0, 0};
+  if (apart_when_later(p->a, &p->s, &p->t) && (p->s.x == p->t.x || apart_when_later(p->a, &p->t, &p->s))) return v;
+  v.answer = TS_UNKNOWN;
+  return scans && !s.failed ? scan_both(&s, p, POINTS) : v;
 }
 
 // --- reductions ---------------------------------------------------------------------------------------------------------------

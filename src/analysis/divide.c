@@ -110,10 +110,10 @@ static bool take_out(ts_analyzer *a, const ts__lin *x, int64_t d, ts__lin *q, ts
 // x is in one step [q*d, q*d + d) for sure?
 static bool one_step(ts_analyzer *a, const ts__lin *x, int64_t d, int64_t *q) {
   ts_interval b = ts__lin_bound(a, x);
-  if (b.lo == TS_NEG_INF || b.lo > b.hi) return false;
+  if (b.lo == TS_NEG_INF || b.lo > b.hi || b.lo == TS_POS_INF) return false;
   *q = ts__floordiv(b.lo, d);
   int64_t end;
-  if (__builtin_mul_overflow(*q + 1, d, &end)) return false;
+  if (*q == INT64_MAX || __builtin_mul_overflow(*q + 1, d, &end) || end == INT64_MIN) return false;
   if (b.hi < end) return true;
   if (!a->nfacts) return false;
   ts__lin left;
@@ -225,7 +225,7 @@ static bool divide_rest(ts_analyzer *a, const ts__lin *x, int64_t d, ts__lin *q,
 }
 
 bool ts__divmod(ts_analyzer *a, const ts__lin *x, int64_t d, ts__lin *q, ts__lin *r) {
-  if (d == INT64_MIN || !d) return false;
+  if (d < -((int64_t)1 << 62) || d > (int64_t)1 << 62 || !d) return false;
   ts__lin y, rest;
   if (d < 0) {  // x // d == -x // -d, x % d == -(-x % -d)
     ts__lin_copy(&y, x);

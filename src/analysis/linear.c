@@ -47,6 +47,9 @@ void ts__lin_copy(ts__lin *d, const ts__lin *s) {
   if (s->n) memmove(d->t, s->t, sizeof s->t[0] * (size_t)s->n);
 }
 
+// Numbers stay below 2^62 in magnitude, so that negation and adding 1 are safe everywhere.
+static bool fits(int64_t v) { return v < (int64_t)1 << 62 && v > -((int64_t)1 << 62); }
+
 // Position of atom, or where it belongs.
 static int find(const ts__lin *l, const ts_expr *atom, bool *found) {
   int lo = 0, hi = l->n;
@@ -68,17 +71,17 @@ bool ts__lin_add_term(ts__lin *l, int64_t k, const ts_expr *atom) {
   bool found;
   int i = find(l, atom, &found);
   if (found) {
-    if (__builtin_add_overflow(l->t[i].k, k, &l->t[i].k)) return false;
+    if (!fits(k) || !fits(l->t[i].k += k)) return false;
     if (!l->t[i].k) memmove(&l->t[i], &l->t[i + 1], sizeof l->t[0] * (size_t)(--l->n - i));
     return true;
   }
-  if (l->n == TS__LIN_CAP) return false;
+  if (l->n == TS__LIN_CAP || !fits(k)) return false;
   memmove(&l->t[i + 1], &l->t[i], sizeof l->t[0] * (size_t)(l->n++ - i));
   l->t[i] = (ts__term){k, atom};
   return true;
 }
 
-bool ts__lin_add_const(ts__lin *l, int64_t c) { return !__builtin_add_overflow(l->c, c, &l->c); }
+bool ts__lin_add_const(ts__lin *l, int64_t c) { return fits(c) && fits(l->c += c); }
 
 bool ts__lin_add(ts__lin *l, const ts__lin *x, int64_t k) {
   int64_t v;
@@ -90,9 +93,9 @@ bool ts__lin_add(ts__lin *l, const ts__lin *x, int64_t k) {
 
 bool ts__lin_scale(ts__lin *l, int64_t k) {
   if (!k) l->n = 0;
-  if (__builtin_mul_overflow(l->c, k, &l->c)) return false;
+  if (__builtin_mul_overflow(l->c, k, &l->c) || !fits(l->c)) return false;
   for (int i = 0; i < l->n; i++)
-    if (__builtin_mul_overflow(l->t[i].k, k, &l->t[i].k)) return false;
+    if (__builtin_mul_overflow(l->t[i].k, k, &l->t[i].k) || !fits(l->t[i].k)) return false;
   return true;
 }
 
@@ -126,12 +129,12 @@ static bool parse(ts__lin *l, const ts_expr *e, int64_t k) {
   return ts__lin_add_term(l, k, e);
 }
 
-// A sum that is too large for a linear form becomes one atom.
+// A sum that is too large for a linear form becomes one atom. False for a constant that is too large (*l is that atom then).
 bool ts__lin_parse(ts__lin *l, const ts_expr *e) {
   ts__lin_const(l, 0);
   if (parse(l, e, 1)) return true;
   ts__lin_const(l, 0);
-  return ts__lin_add_term(l, 1, e);
+  return ts__lin_add_term(l, 1, e) && e->kind != TS_E_INT;
 }
 
 static uint64_t magnitude(int64_t k) { return k < 0 ? 0 - (uint64_t)k : (uint64_t)k; }

@@ -18,7 +18,9 @@ static void same_value(gen *g, uint64_t id, const ts_expr *e, const ts_expr *r) 
   for (int i = 0; i < SAMPLES && gen_assign(g); i++) {
     int64_t x, y;
     if (!gen_eval(g, e, &x)) continue;
-    if (!gen_eval(g, r, &y) || x != y) {
+    bool has = gen_eval(g, r, &y);
+    if (!has && g->huge) continue;
+    if (!has || x != y) {
       complain(g, id, "value differs", e, r);
       fprintf(stderr, "  value %lld\n", (long long)x);
       return;
@@ -100,7 +102,7 @@ static void coefficients(gen *g, uint64_t id, ts_analyzer *a, const ts_expr *e) 
 // The same case in a context of its own gives the same text.
 static void run_case(uint64_t id, uint64_t seed, ts_text *out) {
   ts_arena *arena = ts_arena_new("fuzz");
-  gen g = {.ir = ts_ir_new(arena), .rng = ts_rng_new(seed, id)};
+  gen g = {.ir = ts_ir_new(arena), .rng = ts_rng_new(seed, id), .huge = id % 16 == 5};
   gen_context(&g, gen_pick(&g, 0, 2) == 0);
   const ts_expr *e = gen_index(&g, (int)gen_pick(&g, 2, 5)), *c = gen_cond(&g, 3);
   if (gen_assign(&g)) {
@@ -115,7 +117,7 @@ static void run_case(uint64_t id, uint64_t seed, ts_text *out) {
     stable(&g, id, c, rc);
     bounds(&g, id, a, e);
     proof(&g, id, a, c);
-    elimination(&g, id, a, e);
+    if (!g.huge) elimination(&g, id, a, e);  // bounds of values that do not overflow
     coefficients(&g, id, a, e);
     ts_analyzer_free(a);
   }

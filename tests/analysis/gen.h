@@ -17,12 +17,13 @@ typedef struct gen {
   ts_rng rng;
   gen_var v[GEN_VARS];
   const ts_expr *assumed;       // or NULL
+  bool huge;                    // constants near the ends of 64 bits
   int64_t value[GEN_VARS];
 } gen;
 
 static inline int64_t gen_pick(gen *g, int64_t lo, int64_t hi) { return lo + (int64_t)ts_rng_below(&g->rng, (uint32_t)(hi - lo + 1)); }
 
-// Value of e under g->value; false where e has none (division by zero).
+// Value of e under g->value; false where e has none (division by zero) or it leaves 64 bits on the way.
 static inline bool gen_eval(const gen *g, const ts_expr *e, int64_t *out) {
   int64_t x = 0, y = 0;
   if (e->kind == TS_E_INT) return *out = e->i, true;
@@ -39,16 +40,17 @@ static inline bool gen_eval(const gen *g, const ts_expr *e, int64_t *out) {
   if (e->kind == TS_E_OR && x) return *out = 1, true;
   if (!gen_eval(g, e->arg[1], &y)) return false;
   if ((e->kind == TS_E_FLOORDIV || e->kind == TS_E_FLOORMOD) && y == 0) return false;
-  int64_t q = y ? x / y - (x % y != 0 && (x % y < 0) != (y < 0)) : 0;
+  if (y == -1 && x == INT64_MIN) return false;
+  int64_t rem = y ? x % y : 0, low = rem != 0 && (rem < 0) != (y < 0), q = y ? x / y - low : 0;
   switch (e->kind) {
-    case TS_E_ADD: *out = x + y; break;
-    case TS_E_SUB: *out = x - y; break;
-    case TS_E_MUL: *out = x * y; break;
+    case TS_E_ADD: return !__builtin_add_overflow(x, y, out);
+    case TS_E_SUB: return !__builtin_sub_overflow(x, y, out);
+    case TS_E_MUL: return !__builtin_mul_overflow(x, y, out);
     case TS_E_FLOORDIV: *out = q; break;
-    case TS_E_FLOORMOD: *out = x - q * y; break;
+    case TS_E_FLOORMOD: *out = low ? rem + y : rem; break;
     case TS_E_MIN: *out = x < y ? x : y; break;
     case TS_E_MAX: *out = x > y ? x : y; break;
-    case TS_E_SHL: *out = x * ((int64_t)1 << y); break;
+    case TS_E_SHL: return !__builtin_mul_overflow(x, (int64_t)1 << y, out);
     case TS_E_SHR: *out = x >> y; break;
     case TS_E_BITAND: *out = x & y; break;
     case TS_E_EQ: *out = x == y; break;
@@ -66,14 +68,17 @@ static inline const ts_expr *gen_cond(gen *g, int depth);
 
 static inline const ts_expr *gen_index(gen *g, int depth) {
   static const int64_t factor[] = {1, 2, 3, 4, 5, 8, 12, 16, 32, 7, -1, -2, -4, -3};
+  static const int64_t far[] = {INT64_MAX, INT64_MIN, INT64_MIN + 1, INT64_MAX / 2, (int64_t)1 << 62, -((int64_t)1 << 62), INT64_MAX - 7, 1};
   ts_ir *ir = g->ir;
   int64_t pick = gen_pick(g, 0, 99);
   if (depth == 0 || pick < 12) {
+    if (g->huge && gen_pick(g, 0, 1)) return ts_int(ir, far[gen_pick(g, 0, (int64_t)TS_COUNTOF(far) - 1)]);
     if (gen_pick(g, 0, 3) == 0) return ts_int(ir, gen_pick(g, -20, 40));
     return ts_evar(ir, g->v[gen_pick(g, 0, GEN_VARS - 1)].var);
   }
   const ts_expr *x = gen_index(g, depth - 1);
   const ts_expr *k = ts_int(ir, factor[gen_pick(g, 0, (int64_t)TS_COUNTOF(factor) - 1)]);
+  if (g->huge && !gen_pick(g, 0, 3)) k = ts_int(ir, far[gen_pick(g, 0, (int64_t)TS_COUNTOF(far) - 1)]);
   if (pick < 32) return ts_mul(ir, x, k);
   if (pick < 44) return ts_bin(ir, TS_E_FLOORDIV, x, k);
   if (pick < 56) return ts_bin(ir, TS_E_FLOORMOD, x, k);
