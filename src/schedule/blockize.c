@@ -56,14 +56,15 @@ static bool outer_iters(ts__ctx *c, const ts__blockized *z, ts_block *outer, con
     base[i] = s->outer;
     if (is_one(c, s->outer_extent)) continue;  // the same for all: a constant, or what an outer block says
     const ts_expr *lo = NULL, *hi = NULL;
-    if (!ts_bound_over(ts__an(c), s->outer, vars, n, &lo, &hi) || !lo) {
-      ts__refuse(c, TS_R_not_separable, 0, "the outer part of iterator {1} of block {0} has no first value");
+    if (!ts_bound_over(ts__an(c), s->outer, vars, n, &lo, &hi) || !lo || !hi) {
+      ts__refuse(c, TS_R_not_separable, 0, "the outer part of iterator {1} of block {0} has no bounds");
       ts__fact_node(c, z->block);
       ts__fact_s(c, b->iters[i].var->name);
       return false;
     }
+    const ts_expr *extent = ts_simplify(ts__an(c), ts_add(c->ir, ts_sub(c->ir, hi, lo), ts_int(c->ir, 1)));
     ts_var *v = ts_var_new(c->ir, ts_arena_printf(c->a, "%s_o", b->iters[i].var->name), TS_INDEX);
-    iters[outer->niters++] = (ts_iter){.var = v, .kind = b->iters[i].kind, .dom = {lo, s->outer_extent}, .value = s->outer};
+    iters[outer->niters++] = (ts_iter){.var = v, .kind = b->iters[i].kind, .dom = {lo, extent}, .value = s->outer};
     base[i] = ts_evar(c->ir, v);
   }
   outer->iters = iters;

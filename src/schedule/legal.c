@@ -106,6 +106,32 @@ int ts__private_buffers(ts__ctx *c, int loop, const ts_buffer ***out) {
 }
 
 // --- dependences ------------------------------------------------------------------------------------------------------
+// The simple case of reorder and its like: one block below node, and instances that differ in a spatial iterator write
+// different elements, so that the only dependences are those of a reduction with itself.
+bool ts__one_clean_block(ts__ctx *c, int node) {
+  int at = node;
+  while (ts__is_loop(c, at)) at++;
+  if (!ts__is_block(c, at) || ts__next_block(c, at, at) >= 0) return false;
+  const ts_block *b = ts__block(c, at);
+  bool reduces = b->init != NULL, *seen = ts_new_array(c->a, bool, b->niters);
+  if (reduces ? !ts_block_is_reduction(ts__an(c), b) : !ts__spatial_only(b)) return false;
+  if (b->nwrites != 1 || (!reduces && ts__reads(b, b->writes[0].buf))) return false;
+  const ts_region *w = &b->writes[0];
+  for (int d = 0; d < w->buf->ndim; d++) {
+    const ts_expr *e = w->dim[d].min;
+    int64_t one;
+    if (!ts_is_int(w->dim[d].extent, &one) || one != 1) return false;
+    if (e->kind == TS_E_INT) continue;
+    int i = 0;
+    while (i < b->niters && !(e->kind == TS_E_VAR && e->var == b->iters[i].var)) i++;
+    if (i == b->niters || seen[i]) return false;
+    seen[i] = true;
+  }
+  for (int i = 0; i < b->niters; i++)
+    if (b->iters[i].kind == TS_ITER_SPATIAL && !seen[i]) return false;
+  return true;
+}
+
 static int node_of_block(const ts__ctx *c, const ts_block *b) {
   for (int i = 0; b && i < c->t->n; i++)
     if (ts__is_block(c, i) && ts__block(c, i) == b) return i;

@@ -173,6 +173,8 @@ void ts__enter_in(ts__ctx *c, int node);   // and of node itself
 bool ts__independent(ts__ctx *c, int arg, int loop, const ts_buffer ***own, int *nown);
 // Intermediate buffers all of whose accesses lie under the loop and that every iteration writes before it reads.
 int ts__private_buffers(ts__ctx *c, int loop, const ts_buffer ***out);
+// One block below node whose only dependences are those of a reduction with itself (false: perhaps not).
+bool ts__one_clean_block(ts__ctx *c, int node);
 // Every reduction block below node runs each of its instances once; refuses else.
 bool ts__instances_once(ts__ctx *c, int arg, int node);
 
@@ -312,6 +314,18 @@ typedef struct ts__match {
   const ts_operand *operands;         // out
 } ts__match;
 bool ts__match_intrin(ts__ctx *c, ts__match *m);
+
+// --- lists of factors (factors.c) -----------------------------------------------------------------------------------------------------
+// n factors whose product is the extent, uniform over all such lists.
+void ts__factors_draw(ts_rng *r, int64_t extent, int64_t *f, int n);
+int64_t ts__divisor_below(int64_t of, int64_t at_most);   // the largest divisor that is not larger
+
+// --- places for a producer (place.c) -----------------------------------------------------------------------------------------------------
+enum { TS__PLACE_INLINE = -2, TS__PLACE_STAY = -1 };
+int ts__place_loops(const ts__ctx *c, int block, int *out);   // the loops around the first consumer, outermost first
+// Is computing the block at that place (stay, inline, number of a loop) legal? *out (when not NULL) becomes the new function, and
+// stays as it is when nothing moves. *why: the refusal of the primitive that does it, code none when there is no such place.
+bool ts__place_try(ts__ctx *c, int block, int64_t where, const ts_func **out, ts_refusal *why);
 
 #define PRIM(name, args, results, flags, doc) bool ts__check_##name(ts__ctx *c); bool ts__apply_##name(ts__ctx *c);
 #include "schedule/prim.def"

@@ -139,7 +139,7 @@ bool ts__check_reorder(ts__ctx *c) {
     return false;
   }
   TS_TRY(ts__instances_once(c, 0, p->nest[0]));
-  return dependences_check(c, p);
+  return ts__one_clean_block(c, p->nest[0]) || dependences_check(c, p);
 }
 
 bool ts__apply_reorder(ts__ctx *c) {

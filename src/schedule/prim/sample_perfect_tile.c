@@ -27,30 +27,10 @@ bool ts__check_sample_perfect_tile(ts__ctx *c) {
   return false;
 }
 
-// Shares p^e out over n factors, uniformly over the ways to write e as a sum of n terms: n - 1 bars among e + n - 1 places.
-static void share(ts_rng *r, int64_t p, int e, int64_t *f, int n) {
-  int places = e + n - 1, bars = n - 1, at = 0;
-  for (int left = places; left > 0; left--) {
-    bool bar = (int)ts_rng_below(r, (uint32_t)left) < bars;
-    if (bar) at++, bars--;
-    else f[at] *= p;
-  }
-}
-
-static void draw(ts_rng *r, int64_t extent, int64_t *f, int n) {
-  for (int i = 0; i < n; i++) f[i] = 1;
-  for (int64_t p = 2; extent > 1; p++) {
-    if (p * p > extent) p = extent;
-    int e = 0;
-    while (extent % p == 0) extent /= p, e++;
-    if (e) share(r, p, e, f, n);
-  }
-}
-
 static void sample(ts__ctx *c, const plan *p, int64_t *f) {
   ts_rng r = ts__step_rng(c);
   for (int t = 0; t < TRIES; t++) {
-    draw(&r, p->extent, f, p->n);
+    ts__factors_draw(&r, p->extent, f, p->n);
     if (f[p->n - 1] <= p->max) return;
   }
   f[p->n - 2] *= f[p->n - 1];  // lists within max are rare: give the last factor's share to its neighbour
@@ -65,19 +45,13 @@ static bool fits(const plan *p, const int64_t *f, int n) {
   return product == p->extent;
 }
 
-static int64_t divisor_below(int64_t of, int64_t at_most) {
-  for (int64_t d = TS_MIN(at_most, of); d > 1; d--)
-    if (of % d == 0) return d;
-  return 1;
-}
-
 // The nearest list: from the innermost on, the largest divisor of what is left that does not exceed the decision.
 static void adapt(const plan *p, const int64_t *want, int n, int64_t *f) {
   int64_t left = p->extent;
   for (int i = p->n - 1; i > 0; i--) {
     int from = i - p->n + n;
     int64_t limit = from > 0 ? want[from] : 1;
-    f[i] = divisor_below(left, i == p->n - 1 ? TS_MIN(limit, p->max) : limit);
+    f[i] = ts__divisor_below(left, i == p->n - 1 ? TS_MIN(limit, p->max) : limit);
     left /= f[i];
   }
   f[0] = left;
