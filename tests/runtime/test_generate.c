@@ -372,9 +372,27 @@ static void public_interface(void **state) {
   tunesmith_close(m);
 }
 
+// The example of the manual, linked against the shared library.
+static void example_program(void **state) {
+  (void)state;
+  const char *argv[] = {TS_EXAMPLE, dir, "hi", NULL};
+  ts_text out = {0};
+  ts_proc_result r;
+  ts_diag d = {0};
+  if (!ts_proc_run(argv, 30, &out, &r, &d)) fail_msg("%s", d.message);
+  assert_int_equal(r.exit_code, 0);
+  assert_non_null(strstr(ts_text_str(&out), ">?@ABCDEFGHIJKLMNOPQRSTUVW\n"));
+  ts_text_free(&out);
+  argv[1] = "/nonexistent";
+  assert_true(ts_proc_run(argv, 30, &out, &r, &d));
+  assert_int_equal(r.exit_code, 3);
+  ts_text_free(&out);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(templates), cmocka_unit_test(chat_configs),   cmocka_unit_test(sampling),           cmocka_unit_test(stops),
-      cmocka_unit_test(prefix_is_kept), cmocka_unit_test(dialogs), cmocka_unit_test(broken_directories), cmocka_unit_test(public_interface)};
+      cmocka_unit_test(prefix_is_kept), cmocka_unit_test(dialogs), cmocka_unit_test(broken_directories), cmocka_unit_test(public_interface),
+      cmocka_unit_test(example_program)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
