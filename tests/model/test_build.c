@@ -121,6 +121,52 @@ static void f32_build_matches_the_reference(void **state) {
   ts_arena_free(a);
 }
 
+// Biases, shards, rope scalings, heads of their own size, untied heads: small random models by transformers.
+static void architectures(void **state) {
+  (void)state;
+  static const char *const names[] = {"qwen2", "llama3", "linear", "mistral"};
+  ts_arena *a = ts_arena_new("test");
+  char *out = temp_folder(a), *data = ts_path_join(a, ts_data_dir(), "tests/data/arch");
+  for (size_t i = 0; i < TS_COUNTOF(names); i++) {
+    ts_diag d = {0};
+    ts_build_result r;
+    ts_build_opts o = options(ts_path_join(a, data, names[i]), "q0f32", out);
+    o.max_seq_len = 64;
+    must(ts_build(a, &o, &r, &d), &d);
+    char *want, *text;
+    size_t n;
+    must(ts_file_read(ts_path_join(a, data, ts_arena_printf(a, "%s.f32", names[i])), a, &want, &n, &d), &d);
+    must(ts_file_read(ts_path_join(a, data, ts_arena_printf(a, "%s.json", names[i])), a, &text, &n, &d), &d);
+    json_t *f = ts__js_object(names[i], text, n, &d), *ids = json_object_get(f, "ids"), *positions = json_array();
+    int32_t tokens[64];
+    for (size_t k = 0; k < json_array_size(ids); k++) {
+      tokens[k] = (int32_t)json_integer_value(json_array_get(ids, k));
+      json_array_append_new(positions, json_integer((json_int_t)k));
+    }
+    ts_library *l = ts_library_open(ts_path_join(a, r.dir, r.library), &d);
+    must(l != NULL, &d);
+    const ts_index *x = ts_index_open(a, ts_path_join(a, r.dir, "params"), &d);
+    must(x != NULL, &d);
+    ts_pool *pool = ts_pool_new(2, &d);
+    ts_weights *w = ts_weights_load(l, x, NULL, pool, &d);
+    must(w != NULL, &d);
+    ts_session *session = ts_session_new(l, w, pool, &d);
+    must(session != NULL, &d);
+    scores s = {.want = (const float *)(void *)want, .positions = positions, .vocab = ts_library_plan(l)->vocab};
+    must(ts_session_score(session, tokens, json_array_size(ids), score_row, &s, &d), &d);
+    assert_int_equal(s.next, json_array_size(ids));
+    if (!(s.worst <= 1e-4)) fail_msg("%s: relative error of logits %g", names[i], s.worst);
+    ts_session_free(session);
+    ts_weights_free(w);
+    ts_pool_free(pool);
+    ts_library_close(l);
+    json_decref(f);
+    json_decref(positions);
+  }
+  remove_folder(out);
+  ts_arena_free(a);
+}
+
 // The formats lose what they are known to lose; both layouts of q4 are the same numbers.
 static void other_formats(void **state) {
   (void)state;
@@ -331,8 +377,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(chat_config),    cmocka_unit_test(staging),
       cmocka_unit_test(refusals),       cmocka_unit_test(f32_build_matches_the_reference),
-      cmocka_unit_test(other_formats),  cmocka_unit_test(reused_library),
-      cmocka_unit_test(failing_writes),
+      cmocka_unit_test(architectures),  cmocka_unit_test(other_formats),
+      cmocka_unit_test(reused_library), cmocka_unit_test(failing_writes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
