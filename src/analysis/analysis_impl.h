@@ -105,6 +105,10 @@ const ts_expr *ts__negate(ts_analyzer *a, const ts_expr *c);  // of a canonical 
 // Linear form of any i64 expression after simplification.
 bool ts__lin_of(ts_analyzer *a, const ts_expr *e, ts__lin *out);
 
+// Sets the answers of *m by evaluation when the domain is constant and small (itermap_small.c).
+void ts__itermap_enumerate(ts_analyzer *a, const ts_loop_range *in, int nin, const ts_expr *const *bind, int nbind, const ts_expr *pred,
+                           const ts_range *dom, ts_itermap *m);
+
 // --- bounds and proofs -----------------------------------------------------------------------------------------------
 ts_interval ts__lin_bound(ts_analyzer *a, const ts__lin *l);
 ts_interval ts__atom_bound(ts_analyzer *a, const ts_expr *atom);

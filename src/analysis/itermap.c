@@ -1,9 +1,7 @@
 // Detection of iteration maps: each binding becomes a sum of splits of loop variables and of fused or guarded sums (marks).
-#include <stdlib.h>
-
 #include "analysis/analysis_impl.h"
 
-enum { TERMS = 16, MARKS = 48, GUARDS = 8 };
+enum { TERMS = 16, MARKS = 48, GUARDS = 8, BINDINGS = 24 };
 
 typedef struct sum {  // a ts_isum being made
   int n;
@@ -24,6 +22,7 @@ typedef struct finder {
   int nmarks;
   guard guards[GUARDS];
   int nguards;
+  bool triangular;              // the range of a loop depends on another one
   int current;                  // binding, for messages
   ts_diag *d;
 } finder;
@@ -500,7 +499,7 @@ static void judge(finder *f, ts_itermap *m, const bool *determined, const bool *
   for (int i = f->nin; i < f->nmarks; i++) plain = plain && !used[i];
   for (int i = 0; i < m->n; i++) plain = plain && determined[i];
   m->injective = TS_YES;
-  m->surjective = m->predicate ? TS_UNKNOWN : TS_YES;
+  m->surjective = m->predicate || f->triangular ? TS_UNKNOWN : TS_YES;
   for (int i = f->nmarks - 1; i >= 0; i--) {
     digits ds = {.n = 0};
     const ts_imark *mark = f->mark[i];
@@ -527,64 +526,6 @@ static ts_tri fills(finder *f, const ts_isum *s, const ts_range *dom) {
   return single ? r : min_tri(r, ts_prove_eq(f->a, s->step, num(f, 1)));
 }
 
-// --- direct evaluation of small domains ----------------------------------------------------------------------------------
-enum { POINTS = 2048, OUT = 12 };
-typedef struct box {
-  int64_t min[OUT], extent[OUT];
-  int64_t points;
-} box;
-
-static bool const_box(ts_analyzer *a, const ts_range *r, int n, size_t stride, box *b) {
-  b->points = 1;
-  if (n > OUT) return false;
-  for (int i = 0; i < n; i++) {
-    const ts_range *x = (const ts_range *)((const char *)r + stride * (size_t)i);
-    if (!ts_const_value(a, x->min, &b->min[i]) || !ts_const_value(a, x->extent, &b->extent[i]) || b->extent[i] < 1) return false;
-    if (b->extent[i] > POINTS || (b->points *= b->extent[i]) > POINTS) return false;
-  }
-  return true;
-}
-
-static int by_value(const void *x, const void *y) {
-  const int64_t *p = x, *q = y;
-  for (int i = 0; i < OUT; i++)
-    if (p[i] != q[i]) return p[i] < q[i] ? -1 : 1;
-  return 0;
-}
-
-// The answers that detection left open, from all points of a small constant domain.
-static void enumerate(finder *f, const ts_expr *const *bind, int nbind, const ts_expr *pred, const ts_range *dom, ts_itermap *m) {
-  box in, out;
-  if (nbind > OUT || !const_box(f->a, &f->in[0].dom, f->nin, sizeof f->in[0], &in)) return;
-  bool has_dom = dom && const_box(f->a, dom, nbind, sizeof dom[0], &out);
-  int64_t *rows = calloc((size_t)in.points * OUT, sizeof *rows), value[OUT], ok;
-  int64_t n = 0;
-  bool inside = true, good = rows != NULL;
-  for (int64_t p = 0; p < in.points && good; p++) {
-    int64_t rest = p;
-    for (int i = f->nin - 1; i >= 0; i--) {
-      value[i] = in.min[i] + rest % in.extent[i];
-      rest /= in.extent[i];
-    }
-    if (pred && !(good = ts_eval_int(pred, f->vars, value, f->nin, &ok))) break;
-    if (pred && !ok) continue;
-    for (int j = 0; j < nbind && good; j++) {
-      int64_t *v = &rows[n * OUT + j];
-      good = ts_eval_int(bind[j], f->vars, value, f->nin, v);
-      if (has_dom && good) inside = inside && *v >= out.min[j] && *v - out.min[j] < out.extent[j];
-    }
-    n++;
-  }
-  if (good) {
-    qsort(rows, (size_t)n, sizeof *rows * OUT, by_value);
-    int64_t different = n > 0;
-    for (int64_t i = 1; i < n; i++) different += by_value(&rows[i * OUT], &rows[(i - 1) * OUT]) != 0;
-    m->injective = different == n ? TS_YES : TS_NO;
-    if (has_dom) m->surjective = inside && different == out.points ? TS_YES : TS_NO;
-  }
-  free(rows);
-}
-
 // --- the detection ---------------------------------------------------------------------------------------------------------
 static void start(finder *f, ts_analyzer *a, const ts_loop_range *in, int nin, ts_diag *d) {
   ts_arena *arena = ts_ir_arena(a->ir);
@@ -596,6 +537,7 @@ static void start(finder *f, ts_analyzer *a, const ts_loop_range *in, int nin, t
     f->mark[i] = m;
     ts_bind_range(a, in[i].var, (ts_range){ts_int(a->ir, 0), in[i].dom.extent});
   }
+  for (int i = 0; i < nin; i++) f->triangular = f->triangular || ts__uses_any(in[i].dom.min, f->vars, nin) || ts__uses_any(in[i].dom.extent, f->vars, nin);
 }
 
 // Bindings and predicate with every loop variable counted from its minimum.
@@ -608,9 +550,9 @@ static const ts_expr *from_zero(finder *f, const ts_expr *e) {
 }
 
 static bool detect(finder *f, const ts_expr *const *bind, int nbind, const ts_expr *pred, const ts_range *dom, ts_itermap *out) {
-  bool determined[OUT * 2], used[MARKS];
+  bool determined[BINDINGS], used[MARKS];
   const ts_expr *left = NULL;
-  if (nbind > OUT * 2 || f->nin > MARKS / 2) return ts_refuse(f->d, "too-many-bindings", "an iteration map of %d bindings and %d loops is too large", nbind, f->nin);
+  if (nbind > BINDINGS || f->nin > MARKS / 2) return ts_refuse(f->d, "too-many-bindings", "an iteration map of %d bindings and %d loops is too large", nbind, f->nin);
   if (pred) read_predicate(f, ts_simplify(f->a, from_zero(f, pred)), &left);
   ts_isum *sums = ts_new_array(ts_ir_arena(f->ir), ts_isum, nbind ? nbind : 1);
   for (int i = 0; i < nbind; i++) {
@@ -657,7 +599,7 @@ bool ts_itermap_detect(ts_analyzer *a, const ts_loop_range *in, int nin, const t
   from_min(&f, &out->predicate);
   if (!ok) *out = (ts_itermap){.injective = TS_UNKNOWN};
   ts_analyzer_pop(a, mark);
-  if (out->injective == TS_UNKNOWN || out->surjective == TS_UNKNOWN) enumerate(&f, bind, nbind, predicate, dom, out);
+  if (out->injective == TS_UNKNOWN || out->surjective == TS_UNKNOWN) ts__itermap_enumerate(a, in, nin, bind, nbind, predicate, dom, out);
   out->bijective = min_tri(out->injective, out->surjective);
   return ok;
 }
@@ -665,15 +607,15 @@ bool ts_itermap_detect(ts_analyzer *a, const ts_loop_range *in, int nin, const t
 // Bindings that are not affine are left out, so that fewer values tell the loop.
 bool ts__itermap_tells(ts_analyzer *a, const ts_loop_range *in, int nin, const ts_expr *const *bind, int nbind, const ts_expr *predicate, int which) {
   finder f;
-  ts_isum sums[OUT * 2];
-  bool determined[OUT * 2], used[MARKS], told[MARKS] = {false};
+  ts_isum sums[BINDINGS];
+  bool determined[BINDINGS], used[MARKS], told[MARKS] = {false};
   const ts_expr *left = NULL;
   int n = 0;
   if (nin > MARKS / 2) return false;
   size_t mark = ts_analyzer_push(a);
   start(&f, a, in, nin, NULL);
   if (predicate) read_predicate(&f, ts_simplify(a, from_zero(&f, predicate)), &left);
-  for (int i = 0; i < nbind && n < OUT * 2; i++) {
+  for (int i = 0; i < nbind && n < BINDINGS; i++) {
     sum s;
     if (!parse(&f, from_zero(&f, bind[i]), &s)) continue;
     finish_sum(&f, &s, &sums[n], &determined[n]);

@@ -243,10 +243,15 @@ bool ts_itermap_divide(ts_analyzer *a, const ts_itermap *m, const ts_var *const 
   if (!m->bind) return ts_refuse(d, "not-affine", "the iteration map was not detected");
   size_t mark = ts_analyzer_push(a);
   for (int i = 0; i < m->nin; i++) ts_bind_range(a, m->in[i].var, m->in[i].dom);
+  bool ok = true;
+  for (int i = 0; i < m->nin; i++)
+    for (int j = 0; j < m->nin; j++)
+      ok = ok && !ts_expr_uses_var(m->in[i].dom.min, m->in[j].var) && !ts_expr_uses_var(m->in[i].dom.extent, m->in[j].var);
   ts_diag none = {.kind = TS_OK};
   if (!v.d) v.d = &none;
   v.d->kind = TS_OK;
-  bool ok = !m->predicate || divide_predicate(&v, m->predicate, m);
+  if (!ok) ts_refuse(v.d, "subspace-not-divisible", "the range of a loop depends on another loop");
+  ok = ok && (!m->predicate || divide_predicate(&v, m->predicate, m));
   for (int i = 0; i < m->n && ok; i++) {
     ok = divide_sum(&v, &m->bind[i], &out[i]);
     if (!ok && v.d->kind == TS_OK) ts_refuse(v.d, "subspace-not-divisible", "binding %d does not divide into an outer and an inner part", i);

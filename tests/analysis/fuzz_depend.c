@@ -211,6 +211,10 @@ static const ts_stmt *make(world *w, scope s, int depth) {
     s.v[s.n] = v;
     s.extent[s.n] = extent[pick(w, 0, (int64_t)TS_COUNTOF(extent) - 1)];
     const ts_expr *e = ts_int(ir, s.extent[s.n]);
+    if (s.n && !pick(w, 0, 6)) {  // a triangle
+      e = ts_add(ir, ts_evar(ir, s.v[s.n - 1]), ts_int(ir, 1));
+      s.extent[s.n] = s.extent[s.n - 1];
+    }
     s.n++;
     return ts_for(ir, v, ts_int(ir, 0), e, TS_SERIAL, make(w, s, depth - 1));
   }
@@ -338,7 +342,7 @@ static void check(world *w, ts_analyzer *a, const ts_stmt *s, const ts_stmt **ou
       scope_mark = ts_analyzer_push(a);
       acc = ts_regions_of(a, s, NULL, 0);
     }
-    for (int i = 0; i < n; i++) set(w, outer[i]->loop.var, pick(w, 0, outer[i]->loop.extent->i - 1));
+    for (int i = 0; i < n; i++) set(w, outer[i]->loop.var, pick(w, 0, ev(w, outer[i]->loop.extent) - 1));
     w->n = 0;
     w->watch = NULL;
     run_stmt(w, s, -1);

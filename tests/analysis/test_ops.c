@@ -294,6 +294,53 @@ static void test_division(void **state) {
   ts_text_free(&t);
 }
 
+// --- whole functions ------------------------------------------------------------------------------------------------------
+static const char messy[] =
+    "func t(n: dim(8..64, multiple 8), x: f32[n, 32], y: out f32[n, 32], z: out f32[n, 34]) {\n"
+    "  for f in 0..(n + 7) // 8 * 32, b in 0..8 {\n"
+    "    block a(va: S(0..n) = f // 32 * 8 + b, v: S(0..32) = (f * 8 + b) // 8 % 32) where f // 32 * 8 + b < n && 0 <= b {\n"
+    "      if v % 2 * 2 + va % 2 < 4 { y[va * 3 // 3, v] = select(v < 40, x[va, (v * 4 + va % 4) // 4], 0.0) * 1.0 } else { y[va, v] = 7.0 }\n"
+    "    }\n"
+    "  }\n"
+    "  for a in 0..n, o in 0..3, i in 0..16 {\n"
+    "    block p(va: S = a, v: S(0..34) = o * 16 + i) where o * 16 + i < 34 {\n"
+    "      let k: i64 = max(v - 1, 0)\n"
+    "      z[va, v] = select(1 <= v && v < 33 && v < 100, x[va, min(k, 31)], -1.0)\n"
+    "    }\n"
+    "  }\n"
+    "}\n";
+
+static void run(fixture *f, const ts_func *g, float *y, float *z) {
+  enum { N = 24 };
+  ts_diag d;
+  int64_t n = N;
+  float *x = ts_new_array(f->arena, float, N * 32);
+  for (int i = 0; i < N * 32; i++) x[i] = (float)(i * 7 % 101);
+  ts_array ax = {TS_F32, 2, {N, 32}, x}, ay = {TS_F32, 2, {N, 32}, y}, az = {TS_F32, 2, {N, 34}, z};
+  ts_array *args[] = {&ax, &ay, &az};
+  ts_interp_opts o = {.check_races = true};
+  if (!ts_interp_run(g, &n, args, &o, &d)) fail_msg("%s", d.message);
+}
+
+static void test_functions(void **state) {
+  fixture *f = *state;
+  ts_diag d;
+  const ts_func *g = parse(f, messy), *s = ts_simplify_func(f->a, g), *again = ts_simplify_func(f->a, s);
+  if (!ts_func_verify(s, &d)) fail_msg("%s", d.message);
+  assert_true(ts_func_equal(s, again));
+  assert_false(ts_func_equal(s, g));
+  static float y[2][24 * 32], z[2][24 * 34];
+  run(f, g, y[0], z[0]);
+  run(f, s, y[1], z[1]);
+  assert_memory_equal(y[0], y[1], sizeof y[0]);
+  assert_memory_equal(z[0], z[1], sizeof z[0]);
+  ts_text t = {0};
+  ts_func_print(&t, s);
+  assert_non_null(strstr(ts_text_str(&t), "y[va, v] = x[va, v]\n"));
+  assert_null(strstr(ts_text_str(&t), "7.0"));
+  ts_text_free(&t);
+}
+
 static void test_witness(void **state) {
   fixture *f = *state;
   const ts_func *g = parse(f, "func t(y: inout f32[64]) { for i in 0..64 { block a(v: S = i) { y[v // 4] = 1.0 } } }");
@@ -345,7 +392,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_operators, setup, teardown), cmocka_unit_test_setup_teardown(test_bindings, setup, teardown),
       cmocka_unit_test_setup_teardown(test_dependences, setup, teardown), cmocka_unit_test_setup_teardown(test_witness, setup, teardown),
       cmocka_unit_test_setup_teardown(test_tiled, setup, teardown),       cmocka_unit_test_setup_teardown(test_division, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_cover, setup, teardown),       cmocka_unit_test_setup_teardown(test_nest, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_cover, setup, teardown),       cmocka_unit_test_setup_teardown(test_functions, setup, teardown),       cmocka_unit_test_setup_teardown(test_nest, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
