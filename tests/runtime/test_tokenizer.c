@@ -87,6 +87,27 @@ static void same_as_reference(void **state) {
   assert_int_equal(differences, 0);
 }
 
+// The model of the repository: ids and text of strings that are easy to get wrong.
+static void tiny_model_strings(void **state) {
+  (void)state;
+  ts_diag d = {0};
+  json_error_t e;
+  ts_tokenizer *t = ts_tokenizer_load(TS_TEST_DIR "/../data/tiny/tokenizer.json", &d);
+  if (!t) fail_msg("%s", d.message);
+  json_t *cases = json_load_file(TS_TEST_DIR "/../data/fixtures/tiny-tokens.json", JSON_ALLOW_NUL, &e), *c;
+  size_t i;
+  differences = 0;
+  json_array_foreach(cases, i, c) {
+    json_object_set(c, "full", json_object_get(c, "ids"));
+    check_ids("tiny", t, c, false);
+    check_text("tiny", t, c, false);
+  }
+  assert_true(json_array_size(cases) > 20);
+  assert_int_equal(differences, 0);
+  json_decref(cases);
+  ts_tokenizer_free(t);
+}
+
 // What comes out token by token is whole characters, and together the same text.
 static void stream_is_whole(void **state) {
   (void)state;
@@ -246,7 +267,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
 #define SAME(name) cmocka_unit_test_prestate(same_as_reference, (void *)name)
       SAME("gpt2"), SAME("gpt2-prefix"), SAME("smollm"), SAME("llama3"), SAME("qwen2"), SAME("llama2"), SAME("metaspace"),
-      SAME("metaspace-split"), cmocka_unit_test(stream_is_whole), cmocka_unit_test(wrong_bytes), cmocka_unit_test(long_texts),
+      SAME("metaspace-split"), cmocka_unit_test(tiny_model_strings), cmocka_unit_test(stream_is_whole), cmocka_unit_test(wrong_bytes), cmocka_unit_test(long_texts),
       cmocka_unit_test(built_from_arrays), cmocka_unit_test(hostile_files)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
