@@ -39,6 +39,23 @@ static bool others_later(ts__ctx *c) {
   return true;
 }
 
+// The first of the iterations that reduce is the first instance of the domain: only that one initialises.
+static bool starts_at_first(ts__ctx *c, const plan *p) {
+  const ts_block *b = ts__block(c, c->arg[0].node);
+  ts_subst m[TS__MAX_DEPTH];
+  for (int i = 0; i < p->n; i++) m[i] = (ts_subst){ts__stmt(c, p->loops[i])->loop.var, ts__stmt(c, p->loops[i])->loop.min};
+  for (int i = 0; i < b->niters; i++) {
+    const ts_expr *first = ts_expr_subst(c->ir, b->iters[i].value, m, p->n);
+    if (b->iters[i].kind == TS_ITER_SPATIAL || ts_prove_eq(ts__an(c), first, b->iters[i].dom.min) == TS_YES) continue;
+    ts__refuse(c, TS_R_not_proved, 0, "the loops of block {0} do not provably start where its reduction does, at {1} = {2}");
+    ts__fact_node(c, c->arg[0].node);
+    ts__fact_s(c, b->iters[i].var->name);
+    ts__fact_s(c, ts__expr_text(c, b->iters[i].dom.min));
+    return false;
+  }
+  return true;
+}
+
 bool ts__check_decompose_reduction(ts__ctx *c) {
   plan *p = ts_new(c->a, plan);
   c->plan = p;
@@ -60,6 +77,7 @@ bool ts__check_decompose_reduction(ts__ctx *c) {
   memcpy(p->loops, all + outer, sizeof(int) * (size_t)p->n);
   TS_TRY(outer_spatial(c, all, outer));
   TS_TRY(ts__feeds_apart(c, 0, block, p->loops, p->n));
+  TS_TRY(starts_at_first(c, p));
   TS_TRY(ts__instances_once(c, 0, block));
   TS_TRY(others_later(c));
   int drop[TS__MAX_DEPTH], ndrop = 0;

@@ -67,6 +67,36 @@ static const ts_stmt *renamed(void *arg, const ts_stmt *s) {
   return ts__block_with(w->c, s, b);
 }
 
+// A reduction initialises where its reduce iterators start: an update that provably never gets there has no initialisation.
+static bool starts_never(ts__ctx *c, const ts_block *b) {
+  for (int i = 0; i < b->niters; i++) {
+    const ts_expr *at_min = ts_bin(c->ir, (ts_ekind)TS_E_EQ, b->iters[i].value, b->iters[i].dom.min);
+    if (b->iters[i].kind == TS_ITER_REDUCE && ts_prove(ts__an(c), at_min) == TS_NO) return true;
+  }
+  return false;
+}
+
+static const ts_stmt *without_idle_init(ts__ctx *c, const ts_stmt *s) {
+  if (s->kind == TS_S_SEQ) {
+    const ts_stmt **kid = ts_new_array(c->a, const ts_stmt *, s->seq.n);
+    for (int i = 0; i < s->seq.n; i++) kid[i] = without_idle_init(c, s->seq.child[i]);
+    return ts_seq(c->ir, kid, s->seq.n);
+  }
+  if (s->kind == TS_S_FOR) {
+    size_t mark = ts_analyzer_push(ts__an(c));
+    ts_bind_stmt(ts__an(c), s);
+    const ts_stmt *body = without_idle_init(c, s->loop.body);
+    ts_analyzer_pop(ts__an(c), mark);
+    return ts__loop_with(c, s, body);
+  }
+  if (s->kind != TS_S_BLOCK) return s;
+  ts_block *b = ts_arena_dup(c->a, s->block, sizeof *b);
+  if (ts__is_shell(s)) b->body = without_idle_init(c, b->body);
+  else if (b->init && starts_never(c, b)) b->init = NULL;
+  else return s;
+  return ts__block_with(c, s, b);
+}
+
 // The first piece keeps the blocks and loops that are there; the others are copies.
 static const ts_stmt *piece(ts__ctx *c, const plan *p, int i) {
   const ts_stmt *loop = ts__stmt(c, c->arg[0].node);
@@ -82,7 +112,7 @@ static const ts_stmt *piece(ts__ctx *c, const plan *p, int i) {
   ts_subst map = {loop->loop.var, ts_simplify(ts__an(c), ts_add(c->ir, p->from[i], ts_evar(c->ir, v)))};
   body = ts__subst_simplify(c, body, &map, 1);
   ts_analyzer_pop(ts__an(c), mark);
-  return ts_for(c->ir, v, ts_int(c->ir, 0), p->extent[i], TS_SERIAL, body);
+  return without_idle_init(c, ts_for(c->ir, v, ts_int(c->ir, 0), p->extent[i], TS_SERIAL, body));
 }
 
 bool ts__apply_loop_partition(ts__ctx *c) {
