@@ -25,7 +25,8 @@ typedef struct world {
   int n;
   bool overflow;
   const ts_stmt *root;
-  int depth;
+  const ts_stmt *dim;  // a symbolic dimension n, as a loop over its values around everything
+  int64_t most;        // largest n
 } world;
 static long fails, tri[3], loops_seen, covers, reductions;
 
@@ -141,7 +142,11 @@ static const ts_expr *term(world *w, const scope *s) {
 
 static const ts_expr *index_of(world *w, const scope *s) {
   const ts_expr *e = term(w, s);
-  if (s->n > 1 && !pick(w, 0, 2)) {  // a fused pair
+  if (s->n > 1 && !pick(w, 0, 9)) {  // rows of n
+    int i = (int)pick(w, 0, s->n - 1), j = (int)pick(w, 0, s->n - 1);
+    const ts_expr *n = ts_evar(w->ir, w->dim->loop.var);
+    if (i != j) e = ts_add(w->ir, ts_mul(w->ir, ts_evar(w->ir, s->v[i]), n), ts_evar(w->ir, s->v[j]));
+  } else if (s->n > 1 && !pick(w, 0, 2)) {  // a fused pair
     int i = (int)pick(w, 0, s->n - 1), j = (int)pick(w, 0, s->n - 1);
     if (i != j) e = ts_add(w->ir, ts_mul(w->ir, ts_evar(w->ir, s->v[i]), ts_int(w->ir, s->extent[j])), ts_evar(w->ir, s->v[j]));
     if (!pick(w, 0, 2)) e = ts_bin(w->ir, pick(w, 0, 1) ? TS_E_FLOORDIV : TS_E_FLOORMOD, e, ts_int(w->ir, pick(w, 2, 6)));
@@ -156,6 +161,7 @@ static const ts_expr *clamp(world *w, const ts_expr *e) {
 // Indices inside the buffer: clamped unless known to fit.
 static void indices(world *w, const scope *s, const ts_buffer *b, const ts_expr **idx) {
   ts_analyzer *a = ts_analyzer_new(w->ir);
+  ts_bind_const(a, w->dim->loop.var, 1, w->most);
   for (int i = 0; i < s->n; i++) ts_bind_const(a, s->v[i], 0, s->extent[i] - 1);
   for (int d = 0; d < b->ndim; d++) {
     idx[d] = index_of(w, s);
@@ -211,7 +217,12 @@ static const ts_stmt *make(world *w, scope s, int depth) {
     s.v[s.n] = v;
     s.extent[s.n] = extent[pick(w, 0, (int64_t)TS_COUNTOF(extent) - 1)];
     const ts_expr *e = ts_int(ir, s.extent[s.n]);
-    if (s.n && !pick(w, 0, 6)) {  // a triangle
+    if (!pick(w, 0, 4)) {  // symbolic: n, or n in groups
+      const ts_expr *n = ts_evar(ir, w->dim->loop.var);
+      int64_t c = pick(w, 1, 3);
+      e = ts_bin(ir, TS_E_FLOORDIV, ts_add(ir, n, ts_int(ir, c - 1)), ts_int(ir, c));
+      s.extent[s.n] = (w->most + c - 1) / c;
+    } else if (s.n && !pick(w, 0, 6)) {  // a triangle
       e = ts_add(ir, ts_evar(ir, s.v[s.n - 1]), ts_int(ir, 1));
       s.extent[s.n] = s.extent[s.n - 1];
     }
@@ -309,11 +320,11 @@ static bool truth_of(world *w, const ts_stmt *s, const ts_stmt *const *outer, in
     run_stmt(w, s, 0);
     return conflict(w);
   }
-  int64_t extent = ev(w, outer[depth]->loop.extent);
+  int64_t min = ev(w, outer[depth]->loop.min), extent = ev(w, outer[depth]->loop.extent);
   int mark = w->nvars;
   bool any = false;
   for (int64_t i = 0; i < extent && !any; i++) {
-    set(w, outer[depth]->loop.var, i);
+    set(w, outer[depth]->loop.var, min + i);
     any = truth_of(w, s, outer, n, depth + 1);
     w->nvars = mark;
   }
@@ -342,7 +353,7 @@ static void check(world *w, ts_analyzer *a, const ts_stmt *s, const ts_stmt **ou
       scope_mark = ts_analyzer_push(a);
       acc = ts_regions_of(a, s, NULL, 0);
     }
-    for (int i = 0; i < n; i++) set(w, outer[i]->loop.var, pick(w, 0, ev(w, outer[i]->loop.extent) - 1));
+    for (int i = 0; i < n; i++) set(w, outer[i]->loop.var, ev(w, outer[i]->loop.min) + pick(w, 0, ev(w, outer[i]->loop.extent) - 1));
     w->n = 0;
     w->watch = NULL;
     run_stmt(w, s, -1);
@@ -360,13 +371,19 @@ static void run_case(uint64_t seed, uint64_t id, move *moves) {
   const ts_expr *shape[2] = {ts_int(w.ir, DIM), ts_int(w.ir, DIM)};
   static const char *const name[BUFS] = {"C", "A", "B"};
   for (int i = 0; i < BUFS; i++) w.buf[i] = ts_buffer_new(w.ir, name[i], TS_F32, i == 1 ? 1 : 2, shape, "global");
+  const ts_var *n = ts_var_new(w.ir, "n", TS_INDEX);
+  w.most = pick(&w, 1, 6);
+  w.dim = ts_for(w.ir, n, ts_int(w.ir, 1), ts_int(w.ir, w.most), TS_SERIAL, ts_seq(w.ir, NULL, 0));
   w.root = make(&w, (scope){.n = 0}, (int)pick(&w, 1, 4));
   w.watch = NULL;
+  set(&w, n, w.most);
   run_stmt(&w, w.root, 0);
+  w.nvars = 0;
   if (w.n < 700) {
     ts_analyzer *a = ts_analyzer_new(w.ir);
-    const ts_stmt *outer[8];
-    check(&w, a, w.root, outer, 0);
+    const ts_stmt *outer[9] = {w.dim};
+    ts_bind_const(a, n, 1, w.most);
+    check(&w, a, w.root, outer, 1);
     ts_analyzer_free(a);
   }
   ts_arena_free(arena);
