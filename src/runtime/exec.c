@@ -24,6 +24,10 @@ struct ts__exec {
   bool profile;
 };
 
+// A cache below this is on small pages: a short conversation then touches little of it, and starts sooner. Larger ones are read at the
+// speed of memory, where huge pages pay.
+#define HUGE_CACHE ((size_t)64 << 20)
+
 static size_t up64(size_t n) { return (n + 63) & ~(size_t)63; }
 
 // K of all layers, then V: each at a multiple of 64.
@@ -85,7 +89,7 @@ ts__exec *ts__exec_new(const ts_library *l, const ts_weights *w, ts_pool *pool, 
   const ts_plan *p = ts_library_plan(l);
   *e = (ts__exec){.plan = p, .file = ts_library_path(l), .arena = a, .pool = pool};
   size_t kv = up64((size_t)p->kv_bytes) * (size_t)p->layers * 2;
-  if (ts_pages_map(&e->activations, (size_t)p->arena_bytes, "activations", d) && ts_pages_map(&e->kv, kv, "KV cache", d) &&
+  if (ts_pages_map(&e->activations, (size_t)p->arena_bytes, "activations", d) && ts__pages_map(&e->kv, kv, kv >= HUGE_CACHE, "KV cache", d) &&
       tables(e, d) && bind_all(e, l, w, d))
     return e;
   ts__exec_free(e);

@@ -4,6 +4,9 @@
 
 #include "runtime/runtime.h"
 
+// memory.c: as ts_pages_map, on huge pages or on small ones
+bool ts__pages_map(ts_pages *m, size_t n, bool huge, const char *what, ts_diag *d) TS_WARN_UNUSED;
+
 // index.c
 bool ts__read_at(int fd, const char *path, void *dst, int64_t n, int64_t offset, ts_diag *d) TS_WARN_UNUSED;
 
