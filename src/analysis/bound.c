@@ -41,14 +41,20 @@ static ts_interval times(ts_interval x, ts_interval y) {
 
 static ts_interval scale(ts_interval x, int64_t k) { return times(x, (ts_interval){k, k}); }
 
+// An end beyond 64 bits on the wrong side says less, never nothing: infinities stay on their own sides.
+static ts_interval sane(ts_interval r) {
+  const int64_t big = (int64_t)1 << 62;
+  return (ts_interval){TS_MIN(r.lo, big), TS_MAX(r.hi, -big)};
+}
+
 ts_interval ts__lin_bound(ts_analyzer *a, const ts__lin *l) {
   ts_interval r = {l->c, l->c};
   for (int i = 0; i < l->n; i++) {
-    ts_interval t = scale(ts__atom_bound(a, l->t[i].atom), l->t[i].k);
+    ts_interval t = sane(scale(ts__atom_bound(a, l->t[i].atom), l->t[i].k));
     r.lo = add_lo(r.lo, t.lo);
     r.hi = add_hi(r.hi, t.hi);
   }
-  return r;
+  return sane(r);
 }
 
 static ts_interval canonical_bound(ts_analyzer *a, const ts_expr *e) {
@@ -149,7 +155,7 @@ static ts_interval compute(ts_analyzer *a, const ts_expr *e) {
 ts_interval ts__atom_bound(ts_analyzer *a, const ts_expr *e) {
   ts__memo *m = ts__memo_at(a, e);
   if (m->has_range) return m->range;
-  ts_interval r = compute(a, e);
+  ts_interval r = sane(compute(a, e));
   m = ts__memo_at(a, e);
   m->has_range = true;
   m->range = r;

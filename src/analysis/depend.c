@@ -127,8 +127,9 @@ static bool apart_when_later(ts_analyzer *a, const side *s, const side *t) {
     ts_bind_value(a, t->in[i].var, v);
   }
   if (s->guard) ts_assume(a, s->guard);
-  if (t->guard) ts_assume(a, t->guard);
-  bool r = apart(a, s, t);
+  bool r = t->guard && ts_prove(a, t->guard) == TS_NO;  // only one of them happens
+  if (!r && t->guard) ts_assume(a, t->guard);
+  r = r || apart(a, s, t);
   ts_analyzer_pop(a, mark);
   return r;
 }
