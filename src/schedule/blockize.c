@@ -94,20 +94,11 @@ static bool outer_reduces(const ts_block *outer) {
   return false;
 }
 
+// The initialisation of the outer block: that of the block, in copies of the inner loops that feed its spatial iterators as they
+// are bound inside.
 static bool outer_init(ts__ctx *c, ts__blockized *z, ts_block *outer, const ts_expr *const *base) {
   const ts_block *b = ts__block(c, z->block);
-  TS_TRY(ts__feeds_apart(c, 0, z->block, z->inner, z->ninner));
-  int drop[TS__MAX_DEPTH], nd = 0;
-  for (int i = 0; i < z->ninner; i++) {
-    bool s, r;
-    ts__feeds(c, z->block, z->inner[i], &s, &r);
-    if (!s) drop[nd++] = z->inner[i];
-  }
-  const ts_expr *pred = NULL;
-  TS_TRY(ts__predicate_cut(c, 0, z->block, z->inner_pred, drop, nd, &pred));
-  uint32_t id;
-  const char *name = ts__fresh_block_name(c, ts_arena_printf(c->a, "%s_init", b->name));
-  ts__ctx x = *c;  // the bindings of the initialisation are the new ones
+  ts__ctx x = *c;  // the same step, over a tree whose block has the new bindings
   ts__tree t = *c->t;
   ts__node *node = ts_arena_dup(c->a, t.node, sizeof *node * (size_t)t.n);
   ts_block *bound = ts_arena_dup(c->a, b, sizeof *b);
@@ -118,6 +109,17 @@ static bool outer_init(ts__ctx *c, ts__blockized *z, ts_block *outer, const ts_e
   node[z->block].s = ts__block_with(c, ts__stmt(c, z->block), bound);
   t.node = node;
   x.t = &t;
+  TS_TRY(ts__feeds_apart(&x, 0, z->block, z->inner, z->ninner));
+  int drop[TS__MAX_DEPTH], nd = 0;
+  for (int i = 0; i < z->ninner; i++) {
+    bool s, r;
+    ts__feeds(&x, z->block, z->inner[i], &s, &r);
+    if (!s) drop[nd++] = z->inner[i];
+  }
+  const ts_expr *pred = NULL;
+  TS_TRY(ts__predicate_cut(&x, 0, z->block, z->inner_pred, drop, nd, &pred));
+  uint32_t id;
+  const char *name = ts__fresh_block_name(c, ts_arena_printf(c->a, "%s_init", b->name));
   outer->init = ts__init_nest(&x, z->block, z->inner, z->ninner, pred, name, &id);
   return true;
 }

@@ -315,11 +315,34 @@ static bool untouchable(ts__ctx *c) {
   return true;
 }
 
+// Buffers of a shell are used inside it only: a step that would take a use out of the iteration is refused.
+static bool visible(ts__ctx *c) {
+  if (!c->out || c->out == c->f) return true;
+  ts__tree t = {0};
+  ts__tree_build(c->a, &t, c->out->body);
+  for (int i = 0; i < t.n; i++) {
+    if (!ts__is_shell(t.node[i].s)) continue;
+    const ts_block *shell = t.node[i].s->block;
+    for (int j = 0; j < t.n; j++) {
+      if (t.node[j].s->kind != TS_S_BLOCK || ts__under(&t, j, i) || ts__under(&t, i, j)) continue;
+      for (int k = 0; k < shell->nallocs; k++) {
+        const ts_block *b = t.node[j].s->block;
+        if (!ts__reads(b, shell->allocs[k]) && !ts__writes(b, shell->allocs[k])) continue;
+        ts__refuse(c, TS_R_not_same_scope, -1, "block {0} would use {1}, which belongs to one iteration of another loop");
+        ts__fact_s(c, b->name);
+        ts__fact_s(c, shell->allocs[k]->name);
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
 bool ts__run_inst(ts_sched *s, const ts_inst *inst, ts__run *how, ts_diag *d) {
   ts__ctx c = {.s = s, .ir = s->ir, .a = s->arena, .f = s->f, .t = tree_of(s), .prim = inst->prim, .step = (int)s->inst.n,
                .line = how->line, .decision = inst->decision, .ndecision = inst->ndecision, .strict = how->strict, .r = &s->refusal};
   s->refusal = (ts_refusal){0};
-  bool ok = resolve(&c, inst) && plain(&c) && untouchable(&c) && table[c.prim].check(&c) && table[c.prim].apply(&c) && count_ok(&c, how);
+  bool ok = resolve(&c, inst) && plain(&c) && untouchable(&c) && table[c.prim].check(&c) && table[c.prim].apply(&c) && visible(&c) && count_ok(&c, how);
   ts_analyzer_free(c.an);
   if (!ok) {
     tell(s, how, d);

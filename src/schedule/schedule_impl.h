@@ -327,6 +327,38 @@ int ts__place_loops(const ts__ctx *c, int block, int *out);   // the loops aroun
 // stays as it is when nothing moves. *why: the refusal of the primitive that does it, code none when there is no such place.
 bool ts__place_try(ts__ctx *c, int block, int64_t where, const ts_func **out, ts_refusal *why);
 
+// --- index maps (indexmap.c) ----------------------------------------------------------------------------------------------------------
+typedef struct ts__map {
+  int nin, n;
+  const ts_var *const *in;
+  const ts_expr *const *out;
+} ts__map;
+bool ts__map_parse(ts__ctx *c, int arg, ts__map *m);   // argument arg (type M); refuses bad-map
+bool ts__map_arity(ts__ctx *c, int arg, const ts__map *m, int n, const char *of);
+const ts_expr **ts__map_apply(ts__ctx *c, const ts__map *m, const ts_expr *const *to);   // of the values to[0..nin), simplified
+bool ts__only_dims(const ts__ctx *c, const ts_expr *e);   // made of constants and dimensions of the function
+// The extents of a buffer indexed by e[0..n), for all values of the variables (which must be bound); refuses bad-map.
+bool ts__map_shape(ts__ctx *c, int arg, const ts_expr *const *e, int n, const ts_var *const *vars, int nvars, const ts_expr **shape);
+bool ts__one_to_one(ts__ctx *c, const ts_loop_range *in, int nin, const ts_expr *const *e, int n);
+
+// --- copies laid out by iterators (reindex.c) -------------------------------------------------------------------------------------------
+typedef struct ts__reindex {
+  const ts_buffer *buf, *copy;
+  const ts_expr *const *idx;    // of the one access, over the iterators of the block
+  int n;                        // dimensions of the copy
+  const ts_expr **to, **shape;
+  int niters, *iter;            // iterators that lay it out
+  int scope, top;
+  const ts_stmt *block, *nest;
+  uint32_t id;                  // of the copying block
+} ts__reindex;
+// Block argument 0; arg: that of the buffer; map (argument 3) may be NULL: the iterators that index the buffer.
+bool ts__reindex_check(ts__ctx *c, int arg, bool write, const char *scope, const ts__map *map, ts__reindex *x);
+bool ts__reindex_apply(ts__ctx *c, bool write, const ts__reindex *x);
+bool ts__of_iters(const ts__ctx *c, const ts_block *b, const ts_expr *e);   // made of iterators of b and dimensions
+// Something before the statement top writes all that the nest reads of buf, or buf is given to the function; refuses not-covered.
+bool ts__filled(ts__ctx *c, int arg, int top, const ts_stmt *nest, const ts_buffer *buf);
+
 #define PRIM(name, args, results, flags, doc) bool ts__check_##name(ts__ctx *c); bool ts__apply_##name(ts__ctx *c);
 #include "schedule/prim.def"
 #undef PRIM

@@ -86,6 +86,32 @@ static bool ranges_check(ts__ctx *c, const plan *p) {
   return true;
 }
 
+// A reduction starts where its reduce iterators are at their minimum, which must stay the first instance for every element. Loops
+// that feed only reduce iterators may trade places; once one feeds both kinds, none of those that feed the reduction may.
+static bool starts_stay(ts__ctx *c, const plan *p) {
+  for (int i = p->nest[0]; i < c->t->node[p->nest[0]].end; i++) {
+    if (!ts__is_block(c, i) || ts__spatial_only(ts__block(c, i)) || c->t->node[i].scope != c->t->node[p->nest[0]].scope) continue;
+    int before[TS__MAX_DEPTH], after[TS__MAX_DEPTH], nb = 0, na = 0;
+    bool mixed = false;
+    for (int k = 0; k < p->n; k++) {
+      bool s, r;
+      ts__feeds(c, i, p->nest[k], &s, &r);
+      mixed |= s && r;
+      if (r) before[nb++] = p->nest[k];
+      ts__feeds(c, i, p->order[k], &s, &r);
+      if (r) after[na++] = p->order[k];
+    }
+    for (int k = 0; mixed && k < nb; k++) {
+      if (before[k] == after[k]) continue;
+      ts__refuse(c, TS_R_not_separable, 0, "loop {0} feeds spatial and reduce iterators of block {1}, whose first instance would not stay the first");
+      ts__fact_node(c, before[k]);
+      ts__fact_node(c, i);
+      return false;
+    }
+  }
+  return true;
+}
+
 // Only the loops between the first and the last that move change places.
 static bool dependences_check(ts__ctx *c, const plan *p) {
   const ts_stmt *nest[TS__MAX_DEPTH];
@@ -139,6 +165,7 @@ bool ts__check_reorder(ts__ctx *c) {
     return false;
   }
   TS_TRY(ts__instances_once(c, 0, p->nest[0]));
+  TS_TRY(starts_stay(c, p));
   return ts__one_clean_block(c, p->nest[0]) || dependences_check(c, p);
 }
 

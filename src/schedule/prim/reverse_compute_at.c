@@ -123,6 +123,28 @@ static bool tile_region(ts__ctx *c, int producer, const ts_region *w, const ts_s
   return true;
 }
 
+// The loops that cut a reduction cut nothing spatial as well, so that for each element the first tile comes first.
+static bool cuts_apart(ts__ctx *c, const plan *p) {
+  const ts_block *b = ts__block(c, p->m.block);
+  const ts_stmt *outer[TS__MAX_DEPTH];
+  int n = outer_loops(c, p->m.loop, outer);
+  for (int l = 0; l < n; l++) {
+    bool s = false, r = false;
+    for (int i = 0; i < b->niters; i++) {
+      if (!ts_expr_uses_var(p->m.need[i].min, outer[l]->loop.var)) continue;
+      if (b->iters[i].kind == TS_ITER_SPATIAL) s = true;
+      else r = true;
+    }
+    if (!s || !r) continue;
+    ts__refuse(c, TS_R_feeds_reduction, 1, "loop {0} would cut spatial and reduce iterators of block {1}");
+    ts__fact_s(c, outer[l]->loop.var->name);
+    ts__fact_node(c, p->m.block);
+    ts__culprit(c, p->m.loop);
+    return false;
+  }
+  return true;
+}
+
 // Where b meets the tile: its iterators' values, cut to their domains. Other iterators run whole. A reduction may be cut: tiles
 // are disjoint, what b reads lies in one (inputs_ready), and the first instance comes first, for loops count upwards.
 static bool need_find(ts__ctx *c, plan *p, const ts_subspace *tile) {
@@ -146,7 +168,7 @@ static bool need_find(ts__ctx *c, plan *p, const ts_subspace *tile) {
   TS_TRY(tile_region(c, p->producer, write, tile, region));
   p->m.need = ts_new_array(c->a, ts_range, b->niters);
   TS_TRY(ts__invert_region(c, 0, b, read, &(ts_region){read->buf, region}, p->m.need));
-  return ts__need_clip(c, 1, p->m.block, p->m.need);
+  return cuts_apart(c, p) && ts__need_clip(c, 1, p->m.block, p->m.need);
 }
 
 // b runs earlier: nothing from the end of its producers to its old place may touch what it writes or change what it reads.

@@ -240,5 +240,5 @@ bool ts__apply_rfactor(ts__ctx *c) {
   f = ts__alloc_add(c, f, ts__stmt(c, c->t->node[p->block].scope)->id, rf);
   c->out = ts__reinfer(c, f);
   ts__result(c, 'b', part->id, 0);
-  return true;
+  return ts__kinds_hold(c, &c->out, part->id);
 }
