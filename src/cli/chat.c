@@ -45,13 +45,14 @@ static void choose_sampler(chat *c) {
   if (!isnan(o->temperature)) c->sampler.temperature = o->temperature;
   if (!isnan(o->top_p)) c->sampler.top_p = o->top_p;
   if (!isnan(o->repetition_penalty)) c->sampler.repetition_penalty = o->repetition_penalty;
-  if (o->top_k >= 0) c->sampler.top_k = o->top_k;
-  c->sampler.seed = o->seed >= 0 ? (uint64_t)o->seed : ts_now_ns();
+  if (o->top_k != INT64_MIN) c->sampler.top_k = o->top_k;
+  c->sampler.seed = o->seed != INT64_MIN ? (uint64_t)o->seed : ts_now_ns();
 }
 
 static bool open_model(chat *c, ts_diag *d) {
   ts_engine_opts e = {.threads = (int)c->o.threads, .library = c->o.library};
   if (c->o.threads < 0 || c->o.threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)c->o.threads);
+  if (c->o.max_tokens < 0) return ts_refuse(d, "bad-option", "--max-tokens %lld is negative", (long long)c->o.max_tokens);
   TS_TRY((c->engine = ts_engine_open(c->dir, &e, d)) != NULL);
   TS_TRY((c->session = ts_engine_session(c->engine, d)) != NULL);
   c->dialog = ts_dialog_new(c->engine, c->session);
@@ -221,6 +222,7 @@ static void converse(chat *c) {
     if (line[0] == '/') more = command(c, line);
     else if (!answer(c, line, &d)) ts_diag_print(stderr, &d);
   }
+  if (tty) putchar('\n');
   free(line);
 }
 
@@ -237,7 +239,7 @@ static int run(chat *c) {
 }
 
 int ts_cmd_chat(int argc, char **argv) {
-  chat c = {.o = {.temperature = NAN, .top_p = NAN, .repetition_penalty = NAN, .top_k = -1, .seed = -1}};
+  chat c = {.o = {.temperature = NAN, .top_p = NAN, .repetition_penalty = NAN, .top_k = INT64_MIN, .seed = INT64_MIN}};
   options *o = &c.o;
   const ts_opt opts[] = {
       {"prompt", TS_OPT_TEXT, &o->prompt, "TEXT", "answer this and exit"},
