@@ -6,8 +6,8 @@
 typedef struct walker {
   ts_analyzer *a;
   ts_arena *arena;
-  TS_VEC(ts_subst) map;                // iterators and lets
-  TS_VEC(const ts_buffer *) inner;     // allocated in the subtree
+  TS_VEC(ts_subst) map;             // iterators and lets
+  TS_VEC(const ts_buffer *) inner;  // allocated in the subtree
   const ts__nest *nest;
   const ts__guard *guard;
   const ts_block *block;
@@ -86,7 +86,8 @@ static void walk_loop(walker *w, const ts_stmt *s) {
 static void declared(walker *w, const ts_region *r, int n, bool write) {
   for (int i = 0; i < n; i++) {
     int nd = r[i].buf->ndim;
-    const ts_expr **idx = ts_new_array(w->arena, const ts_expr *, nd ? nd : 1), **span = ts_new_array(w->arena, const ts_expr *, nd ? nd : 1);
+    const ts_expr **idx = ts_new_array(w->arena, const ts_expr *, nd ? nd : 1),
+                  **span = ts_new_array(w->arena, const ts_expr *, nd ? nd : 1);
     for (int d = 0; d < nd; d++) {
       idx[d] = r[i].dim[d].min;
       span[d] = plain(w, r[i].dim[d].extent);
@@ -169,16 +170,28 @@ static void walk(walker *w, const ts_stmt *s) {
     case TS_S_SEQ:
       for (int i = 0; i < s->seq.n; i++) walk(w, s->seq.child[i]);
       return;
-    case TS_S_FOR: walk_loop(w, s); return;
-    case TS_S_BLOCK: walk_block(w, s); return;
-    case TS_S_STORE: walk_store(w, s); return;
-    case TS_S_IF: walk_if(w, s); return;
-    case TS_S_LET: walk_let(w, s); return;
+    case TS_S_FOR:
+      walk_loop(w, s);
+      return;
+    case TS_S_BLOCK:
+      walk_block(w, s);
+      return;
+    case TS_S_STORE:
+      walk_store(w, s);
+      return;
+    case TS_S_IF:
+      walk_if(w, s);
+      return;
+    case TS_S_LET:
+      walk_let(w, s);
+      return;
     case TS_S_ALLOC:
       ts_vec_push(w->arena, &w->inner, s->alloc.buf);
       walk(w, s->alloc.body);
       return;
-    default: loads(w, s->eval); return;
+    default:
+      loads(w, s->eval);
+      return;
   }
 }
 

@@ -1,10 +1,12 @@
 // analysis: what is known about index expressions, loop nests and their memory accesses.
 //
-// All answers are about i64 index arithmetic taken as unbounded integers (index expressions are assumed not to overflow).
-// Everything returned lives in the arena of the ts_ir the analyzer was made for. An analyzer is used by one thread.
+// All answers are about i64 index arithmetic taken as unbounded integers (index expressions are assumed not to
+// overflow). Everything returned lives in the arena of the ts_ir the analyzer was made for. An analyzer is used by one
+// thread.
 //
-// Unknown is an answer. ts_tri: TS_YES and TS_NO are proved for every value that the context admits, TS_UNKNOWN promises nothing.
-// Compare explicitly (`== TS_YES`); legality checks take anything but the proof they need as a refusal.
+// Unknown is an answer. ts_tri: TS_YES and TS_NO are proved for every value that the context admits, TS_UNKNOWN
+// promises nothing. Compare explicitly (`== TS_YES`); legality checks take anything but the proof they need as a
+// refusal.
 #ifndef TS_ANALYSIS_H
 #define TS_ANALYSIS_H
 
@@ -15,19 +17,20 @@ typedef enum ts_tri { TS_UNKNOWN, TS_YES, TS_NO } ts_tri;
 const char *ts_tri_name(ts_tri t);  // "yes"
 
 // --- context (analyzer.c): what is known about variables ---------------------------------------------------
-// Facts are scoped: everything bound or assumed since a push is forgotten by the matching pop. A variable without facts may have
-// any value. Binding a variable again adds facts. Contradicting facts make every condition provable.
+// Facts are scoped: everything bound or assumed since a push is forgotten by the matching pop. A variable without facts
+// may have any value. Binding a variable again adds facts. Under contradicting facts any
+// answer may be given.
 typedef struct ts_analyzer ts_analyzer;
 ts_analyzer *ts_analyzer_new(ts_ir *ir);
 void ts_analyzer_free(ts_analyzer *a);  // accepts NULL; expressions made stay in the ir
 ts_ir *ts_analyzer_ir(const ts_analyzer *a);
-size_t ts_analyzer_push(ts_analyzer *a);             // returns a mark
+size_t ts_analyzer_push(ts_analyzer *a);  // returns a mark
 void ts_analyzer_pop(ts_analyzer *a, size_t mark);
-void ts_bind_range(ts_analyzer *a, const ts_var *v, ts_range r);                  // r.min <= v < r.min + r.extent, any expressions
-void ts_bind_const(ts_analyzer *a, const ts_var *v, int64_t lo, int64_t hi);      // lo <= v <= hi
-void ts_bind_multiple(ts_analyzer *a, const ts_var *v, int64_t m);                // v % m == 0
-void ts_bind_value(ts_analyzer *a, const ts_var *v, const ts_expr *value);        // v is replaced by value (let)
-void ts_bind_dims(ts_analyzer *a, const ts_func *f);                              // the facts of all symbolic dimensions
+void ts_bind_range(ts_analyzer *a, const ts_var *v, ts_range r);  // r.min <= v < r.min + r.extent, any expressions
+void ts_bind_const(ts_analyzer *a, const ts_var *v, int64_t lo, int64_t hi);  // lo <= v <= hi
+void ts_bind_multiple(ts_analyzer *a, const ts_var *v, int64_t m);            // v % m == 0
+void ts_bind_value(ts_analyzer *a, const ts_var *v, const ts_expr *value);    // v is replaced by value (let)
+void ts_bind_dims(ts_analyzer *a, const ts_func *f);                          // the facts of all symbolic dimensions
 // The facts that hold inside s, one level: a loop's range, a block's iterator domains and predicate, a let's value.
 void ts_bind_stmt(ts_analyzer *a, const ts_stmt *s);
 void ts_assume(ts_analyzer *a, const ts_expr *cond);  // conjunctions of comparisons are used; anything else is ignored
@@ -35,11 +38,12 @@ void ts_assume(ts_analyzer *a, const ts_expr *cond);  // conjunctions of compari
 // --- simplifier (simplify.c, linear.c, logic.c) ---------------------------------------------------------------
 // Equal value for all values that the context admits (where e itself has a value); canonical for sums of
 // constant * product of (variable | floordiv | floormod | min | max | select ...); idempotent; deterministic; memoised.
-// Order of a sum: larger |coefficient| first, constant last: i*128 + j*16 + k + 3. Comparisons become e < c, e <= .. with the
-// constant right. Floats: only constants are folded and x*1, x/1. Narrow and unsigned integers: identities of modular arithmetic.
+// Order of a sum: positive terms, then negative ones, larger |coefficient| first, constant last: i*128 + j*16 - k + 3.
+// Comparisons have positive terms on both sides: i*16 + j < n. Floats: only constants are folded and x*1, x/1. Narrow
+// and unsigned integers: identities of modular arithmetic.
 const ts_expr *ts_simplify(ts_analyzer *a, const ts_expr *e);
-// All expressions below s, each under the facts of its enclosing loops, blocks, conditions. Loops, blocks and ids are kept;
-// a condition that is decided drops its dead side only in ts_simplify_stmt (an empty result is an empty sequence).
+// All expressions below s, each under the facts of its enclosing loops, blocks, conditions. Loops, blocks and ids are
+// kept; a decided TS_S_IF keeps only its live side (nothing left is an empty sequence).
 const ts_stmt *ts_simplify_stmt(ts_analyzer *a, const ts_stmt *s);
 const ts_func *ts_simplify_func(ts_analyzer *a, const ts_func *f);
 
@@ -57,17 +61,20 @@ ts_tri ts_prove_eq(ts_analyzer *a, const ts_expr *x, const ts_expr *y);
 ts_tri ts_prove_le(ts_analyzer *a, const ts_expr *x, const ts_expr *y);
 ts_tri ts_prove_lt(ts_analyzer *a, const ts_expr *x, const ts_expr *y);
 ts_tri ts_prove_multiple(ts_analyzer *a, const ts_expr *e, int64_t m);  // e % m == 0
-int64_t ts_known_multiple(ts_analyzer *a, const ts_expr *e);            // largest m known to divide e, at least 1; 0 for e == 0
-// Inclusive bounds of e that do not use vars[0..n), each of which must be bound: lo <= e <= hi whenever the variables are in
-// their ranges. Exact for quasi-affine e with independent ranges. A side that has none is NULL; false when both have none.
-bool ts_bound_over(ts_analyzer *a, const ts_expr *e, const ts_var *const *vars, int n, const ts_expr **lo, const ts_expr **hi);
+int64_t ts_known_multiple(ts_analyzer *a, const ts_expr *e);  // largest m known to divide e, at least 1; 0 for e == 0
+// Inclusive bounds of e that do not use vars[0..n), each of which must be bound: lo <= e <= hi whenever the variables
+// are in their ranges. Reached for quasi-affine e whose variables occur once after simplification. A side that has none
+// is NULL; false when both have none.
+bool ts_bound_over(ts_analyzer *a, const ts_expr *e, const ts_var *const *vars, int n, const ts_expr **lo,
+                   const ts_expr **hi);
 static inline bool ts_provable(ts_analyzer *a, const ts_expr *cond) { return ts_prove(a, cond) == TS_YES; }
 
 // --- linear form (bound.c) --------------------------------------------------------------------------------------
 // e == coeff * v + rest, rest free of v. False when v occurs in any other way.
 bool ts_linear(ts_analyzer *a, const ts_expr *e, const ts_var *v, int64_t *coeff, const ts_expr **rest);
 // e == sum coeff[i] * vars[i] + rest, rest free of all vars.
-bool ts_linear_multi(ts_analyzer *a, const ts_expr *e, const ts_var *const *vars, int n, int64_t *coeff, const ts_expr **rest);
+bool ts_linear_multi(ts_analyzer *a, const ts_expr *e, const ts_var *const *vars, int n, int64_t *coeff,
+                     const ts_expr **rest);
 // As ts_linear with a coefficient that may be symbolic (free of v).
 bool ts_linear_sym(ts_analyzer *a, const ts_expr *e, const ts_var *v, const ts_expr **coeff, const ts_expr **rest);
 
@@ -76,9 +83,9 @@ bool ts_linear_sym(ts_analyzer *a, const ts_expr *e, const ts_var *v, const ts_e
 // splits and a base. Factors are simplified expressions, mostly constants.
 typedef struct ts_isum ts_isum;
 typedef struct ts_imark {
-  const ts_var *var;        // NULL for a fused mark
-  const ts_isum *sum;       // of a fused mark
-  const ts_expr *source;    // as an expression; values are 0 .. extent - 1
+  const ts_var *var;      // NULL for a fused mark
+  const ts_isum *sum;     // of a fused mark
+  const ts_expr *source;  // as an expression; values are 0 .. extent - 1
   const ts_expr *extent;
 } ts_imark;
 typedef struct ts_isplit {
@@ -87,38 +94,41 @@ typedef struct ts_isplit {
 } ts_isplit;
 struct ts_isum {
   int n;
-  const ts_isplit *term;    // outermost (largest scale) first; scales may be negative
-  const ts_expr *base;      // what is added to the terms
-  const ts_expr *min;       // values are min + step * (0 .. extent - 1), all of them when the splits vary independently (as in a
-  const ts_expr *step;      // surjective map); extent is NULL when the splits leave gaps
-  const ts_expr *extent;
+  const ts_isplit *term;  // outermost (largest scale) first; scales may be negative
+  const ts_expr *base;    // what is added to the terms
+  // Values are min + step * (0 .. extent - 1), all of them when the splits vary independently (as in a surjective map).
+  // extent is NULL when the splits leave gaps.
+  const ts_expr *min, *step, *extent;
 };
 typedef struct ts_loop_range {
   const ts_var *var;
   ts_range dom;
 } ts_loop_range;
 typedef struct ts_itermap {
-  int n;                    // bindings
+  int n;  // bindings
   const ts_isum *bind;
   int nin;
   const ts_loop_range *in;
-  const ts_expr *predicate; // the part of the given predicate that is not expressed by the marks; NULL when none is left
-  ts_tri injective;         // different admitted loop values give different bindings
-  ts_tri surjective;        // onto the product of dom (or, without dom, of each binding's own range)
+  const ts_expr *predicate;  // what of the given predicate the marks do not express; NULL when nothing is left
+  ts_tri injective;          // different admitted loop values give different bindings
+  ts_tri surjective;         // onto the product of dom (or, without dom, of each binding's own range)
   ts_tri bijective;
 } ts_itermap;
-// Refuses ("not-affine", "overlapping-split", ...) naming the binding and the reason; then *out holds only the three answers (from
-// direct evaluation where the domain is small, else unknown). predicate and dom may be NULL. Guarded splits
-// (predicate i*16 + j < 100) become marks of extent 100.
-bool ts_itermap_detect(ts_analyzer *a, const ts_loop_range *in, int nin, const ts_expr *const *bind, int nbind, const ts_expr *predicate,
-                       const ts_range *dom, ts_itermap *out, ts_diag *d);
+// Refuses ("not-affine", "too-many-bindings") naming the binding and the reason; then *out holds only the three
+// answers (from direct evaluation where the domain is small, else unknown). predicate and dom may be NULL. Guarded
+// splits (predicate i*16 + j < 100) become marks of extent 100.
+bool ts_itermap_detect(ts_analyzer *a, const ts_loop_range *in, int nin, const ts_expr *const *bind, int nbind,
+                       const ts_expr *predicate, const ts_range *dom, ts_itermap *out, ts_diag *d);
 // The bindings of a block realised under the given enclosing loops (outermost first).
-bool ts_itermap_of_block(ts_analyzer *a, const ts_stmt *const *loops, int nloops, const ts_block *b, ts_itermap *out, ts_diag *d);
+bool ts_itermap_of_block(ts_analyzer *a, const ts_stmt *const *loops, int nloops, const ts_block *b, ts_itermap *out,
+                         ts_diag *d);
 const ts_expr *ts_isum_expr(ts_analyzer *a, const ts_isum *s);
 // Loop variables from binding values: in[i].var == result[i] when binding j has the value of[j]. Needs bijective.
-bool ts_itermap_invert(ts_analyzer *a, const ts_itermap *m, const ts_expr *const *of, const ts_expr **result, ts_diag *d) TS_WARN_UNUSED;
-// Division into an outer and an inner map by the variables of the inner one: binding j == outer[j] * inner_extent[j] + inner[j], where
-// inner[j] (0 .. inner_extent - 1) uses only inner variables and outer[j] only others. The predicate splits as outer && inner.
+bool ts_itermap_invert(ts_analyzer *a, const ts_itermap *m, const ts_expr *const *of, const ts_expr **result,
+                       ts_diag *d) TS_WARN_UNUSED;
+// Division into an outer and an inner map by the variables of the inner one: binding j == outer[j] * inner_extent[j] +
+// inner[j], where inner[j] (0 .. inner_extent - 1) uses only inner variables and outer[j] only others. The predicate
+// splits as outer && inner.
 typedef struct ts_subspace {
   const ts_expr *outer, *outer_extent, *inner, *inner_extent;
 } ts_subspace;
@@ -126,9 +136,10 @@ bool ts_itermap_divide(ts_analyzer *a, const ts_itermap *m, const ts_var *const 
                        const ts_expr **outer_pred, const ts_expr **inner_pred, ts_diag *d) TS_WARN_UNUSED;
 
 // --- regions (region.c) ---------------------------------------------------------------------------------------------
-// What a subtree touches, one region per buffer (union), in terms of the variables free in it after relaxing all loops and
-// iterators inside it and vars[0..nvars) (which must be bound in the context). Buffers allocated inside are left out.
-// Never smaller than what is touched; a dimension without bounds becomes the whole of it. Ranges lie inside the buffer.
+// What a subtree touches, one region per buffer (union), in terms of the variables free in it after relaxing all loops
+// and iterators inside it and vars[0..nvars) (which must be bound in the context). Buffers allocated inside are left
+// out. Never smaller than what is touched; a dimension without bounds becomes the whole of it. Ranges lie inside the
+// buffer.
 typedef struct ts_accesses {
   int nreads, nwrites;
   const ts_region *reads, *writes;
@@ -136,12 +147,12 @@ typedef struct ts_accesses {
 ts_accesses ts_regions_of(ts_analyzer *a, const ts_stmt *s, const ts_var *const *vars, int nvars);
 const ts_region *ts_regions_find(const ts_region *r, int n, const ts_buffer *b);  // or NULL
 ts_region ts_region_whole(ts_ir *ir, const ts_buffer *b);
-ts_region ts_region_union(ts_analyzer *a, ts_region x, ts_region y);              // bounding box
+ts_region ts_region_union(ts_analyzer *a, ts_region x, ts_region y);  // bounding box
 ts_region ts_region_relax(ts_analyzer *a, ts_region r, const ts_var *const *vars, int n);
-ts_tri ts_region_covers(ts_analyzer *a, ts_region big, ts_region small);          // small inside big?
-ts_tri ts_region_disjoint(ts_analyzer *a, ts_region x, ts_region y);              // no common element?
-// Does everything that `consumer` reads of b lie in what `producer` certainly writes? Both subtrees under the loops of the
-// context. The write region counts only when it is written densely (loops onto the box, no guard that may skip).
+ts_tri ts_region_covers(ts_analyzer *a, ts_region big, ts_region small);  // small inside big?
+ts_tri ts_region_disjoint(ts_analyzer *a, ts_region x, ts_region y);      // no common element?
+// Does everything that `consumer` reads of b lie in what `producer` certainly writes? Both subtrees under the loops of
+// the context. The write region counts only when it is written densely (loops onto the box, no guard that may skip).
 ts_tri ts_region_cover(ts_analyzer *a, const ts_stmt *producer, const ts_stmt *consumer, const ts_buffer *b);
 
 // --- dependences (depend.c) -----------------------------------------------------------------------------------------
@@ -149,35 +160,37 @@ typedef enum ts_dep_kind { TS_DEP_RAW, TS_DEP_WAR, TS_DEP_WAW, TS_DEP_KIND__COUN
 const char *ts_dep_kind_name(ts_dep_kind k);  // "read-after-write"
 // Can two different iterations of a loop touch the same element, at least one writing?
 typedef struct ts_dep {
-  ts_tri answer;           // yes: with a witness; no: proved; unknown: assume the worst
-  bool reduction_only;     // every conflict not disproved is a reduction block updating its own output along reduce iterators
-  ts_dep_kind kind;        // of the first conflict that is not a reduction's, else of the first
+  ts_tri answer;        // yes: with a witness; no: proved; unknown: assume the worst
+  bool reduction_only;  // every conflict not disproved is a reduction block updating its own output along reduce
+                        // iterators
+  ts_dep_kind kind;     // of the first conflict that is not a reduction's, else of the first
   const ts_buffer *buf;
-  const ts_block *src, *dst;   // innermost blocks of the two accesses, or NULL
+  const ts_block *src, *dst;  // innermost blocks of the two accesses, or NULL
   bool has_witness;
-  int64_t first, second;   // iteration values of the loop that collide
-  char why[200];           // one line for a message: "i = 0 and i = 1 both write C[0]"
+  int64_t first, second;  // iteration values of the loop that collide
+  char why[200];          // one line for a message: "i = 0 and i = 1 both write C[0]"
 } ts_dep;
-// loop: a TS_S_FOR. Enclosing variables are taken as equal in both iterations and bound in the context by the caller. Buffers allocated
-// inside the loop, and those in ignore[], are private to an iteration.
+// loop: a TS_S_FOR. Enclosing variables are taken as equal in both iterations and bound in the context by the caller.
+// Buffers allocated inside the loop, and those in ignore[], are private to an iteration.
 ts_dep ts_loop_carried(ts_analyzer *a, const ts_stmt *loop, const ts_buffer *const *ignore, int nignore);
 // For each of the nested loops loop[0..n) (outermost first): can conflicting accesses differ in its variable, with the
-// variables of the others free? Loops may be reordered when at most one answer is not TS_NO, or all conflicts are reductions.
+// variables of the others free? Loops may be reordered when at most one answer is not TS_NO, or all conflicts are
+// reductions.
 void ts_nest_carried(ts_analyzer *a, const ts_stmt *const *loops, int n, ts_dep *out);
 // Edges among the statements child[0..n) of one sequence, in textual order: src < dst touch a common element of buf.
 typedef struct ts_edge {
   int src, dst;
   ts_dep_kind kind;
   const ts_buffer *buf;
-  ts_tri overlap;          // of the regions; edges with a proved TS_NO are left out
+  ts_tri overlap;  // of the regions; edges with a proved TS_NO are left out
 } ts_edge;
 typedef struct ts_edges {
   int n;
   const ts_edge *p;
 } ts_edges;
 ts_edges ts_sibling_edges(ts_analyzer *a, const ts_stmt *const *child, int n);
-// Is the block (under the loops of its own scope) a reduction: has an init, writes are indexed by no reduce iterator, and its
-// update reads what it writes at the same index. yes/no are exact, never unknown.
+// Is the block (under the loops of its own scope) a reduction: has an init, writes are indexed by no reduce iterator,
+// and its update reads what it writes at the same index. yes/no are exact, never unknown.
 bool ts_block_is_reduction(ts_analyzer *a, const ts_block *b);
 
 #endif

@@ -32,8 +32,8 @@ bool ts__lin_add(ts__lin *l, const ts__lin *x, int64_t k);  // l += k * x
 bool ts__lin_scale(ts__lin *l, int64_t k);
 bool ts__lin_equal(const ts__lin *x, const ts__lin *y);
 int64_t ts__lin_coeff(const ts__lin *l, const ts_expr *atom);
-int64_t ts__lin_gcd(const ts__lin *l);               // of the coefficients without the constant; 0 when there are none
-bool ts__lin_parse(ts__lin *l, const ts_expr *e);    // the structure of a canonical expression
+int64_t ts__lin_gcd(const ts__lin *l);             // of the coefficients without the constant; 0 when there are none
+bool ts__lin_parse(ts__lin *l, const ts_expr *e);  // the structure of a canonical expression
 const ts_expr *ts__lin_expr(ts_ir *ir, const ts__lin *l);
 bool ts__lin_mul(ts_ir *ir, ts__lin *out, const ts__lin *x, const ts__lin *y);  // polynomial product
 // Factors of an atom (a product of up to cap atoms), and back. The factors are sorted.
@@ -41,7 +41,9 @@ int ts__factors(const ts_expr *atom, const ts_expr **f, int cap);
 const ts_expr *ts__product(ts_ir *ir, const ts_expr **f, int n);
 
 static inline int64_t ts__floordiv(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a % b < 0) != (b < 0)); }
-static inline int64_t ts__floormod(int64_t a, int64_t b) { return a % b + (a % b != 0 && (a % b < 0) != (b < 0) ? b : 0); }
+static inline int64_t ts__floormod(int64_t a, int64_t b) {
+  return a % b + (a % b != 0 && (a % b < 0) != (b < 0) ? b : 0);
+}
 int64_t ts__gcd(int64_t a, int64_t b);
 static inline bool ts__is_index(const ts_expr *e) { return e->type.code == TS_I64 && e->type.lanes == 1; }
 static inline bool ts__is_bool(const ts_expr *e) { return e->type.code == TS_BOOL && e->type.lanes == 1; }
@@ -50,13 +52,13 @@ static inline bool ts__is_bool(const ts_expr *e) { return e->type.code == TS_BOO
 typedef struct ts__var_facts {  // one layer for a variable; the newest layer has all that is known
   const ts_var *var;
   ts_interval range;
-  const ts_expr *lo, *hi;       // inclusive symbolic bounds or NULL
-  const ts_expr *value;         // replaced by this, or NULL
+  const ts_expr *lo, *hi;  // inclusive symbolic bounds or NULL
+  const ts_expr *value;    // replaced by this, or NULL
   int64_t multiple;
-  int prev;                     // index of the layer below, -1 none
+  int prev;  // index of the layer below, -1 none
 } ts__var_facts;
 typedef struct ts__memo {
-  const ts_expr *key, *value;   // value NULL: only the interval is known
+  const ts_expr *key, *value;  // value NULL: only the interval is known
   uint64_t epoch;
   ts_interval range;
   bool has_range;
@@ -65,23 +67,26 @@ struct ts_analyzer {
   ts_ir *ir;
   ts__var_facts *vars;
   int nvars, vars_cap;
-  int *top;                     // by variable id: newest layer, -1 none
+  int *top;  // by variable id: newest layer, -1 none
   uint32_t top_cap;
-  ts__lin *facts;               // each is >= 0
+  ts__lin *facts;  // each is >= 0
   int nfacts, facts_cap;
-  const ts_expr **conds;        // other conditions that hold
+  const ts_expr **conds;  // other conditions that hold
   int nconds, conds_cap;
-  struct ts__scope { int nvars, nfacts, nconds; uint64_t epoch; } *marks;
+  struct ts__scope {
+    int nvars, nfacts, nconds;
+    uint64_t epoch;
+  } * marks;
   size_t nmarks, marks_cap;
   uint64_t epoch, next_epoch;
-  ts__memo *memo;               // open addressing, cleared when full
+  ts__memo *memo;  // open addressing, cleared when full
   size_t memo_n, memo_cap;
-  const ts_var **twin;          // by variable id: its copy for a second iteration, made once
+  const ts_var **twin;  // by variable id: its copy for a second iteration, made once
   uint32_t twin_cap;
-  const ts_var *later;          // distance of two iterations
-  int depth;                    // of nested simplification under assumptions
-  bool proving;                 // inside a proof, with
-  int steps;                    // left of it
+  const ts_var *later;  // distance of two iterations
+  int depth;            // of nested simplification under assumptions
+  bool proving;         // inside a proof, with
+  int steps;            // left of it
 };
 const ts__var_facts *ts__facts_of(const ts_analyzer *a, const ts_var *v);  // or NULL
 ts__memo *ts__memo_at(ts_analyzer *a, const ts_expr *e);  // the entry of e in this epoch, made when missing
@@ -106,16 +111,17 @@ const ts_expr *ts__negate(ts_analyzer *a, const ts_expr *c);  // of a canonical 
 bool ts__lin_of(ts_analyzer *a, const ts_expr *e, ts__lin *out);
 
 // Sets the answers of *m by evaluation when the domain is constant and small (itermap_small.c).
-void ts__itermap_enumerate(ts_analyzer *a, const ts_loop_range *in, int nin, const ts_expr *const *bind, int nbind, const ts_expr *pred,
-                           const ts_range *dom, ts_itermap *m);
+void ts__itermap_enumerate(ts_analyzer *a, const ts_loop_range *in, int nin, const ts_expr *const *bind, int nbind,
+                           const ts_expr *pred, const ts_range *dom, ts_itermap *m);
 
 // --- bounds and proofs -----------------------------------------------------------------------------------------------
 ts_interval ts__lin_bound(ts_analyzer *a, const ts__lin *l);
 ts_interval ts__atom_bound(ts_analyzer *a, const ts_expr *atom);
-bool ts__prove_ge0(ts_analyzer *a, const ts__lin *l);     // with facts; true only when proved
+bool ts__prove_ge0(ts_analyzer *a, const ts__lin *l);  // with facts; true only when proved
 bool ts__uses_any(const ts_expr *e, const ts_var *const *vars, int n);
 
-// --- accesses (access.c) -----------------------------------------------------------------------------------------------
+// --- accesses (access.c)
+// -----------------------------------------------------------------------------------------------
 typedef struct ts__nest {  // an enclosing loop, and what encloses that
   const ts_stmt *loop;
   const struct ts__nest *up;
@@ -127,22 +133,24 @@ typedef struct ts__guard {  // a condition under which the access happens
 typedef struct ts__access {
   const ts_buffer *buf;
   bool write, in_init;
-  const ts_expr *const *idx;     // iterators and lets replaced: in terms of loop variables and what is free in the subtree
-  const ts_expr *const *span;    // extent per dimension from idx on, NULL when all are 1
-  const ts_block *block;         // innermost, or NULL
-  const ts_expr *const *value;   // of its iterators, replaced like idx
-  const ts_stmt *store;          // the statement of a write, and of the loads in it; else NULL
-  const ts__nest *nest;          // loops of the subtree around it, innermost first
+  const ts_expr *const *idx;  // iterators and lets replaced: in terms of loop variables and what is free in the subtree
+  const ts_expr *const *span;   // extent per dimension from idx on, NULL when all are 1
+  const ts_block *block;        // innermost, or NULL
+  const ts_expr *const *value;  // of its iterators, replaced like idx
+  const ts_stmt *store;         // the statement of a write, and of the loads in it; else NULL
+  const ts__nest *nest;         // loops of the subtree around it, innermost first
   const ts__guard *guard;
 } ts__access;
-// Calls visit for every access below s, with the loops around it bound in the context and its conditions assumed. Buffers
-// allocated below s are left out.
+// Calls visit for every access below s, with the loops around it bound in the context and its conditions assumed.
+// Buffers allocated below s are left out.
 typedef void (*ts__access_fn)(void *arg, const ts__access *x);
 void ts__accesses_visit(ts_analyzer *a, const ts_stmt *s, ts__access_fn visit, void *arg);
 typedef TS_VEC(ts__access) ts__access_list;
-ts__access_list ts__accesses_of(ts_analyzer *a, const ts_stmt *s);  // the same as a list, to be judged in the outer context
+ts__access_list ts__accesses_of(ts_analyzer *a,
+                                const ts_stmt *s);  // the same as a list, to be judged in the outer context
 
 // Does the value of the bindings tell the value of loop in[which]? True only when proved (itermap.c).
-bool ts__itermap_tells(ts_analyzer *a, const ts_loop_range *in, int nin, const ts_expr *const *bind, int nbind, const ts_expr *predicate, int which);
+bool ts__itermap_tells(ts_analyzer *a, const ts_loop_range *in, int nin, const ts_expr *const *bind, int nbind,
+                       const ts_expr *predicate, int which);
 
 #endif

@@ -187,9 +187,11 @@ static void relate(ts_analyzer *a, const ts_var *v, const ts_expr *x, const ts_e
   ts__lin l, b;
   const ts_expr *e = ts_evar(a->ir, v);
   ts__lin_const(&l, 0);
-  if (!ts_is_int(x, NULL) && ts__lin_parse(&b, x) && ts__lin_add_term(&l, 1, e) && ts__lin_add(&l, &b, -1)) ts__fact_add(a, &l);
+  if (!ts_is_int(x, NULL) && ts__lin_parse(&b, x) && ts__lin_add_term(&l, 1, e) && ts__lin_add(&l, &b, -1))
+    ts__fact_add(a, &l);
   ts__lin_const(&l, 0);
-  if (!ts_is_int(y, NULL) && ts__lin_parse(&b, y) && ts__lin_add_term(&l, -1, e) && ts__lin_add(&l, &b, 1)) ts__fact_add(a, &l);
+  if (!ts_is_int(y, NULL) && ts__lin_parse(&b, y) && ts__lin_add_term(&l, -1, e) && ts__lin_add(&l, &b, 1))
+    ts__fact_add(a, &l);
 }
 
 void ts_bind_range(ts_analyzer *a, const ts_var *v, ts_range r) {
@@ -237,7 +239,8 @@ bool ts__cond_known(const ts_analyzer *a, const ts_expr *c) {
 static void assume_equal(ts_analyzer *a, const ts__lin *l) {
   const ts__term *t = &l->t[0];
   int64_t m;
-  if (l->n == 1 && l->c == 0 && t->atom->kind == TS_E_FLOORMOD && t->atom->arg[0]->kind == TS_E_VAR && ts_is_int(t->atom->arg[1], &m))
+  if (l->n == 1 && l->c == 0 && t->atom->kind == TS_E_FLOORMOD && t->atom->arg[0]->kind == TS_E_VAR &&
+      ts_is_int(t->atom->arg[1], &m))
     ts_bind_multiple(a, t->atom->arg[0]->var, m);
   ts__lin neg;
   ts__lin_copy(&neg, l);

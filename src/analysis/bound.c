@@ -60,7 +60,8 @@ ts_interval ts__lin_bound(ts_analyzer *a, const ts__lin *l) {
 static ts_interval canonical_bound(ts_analyzer *a, const ts_expr *e) {
   ts__lin l;
   ts__lin_parse(&l, e);
-  if (l.n == 1 && l.t[0].atom == e && (e->kind == TS_E_ADD || e->kind == TS_E_SUB)) return ALL;  // a sum too large to parse
+  if (l.n == 1 && l.t[0].atom == e && (e->kind == TS_E_ADD || e->kind == TS_E_SUB))
+    return ALL;  // a sum too large to parse
   return ts__lin_bound(a, &l);
 }
 
@@ -122,9 +123,11 @@ static ts_interval narrow_bound(const ts_expr *e) {
   int64_t c;
   if (r.lo == TS_NEG_INF || e->type.lanes != 1) return r;
   if (ts_is_int(e, &c)) return (ts_interval){c, c};
-  if (e->kind == TS_E_BITAND && (ts_is_int(e->arg[1], &c) || ts_is_int(e->arg[0], &c)) && c >= 0) return (ts_interval){0, TS_MIN(c, r.hi)};
+  if (e->kind == TS_E_BITAND && (ts_is_int(e->arg[1], &c) || ts_is_int(e->arg[0], &c)) && c >= 0)
+    return (ts_interval){0, TS_MIN(c, r.hi)};
   if (e->kind == TS_E_FLOORMOD && ts_is_int(e->arg[1], &c) && c > 0) return (ts_interval){0, c - 1};
-  if (e->kind == TS_E_SHR && r.lo == 0 && ts_is_int(e->arg[1], &c) && c >= 0 && c < 63) return (ts_interval){0, r.hi >> c};
+  if (e->kind == TS_E_SHR && r.lo == 0 && ts_is_int(e->arg[1], &c) && c >= 0 && c < 63)
+    return (ts_interval){0, r.hi >> c};
   return r;
 }
 
@@ -132,11 +135,16 @@ static ts_interval compute(ts_analyzer *a, const ts_expr *e) {
   int64_t c;
   ts_interval x, y;
   switch (e->kind) {
-    case TS_E_INT: return (ts_interval){e->i, e->i};
-    case TS_E_VAR: return var_bound(a, e->var);
-    case TS_E_MUL: return times(canonical_bound(a, e->arg[0]), canonical_bound(a, e->arg[1]));
-    case TS_E_FLOORDIV: return div_bound(a, e);
-    case TS_E_FLOORMOD: return mod_bound(a, e);
+    case TS_E_INT:
+      return (ts_interval){e->i, e->i};
+    case TS_E_VAR:
+      return var_bound(a, e->var);
+    case TS_E_MUL:
+      return times(canonical_bound(a, e->arg[0]), canonical_bound(a, e->arg[1]));
+    case TS_E_FLOORDIV:
+      return div_bound(a, e);
+    case TS_E_FLOORMOD:
+      return mod_bound(a, e);
     case TS_E_MIN:
       x = canonical_bound(a, e->arg[0]), y = canonical_bound(a, e->arg[1]);
       return (ts_interval){TS_MIN(x.lo, y.lo), TS_MIN(x.hi, y.hi)};
@@ -146,9 +154,12 @@ static ts_interval compute(ts_analyzer *a, const ts_expr *e) {
     case TS_E_SELECT:
       x = canonical_bound(a, e->arg[1]), y = canonical_bound(a, e->arg[2]);
       return (ts_interval){TS_MIN(x.lo, y.lo), TS_MAX(x.hi, y.hi)};
-    case TS_E_CAST: return narrow_bound(e->arg[0]);
-    case TS_E_BITAND: return ts_is_int(e->arg[1], &c) && c >= 0 ? (ts_interval){0, c} : ALL;
-    default: return ALL;
+    case TS_E_CAST:
+      return narrow_bound(e->arg[0]);
+    case TS_E_BITAND:
+      return ts_is_int(e->arg[1], &c) && c >= 0 ? (ts_interval){0, c} : ALL;
+    default:
+      return ALL;
   }
 }
 
@@ -169,7 +180,8 @@ ts_interval ts_bound(ts_analyzer *a, const ts_expr *e) {
 
 bool ts_const_value(ts_analyzer *a, const ts_expr *e, int64_t *v) { return ts_is_int(ts_simplify(a, e), v); }
 
-// --- variables in expressions -------------------------------------------------------------------------------------------
+// --- variables in expressions
+// -------------------------------------------------------------------------------------------
 typedef struct var_set {
   const ts_var *const *vars;
   int n;
@@ -189,8 +201,10 @@ bool ts__uses_any(const ts_expr *e, const ts_var *const *vars, int n) {
   return s.found;
 }
 
-// --- coefficients -------------------------------------------------------------------------------------------------------
-bool ts_linear_multi(ts_analyzer *a, const ts_expr *e, const ts_var *const *vars, int n, int64_t *coeff, const ts_expr **rest) {
+// --- coefficients
+// -------------------------------------------------------------------------------------------------------
+bool ts_linear_multi(ts_analyzer *a, const ts_expr *e, const ts_var *const *vars, int n, int64_t *coeff,
+                     const ts_expr **rest) {
   ts__lin l, r;
   if (!ts__is_index(e) || !ts__lin_of(a, e, &l)) return false;
   for (int i = 0; i < n; i++) coeff[i] = 0;
@@ -237,7 +251,8 @@ bool ts_linear_sym(ts_analyzer *a, const ts_expr *e, const ts_var *v, const ts_e
   return !ts_expr_uses_var(*coeff, v);
 }
 
-// --- elimination ----------------------------------------------------------------------------------------------------------
+// --- elimination
+// ----------------------------------------------------------------------------------------------------------
 typedef struct elim {
   ts_analyzer *a;
   const ts_var *const *vars;
@@ -272,7 +287,8 @@ static const ts_expr *var_end(ts_analyzer *a, const ts_var *v, bool up) {
   return infinite(c) ? NULL : ts_int(a->ir, c);
 }
 
-// Replaces the newest variable that occurs only as a term of its own. False: no such variable; *ok says whether it had a bound.
+// Replaces the newest variable that occurs only as a term of its own. False: no such variable; *ok says whether it had
+// a bound.
 static bool drop_var(elim *s, ts__lin *l, bool up, bool *ok) {
   int best = -1;
   for (int i = 0; i < l->n; i++) {
@@ -284,7 +300,8 @@ static bool drop_var(elim *s, ts__lin *l, bool up, bool *ok) {
   const ts__term t = l->t[best];
   const ts_expr *end = var_end(s->a, t.atom->var, (t.k > 0) == up);
   ts__lin x;
-  *ok = end && ts__lin_parse(&x, end) && ts__lin_add_term(l, -t.k, t.atom) && ts__lin_add(l, &x, t.k) && ts__recombine(s->a, l);
+  *ok = end && ts__lin_parse(&x, end) && ts__lin_add_term(l, -t.k, t.atom) && ts__lin_add(l, &x, t.k) &&
+        ts__recombine(s->a, l);
   return true;
 }
 
@@ -343,20 +360,23 @@ static const ts_expr *bound_atom(elim *s, const ts_expr *e, bool up) {
       if (!ts__uses_any(e->arg[1], s->vars, s->n) && ts_bound(a, e->arg[1]).lo >= 1)
         return both(s, TS_E_FLOORDIV, bound_expr(s, e->arg[0], up), e->arg[1]);
       break;
-    case TS_E_FLOORMOD: return bound_mod(s, e, up);
+    case TS_E_FLOORMOD:
+      return bound_mod(s, e, up);
     case TS_E_MIN:
     case TS_E_MAX: {
       const ts_expr *x = bound_expr(s, e->arg[0], up), *y = bound_expr(s, e->arg[1], up);
       if ((e->kind == TS_E_MIN) == up && (!x || !y)) return x ? x : y;  // one of them is enough
       return both(s, (ts_ekind)e->kind, x, y);
     }
-    case TS_E_SELECT: return both(s, up ? TS_E_MAX : TS_E_MIN, bound_expr(s, e->arg[1], up), bound_expr(s, e->arg[2], up));
+    case TS_E_SELECT:
+      return both(s, up ? TS_E_MAX : TS_E_MIN, bound_expr(s, e->arg[1], up), bound_expr(s, e->arg[2], up));
     case TS_E_MUL: {
       const ts_expr *p = bound_product(s, e, up);
       if (p) return p;
       break;
     }
-    default: break;
+    default:
+      break;
   }
   ts_interval r = ts__atom_bound(a, e);
   int64_t c = up ? r.hi : r.lo;
@@ -387,7 +407,8 @@ static const ts_expr *one_side(ts_analyzer *a, const ts_expr *e, const ts_var *c
   return ts_simplify(a, r);
 }
 
-bool ts_bound_over(ts_analyzer *a, const ts_expr *e, const ts_var *const *vars, int n, const ts_expr **lo, const ts_expr **hi) {
+bool ts_bound_over(ts_analyzer *a, const ts_expr *e, const ts_var *const *vars, int n, const ts_expr **lo,
+                   const ts_expr **hi) {
   e = ts_simplify(a, e);
   *lo = one_side(a, e, vars, n, false);
   *hi = one_side(a, e, vars, n, true);

@@ -1,4 +1,5 @@
-// Dependences: can two different iterations of a loop touch one element? Proofs that they cannot, then a search for two that do.
+// Dependences: can two different iterations of a loop touch one element? Proofs that they cannot, then a search for two
+// that do.
 #include <stdlib.h>
 
 #include "analysis/analysis_impl.h"
@@ -12,11 +13,11 @@ enum { LOOPS = 16, DIMS = 8 };
 typedef struct side {  // one of the two accesses, with its own copies of the loop variables
   const ts__access *x;
   int n;
-  ts_loop_range in[LOOPS];   // outermost first
+  ts_loop_range in[LOOPS];  // outermost first
   const ts_expr *idx[DIMS];
   const ts_expr *span[DIMS];
-  const ts_expr *guard;      // or NULL
-  int at;                    // the loop in question
+  const ts_expr *guard;  // or NULL
+  int at;                // the loop in question
 } side;
 typedef struct pair {
   ts_analyzer *a;
@@ -29,8 +30,11 @@ typedef struct verdict {
   int64_t first, second;
 } verdict;
 
-// --- setting up --------------------------------------------------------------------------------------------------------
-static const ts_expr *both_of(ts_ir *ir, const ts_expr *x, const ts_expr *y) { return x ? ts_bin(ir, TS_E_AND, x, y) : y; }
+// --- setting up
+// --------------------------------------------------------------------------------------------------------
+static const ts_expr *both_of(ts_ir *ir, const ts_expr *x, const ts_expr *y) {
+  return x ? ts_bin(ir, TS_E_AND, x, y) : y;
+}
 
 // False when the access is too deep or not below the loop.
 static bool make_side(ts_analyzer *a, const ts__access *x, const ts_var *loop, side *s) {
@@ -66,8 +70,9 @@ static void rename_loops(ts_analyzer *a, side *s) {
   if (s->guard) s->guard = ts_expr_subst(a->ir, s->guard, map, s->n);
 }
 
-// --- proofs of absence ----------------------------------------------------------------------------------------------------
-// Dimension d as w % c, and another one as w // c, tell w itself.
+// --- proofs of absence
+// ---------------------------------------------------------------------------------------------------- Dimension d as w
+// % c, and another one as w // c, tell w itself.
 static int rejoined(ts_analyzer *a, const side *s, int d, const ts_expr **out) {
   ts__lin l;
   int64_t c;
@@ -75,7 +80,8 @@ static int rejoined(ts_analyzer *a, const side *s, int d, const ts_expr **out) {
   if (!ts__lin_of(a, s->idx[d], &l) || l.n != 1 || l.t[0].k != 1 || l.t[0].atom->kind != TS_E_FLOORMOD) return 0;
   if (!ts_is_int(l.t[0].atom->arg[1], &c)) return 0;
   for (int e = 0; e < s->x->buf->ndim; e++) {
-    const ts_expr *sum = e == d ? NULL : ts_simplify(a, ts_add(a->ir, ts_mul(a->ir, s->idx[e], ts_int(a->ir, c)), s->idx[d]));
+    const ts_expr *sum =
+        e == d ? NULL : ts_simplify(a, ts_add(a->ir, ts_mul(a->ir, s->idx[e], ts_int(a->ir, c)), s->idx[d]));
     if (!sum || !ts__lin_of(a, sum, &l)) continue;
     bool whole = true;
     for (int i = 0; i < l.n; i++) whole = whole && l.t[i].atom->kind != TS_E_FLOORMOD;
@@ -102,7 +108,8 @@ static bool apart(ts_analyzer *a, const side *s, const side *t) {
   ts_ir *ir = a->ir;
   const ts_expr *one = ts_int(ir, 1);
   for (int d = 0; d < s->x->buf->ndim; d++) {
-    const ts_expr *se = ts_add(ir, s->idx[d], s->span[d] ? s->span[d] : one), *te = ts_add(ir, t->idx[d], t->span[d] ? t->span[d] : one);
+    const ts_expr *se = ts_add(ir, s->idx[d], s->span[d] ? s->span[d] : one),
+                  *te = ts_add(ir, t->idx[d], t->span[d] ? t->span[d] : one);
     if (!s->span[d] && !t->span[d] && ts_prove_eq(a, s->idx[d], t->idx[d]) == TS_NO) return true;
     if (ts_prove_le(a, se, t->idx[d]) == TS_YES || ts_prove_le(a, te, s->idx[d]) == TS_YES) return true;
   }
@@ -155,7 +162,8 @@ static bool parts(ts_analyzer *a, const side *s, int d, ts__lin *own, ts__lin *r
 // Dimension d: equal indices mean equal values of *own, when the rests differ by less than its step.
 static bool separable(ts_analyzer *a, const pair *p, int d, const ts_expr **own) {
   ts__lin o, r, o2, r2;
-  if (p->s.span[d] || p->t.span[d] || !parts(a, &p->s, d, &o, &r) || !parts(a, &p->t, d, &o2, &r2) || !o.n) return false;
+  if (p->s.span[d] || p->t.span[d] || !parts(a, &p->s, d, &o, &r) || !parts(a, &p->t, d, &o2, &r2) || !o.n)
+    return false;
   ts_subst back = {p->t.in[p->t.at].var, ts_evar(a->ir, p->s.in[p->s.at].var)};
   *own = ts__lin_expr(a->ir, &o);
   if (ts_simplify(a, ts_expr_subst(a->ir, ts__lin_expr(a->ir, &o2), &back, 1)) != *own) return false;
@@ -177,7 +185,8 @@ static bool told_by_parts(const pair *p) {
   return n && ts__itermap_tells(a, &p->s.in[p->s.at], 1, own, n, NULL, 0);
 }
 
-// --- search for a witness ---------------------------------------------------------------------------------------------------
+// --- search for a witness
+// ---------------------------------------------------------------------------------------------------
 enum { FEW = 64, POINTS = 2048, OUTER = 24 };
 typedef struct row {
   int64_t idx[DIMS];
@@ -189,10 +198,10 @@ typedef struct scan {
   const ts_var *vars[OUTER + LOOPS];
   int64_t value[OUTER + LOOPS];
   int nouter;
-  bool fixed;                // the outer variables have no other values
+  bool fixed;  // the outer variables have no other values
   row *rows;
   int n;
-  bool complete;             // all iterations were looked at
+  bool complete;  // all iterations were looked at
   bool failed;
 } scan;
 
@@ -239,7 +248,8 @@ static bool choose_outer(scan *s, bool high) {
     ts_interval b = ts_bound(s->a, ts_evar(ir, s->vars[i]));
     s->fixed = s->fixed && b.lo == b.hi;
     s->value[i] = high ? b.hi : b.lo;
-    if (s->value[i] == TS_NEG_INF || s->value[i] == TS_POS_INF) s->value[i] = b.lo <= 0 && b.hi >= 0 ? 0 : b.lo == TS_NEG_INF ? b.hi : b.lo;
+    if (s->value[i] == TS_NEG_INF || s->value[i] == TS_POS_INF)
+      s->value[i] = b.lo <= 0 && b.hi >= 0 ? 0 : b.lo == TS_NEG_INF ? b.hi : b.lo;
   }
   for (int i = 0; i < s->a->nfacts; i++)
     if (!ts_eval_int(ts__lin_expr(ir, &s->a->facts[i]), s->vars, s->value, s->nouter, &v) || v < 0) return false;
@@ -288,7 +298,8 @@ static bool choose_caps(scan *s, const side *d, int64_t limit, int64_t *cap) {
   for (size_t l = 0; l < TS_COUNTOF(level); l++) {
     int64_t points = 1;
     for (int i = 0; i < d->n && points <= limit; i++) {
-      int64_t most = ts_bound(s->a, d->in[i].dom.extent).hi, want = i == d->at ? TS_MAX(level[l], limit < POINTS ? 2 : 8) : level[l];
+      int64_t most = ts_bound(s->a, d->in[i].dom.extent).hi,
+              want = i == d->at ? TS_MAX(level[l], limit < POINTS ? 2 : 8) : level[l];
       cap[i] = TS_MIN(want, TS_MAX(most, 1));
       points *= cap[i];
     }
@@ -385,8 +396,9 @@ static verdict judge(pair *p) {
   return scans && !s.failed ? scan_both(&s, p, POINTS) : v;
 }
 
-// --- reductions ---------------------------------------------------------------------------------------------------------------
-// The store combines its own element with something by an associative and commutative operation.
+// --- reductions
+// --------------------------------------------------------------------------------------------------------------- The
+// store combines its own element with something by an associative and commutative operation.
 static bool is_update(const ts_stmt *s) {
   const ts_expr *v = s->store.value, *own = NULL;
   int64_t found = 0;
@@ -399,12 +411,15 @@ static bool is_update(const ts_stmt *s) {
     case TS_E_OR:
     case TS_E_BITAND:
     case TS_E_BITOR:
-    case TS_E_BITXOR: break;
-    case TS_E_SUB: break;
+    case TS_E_BITXOR:
+      break;
+    case TS_E_SUB:
+      break;
     case TS_E_CALL:
       if (strcmp(v->callee, "fma") != 0) return false;
       break;
-    default: return false;
+    default:
+      return false;
   }
   for (uint32_t i = 0; i < v->nargs; i++) {
     const ts_expr *e = v->arg[i];
@@ -490,7 +505,8 @@ bool ts_block_is_reduction(ts_analyzer *a, const ts_block *b) {
   return any;
 }
 
-// --- loops ----------------------------------------------------------------------------------------------------------------------
+// --- loops
+// ----------------------------------------------------------------------------------------------------------------------
 static ts_dep_kind kind_of(const ts__access *x, const ts__access *y) {
   return x->write && y->write ? TS_DEP_WAW : x->write ? TS_DEP_RAW : TS_DEP_WAR;
 }
@@ -498,13 +514,14 @@ static ts_dep_kind kind_of(const ts__access *x, const ts__access *y) {
 static void explain(ts_dep *r, const ts_var *loop, const ts__access *x, const ts__access *y) {
   const char *b = r->buf->name, *p = x->write ? "writes" : "reads", *q = y->write ? "writes" : "reads";
   if (r->has_witness && x->write && y->write)
-    snprintf(r->why, sizeof r->why, "%.40s = %lld and %.40s = %lld write the same element of %.40s", loop->name, (long long)r->first, loop->name,
-             (long long)r->second, b);
+    snprintf(r->why, sizeof r->why, "%.40s = %lld and %.40s = %lld write the same element of %.40s", loop->name,
+             (long long)r->first, loop->name, (long long)r->second, b);
   else if (r->has_witness)
-    snprintf(r->why, sizeof r->why, "%.40s = %lld %s the element of %.40s that %.40s = %lld %s", loop->name, (long long)r->first, p, b, loop->name,
-             (long long)r->second, q);
+    snprintf(r->why, sizeof r->why, "%.40s = %lld %s the element of %.40s that %.40s = %lld %s", loop->name,
+             (long long)r->first, p, b, loop->name, (long long)r->second, q);
   else
-    snprintf(r->why, sizeof r->why, "iterations of %.50s may meet in %.50s (%s)", loop->name, b, ts_dep_kind_name(r->kind));
+    snprintf(r->why, sizeof r->why, "iterations of %.50s may meet in %.50s (%s)", loop->name, b,
+             ts_dep_kind_name(r->kind));
 }
 
 // Takes a pair that is not disproved into the answer: what is no reduction before what is, a witness before a doubt.
@@ -512,13 +529,21 @@ static void take(ts_dep *r, const pair *p, verdict v, bool reduction) {
   bool first = r->answer == TS_NO, better = r->reduction_only && !reduction;
   bool surer = r->reduction_only == reduction && r->answer == TS_UNKNOWN && v.answer == TS_YES;
   if (!first && !better && !surer) return;
-  *r = (ts_dep){.answer = v.answer, .reduction_only = reduction, .kind = kind_of(p->s.x, p->t.x), .buf = p->s.x->buf, .src = p->s.x->block,
-                .dst = p->t.x->block, .has_witness = v.has_witness, .first = v.first, .second = v.second};
+  *r = (ts_dep){.answer = v.answer,
+                .reduction_only = reduction,
+                .kind = kind_of(p->s.x, p->t.x),
+                .buf = p->s.x->buf,
+                .src = p->s.x->block,
+                .dst = p->t.x->block,
+                .has_witness = v.has_witness,
+                .first = v.first,
+                .second = v.second};
   explain(r, p->loop, p->s.x, p->t.x);
 }
 
 static bool same_access(const ts__access *x, const ts__access *y) {
-  if (x->buf != y->buf || x->write != y->write || x->nest != y->nest || x->guard != y->guard || x->span || y->span) return false;
+  if (x->buf != y->buf || x->write != y->write || x->nest != y->nest || x->guard != y->guard || x->span || y->span)
+    return false;
   if (x->block != y->block || x->store != y->store || x->in_init != y->in_init) return false;
   for (int d = 0; d < x->buf->ndim; d++)
     if (x->idx[d] != y->idx[d]) return false;
@@ -572,10 +597,12 @@ void ts_nest_carried(ts_analyzer *a, const ts_stmt *const *loops, int n, ts_dep 
   for (int i = 0; i < n; i++) out[i] = carried(a, &l, loops[i]);
 }
 
-// --- siblings --------------------------------------------------------------------------------------------------------------------
+// --- siblings
+// --------------------------------------------------------------------------------------------------------------------
 typedef TS_VEC(ts_edge) edge_list;
 
-static void meet(ts_analyzer *a, edge_list *out, int i, int j, ts_dep_kind kind, const ts_region *x, int nx, const ts_region *y, int ny) {
+static void meet(ts_analyzer *a, edge_list *out, int i, int j, ts_dep_kind kind, const ts_region *x, int nx,
+                 const ts_region *y, int ny) {
   for (int k = 0; k < nx; k++) {
     const ts_region *r = ts_regions_find(y, ny, x[k].buf);
     ts_tri apart_ = r ? ts_region_disjoint(a, x[k], *r) : TS_YES;

@@ -24,18 +24,23 @@ int64_t ts__multiple_of(ts_analyzer *a, const ts_expr *e) {
   int64_t m, c;
   const ts__var_facts *f;
   switch (e->kind) {
-    case TS_E_VAR: return (f = ts__facts_of(a, e->var)) ? f->multiple : 1;
+    case TS_E_VAR:
+      return (f = ts__facts_of(a, e->var)) ? f->multiple : 1;
     case TS_E_MUL:
       return __builtin_mul_overflow(ts__multiple_of(a, e->arg[0]), ts__multiple_of(a, e->arg[1]), &m) ? 1 : m;
     case TS_E_MIN:
-    case TS_E_MAX: return TS_MAX(1, ts__gcd(expr_multiple(a, e->arg[0]), expr_multiple(a, e->arg[1])));
-    case TS_E_SELECT: return TS_MAX(1, ts__gcd(expr_multiple(a, e->arg[1]), expr_multiple(a, e->arg[2])));
-    case TS_E_FLOORMOD: return ts_is_int(e->arg[1], &c) && c ? TS_MAX(1, ts__gcd(expr_multiple(a, e->arg[0]), c)) : 1;
+    case TS_E_MAX:
+      return TS_MAX(1, ts__gcd(expr_multiple(a, e->arg[0]), expr_multiple(a, e->arg[1])));
+    case TS_E_SELECT:
+      return TS_MAX(1, ts__gcd(expr_multiple(a, e->arg[1]), expr_multiple(a, e->arg[2])));
+    case TS_E_FLOORMOD:
+      return ts_is_int(e->arg[1], &c) && c ? TS_MAX(1, ts__gcd(expr_multiple(a, e->arg[0]), c)) : 1;
     case TS_E_FLOORDIV:
       if (!ts_is_int(e->arg[1], &c) || c <= 0) return 1;
       m = expr_multiple(a, e->arg[0]);
       return m && m % c == 0 ? m / c : 1;
-    default: return 1;
+    default:
+      return 1;
   }
 }
 
@@ -154,7 +159,8 @@ static bool opaque(ts_analyzer *a, const ts__lin *x, int64_t d, ts__lin *q, ts__
   const ts_expr *e = ts__lin_expr(a->ir, x), *c = ts_int(a->ir, d);
   ts__lin_const(q, 0);
   ts__lin_const(r, 0);
-  return ts__lin_add_term(q, 1, ts_bin(a->ir, TS_E_FLOORDIV, e, c)) && ts__lin_add_term(r, 1, ts_bin(a->ir, TS_E_FLOORMOD, e, c));
+  return ts__lin_add_term(q, 1, ts_bin(a->ir, TS_E_FLOORDIV, e, c)) &&
+         ts__lin_add_term(r, 1, ts_bin(a->ir, TS_E_FLOORMOD, e, c));
 }
 
 static bool mod_atom(ts_analyzer *a, const ts__lin *x, int64_t d, ts__lin *r) {
@@ -162,7 +168,8 @@ static bool mod_atom(ts_analyzer *a, const ts__lin *x, int64_t d, ts__lin *r) {
   return ts__lin_add_term(r, 1, ts_bin(a->ir, TS_E_FLOORMOD, ts__lin_expr(a->ir, x), ts_int(a->ir, d)));
 }
 
-// x has one term y // e or y % e with coefficient 1: (y // e + l) // d == (y + e * l) // (e * d), (y % e) // d == (y // d) % (e / d).
+// x has one term y // e or y % e with coefficient 1: (y // e + l) // d == (y + e * l) // (e * d), (y % e) // d == (y //
+// d) % (e / d).
 static bool nested(ts_analyzer *a, const ts__lin *x, int64_t d, ts__lin *q, ts__lin *r, bool *done) {
   *done = false;
   ts__lin y, l, t;
@@ -174,7 +181,9 @@ static bool nested(ts_analyzer *a, const ts__lin *x, int64_t d, ts__lin *q, ts__
     if (atom->kind == TS_E_FLOORDIV) {
       ts__lin_copy(&l, x);
       bool exact = expr_multiple(a, atom->arg[0]) % e == 0;
-      if ((exact && x->n > 1) || __builtin_mul_overflow(e, d, &ed) || !ts__lin_add_term(&l, -1, atom) || !ts__lin_add(&y, &l, e)) continue;
+      if ((exact && x->n > 1) || __builtin_mul_overflow(e, d, &ed) || !ts__lin_add_term(&l, -1, atom) ||
+          !ts__lin_add(&y, &l, e))
+        continue;
       *done = true;
       if (!mod_atom(a, x, d, r)) return false;
       if (!exact) return ts__divmod(a, &y, ed, q, &t);
@@ -242,8 +251,9 @@ bool ts__divmod(ts_analyzer *a, const ts__lin *x, int64_t d, ts__lin *q, ts__lin
   return divide_rest(a, &rest, d, q, r) && ts__lin_add(q, &y, 1);
 }
 
-// --- division by a symbolic value --------------------------------------------------------------------------------------
-// The quotient of two atoms when y's factors are among x's.
+// --- division by a symbolic value
+// -------------------------------------------------------------------------------------- The quotient of two atoms when
+// y's factors are among x's.
 static bool atom_over(ts_ir *ir, const ts_expr *x, const ts_expr *y, ts__lin *out) {
   const ts_expr *f[8], *g[8];
   int n = ts__factors(x, f, 8), m = ts__factors(y, g, 8);
@@ -299,11 +309,13 @@ bool ts__divmod_sym(ts_analyzer *a, const ts__lin *x, const ts__lin *d, ts__lin 
   if (ts__lin_bound(a, d).lo >= 1 && ts__prove_ge0(a, &rest) && ts__prove_ge0(a, &left)) return true;
   const ts_expr *e = ts__lin_expr(a->ir, &rest), *de = ts__lin_expr(a->ir, d);
   ts__lin_const(r, 0);
-  return ts__lin_add_term(q, 1, ts_bin(a->ir, TS_E_FLOORDIV, e, de)) && ts__lin_add_term(r, 1, ts_bin(a->ir, TS_E_FLOORMOD, e, de));
+  return ts__lin_add_term(q, 1, ts_bin(a->ir, TS_E_FLOORDIV, e, de)) &&
+         ts__lin_add_term(r, 1, ts_bin(a->ir, TS_E_FLOORMOD, e, de));
 }
 
-// --- putting quotient and remainder together ------------------------------------------------------------------------------
-// Term i of *l is w % c. With the fitting multiple of w // c beside it: w; with (w // c) % d: w % (c * d).
+// --- putting quotient and remainder together
+// ------------------------------------------------------------------------------ Term i of *l is w % c. With the
+// fitting multiple of w // c beside it: w; with (w // c) % d: w % (c * d).
 static bool rejoin(ts_analyzer *a, ts__lin *l, int i, bool *changed) {
   const ts__term t = l->t[i];
   int64_t c, d, kc, cd;
@@ -318,7 +330,8 @@ static bool rejoin(ts_analyzer *a, ts__lin *l, int i, bool *changed) {
   }
   ts__lin_copy(&out, l);
   if (all) {
-    if (!ts__lin_add_term(&out, -t.k, t.atom) || !ts__lin_add(&out, &w, t.k) || !ts__lin_add(&out, &q, -kc)) return true;
+    if (!ts__lin_add_term(&out, -t.k, t.atom) || !ts__lin_add(&out, &w, t.k) || !ts__lin_add(&out, &q, -kc))
+      return true;
     ts__lin_copy(l, &out);
     *changed = true;
     return true;
@@ -331,7 +344,8 @@ static bool rejoin(ts_analyzer *a, ts__lin *l, int i, bool *changed) {
     if (__builtin_mul_overflow(c, d, &cd) || __builtin_mul_overflow(-kc, r.c, &off)) continue;
     const int64_t hk = h->k;
     const ts_expr *hatom = h->atom;
-    if (!ts__lin_add_term(&out, -t.k, t.atom) || !ts__lin_add_term(&out, -hk, hatom) || !ts__divmod(a, &w, cd, &q2, &r)) return true;
+    if (!ts__lin_add_term(&out, -t.k, t.atom) || !ts__lin_add_term(&out, -hk, hatom) || !ts__divmod(a, &w, cd, &q2, &r))
+      return true;
     if (!ts__lin_add(&out, &r, t.k) || !ts__lin_add_const(&out, off)) return true;
     ts__lin_copy(l, &out);
     *changed = true;
@@ -348,7 +362,8 @@ static bool whole(ts_analyzer *a, ts__lin *l, int i, bool *changed) {
   *changed = false;
   if (!ts_is_int(t.atom->arg[1], &d) || d <= 1 || t.k % d || expr_multiple(a, t.atom->arg[0]) % d) return true;
   ts__lin_copy(&out, l);
-  if (!ts__lin_parse(&y, t.atom->arg[0]) || !ts__lin_add_term(&out, -t.k, t.atom) || !ts__lin_add(&out, &y, t.k / d)) return true;
+  if (!ts__lin_parse(&y, t.atom->arg[0]) || !ts__lin_add_term(&out, -t.k, t.atom) || !ts__lin_add(&out, &y, t.k / d))
+    return true;
   ts__lin_copy(l, &out);
   *changed = true;
   return true;

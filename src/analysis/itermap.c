@@ -1,4 +1,5 @@
-// Detection of iteration maps: each binding becomes a sum of splits of loop variables and of fused or guarded sums (marks).
+// Detection of iteration maps: each binding becomes a sum of splits of loop variables and of fused or guarded sums
+// (marks).
 #include "analysis/analysis_impl.h"
 
 enum { TERMS = 16, MARKS = 48, GUARDS = 8, BINDINGS = 24 };
@@ -22,15 +23,17 @@ typedef struct finder {
   int nmarks;
   guard guards[GUARDS];
   int nguards;
-  bool triangular;              // the range of a loop depends on another one
-  int current;                  // binding, for messages
+  bool triangular;  // the range of a loop depends on another one
+  int current;      // binding, for messages
   ts_diag *d;
 } finder;
 
 static bool parse(finder *f, const ts_expr *e, sum *out);
 
 // --- small algebra ------------------------------------------------------------------------------------------------
-static const ts_expr *op(finder *f, ts_ekind k, const ts_expr *x, const ts_expr *y) { return ts_simplify(f->a, ts_bin(f->ir, k, x, y)); }
+static const ts_expr *op(finder *f, ts_ekind k, const ts_expr *x, const ts_expr *y) {
+  return ts_simplify(f->a, ts_bin(f->ir, k, x, y));
+}
 static const ts_expr *mul(finder *f, const ts_expr *x, const ts_expr *y) { return op(f, TS_E_MUL, x, y); }
 static const ts_expr *num(finder *f, int64_t v) { return ts_int(f->ir, v); }
 static bool is(const ts_expr *e, int64_t v) {
@@ -39,7 +42,9 @@ static bool is(const ts_expr *e, int64_t v) {
 }
 static bool equal(finder *f, const ts_expr *x, const ts_expr *y) { return x == y || ts_prove_eq(f->a, x, y) == TS_YES; }
 static bool at_most(finder *f, const ts_expr *x, const ts_expr *y) { return ts_prove_le(f->a, x, y) == TS_YES; }
-static bool divisible(finder *f, const ts_expr *x, const ts_expr *y) { return y != NULL && !is(y, 0) && is(op(f, TS_E_FLOORMOD, x, y), 0); }
+static bool divisible(finder *f, const ts_expr *x, const ts_expr *y) {
+  return y != NULL && !is(y, 0) && is(op(f, TS_E_FLOORMOD, x, y), 0);
+}
 static const ts_expr *ceil_div(finder *f, const ts_expr *x, const ts_expr *y) {
   return op(f, TS_E_FLOORDIV, ts_sub(f->ir, ts_add(f->ir, x, y), num(f, 1)), y);
 }
@@ -78,7 +83,8 @@ static const ts_imark *fused(finder *f, const ts_isplit *t, int n, const ts_expr
   for (int i = f->nin; i < f->nmarks; i++) {
     const ts_imark *m = f->mark[i];
     bool equal_terms = m->sum->n == n && m->extent == extent;
-    for (int j = 0; j < n && equal_terms; j++) equal_terms = same_split(&m->sum->term[j], &t[j]) && m->sum->term[j].scale == t[j].scale;
+    for (int j = 0; j < n && equal_terms; j++)
+      equal_terms = same_split(&m->sum->term[j], &t[j]) && m->sum->term[j].scale == t[j].scale;
     if (equal_terms) return m;
   }
   if (f->nmarks == MARKS) return NULL;
@@ -168,7 +174,8 @@ static bool digit_of(finder *f, const ts_imark *m, const ts_isplit *u, digit *ou
     if (t->mark != u->mark || !divisible(f, u->lower, t->lower)) continue;
     const ts_expr *r = op(f, TS_E_FLOORDIV, u->lower, t->lower), *end = mul(f, r, u->extent);
     bool exact = divisible(f, t->extent, end);
-    if (!exact && !(i == 0 && covers(f, t) && at_most(f, t->extent, end) && ts_prove_lt(f->a, r, t->extent) == TS_YES)) continue;
+    if (!exact && !(i == 0 && covers(f, t) && at_most(f, t->extent, end) && ts_prove_lt(f->a, r, t->extent) == TS_YES))
+      continue;
     bool top = i == 0 && at_most(f, t->extent, end);
     out->start = mul(f, t->scale, r);
     out->end = top ? NULL : mul(f, t->scale, end);
@@ -221,7 +228,8 @@ static void use_guards(finder *f, sum *s) {
   }
 }
 
-// Each term's scale is the product of scale and extent of the one below, the last is 1: extent of the fused mark, else NULL.
+// Each term's scale is the product of scale and extent of the one below, the last is 1: extent of the fused mark, else
+// NULL.
 static const ts_expr *compact(finder *f, const sum *s) {
   const ts_expr *next = num(f, 1);
   for (int i = s->n - 1; i >= 0; i--) {
@@ -245,7 +253,8 @@ static bool as_split(finder *f, const ts_expr *e, ts_isplit *out) {
   sort_terms(f, &s);
   const ts_expr *extent = compact(f, &s);
   const ts_imark *m = extent ? fused(f, s.t, s.n, extent) : NULL;
-  return m ? whole_mark(f, m, num(f, 1), out) : refuse(f, "not-affine", e, "is divided but does not run through consecutive values");
+  return m ? whole_mark(f, m, num(f, 1), out)
+           : refuse(f, "not-affine", e, "is divided but does not run through consecutive values");
 }
 
 static int input_of(const finder *f, const ts_var *v) {
@@ -261,10 +270,12 @@ static bool parse_factor(finder *f, const ts_expr *e, const ts_expr *scale, sum 
     whole_mark(f, f->mark[input_of(f, e->var)], scale, &s);
     return add_term(f, out, s);
   }
-  if ((e->kind != TS_E_FLOORDIV && e->kind != TS_E_FLOORMOD) || ts__uses_any(e->arg[1], f->vars, f->nin) || ts_bound(f->a, e->arg[1]).lo < 1)
+  if ((e->kind != TS_E_FLOORDIV && e->kind != TS_E_FLOORMOD) || ts__uses_any(e->arg[1], f->vars, f->nin) ||
+      ts_bound(f->a, e->arg[1]).lo < 1)
     return refuse(f, "not-affine", e, "is not affine in the loop variables");
   if (!as_split(f, e->arg[0], &s)) return false;
-  if (!(e->kind == TS_E_FLOORDIV ? divide(f, &s, e->arg[1]) : modulo(f, &s, e->arg[1]))) return refuse(f, "not-affine", e, "has too many parts");
+  if (!(e->kind == TS_E_FLOORDIV ? divide(f, &s, e->arg[1]) : modulo(f, &s, e->arg[1])))
+    return refuse(f, "not-affine", e, "has too many parts");
   s.scale = scale;
   return add_term(f, out, s) || refuse(f, "not-affine", e, "has too many parts");
 }
@@ -309,7 +320,8 @@ typedef struct wish {
 static bool read_wish(finder *f, const ts_expr *c, wish *w) {
   ts__lin l, x, limit;
   bool order = (c->kind == TS_E_LT || c->kind == TS_E_LE) && ts__is_index(c->arg[0]);
-  if (!order || !ts__lin_parse(&l, c->arg[1]) || !ts__lin_parse(&x, c->arg[0]) || !ts__lin_add(&l, &x, -1)) return false;
+  if (!order || !ts__lin_parse(&l, c->arg[1]) || !ts__lin_parse(&x, c->arg[0]) || !ts__lin_add(&l, &x, -1))
+    return false;
   *w = (wish){.cond = c, .s = {.base = num(f, 0)}};
   ts__lin_const(&limit, 0);
   if (!ts__lin_add_const(&limit, l.c) || !ts__lin_add_const(&limit, c->kind == TS_E_LE)) return false;
@@ -335,7 +347,8 @@ static bool precedes(finder *f, const wish *x, const wish *y) {
       if (p->mark != q->mark) continue;
       if (same_split(p, q)) {
         same++;
-      } else if (divisible(f, q->lower, p->lower) && at_most(f, mul(f, q->lower, q->extent), mul(f, p->lower, p->extent))) {
+      } else if (divisible(f, q->lower, p->lower) &&
+                 at_most(f, mul(f, q->lower, q->extent), mul(f, p->lower, p->extent))) {
         return true;
       }
     }
@@ -353,7 +366,9 @@ static bool add_guard(finder *f, wish *w) {
   return true;
 }
 
-static const ts_expr *both(finder *f, const ts_expr *x, const ts_expr *y) { return x ? ts_bin(f->ir, TS_E_AND, x, y) : y; }
+static const ts_expr *both(finder *f, const ts_expr *x, const ts_expr *y) {
+  return x ? ts_bin(f->ir, TS_E_AND, x, y) : y;
+}
 
 typedef struct wishes {
   int n;
@@ -418,7 +433,8 @@ static void finish_sum(finder *f, sum *s, ts_isum *out, bool *determined) {
     else
       count = NULL;
   }
-  *out = (ts_isum){s->n, s->n ? ts_arena_dup(arena, s->t, sizeof s->t[0] * (size_t)s->n) : NULL, s->base, min, step, count};
+  *out = (ts_isum){s->n, s->n ? ts_arena_dup(arena, s->t, sizeof s->t[0] * (size_t)s->n) : NULL, s->base, min, step,
+                   count};
 }
 
 // The splits of one mark that bindings (or used fused marks) look at, smallest lower factor first.
@@ -461,13 +477,16 @@ static ts_tri independent(finder *f, const ts_imark *m, const digits *ds) {
   }
   if (ds->n == 0) return TS_YES;
   const ts_isplit *top = &ds->d[ds->n - 1];
-  if (ds->n == 1 || divisible(f, m->extent, top->lower) || at_most(f, mul(f, top->lower, top->extent), m->extent)) return TS_YES;
+  if (ds->n == 1 || divisible(f, m->extent, top->lower) || at_most(f, mul(f, top->lower, top->extent), m->extent))
+    return TS_YES;
   const ts_expr *left = op(f, TS_E_SUB, m->extent, mul(f, top->lower, op(f, TS_E_SUB, top->extent, num(f, 1))));
   if (at_most(f, end, left)) return TS_YES;
   return ts_prove_lt(f->a, left, end) == TS_YES && at_most(f, num(f, 1), left) ? TS_NO : TS_UNKNOWN;
 }
 
-static ts_tri min_tri(ts_tri x, ts_tri y) { return x == TS_NO || y == TS_NO ? TS_NO : x == TS_YES && y == TS_YES ? TS_YES : TS_UNKNOWN; }
+static ts_tri min_tri(ts_tri x, ts_tri y) {
+  return x == TS_NO || y == TS_NO ? TS_NO : x == TS_YES && y == TS_YES ? TS_YES : TS_UNKNOWN;
+}
 
 // Which marks the bindings look at, directly or through other marks.
 static void usage(const finder *f, const ts_isum *bind, int n, bool *used) {
@@ -476,18 +495,21 @@ static void usage(const finder *f, const ts_isum *bind, int n, bool *used) {
     for (int b = 0; b < n; b++)
       for (int t = 0; t < bind[b].n; t++) used[i] = used[i] || bind[b].term[t].mark == f->mark[i];
     for (int j = TS_MAX(i + 1, f->nin); j < f->nmarks; j++)
-      for (int t = 0; used[j] && t < f->mark[j]->sum->n; t++) used[i] = used[i] || f->mark[j]->sum->term[t].mark == f->mark[i];
+      for (int t = 0; used[j] && t < f->mark[j]->sum->n; t++)
+        used[i] = used[i] || f->mark[j]->sum->term[t].mark == f->mark[i];
   }
 }
 
 // The digits of mark i that bindings and later marks look at; false when they are too many.
-static bool gather(finder *f, int i, const ts_isum *bind, int n, const bool *determined, const bool *told, const bool *used, digits *ds) {
+static bool gather(finder *f, int i, const ts_isum *bind, int n, const bool *determined, const bool *told,
+                   const bool *used, digits *ds) {
   for (int b = 0; b < n; b++)
     for (int t = 0; t < bind[b].n; t++)
       if (bind[b].term[t].mark == f->mark[i] && !collect_digit(f, ds, &bind[b].term[t], determined[b])) return false;
   for (int j = TS_MAX(i + 1, f->nin); j < f->nmarks; j++)
     for (int t = 0; used[j] && t < f->mark[j]->sum->n; t++)
-      if (f->mark[j]->sum->term[t].mark == f->mark[i] && !collect_digit(f, ds, &f->mark[j]->sum->term[t], told[j])) return false;
+      if (f->mark[j]->sum->term[t].mark == f->mark[i] && !collect_digit(f, ds, &f->mark[j]->sum->term[t], told[j]))
+        return false;
   return true;
 }
 
@@ -511,7 +533,8 @@ static void judge(finder *f, ts_itermap *m, const bool *determined, const bool *
     m->surjective = min_tri(m->surjective, all);
     if (i >= f->nin || told[i]) continue;
     bool free_loop = ds.n == 0 && ts_prove_le(f->a, num(f, 2), mark->extent) == TS_YES;
-    for (int p = 0; p < f->nmarks && p != i; p++) clean = clean && ts_prove_le(f->a, num(f, 1), f->mark[p]->extent) == TS_YES;
+    for (int p = 0; p < f->nmarks && p != i; p++)
+      clean = clean && ts_prove_le(f->a, num(f, 1), f->mark[p]->extent) == TS_YES;
     m->injective = min_tri(m->injective, free_loop && clean && !m->predicate ? TS_NO : TS_UNKNOWN);
   }
 }
@@ -526,10 +549,17 @@ static ts_tri fills(finder *f, const ts_isum *s, const ts_range *dom) {
   return single ? r : min_tri(r, ts_prove_eq(f->a, s->step, num(f, 1)));
 }
 
-// --- the detection ---------------------------------------------------------------------------------------------------------
+// --- the detection
+// ---------------------------------------------------------------------------------------------------------
 static void start(finder *f, ts_analyzer *a, const ts_loop_range *in, int nin, ts_diag *d) {
   ts_arena *arena = ts_ir_arena(a->ir);
-  *f = (finder){.a = a, .ir = a->ir, .in = in, .nin = nin, .d = d, .vars = ts_new_array(arena, const ts_var *, nin ? nin : 1), .nmarks = nin};
+  *f = (finder){.a = a,
+                .ir = a->ir,
+                .in = in,
+                .nin = nin,
+                .d = d,
+                .vars = ts_new_array(arena, const ts_var *, nin ? nin : 1),
+                .nmarks = nin};
   for (int i = 0; i < nin; i++) {
     f->vars[i] = in[i].var;
     ts_imark *m = ts_new(arena, ts_imark);
@@ -537,7 +567,9 @@ static void start(finder *f, ts_analyzer *a, const ts_loop_range *in, int nin, t
     f->mark[i] = m;
     ts_bind_range(a, in[i].var, (ts_range){ts_int(a->ir, 0), in[i].dom.extent});
   }
-  for (int i = 0; i < nin; i++) f->triangular = f->triangular || ts__uses_any(in[i].dom.min, f->vars, nin) || ts__uses_any(in[i].dom.extent, f->vars, nin);
+  for (int i = 0; i < nin; i++)
+    f->triangular =
+        f->triangular || ts__uses_any(in[i].dom.min, f->vars, nin) || ts__uses_any(in[i].dom.extent, f->vars, nin);
 }
 
 // Bindings and predicate with every loop variable counted from its minimum.
@@ -545,14 +577,18 @@ static const ts_expr *from_zero(finder *f, const ts_expr *e) {
   ts_subst map[MARKS];
   int n = 0;
   for (int i = 0; i < f->nin; i++)
-    if (!is(f->in[i].dom.min, 0)) map[n++] = (ts_subst){f->in[i].var, ts_add(f->ir, ts_evar(f->ir, f->in[i].var), f->in[i].dom.min)};
+    if (!is(f->in[i].dom.min, 0))
+      map[n++] = (ts_subst){f->in[i].var, ts_add(f->ir, ts_evar(f->ir, f->in[i].var), f->in[i].dom.min)};
   return n ? ts_expr_subst(f->ir, e, map, n) : e;
 }
 
-static bool detect(finder *f, const ts_expr *const *bind, int nbind, const ts_expr *pred, const ts_range *dom, ts_itermap *out) {
+static bool detect(finder *f, const ts_expr *const *bind, int nbind, const ts_expr *pred, const ts_range *dom,
+                   ts_itermap *out) {
   bool determined[BINDINGS], used[MARKS];
   const ts_expr *left = NULL;
-  if (nbind > BINDINGS || f->nin > MARKS / 2) return ts_refuse(f->d, "too-many-bindings", "an iteration map of %d bindings and %d loops is too large", nbind, f->nin);
+  if (nbind > BINDINGS || f->nin > MARKS / 2)
+    return ts_refuse(f->d, "too-many-bindings", "an iteration map of %d bindings and %d loops is too large", nbind,
+                     f->nin);
   if (pred) read_predicate(f, ts_simplify(f->a, from_zero(f, pred)), &left);
   ts_isum *sums = ts_new_array(ts_ir_arena(f->ir), ts_isum, nbind ? nbind : 1);
   for (int i = 0; i < nbind; i++) {
@@ -582,15 +618,16 @@ static void from_min(finder *f, const ts_expr **pred) {
   ts_subst map[MARKS];
   int n = 0;
   for (int i = 0; i < f->nin; i++)
-    if (!is(f->in[i].dom.min, 0)) map[n++] = (ts_subst){f->in[i].var, ts_sub(f->ir, ts_evar(f->ir, f->in[i].var), f->in[i].dom.min)};
+    if (!is(f->in[i].dom.min, 0))
+      map[n++] = (ts_subst){f->in[i].var, ts_sub(f->ir, ts_evar(f->ir, f->in[i].var), f->in[i].dom.min)};
   if (n && *pred) *pred = ts_expr_subst(f->ir, *pred, map, n);
   for (int i = 0; n && i < f->nmarks; i++) {
     f->mark[i]->source = ts_expr_subst(f->ir, f->mark[i]->source, map, n);
   }
 }
 
-bool ts_itermap_detect(ts_analyzer *a, const ts_loop_range *in, int nin, const ts_expr *const *bind, int nbind, const ts_expr *predicate,
-                       const ts_range *dom, ts_itermap *out, ts_diag *d) {
+bool ts_itermap_detect(ts_analyzer *a, const ts_loop_range *in, int nin, const ts_expr *const *bind, int nbind,
+                       const ts_expr *predicate, const ts_range *dom, ts_itermap *out, ts_diag *d) {
   finder f;
   size_t mark = ts_analyzer_push(a);
   start(&f, a, in, nin, d);
@@ -599,13 +636,15 @@ bool ts_itermap_detect(ts_analyzer *a, const ts_loop_range *in, int nin, const t
   from_min(&f, &out->predicate);
   if (!ok) *out = (ts_itermap){.injective = TS_UNKNOWN};
   ts_analyzer_pop(a, mark);
-  if (out->injective == TS_UNKNOWN || out->surjective == TS_UNKNOWN) ts__itermap_enumerate(a, in, nin, bind, nbind, predicate, dom, out);
+  if (out->injective == TS_UNKNOWN || out->surjective == TS_UNKNOWN)
+    ts__itermap_enumerate(a, in, nin, bind, nbind, predicate, dom, out);
   out->bijective = min_tri(out->injective, out->surjective);
   return ok;
 }
 
 // Bindings that are not affine are left out, so that fewer values tell the loop.
-bool ts__itermap_tells(ts_analyzer *a, const ts_loop_range *in, int nin, const ts_expr *const *bind, int nbind, const ts_expr *predicate, int which) {
+bool ts__itermap_tells(ts_analyzer *a, const ts_loop_range *in, int nin, const ts_expr *const *bind, int nbind,
+                       const ts_expr *predicate, int which) {
   finder f;
   ts_isum sums[BINDINGS];
   bool determined[BINDINGS], used[MARKS], told[MARKS] = {false};
@@ -630,12 +669,14 @@ bool ts__itermap_tells(ts_analyzer *a, const ts_loop_range *in, int nin, const t
   return told[which];
 }
 
-bool ts_itermap_of_block(ts_analyzer *a, const ts_stmt *const *loops, int nloops, const ts_block *b, ts_itermap *out, ts_diag *d) {
+bool ts_itermap_of_block(ts_analyzer *a, const ts_stmt *const *loops, int nloops, const ts_block *b, ts_itermap *out,
+                         ts_diag *d) {
   ts_arena *arena = ts_ir_arena(a->ir);
   ts_loop_range *in = ts_new_array(arena, ts_loop_range, nloops ? nloops : 1);
   const ts_expr **bind = ts_new_array(arena, const ts_expr *, b->niters ? b->niters : 1);
   ts_range *dom = ts_new_array(arena, ts_range, b->niters ? b->niters : 1);
-  for (int i = 0; i < nloops; i++) in[i] = (ts_loop_range){loops[i]->loop.var, {loops[i]->loop.min, loops[i]->loop.extent}};
+  for (int i = 0; i < nloops; i++)
+    in[i] = (ts_loop_range){loops[i]->loop.var, {loops[i]->loop.min, loops[i]->loop.extent}};
   for (int i = 0; i < b->niters; i++) {
     bind[i] = b->iters[i].value;
     dom[i] = b->iters[i].dom;

@@ -14,7 +14,8 @@ static bool const_box(ts_analyzer *a, const ts_range *r, int n, size_t stride, b
   if (n > OUT) return false;
   for (int i = 0; i < n; i++) {
     const ts_range *x = (const ts_range *)((const char *)r + stride * (size_t)i);
-    if (!ts_const_value(a, x->min, &b->min[i]) || !ts_const_value(a, x->extent, &b->extent[i]) || b->extent[i] < 1) return false;
+    if (!ts_const_value(a, x->min, &b->min[i]) || !ts_const_value(a, x->extent, &b->extent[i]) || b->extent[i] < 1)
+      return false;
     if (b->extent[i] > POINTS || (b->points *= b->extent[i]) > POINTS) return false;
   }
   return true;
@@ -35,8 +36,8 @@ static void point_of(const box *b, int n, int64_t p, int64_t *value) {
   }
 }
 
-void ts__itermap_enumerate(ts_analyzer *a, const ts_loop_range *in, int nin, const ts_expr *const *bind, int nbind, const ts_expr *pred,
-                           const ts_range *dom, ts_itermap *m) {
+void ts__itermap_enumerate(ts_analyzer *a, const ts_loop_range *in, int nin, const ts_expr *const *bind, int nbind,
+                           const ts_expr *pred, const ts_range *dom, ts_itermap *m) {
   box from, to;
   const ts_var *vars[OUT];
   if (nbind > OUT || !const_box(a, nin ? &in[0].dom : NULL, nin, sizeof in[0], &from)) return;

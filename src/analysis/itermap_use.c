@@ -1,19 +1,24 @@
 // What is done with an iteration map: back to expressions, inversion, division into an outer and an inner map.
 #include "analysis/analysis_impl.h"
 
-static const ts_expr *op(ts_analyzer *a, ts_ekind k, const ts_expr *x, const ts_expr *y) { return ts_simplify(a, ts_bin(a->ir, k, x, y)); }
+static const ts_expr *op(ts_analyzer *a, ts_ekind k, const ts_expr *x, const ts_expr *y) {
+  return ts_simplify(a, ts_bin(a->ir, k, x, y));
+}
 static bool is(const ts_expr *e, int64_t v) {
   int64_t i;
   return ts_is_int(e, &i) && i == v;
 }
 static bool equal(ts_analyzer *a, const ts_expr *x, const ts_expr *y) { return ts_prove_eq(a, x, y) == TS_YES; }
-static bool whole(ts_analyzer *a, const ts_isplit *s) { return is(s->lower, 1) && equal(a, s->extent, s->mark->extent); }
+static bool whole(ts_analyzer *a, const ts_isplit *s) {
+  return is(s->lower, 1) && equal(a, s->extent, s->mark->extent);
+}
 
 static const ts_expr *split_expr(ts_analyzer *a, const ts_isplit *s) {
   ts_ir *ir = a->ir;
   const ts_expr *e = s->mark->source;
   if (!is(s->lower, 1)) e = ts_bin(ir, TS_E_FLOORDIV, e, s->lower);
-  if (ts_prove_le(a, s->mark->extent, ts_mul(ir, s->lower, s->extent)) != TS_YES) e = ts_bin(ir, TS_E_FLOORMOD, e, s->extent);
+  if (ts_prove_le(a, s->mark->extent, ts_mul(ir, s->lower, s->extent)) != TS_YES)
+    e = ts_bin(ir, TS_E_FLOORMOD, e, s->extent);
   return e;
 }
 
@@ -118,18 +123,22 @@ static bool solve(inverter *v, const ts_itermap *m, const ts_expr **result) {
   return true;
 }
 
-bool ts_itermap_invert(ts_analyzer *a, const ts_itermap *m, const ts_expr *const *of, const ts_expr **result, ts_diag *d) {
+bool ts_itermap_invert(ts_analyzer *a, const ts_itermap *m, const ts_expr *const *of, const ts_expr **result,
+                       ts_diag *d) {
   inverter v = {.a = a};
-  if (m->bijective != TS_YES || !m->bind || m->predicate) return ts_refuse(d, "not-bijective", "the iteration map is not known to be one-to-one and onto");
+  if (m->bijective != TS_YES || !m->bind || m->predicate)
+    return ts_refuse(d, "not-bijective", "the iteration map is not known to be one-to-one and onto");
   bool ok = true;
   for (int i = 0; i < m->nin; i++) result[i] = ts_int(a->ir, 0);
   for (int i = 0; i < m->n && ok; i++) ok = open_sum(&v, &m->bind[i], of[i]);
-  if (!ok || !solve(&v, m, result)) return ts_refuse(d, "not-invertible", "the iteration map has no inverse in quotients and remainders");
+  if (!ok || !solve(&v, m, result))
+    return ts_refuse(d, "not-invertible", "the iteration map has no inverse in quotients and remainders");
   for (int i = 0; i < m->nin; i++) result[i] = op(a, TS_E_ADD, result[i], m->in[i].dom.min);
   return true;
 }
 
-// --- division ---------------------------------------------------------------------------------------------------------
+// --- division
+// ---------------------------------------------------------------------------------------------------------
 typedef enum side { OUTER, INNER, MIXED, NEITHER } side;
 typedef struct divider {
   ts_analyzer *a;
@@ -158,7 +167,9 @@ static const ts_expr *full_extent(ts_analyzer *a, const ts_isum *s) {
   return e;
 }
 
-static void demand(divider *v, side s, const ts_expr *c) { v->pred[s] = v->pred[s] ? ts_bin(v->a->ir, TS_E_AND, v->pred[s], c) : c; }
+static void demand(divider *v, side s, const ts_expr *c) {
+  v->pred[s] = v->pred[s] ? ts_bin(v->a->ir, TS_E_AND, v->pred[s], c) : c;
+}
 
 // The guards of the marks below a term join the predicate of their side; a guard over both sides cannot be divided.
 static bool guards(divider *v, const ts_imark *m) {
@@ -191,7 +202,8 @@ static int expand(divider *v, const ts_isplit *s, const ts_expr *scale, ts_ispli
 
 static const ts_expr *terms_expr(ts_analyzer *a, const ts_isplit *t, int n, const ts_expr *base, const ts_expr *over) {
   const ts_expr *e = base;
-  for (int i = 0; i < n; i++) e = ts_add(a->ir, e, ts_mul(a->ir, split_expr(a, &t[i]), op(a, TS_E_FLOORDIV, t[i].scale, over)));
+  for (int i = 0; i < n; i++)
+    e = ts_add(a->ir, e, ts_mul(a->ir, split_expr(a, &t[i]), op(a, TS_E_FLOORDIV, t[i].scale, over)));
   return ts_simplify(a, e);
 }
 
@@ -214,7 +226,8 @@ static bool divide_sum(divider *v, const ts_isum *s, ts_subspace *out) {
   }
   for (int i = 0; i < cut; i++)
     if (side_of(v, t[i].mark) != OUTER || !divides(a, inner, t[i].scale)) return false;
-  if (!divides(a, inner, s->base) || !s->extent || (n && !is(s->step, 1) && cut != n) || !divides(a, inner, s->extent)) return false;
+  if (!divides(a, inner, s->base) || !s->extent || (n && !is(s->step, 1) && cut != n) || !divides(a, inner, s->extent))
+    return false;
   *out = (ts_subspace){.outer = terms_expr(a, t, cut, op(a, TS_E_FLOORDIV, s->base, inner), inner),
                        .outer_extent = op(a, TS_E_FLOORDIV, s->extent, inner),
                        .inner = terms_expr(a, t + cut, n - cut, ts_int(a->ir, 0), ts_int(a->ir, 1)),
@@ -246,7 +259,8 @@ bool ts_itermap_divide(ts_analyzer *a, const ts_itermap *m, const ts_var *const 
   bool ok = true;
   for (int i = 0; i < m->nin; i++)
     for (int j = 0; j < m->nin; j++)
-      ok = ok && !ts_expr_uses_var(m->in[i].dom.min, m->in[j].var) && !ts_expr_uses_var(m->in[i].dom.extent, m->in[j].var);
+      ok = ok && !ts_expr_uses_var(m->in[i].dom.min, m->in[j].var) &&
+           !ts_expr_uses_var(m->in[i].dom.extent, m->in[j].var);
   ts_diag none = {.kind = TS_OK};
   if (!v.d) v.d = &none;
   v.d->kind = TS_OK;
@@ -254,7 +268,8 @@ bool ts_itermap_divide(ts_analyzer *a, const ts_itermap *m, const ts_var *const 
   ok = ok && (!m->predicate || divide_predicate(&v, m->predicate, m));
   for (int i = 0; i < m->n && ok; i++) {
     ok = divide_sum(&v, &m->bind[i], &out[i]);
-    if (!ok && v.d->kind == TS_OK) ts_refuse(v.d, "subspace-not-divisible", "binding %d does not divide into an outer and an inner part", i);
+    if (!ok && v.d->kind == TS_OK)
+      ts_refuse(v.d, "subspace-not-divisible", "binding %d does not divide into an outer and an inner part", i);
   }
   *outer_pred = v.pred[OUTER];
   *inner_pred = v.pred[INNER];

@@ -19,12 +19,18 @@ static int cmp_i64(int64_t a, int64_t b) { return (a > b) - (a < b); }
 // Payloads of two expressions of one kind.
 static int cmp_payload(const ts_expr *a, const ts_expr *b) {
   switch (a->kind) {
-    case TS_E_INT: return cmp_i64(a->i, b->i);
-    case TS_E_FLOAT: return memcmp(&a->f, &b->f, sizeof a->f);
-    case TS_E_VAR: return cmp_u64(a->var->id, b->var->id);
-    case TS_E_LOAD: return cmp_u64(a->buf->id, b->buf->id);
-    case TS_E_CALL: return strcmp(a->callee, b->callee);
-    default: return 0;
+    case TS_E_INT:
+      return cmp_i64(a->i, b->i);
+    case TS_E_FLOAT:
+      return memcmp(&a->f, &b->f, sizeof a->f);
+    case TS_E_VAR:
+      return cmp_u64(a->var->id, b->var->id);
+    case TS_E_LOAD:
+      return cmp_u64(a->buf->id, b->buf->id);
+    case TS_E_CALL:
+      return strcmp(a->callee, b->callee);
+    default:
+      return 0;
   }
 }
 
@@ -125,11 +131,13 @@ static bool parse(ts__lin *l, const ts_expr *e, int64_t k) {
   if (e->kind == TS_E_ADD) return parse(l, e->arg[0], k) && parse(l, e->arg[1], k);
   if (e->kind == TS_E_SUB)
     return !__builtin_sub_overflow((int64_t)0, k, &w) && parse(l, e->arg[0], k) && parse(l, e->arg[1], w);
-  if (e->kind == TS_E_MUL && ts_is_int(e->arg[1], &v)) return !__builtin_mul_overflow(v, k, &w) && parse(l, e->arg[0], w);
+  if (e->kind == TS_E_MUL && ts_is_int(e->arg[1], &v))
+    return !__builtin_mul_overflow(v, k, &w) && parse(l, e->arg[0], w);
   return ts__lin_add_term(l, k, e);
 }
 
-// A sum that is too large for a linear form becomes one atom. False for a constant that is too large (*l is that atom then).
+// A sum that is too large for a linear form becomes one atom. False for a constant that is too large (*l is that atom
+// then).
 bool ts__lin_parse(ts__lin *l, const ts_expr *e) {
   ts__lin_const(l, 0);
   if (parse(l, e, 1)) return true;
@@ -188,7 +196,9 @@ int ts__factors(const ts_expr *atom, const ts_expr **f, int cap) {
   return m < 0 ? -1 : n + m;
 }
 
-static int by_order(const void *a, const void *b) { return ts__expr_cmp(*(const ts_expr *const *)a, *(const ts_expr *const *)b); }
+static int by_order(const void *a, const void *b) {
+  return ts__expr_cmp(*(const ts_expr *const *)a, *(const ts_expr *const *)b);
+}
 
 const ts_expr *ts__product(ts_ir *ir, const ts_expr **f, int n) {
   if (!n) return ts_int(ir, 1);

@@ -10,7 +10,8 @@ static const ts_expr *truth(ts_analyzer *a, bool v) { return ts_const_int(a->ir,
 static void sides(const ts__lin *l, ts__lin *left, ts__lin *right) {
   ts__lin_const(left, 0);
   ts__lin_const(right, 0);
-  for (int i = 0; i < l->n; i++) ts__lin_add_term(l->t[i].k > 0 ? right : left, l->t[i].k > 0 ? l->t[i].k : -l->t[i].k, l->t[i].atom);
+  for (int i = 0; i < l->n; i++)
+    ts__lin_add_term(l->t[i].k > 0 ? right : left, l->t[i].k > 0 ? l->t[i].k : -l->t[i].k, l->t[i].atom);
 }
 
 static const ts_expr *write_ge0(ts_analyzer *a, const ts__lin *l) {
@@ -65,7 +66,8 @@ static void tighten(ts_analyzer *a, ts__lin *l) {
     l->c = ts__floordiv(l->c, g);
     for (int i = 0; i < l->n; i++) l->t[i].k /= g;
   }
-  for (int i = 0; i < l->n; i++) m = ts__gcd(m, __builtin_mul_overflow(l->t[i].k, ts__multiple_of(a, l->t[i].atom), &p) ? 1 : p);
+  for (int i = 0; i < l->n; i++)
+    m = ts__gcd(m, __builtin_mul_overflow(l->t[i].k, ts__multiple_of(a, l->t[i].atom), &p) ? 1 : p);
   if (m > 1 && !__builtin_mul_overflow(ts__floordiv(l->c, m), m, &p)) l->c = p;
 }
 
@@ -129,7 +131,8 @@ const ts_expr *ts__cond_eq0(ts_analyzer *a, const ts__lin *given) {
   if (l.n == 0) return truth(a, l.c == 0);
   if (b.lo > 0 || b.hi < 0) return truth(a, false);
   int64_t g = ts__lin_gcd(&l), m = 0, p;
-  for (int i = 0; i < l.n; i++) m = ts__gcd(m, __builtin_mul_overflow(l.t[i].k, ts__multiple_of(a, l.t[i].atom), &p) ? 1 : p);
+  for (int i = 0; i < l.n; i++)
+    m = ts__gcd(m, __builtin_mul_overflow(l.t[i].k, ts__multiple_of(a, l.t[i].atom), &p) ? 1 : p);
   if ((g > 1 && l.c % g) || (m > 1 && l.c % m)) return truth(a, false);
   if (g > 1) {
     l.c /= g;
@@ -185,14 +188,16 @@ static bool movable(const parts *p) {
   return !unsafe;
 }
 
-static int by_order(const void *x, const void *y) { return ts__expr_cmp(*(const ts_expr *const *)x, *(const ts_expr *const *)y); }
+static int by_order(const void *x, const void *y) {
+  return ts__expr_cmp(*(const ts_expr *const *)x, *(const ts_expr *const *)y);
+}
 
 // What part i is when all other parts of an AND hold (of an OR: fail).
 static const ts_expr *given_others(ts_analyzer *a, const parts *p, int i, bool and) {
   size_t mark = ts_analyzer_push(a);
   a->depth++;
   for (int j = 0; j < p->n; j++)
-    if (j != i) ts_assume(a, and ? p->e[j] : ts__negate(a, p->e[j]));
+    if (j != i) ts_assume(a, and? p->e[j] : ts__negate(a, p->e[j]));
   const ts_expr *r = ts_simplify(a, p->e[i]);
   a->depth--;
   ts_analyzer_pop(a, mark);
@@ -220,7 +225,7 @@ static const ts_expr *join(ts_analyzer *a, ts_ekind kind, const ts_expr *x, cons
   bool and = kind == TS_E_AND;
   for (int i = 0; i < 2; i++) {
     const ts_expr *e = i ? y : x;
-    if (ts_is_int(e, &v)) return (v != 0) == and ? (i ? x : y) : e;
+    if (ts_is_int(e, &v)) return (v != 0) == and? (i ? x : y) : e;
   }
   parts p = {.n = 0};
   if (!flatten(&p, kind, x) || !flatten(&p, kind, y)) return ts_bin(a->ir, kind, x, y);
@@ -240,19 +245,22 @@ const ts_expr *ts__negate(ts_analyzer *a, const ts_expr *c) {
   ts__lin l, x;
   if (ts_is_int(c, &v)) return truth(a, !v);
   if (c->kind == TS_E_NOT) return c->arg[0];
-  if (c->kind == TS_E_EQ || c->kind == TS_E_NE) return ts_bin(a->ir, c->kind == TS_E_EQ ? TS_E_NE : TS_E_EQ, c->arg[0], c->arg[1]);
+  if (c->kind == TS_E_EQ || c->kind == TS_E_NE)
+    return ts_bin(a->ir, c->kind == TS_E_EQ ? TS_E_NE : TS_E_EQ, c->arg[0], c->arg[1]);
   if (c->kind == TS_E_AND || c->kind == TS_E_OR)
     return join(a, c->kind == TS_E_AND ? TS_E_OR : TS_E_AND, ts__negate(a, c->arg[0]), ts__negate(a, c->arg[1]));
   if ((c->kind == TS_E_LT || c->kind == TS_E_LE) && ts__is_index(c->arg[0])) {
     const ts_expr *r = NULL;  // not x < y: x - y >= 0
-    if (ts__lin_parse(&l, c->arg[0]) && ts__lin_parse(&x, c->arg[1]) && ts__lin_add(&l, &x, -1) && ts__lin_add_const(&l, c->kind == TS_E_LE ? -1 : 0))
+    if (ts__lin_parse(&l, c->arg[0]) && ts__lin_parse(&x, c->arg[1]) && ts__lin_add(&l, &x, -1) &&
+        ts__lin_add_const(&l, c->kind == TS_E_LE ? -1 : 0))
       r = ts__cond_ge0(a, &l);
     if (r) return r;
   }
   return ts_not(a->ir, c);
 }
 
-// --- comparisons ------------------------------------------------------------------------------------------------------
+// --- comparisons
+// ------------------------------------------------------------------------------------------------------
 static const ts_expr *compare_index(ts_analyzer *a, const ts_expr *e) {
   ts__lin l, x;
   if (!ts__lin_of(a, e->arg[1], &l) || !ts__lin_of(a, e->arg[0], &x) || !ts__lin_add(&l, &x, -1)) return NULL;
@@ -292,11 +300,15 @@ static const ts_expr *structure(ts_analyzer *a, const ts_expr *e) {
     case TS_E_EQ:
     case TS_E_NE:
     case TS_E_LT:
-    case TS_E_LE: return compare(a, e);
+    case TS_E_LE:
+      return compare(a, e);
     case TS_E_AND:
-    case TS_E_OR: return join(a, (ts_ekind)e->kind, ts_simplify(a, e->arg[0]), ts_simplify(a, e->arg[1]));
-    case TS_E_NOT: return ts__negate(a, ts_simplify(a, e->arg[0]));
-    default: return rebuild(a, e);
+    case TS_E_OR:
+      return join(a, (ts_ekind)e->kind, ts_simplify(a, e->arg[0]), ts_simplify(a, e->arg[1]));
+    case TS_E_NOT:
+      return ts__negate(a, ts_simplify(a, e->arg[0]));
+    default:
+      return rebuild(a, e);
   }
 }
 

@@ -17,7 +17,8 @@ static bool add_operand(operands *o, ts_ekind kind, const ts__lin *x) {
     for (int s = 0; s < 2; s++) {
       ts__lin y, p;
       ts__lin_copy(&y, x);
-      if (!ts__lin_parse(&p, t->atom->arg[s]) || !ts__lin_add_term(&y, -t->k, t->atom) || !ts__lin_add(&y, &p, t->k)) return false;
+      if (!ts__lin_parse(&p, t->atom->arg[s]) || !ts__lin_add_term(&y, -t->k, t->atom) || !ts__lin_add(&y, &p, t->k))
+        return false;
       if (!add_operand(o, kind, &y)) return false;
     }
     return true;
@@ -93,7 +94,8 @@ static bool build(ts_analyzer *a, ts_ekind kind, operands *o, ts__lin *out) {
 bool ts__minmax(ts_analyzer *a, ts_ekind kind, const ts_expr *x, const ts_expr *y, ts__lin *out) {
   operands o = {.n = 0};
   ts__lin l;
-  return ts__lin_of(a, x, &l) && add_operand(&o, kind, &l) && ts__lin_of(a, y, &l) && add_operand(&o, kind, &l) && build(a, kind, &o, out);
+  return ts__lin_of(a, x, &l) && add_operand(&o, kind, &l) && ts__lin_of(a, y, &l) && add_operand(&o, kind, &l) &&
+         build(a, kind, &o, out);
 }
 
 // Term i of *l is k * min(..) or k * max(..). A term c * u of *l that cancels in an operand moves inside.

@@ -5,8 +5,8 @@ enum { DEPTH = 5, STEPS = 120 };
 
 static bool search(ts_analyzer *a, const ts__lin *l, int depth);
 
-// l >= 0 follows from f >= 0 and the form tried here: for integers it is enough that p*l + (p - 1) - q*f >= 0, where p and q
-// cancel term t of l against the same term (coefficient fk) of f.
+// l >= 0 follows from f >= 0 and the form tried here: for integers it is enough that p*l + (p - 1) - q*f >= 0, where p
+// and q cancel term t of l against the same term (coefficient fk) of f.
 static bool with_fact(ts_analyzer *a, const ts__lin *l, const ts__term *t, const ts__lin *f, int64_t fk, int depth) {
   if ((fk < 0) != (t->k < 0) || fk == INT64_MIN || t->k == INT64_MIN) return false;
   int64_t g = ts__gcd(fk, t->k), p = fk / g, q = t->k / g;
@@ -23,7 +23,8 @@ static bool with_fact(ts_analyzer *a, const ts__lin *l, const ts__term *t, const
 static bool replaced(ts_analyzer *a, const ts__lin *l, const ts__term *t, const ts_expr *x, int depth) {
   ts__lin y, e;
   ts__lin_copy(&y, l);
-  return ts__lin_parse(&e, x) && ts__lin_add_term(&y, -t->k, t->atom) && ts__lin_add(&y, &e, t->k) && search(a, &y, depth - 1);
+  return ts__lin_parse(&e, x) && ts__lin_add_term(&y, -t->k, t->atom) && ts__lin_add(&y, &e, t->k) &&
+         search(a, &y, depth - 1);
 }
 
 // q = y // c: c*q <= y <= c*q + c - g, where g divides y and c.
@@ -52,15 +53,19 @@ static bool by_floormod(ts_analyzer *a, const ts__lin *l, const ts__term *t, int
 static bool by_atom(ts_analyzer *a, const ts__lin *l, const ts__term *t, int depth) {
   const ts_expr *const *arg = t->atom->arg;
   switch (t->atom->kind) {
-    case TS_E_FLOORDIV: return by_floordiv(a, l, t, depth);
-    case TS_E_FLOORMOD: return by_floormod(a, l, t, depth);
+    case TS_E_FLOORDIV:
+      return by_floordiv(a, l, t, depth);
+    case TS_E_FLOORMOD:
+      return by_floormod(a, l, t, depth);
     case TS_E_MIN:
     case TS_E_MAX:
       if ((t->atom->kind == TS_E_MIN) == (t->k < 0))  // either argument bounds it on this side
         return replaced(a, l, t, arg[0], depth) || replaced(a, l, t, arg[1], depth);
       return replaced(a, l, t, arg[0], depth) && replaced(a, l, t, arg[1], depth);
-    case TS_E_SELECT: return replaced(a, l, t, arg[1], depth) && replaced(a, l, t, arg[2], depth);
-    default: return false;
+    case TS_E_SELECT:
+      return replaced(a, l, t, arg[1], depth) && replaced(a, l, t, arg[2], depth);
+    default:
+      return false;
   }
 }
 
@@ -97,7 +102,8 @@ static bool by_factor(ts_analyzer *a, const ts__lin *l, int depth) {
 // The largest constant for which l >= 0 says the same: l takes only values c + multiple of m.
 static void slacken(ts_analyzer *a, ts__lin *l) {
   int64_t m = 0, p;
-  for (int i = 0; i < l->n; i++) m = ts__gcd(m, __builtin_mul_overflow(l->t[i].k, ts__multiple_of(a, l->t[i].atom), &p) ? 1 : p);
+  for (int i = 0; i < l->n; i++)
+    m = ts__gcd(m, __builtin_mul_overflow(l->t[i].k, ts__multiple_of(a, l->t[i].atom), &p) ? 1 : p);
   if (m > 1 && !__builtin_add_overflow(l->c, m - 1 - ts__floormod(l->c, m), &p)) l->c = p;
 }
 
@@ -144,7 +150,8 @@ static bool without_mod(ts_analyzer *a, ts__lin *l) {
     if (i == l->n) return true;
     const ts__term t = l->t[i];
     ts__lin w, q, r;
-    if (__builtin_mul_overflow(t.k, -c, &k) || !ts__lin_parse(&w, t.atom->arg[0]) || !ts__divmod(a, &w, c, &q, &r)) return false;
+    if (__builtin_mul_overflow(t.k, -c, &k) || !ts__lin_parse(&w, t.atom->arg[0]) || !ts__divmod(a, &w, c, &q, &r))
+      return false;
     if (!ts__lin_add_term(l, -t.k, t.atom) || !ts__lin_add(l, &w, t.k) || !ts__lin_add(l, &q, k)) return false;
   }
   return false;
@@ -154,7 +161,8 @@ ts_tri ts_prove_eq(ts_analyzer *a, const ts_expr *x, const ts_expr *y) {
   if (x == y) return TS_YES;
   ts_tri r = ts_prove(a, ts_bin(a->ir, TS_E_EQ, x, y));
   ts__lin l, m;
-  if (r != TS_UNKNOWN || !ts__is_index(x) || !ts__lin_of(a, x, &l) || !ts__lin_of(a, y, &m) || !ts__lin_add(&l, &m, -1)) return r;
+  if (r != TS_UNKNOWN || !ts__is_index(x) || !ts__lin_of(a, x, &l) || !ts__lin_of(a, y, &m) || !ts__lin_add(&l, &m, -1))
+    return r;
   if (!without_mod(a, &l) || l.n) return r;
   return l.c == 0 ? TS_YES : TS_NO;
 }

@@ -1,7 +1,8 @@
 // Regions: bounding boxes of what a subtree touches, and questions about boxes.
 #include "analysis/analysis_impl.h"
 
-// --- boxes by their inclusive ends ------------------------------------------------------------------------------------
+// --- boxes by their inclusive ends
+// ------------------------------------------------------------------------------------
 typedef struct box {
   const ts_buffer *buf;
   bool write;
@@ -14,7 +15,9 @@ typedef struct boxes {
   TS_VEC(box) list;
 } boxes;
 
-static const ts_expr *op(ts_analyzer *a, ts_ekind k, const ts_expr *x, const ts_expr *y) { return ts_simplify(a, ts_bin(a->ir, k, x, y)); }
+static const ts_expr *op(ts_analyzer *a, ts_ekind k, const ts_expr *x, const ts_expr *y) {
+  return ts_simplify(a, ts_bin(a->ir, k, x, y));
+}
 static const ts_expr *num(ts_analyzer *a, int64_t v) { return ts_int(a->ir, v); }
 
 static box new_box(ts_analyzer *a, const ts_buffer *b, bool write) {
@@ -34,7 +37,8 @@ static const ts_expr *last_of(ts_analyzer *a, const ts_expr *min, const ts_expr 
   return extent ? ts_sub(a->ir, ts_add(a->ir, min, extent), num(a, 1)) : min;
 }
 
-static void relax_dim(ts_analyzer *a, box *x, int d, const ts_expr *lo, const ts_expr *hi, const ts_var *const *vars, int n) {
+static void relax_dim(ts_analyzer *a, box *x, int d, const ts_expr *lo, const ts_expr *hi, const ts_var *const *vars,
+                      int n) {
   const ts_expr *l, *h, *unused;
   ts_bound_over(a, lo, vars, n, &l, &h);
   if (hi != lo) ts_bound_over(a, hi, vars, n, &unused, &h);
@@ -65,7 +69,8 @@ static void merge(ts_analyzer *a, box *into, const box *x) {
 static ts_region to_region(ts_analyzer *a, const box *x) {
   ts_range *dim = ts_new_array(ts_ir_arena(a->ir), ts_range, x->buf->ndim ? x->buf->ndim : 1);
   for (int d = 0; d < x->buf->ndim; d++)
-    dim[d] = (ts_range){ts_simplify(a, x->lo[d]), ts_simplify(a, ts_add(a->ir, ts_sub(a->ir, x->hi[d], x->lo[d]), num(a, 1)))};
+    dim[d] = (ts_range){ts_simplify(a, x->lo[d]),
+                        ts_simplify(a, ts_add(a->ir, ts_sub(a->ir, x->hi[d], x->lo[d]), num(a, 1)))};
   return (ts_region){x->buf, dim};
 }
 
@@ -135,7 +140,8 @@ ts_region ts_region_relax(ts_analyzer *a, ts_region r, const ts_var *const *vars
   return to_region(a, &out);
 }
 
-// --- questions -----------------------------------------------------------------------------------------------------------
+// --- questions
+// -----------------------------------------------------------------------------------------------------------
 static const ts_expr *end_of(ts_analyzer *a, ts_range r) { return ts_add(a->ir, r.min, r.extent); }
 
 ts_tri ts_region_covers(ts_analyzer *a, ts_region big, ts_region small) {
@@ -155,7 +161,8 @@ ts_tri ts_region_disjoint(ts_analyzer *a, ts_region x, ts_region y) {
   ts_tri meet = TS_YES;
   if (x.buf != y.buf) return TS_YES;
   for (int d = 0; d < x.buf->ndim; d++) {
-    ts_tri before = ts_prove_le(a, end_of(a, x.dim[d]), y.dim[d].min), after = ts_prove_le(a, end_of(a, y.dim[d]), x.dim[d].min);
+    ts_tri before = ts_prove_le(a, end_of(a, x.dim[d]), y.dim[d].min),
+           after = ts_prove_le(a, end_of(a, y.dim[d]), x.dim[d].min);
     if (before == TS_YES || after == TS_YES) return TS_YES;
     bool some = ts_bound(a, x.dim[d].extent).lo >= 1 && ts_bound(a, y.dim[d].extent).lo >= 1;
     if (before != TS_NO || after != TS_NO || !some) meet = TS_UNKNOWN;
@@ -163,19 +170,23 @@ ts_tri ts_region_disjoint(ts_analyzer *a, ts_region x, ts_region y) {
   return meet == TS_YES ? TS_NO : TS_UNKNOWN;
 }
 
-// --- cover ------------------------------------------------------------------------------------------------------------------
+// --- cover
+// ------------------------------------------------------------------------------------------------------------------
 // The box that the access writes completely, or false.
 static bool dense(ts_analyzer *a, const ts__access *x, ts_region *out) {
   ts_arena *arena = ts_ir_arena(a->ir);
   int n = 0, nd = x->buf->ndim;
   for (const ts__nest *l = x->nest; l; l = l->up) n++;
   ts_loop_range *in = ts_new_array(arena, ts_loop_range, n + 1);
-  for (const ts__nest *l = x->nest; l; l = l->up) in[--n] = (ts_loop_range){l->loop->loop.var, {l->loop->loop.min, l->loop->loop.extent}};
+  for (const ts__nest *l = x->nest; l; l = l->up)
+    in[--n] = (ts_loop_range){l->loop->loop.var, {l->loop->loop.min, l->loop->loop.extent}};
   for (const ts__nest *l = x->nest; l; l = l->up) n++;
   const ts_expr *pred = NULL;
   for (const ts__guard *g = x->guard; g; g = g->up) pred = pred ? ts_bin(a->ir, TS_E_AND, pred, g->cond) : g->cond;
   ts_itermap m;
-  if (x->span || !ts_itermap_detect(a, in, n, x->idx, nd, pred, NULL, &m, NULL) || m.surjective != TS_YES || m.predicate) return false;
+  if (x->span || !ts_itermap_detect(a, in, n, x->idx, nd, pred, NULL, &m, NULL) || m.surjective != TS_YES ||
+      m.predicate)
+    return false;
   ts_range *dim = ts_new_array(arena, ts_range, nd ? nd : 1);
   for (int d = 0; d < nd; d++) {
     int64_t extent = 0, step = 0;
@@ -191,13 +202,15 @@ static bool dense(ts_analyzer *a, const ts__access *x, ts_region *out) {
 
 ts_tri ts_region_cover(ts_analyzer *a, const ts_stmt *producer, const ts_stmt *consumer, const ts_buffer *b) {
   ts_accesses reads = ts_regions_of(a, consumer, NULL, 0), writes = ts_regions_of(a, producer, NULL, 0);
-  const ts_region *need = ts_regions_find(reads.reads, reads.nreads, b), *may = ts_regions_find(writes.writes, writes.nwrites, b);
+  const ts_region *need = ts_regions_find(reads.reads, reads.nreads, b),
+                  *may = ts_regions_find(writes.writes, writes.nwrites, b);
   if (!need) return TS_YES;
   if (!may || ts_region_disjoint(a, *may, *need) == TS_YES) return TS_NO;
   ts__access_list l = ts__accesses_of(a, producer);
   for (size_t i = 0; i < l.n; i++) {
     ts_region r;
-    if (l.p[i].buf == b && l.p[i].write && dense(a, &l.p[i], &r) && ts_region_covers(a, r, *need) == TS_YES) return TS_YES;
+    if (l.p[i].buf == b && l.p[i].write && dense(a, &l.p[i], &r) && ts_region_covers(a, r, *need) == TS_YES)
+      return TS_YES;
   }
   return TS_UNKNOWN;
 }

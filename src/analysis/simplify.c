@@ -95,22 +95,31 @@ static bool collect(ts_analyzer *a, const ts_expr *e, int64_t k, ts__lin *l) {
   int64_t v;
   ts__lin x;
   switch (e->kind) {
-    case TS_E_INT: return !__builtin_mul_overflow(e->i, k, &v) && ts__lin_add_const(l, v);
-    case TS_E_VAR: return collect_var(a, e, k, l);
-    case TS_E_ADD: return collect(a, e->arg[0], k, l) && collect(a, e->arg[1], k, l);
-    case TS_E_SUB: return k != INT64_MIN && collect(a, e->arg[0], k, l) && collect(a, e->arg[1], -k, l);
-    case TS_E_MUL: return collect_mul(a, e, k, l);
+    case TS_E_INT:
+      return !__builtin_mul_overflow(e->i, k, &v) && ts__lin_add_const(l, v);
+    case TS_E_VAR:
+      return collect_var(a, e, k, l);
+    case TS_E_ADD:
+      return collect(a, e->arg[0], k, l) && collect(a, e->arg[1], k, l);
+    case TS_E_SUB:
+      return k != INT64_MIN && collect(a, e->arg[0], k, l) && collect(a, e->arg[1], -k, l);
+    case TS_E_MUL:
+      return collect_mul(a, e, k, l);
     case TS_E_FLOORDIV:
-    case TS_E_FLOORMOD: return collect_div(a, e, k, l);
+    case TS_E_FLOORMOD:
+      return collect_div(a, e, k, l);
     case TS_E_MIN:
-    case TS_E_MAX: return ts__minmax(a, (ts_ekind)e->kind, e->arg[0], e->arg[1], &x) && ts__lin_add(l, &x, k);
-    case TS_E_SELECT: return add_scaled(l, simplify_select(a, e), k);
+    case TS_E_MAX:
+      return ts__minmax(a, (ts_ekind)e->kind, e->arg[0], e->arg[1], &x) && ts__lin_add(l, &x, k);
+    case TS_E_SELECT:
+      return add_scaled(l, simplify_select(a, e), k);
     case TS_E_SHL:
     case TS_E_SHR:
     case TS_E_BITAND:
       if (collect_bits(a, e, k, l)) return true;
       break;
-    default: break;
+    default:
+      break;
   }
   return add_scaled(l, with_simple_args(a, e), k);
 }
@@ -139,9 +148,12 @@ static const ts_expr *identity(ts_analyzer *a, const ts_expr *e) {
       if (is_const(x, 1)) return y;
       if (is_const(y, 1)) return x;
       return integer && (is_const(x, 0) || is_const(y, 0)) ? ts_const_int(a->ir, e->type, 0) : e;
-    case TS_E_DIV: return is_const(y, 1) ? x : e;
-    case TS_E_FLOORDIV: return is_const(y, 1) ? x : e;
-    case TS_E_FLOORMOD: return is_const(y, 1) ? ts_const_int(a->ir, e->type, 0) : e;
+    case TS_E_DIV:
+      return is_const(y, 1) ? x : e;
+    case TS_E_FLOORDIV:
+      return is_const(y, 1) ? x : e;
+    case TS_E_FLOORMOD:
+      return is_const(y, 1) ? ts_const_int(a->ir, e->type, 0) : e;
     case TS_E_ADD:
     case TS_E_BITOR:
     case TS_E_BITXOR:
@@ -149,11 +161,15 @@ static const ts_expr *identity(ts_analyzer *a, const ts_expr *e) {
       return integer && is_const(y, 0) ? x : e;
     case TS_E_SUB:
     case TS_E_SHL:
-    case TS_E_SHR: return integer && is_const(y, 0) ? x : e;
-    case TS_E_BITAND: return integer && (is_const(x, 0) || is_const(y, 0)) ? ts_const_int(a->ir, e->type, 0) : e;
+    case TS_E_SHR:
+      return integer && is_const(y, 0) ? x : e;
+    case TS_E_BITAND:
+      return integer && (is_const(x, 0) || is_const(y, 0)) ? ts_const_int(a->ir, e->type, 0) : e;
     case TS_E_MIN:
-    case TS_E_MAX: return integer && x == y ? x : e;
-    default: return e;
+    case TS_E_MAX:
+      return integer && x == y ? x : e;
+    default:
+      return e;
   }
 }
 
@@ -183,7 +199,8 @@ const ts_expr *ts_simplify(ts_analyzer *a, const ts_expr *e) {
   return r;
 }
 
-// --- statements -------------------------------------------------------------------------------------------------------
+// --- statements
+// -------------------------------------------------------------------------------------------------------
 static const ts_expr *const *simplify_list(ts_analyzer *a, const ts_expr *const *e, int n) {
   const ts_expr **p = ts_new_array(ts_ir_arena(a->ir), const ts_expr *, n);
   bool changed = false;
@@ -276,14 +293,21 @@ static const ts_stmt *simplify_loop(ts_analyzer *a, const ts_stmt *s) {
 
 const ts_stmt *ts_simplify_stmt(ts_analyzer *a, const ts_stmt *s) {
   switch (s->kind) {
-    case TS_S_SEQ: return simplify_seq(a, s);
-    case TS_S_FOR: return simplify_loop(a, s);
-    case TS_S_BLOCK: return simplify_block(a, s);
+    case TS_S_SEQ:
+      return simplify_seq(a, s);
+    case TS_S_FOR:
+      return simplify_loop(a, s);
+    case TS_S_BLOCK:
+      return simplify_block(a, s);
     case TS_S_STORE:
-      return ts_store(a->ir, s->store.buf, simplify_list(a, s->store.idx, s->store.buf->ndim), ts_simplify(a, s->store.value));
-    case TS_S_IF: return simplify_cond(a, s);
-    case TS_S_LET: return ts_let(a->ir, s->let.var, ts_simplify(a, s->let.value), under(a, s, NULL, s->let.body));
-    case TS_S_ALLOC: return ts_alloc(a->ir, s->alloc.buf, ts_simplify_stmt(a, s->alloc.body));
+      return ts_store(a->ir, s->store.buf, simplify_list(a, s->store.idx, s->store.buf->ndim),
+                      ts_simplify(a, s->store.value));
+    case TS_S_IF:
+      return simplify_cond(a, s);
+    case TS_S_LET:
+      return ts_let(a->ir, s->let.var, ts_simplify(a, s->let.value), under(a, s, NULL, s->let.body));
+    case TS_S_ALLOC:
+      return ts_alloc(a->ir, s->alloc.buf, ts_simplify_stmt(a, s->alloc.body));
     default: {
       ts_stmt *c;
       const ts_stmt *r = ts_stmt_copy(a->ir, s, &c);

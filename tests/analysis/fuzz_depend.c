@@ -1,5 +1,5 @@
-// Property test of regions, covers, dependences and sibling edges: random loop nests against a list of all their accesses.
-// Usage: fuzz_depend [cases] [seed] [only]
+// Property test of regions, covers, dependences and sibling edges: random loop nests against a list of all their
+// accesses. Usage: fuzz_depend [cases] [seed] [only]
 #include <stdlib.h>
 
 #include "analysis/analysis.h"
@@ -30,7 +30,9 @@ typedef struct world {
 } world;
 static long fails, tri[3], loops_seen, covers, reductions;
 
-static int64_t pick(world *w, int64_t lo, int64_t hi) { return lo + (int64_t)ts_rng_below(&w->rng, (uint32_t)(hi - lo + 1)); }
+static int64_t pick(world *w, int64_t lo, int64_t hi) {
+  return lo + (int64_t)ts_rng_below(&w->rng, (uint32_t)(hi - lo + 1));
+}
 
 static void complain(world *w, const char *what) {
   if (++fails > 5) return;
@@ -114,12 +116,14 @@ static void run_stmt(world *w, const ts_stmt *s, int child) {
       else if (s->cond.other)
         run_stmt(w, s->cond.other, child);
       break;
-    default: abort();
+    default:
+      abort();
   }
   w->nvars = mark;
 }
 
-// --- making nests -------------------------------------------------------------------------------------------------------
+// --- making nests
+// -------------------------------------------------------------------------------------------------------
 typedef struct scope {
   int n;
   const ts_var *v[8];
@@ -131,12 +135,17 @@ static const ts_expr *term(world *w, const scope *s) {
   if (!s->n || !pick(w, 0, 9)) return ts_int(ir, pick(w, 0, 3));
   const ts_expr *e = ts_evar(ir, s->v[pick(w, 0, s->n - 1)]);
   switch (pick(w, 0, 9)) {
-    case 0: return ts_bin(ir, TS_E_FLOORDIV, e, ts_int(ir, pick(w, 2, 4)));
-    case 1: return ts_bin(ir, TS_E_FLOORMOD, e, ts_int(ir, pick(w, 2, 4)));
+    case 0:
+      return ts_bin(ir, TS_E_FLOORDIV, e, ts_int(ir, pick(w, 2, 4)));
+    case 1:
+      return ts_bin(ir, TS_E_FLOORMOD, e, ts_int(ir, pick(w, 2, 4)));
     case 2:
-    case 3: return ts_mul(ir, e, ts_int(ir, pick(w, 2, 4)));
-    case 4: return ts_sub(ir, ts_int(ir, pick(w, 0, 7)), e);
-    default: return e;
+    case 3:
+      return ts_mul(ir, e, ts_int(ir, pick(w, 2, 4)));
+    case 4:
+      return ts_sub(ir, ts_int(ir, pick(w, 0, 7)), e);
+    default:
+      return e;
   }
 }
 
@@ -148,8 +157,10 @@ static const ts_expr *index_of(world *w, const scope *s) {
     if (i != j) e = ts_add(w->ir, ts_mul(w->ir, ts_evar(w->ir, s->v[i]), n), ts_evar(w->ir, s->v[j]));
   } else if (s->n > 1 && !pick(w, 0, 2)) {  // a fused pair
     int i = (int)pick(w, 0, s->n - 1), j = (int)pick(w, 0, s->n - 1);
-    if (i != j) e = ts_add(w->ir, ts_mul(w->ir, ts_evar(w->ir, s->v[i]), ts_int(w->ir, s->extent[j])), ts_evar(w->ir, s->v[j]));
-    if (!pick(w, 0, 2)) e = ts_bin(w->ir, pick(w, 0, 1) ? TS_E_FLOORDIV : TS_E_FLOORMOD, e, ts_int(w->ir, pick(w, 2, 6)));
+    if (i != j)
+      e = ts_add(w->ir, ts_mul(w->ir, ts_evar(w->ir, s->v[i]), ts_int(w->ir, s->extent[j])), ts_evar(w->ir, s->v[j]));
+    if (!pick(w, 0, 2))
+      e = ts_bin(w->ir, pick(w, 0, 1) ? TS_E_FLOORDIV : TS_E_FLOORMOD, e, ts_int(w->ir, pick(w, 2, 6)));
   }
   return pick(w, 0, 3) ? e : ts_add(w->ir, e, term(w, s));
 }
@@ -177,7 +188,9 @@ static const ts_stmt *make_store(world *w, const scope *s) {
   indices(w, s, b, idx);
   indices(w, s, c, idx2);
   const ts_expr *v = ts_load(w->ir, c, idx2);
-  if (!pick(w, 0, 5)) v = ts_select(w->ir, ts_bin(w->ir, TS_E_LT, term(w, s), ts_int(w->ir, pick(w, 0, 5))), v, ts_const_float(w->ir, v->type, 0));
+  if (!pick(w, 0, 5))
+    v = ts_select(w->ir, ts_bin(w->ir, TS_E_LT, term(w, s), ts_int(w->ir, pick(w, 0, 5))), v,
+                  ts_const_float(w->ir, v->type, 0));
   if (!pick(w, 0, 3)) v = ts_bin(w->ir, TS_E_ADD, ts_load(w->ir, b, idx), v);
   return ts_store(w->ir, b, idx, v);
 }
@@ -191,7 +204,10 @@ static const ts_stmt *make_block(world *w, const scope *s) {
   const ts_buffer *out = w->buf[0], *in = w->buf[1];
   for (int i = 0; i < 2; i++) {
     int l = (int)pick(w, 0, s->n - 1);
-    it[i] = (ts_iter){ts_var_new(ir, i ? "vk" : "vi", TS_INDEX), i ? TS_ITER_REDUCE : TS_ITER_SPATIAL, {ts_int(ir, 0), ts_int(ir, s->extent[l])}, ts_evar(ir, s->v[l])};
+    it[i] = (ts_iter){ts_var_new(ir, i ? "vk" : "vi", TS_INDEX),
+                      i ? TS_ITER_REDUCE : TS_ITER_SPATIAL,
+                      {ts_int(ir, 0), ts_int(ir, s->extent[l])},
+                      ts_evar(ir, s->v[l])};
   }
   scope inner = {.n = 2, .v = {it[0].var, it[1].var}, .extent = {it[0].dom.extent->i, it[1].dom.extent->i}};
   scope spatial = {.n = 1, .v = {it[0].var}, .extent = {it[0].dom.extent->i}};
@@ -236,13 +252,17 @@ static const ts_stmt *make(world *w, scope s, int depth) {
   return ts_if(ir, ts_bin(ir, TS_E_LT, index_of(w, &s), ts_int(ir, pick(w, 1, 12))), make(w, s, depth - 1), NULL);
 }
 
-// --- judging ----------------------------------------------------------------------------------------------------------------
-static bool same_place(const move *x, const move *y) { return x->buf == y->buf && x->at[0] == y->at[0] && x->at[1] == y->at[1]; }
+// --- judging
+// ----------------------------------------------------------------------------------------------------------------
+static bool same_place(const move *x, const move *y) {
+  return x->buf == y->buf && x->at[0] == y->at[0] && x->at[1] == y->at[1];
+}
 
 static bool conflict(const world *w) {
   for (int i = 0; i < w->n; i++)
     for (int j = 0; j < i; j++)
-      if (same_place(&w->m[i], &w->m[j]) && (w->m[i].write || w->m[j].write) && w->m[i].loop != w->m[j].loop) return true;
+      if (same_place(&w->m[i], &w->m[j]) && (w->m[i].write || w->m[j].write) && w->m[i].loop != w->m[j].loop)
+        return true;
   return false;
 }
 
@@ -257,7 +277,8 @@ static bool inside(world *w, const ts_region *r, const move *m) {
 static void check_region(world *w, const ts_accesses *acc) {
   for (int i = 0; i < w->n; i++) {
     const move *m = &w->m[i];
-    const ts_region *r = m->write ? ts_regions_find(acc->writes, acc->nwrites, w->buf[m->buf]) : ts_regions_find(acc->reads, acc->nreads, w->buf[m->buf]);
+    const ts_region *r = m->write ? ts_regions_find(acc->writes, acc->nwrites, w->buf[m->buf])
+                                  : ts_regions_find(acc->reads, acc->nreads, w->buf[m->buf]);
     if (!r || !inside(w, r, m)) {
       complain(w, "an access is outside its region");
       return;
@@ -275,7 +296,8 @@ static void check_siblings(world *w, ts_analyzer *a, const ts_stmt *s) {
       ts_dep_kind k = x->write && y->write ? TS_DEP_WAW : x->write ? TS_DEP_RAW : TS_DEP_WAR;
       bool found = false;
       for (int q = 0; q < e.n; q++)
-        found = found || (e.p[q].src == x->child && e.p[q].dst == y->child && e.p[q].kind == k && e.p[q].buf == w->buf[x->buf]);
+        found = found ||
+                (e.p[q].src == x->child && e.p[q].dst == y->child && e.p[q].kind == k && e.p[q].buf == w->buf[x->buf]);
       if (!found) {
         complain(w, "an edge is missing");
         return;
@@ -292,7 +314,8 @@ static void check_cover(world *w, ts_analyzer *a, const ts_stmt *s) {
     for (int i = 0; i < w->n; i++) {
       if (w->m[i].child != 1 || w->m[i].write || w->m[i].buf != b) continue;
       bool written = false;
-      for (int j = 0; j < w->n && !written; j++) written = w->m[j].child == 0 && w->m[j].write && same_place(&w->m[i], &w->m[j]);
+      for (int j = 0; j < w->n && !written; j++)
+        written = w->m[j].child == 0 && w->m[j].write && same_place(&w->m[i], &w->m[j]);
       if (!written) {
         complain(w, "a read is not covered");
         return;
@@ -344,7 +367,8 @@ static void check(world *w, ts_analyzer *a, const ts_stmt *s, const ts_stmt **ou
       ts_bind_stmt(a, s);
       check(w, a, s->loop.body, outer, n + 1);
       break;
-    default: break;
+    default:
+      break;
   }
   if (s->kind == TS_S_SEQ || s->kind == TS_S_FOR) {  // regions at one place of the loops around
     ts_accesses acc = ts_regions_of(a, s, NULL, 0);
@@ -353,7 +377,8 @@ static void check(world *w, ts_analyzer *a, const ts_stmt *s, const ts_stmt **ou
       scope_mark = ts_analyzer_push(a);
       acc = ts_regions_of(a, s, NULL, 0);
     }
-    for (int i = 0; i < n; i++) set(w, outer[i]->loop.var, ev(w, outer[i]->loop.min) + pick(w, 0, ev(w, outer[i]->loop.extent) - 1));
+    for (int i = 0; i < n; i++)
+      set(w, outer[i]->loop.var, ev(w, outer[i]->loop.min) + pick(w, 0, ev(w, outer[i]->loop.extent) - 1));
     w->n = 0;
     w->watch = NULL;
     run_stmt(w, s, -1);
@@ -395,8 +420,10 @@ int main(int argc, char **argv) {
   move *moves = malloc(sizeof *moves * MOVES);
   for (uint64_t id = 0; id < cases && moves; id++)
     if (only == UINT64_MAX || id == only) run_case(seed, id, moves);
-  printf("%llu cases: %ld loops, answers %ld unknown %ld yes (%ld reductions) %ld no, %ld covers, %ld failures, %.2f s\n", (unsigned long long)cases,
-         loops_seen, tri[0], tri[1], reductions, tri[2], covers, fails, (double)(ts_now_ns() - start) * 1e-9);
+  printf(
+      "%llu cases: %ld loops, answers %ld unknown %ld yes (%ld reductions) %ld no, %ld covers, %ld failures, %.2f s\n",
+      (unsigned long long)cases, loops_seen, tri[0], tri[1], reductions, tri[2], covers, fails,
+      (double)(ts_now_ns() - start) * 1e-9);
   free(moves);
   return fails != 0;
 }

@@ -18,7 +18,9 @@ typedef struct nest {
 } nest;
 static long fails, detected, refused, inverted, divided, answers[3];
 
-static int64_t pick(nest *g, int64_t lo, int64_t hi) { return lo + (int64_t)ts_rng_below(&g->rng, (uint32_t)(hi - lo + 1)); }
+static int64_t pick(nest *g, int64_t lo, int64_t hi) {
+  return lo + (int64_t)ts_rng_below(&g->rng, (uint32_t)(hi - lo + 1));
+}
 
 static void show(const char *what, const ts_expr *e) {
   ts_text t = {0};
@@ -30,7 +32,8 @@ static void show(const char *what, const ts_expr *e) {
 static void complain(nest *g, const char *what) {
   if (++fails > 6) return;
   fprintf(stderr, "case %llu: %s\n", (unsigned long long)g->id, what);
-  for (int i = 0; i < g->nin; i++) fprintf(stderr, "  loop %s in %lld + %lld\n", g->in[i].var->name, (long long)g->min[i], (long long)g->extent[i]);
+  for (int i = 0; i < g->nin; i++)
+    fprintf(stderr, "  loop %s in %lld + %lld\n", g->in[i].var->name, (long long)g->min[i], (long long)g->extent[i]);
   for (int i = 0; i < g->nbind; i++) {
     show("bind", g->bind[i]);
     show("  of", g->dom[i].extent);
@@ -45,7 +48,9 @@ static void point(const nest *g, int64_t p, int64_t *value) {
   }
 }
 
-static bool value_of(const nest *g, const ts_expr *e, const int64_t *value, int64_t *out) { return ts_eval_int(e, g->vars, value, g->nin, out); }
+static bool value_of(const nest *g, const ts_expr *e, const int64_t *value, int64_t *out) {
+  return ts_eval_int(e, g->vars, value, g->nin, out);
+}
 
 static bool admitted(const nest *g, const int64_t *value) {
   int64_t ok = 1;
@@ -116,15 +121,22 @@ static void make_structured(nest *g) {
 
 static const ts_expr *wild(nest *g, int depth) {
   ts_ir *ir = g->ir;
-  if (depth == 0 || !pick(g, 0, 4)) return pick(g, 0, 5) ? ts_evar(ir, g->vars[pick(g, 0, g->nin - 1)]) : ts_int(ir, pick(g, 0, 9));
+  if (depth == 0 || !pick(g, 0, 4))
+    return pick(g, 0, 5) ? ts_evar(ir, g->vars[pick(g, 0, g->nin - 1)]) : ts_int(ir, pick(g, 0, 9));
   const ts_expr *x = wild(g, depth - 1), *c = ts_int(ir, pick(g, 1, 9));
   switch (pick(g, 0, 6)) {
-    case 0: return ts_bin(ir, TS_E_FLOORDIV, x, c);
-    case 1: return ts_bin(ir, TS_E_FLOORMOD, x, c);
-    case 2: return ts_mul(ir, x, c);
-    case 3: return ts_sub(ir, x, wild(g, depth - 1));
-    case 4: return ts_mul(ir, x, wild(g, depth - 1));
-    default: return ts_add(ir, x, wild(g, depth - 1));
+    case 0:
+      return ts_bin(ir, TS_E_FLOORDIV, x, c);
+    case 1:
+      return ts_bin(ir, TS_E_FLOORMOD, x, c);
+    case 2:
+      return ts_mul(ir, x, c);
+    case 3:
+      return ts_sub(ir, x, wild(g, depth - 1));
+    case 4:
+      return ts_mul(ir, x, wild(g, depth - 1));
+    default:
+      return ts_add(ir, x, wild(g, depth - 1));
   }
 }
 
@@ -137,7 +149,8 @@ static void make_wild(nest *g) {
   if (!pick(g, 0, 2)) g->pred = ts_bin(g->ir, TS_E_LT, wild(g, 2), ts_int(g->ir, pick(g, 0, 40)));
 }
 
-// --- judgement ----------------------------------------------------------------------------------------------------------
+// --- judgement
+// ----------------------------------------------------------------------------------------------------------
 static int by_row(const void *x, const void *y) { return memcmp(x, y, sizeof(int64_t) * BINDS); }
 
 static void truth(nest *g, bool *injective, bool *surjective, int64_t *n) {
@@ -183,7 +196,8 @@ static void check_sums(nest *g, ts_analyzer *a, const ts_itermap *m) {
         return;
       }
       const ts_isum *s = &m->bind[i];
-      if (s->extent && (x < s->min->i || (x - s->min->i) % s->step->i || (x - s->min->i) / s->step->i >= s->extent->i)) {
+      if (s->extent &&
+          (x < s->min->i || (x - s->min->i) % s->step->i || (x - s->min->i) / s->step->i >= s->extent->i)) {
         complain(g, "a sum leaves its range");
         return;
       }
@@ -237,8 +251,9 @@ static void check_division(nest *g, ts_analyzer *a, const ts_itermap *m) {
     point(g, p, value);
     bool in = admitted(g, value), bad = in != (holds(g, op, value) && holds(g, ip, value));
     for (int b = 0; b < g->nbind && !bad && in; b++) {
-      bad = !value_of(g, g->bind[b], value, &x) || !value_of(g, s[b].outer, value, &o) || !value_of(g, s[b].inner, value, &i) ||
-            x != o * s[b].inner_extent->i + i || i < 0 || i >= s[b].inner_extent->i;
+      bad = !value_of(g, g->bind[b], value, &x) || !value_of(g, s[b].outer, value, &o) ||
+            !value_of(g, s[b].inner, value, &i) || x != o * s[b].inner_extent->i + i || i < 0 ||
+            i >= s[b].inner_extent->i;
       for (int v = 0; v < g->nin; v++) {
         bool is_inner = false;
         for (int k = 0; k < n; k++) is_inner = is_inner || inner[k] == g->vars[v];
@@ -248,7 +263,8 @@ static void check_division(nest *g, ts_analyzer *a, const ts_itermap *m) {
     if (bad) {
       complain(g, "wrong division");
       for (int k = 0; k < n; k++) fprintf(stderr, "  inner %s\n", inner[k]->name);
-      for (int b = 0; b < g->nbind; b++) show("outer", s[b].outer), show("inner", s[b].inner), show("extent", s[b].inner_extent);
+      for (int b = 0; b < g->nbind; b++)
+        show("outer", s[b].outer), show("inner", s[b].inner), show("extent", s[b].inner_extent);
       return;
     }
   }
@@ -286,8 +302,10 @@ int main(int argc, char **argv) {
   uint64_t only = argc > 3 ? strtoull(argv[3], NULL, 10) : UINT64_MAX, start = ts_now_ns();
   for (uint64_t id = 0; id < cases; id++)
     if (only == UINT64_MAX || id == only) run_case(seed, id);
-  printf("%llu cases: %ld detected, %ld refused, %ld inverted, %ld divided, answers %ld unknown %ld yes %ld no, %ld failures, %.2f s\n",
-         (unsigned long long)cases, detected, refused, inverted, divided, answers[0], answers[1], answers[2], fails,
-         (double)(ts_now_ns() - start) * 1e-9);
+  printf(
+      "%llu cases: %ld detected, %ld refused, %ld inverted, %ld divided, answers %ld unknown %ld yes %ld no, %ld "
+      "failures, %.2f s\n",
+      (unsigned long long)cases, detected, refused, inverted, divided, answers[0], answers[1], answers[2], fails,
+      (double)(ts_now_ns() - start) * 1e-9);
   return fails != 0;
 }

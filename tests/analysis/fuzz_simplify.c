@@ -46,7 +46,8 @@ static void bounds(gen *g, uint64_t id, ts_analyzer *a, const ts_expr *e) {
     if (!gen_eval(g, e, &x)) continue;
     if (x < b.lo || x > b.hi || (m ? x % m : x) != 0) {
       complain(g, id, "outside its bound or multiple", e, ts_simplify(a, e));
-      fprintf(stderr, "  value %lld bound %lld %lld multiple %lld\n", (long long)x, (long long)b.lo, (long long)b.hi, (long long)m);
+      fprintf(stderr, "  value %lld bound %lld %lld multiple %lld\n", (long long)x, (long long)b.lo, (long long)b.hi,
+              (long long)m);
       return;
     }
   }
@@ -77,7 +78,8 @@ static void elimination(gen *g, uint64_t id, ts_analyzer *a, const ts_expr *e) {
     if (!gen_eval(g, e, &x)) continue;
     if (lo && gen_eval(g, lo, &y) && y > x) bad = true;
     if (hi && gen_eval(g, hi, &y) && y < x) bad = true;
-    for (int v = 0; v < n; v++) bad = bad || (lo && ts_expr_uses_var(lo, vars[v])) || (hi && ts_expr_uses_var(hi, vars[v]));
+    for (int v = 0; v < n; v++)
+      bad = bad || (lo && ts_expr_uses_var(lo, vars[v])) || (hi && ts_expr_uses_var(hi, vars[v]));
     if (!bad) continue;
     complain(g, id, "outside its eliminated bound", e, lo);
     gen_show(g, "upper", hi);
@@ -134,12 +136,13 @@ int main(int argc, char **argv) {
     run_case(id, seed, &x);
     if (id % 8 == 0) {
       run_case(id, seed, &y);
-      if (strcmp(ts_text_str(&x), ts_text_str(&y)) != 0) fails++, fprintf(stderr, "case %llu: not deterministic\n", (unsigned long long)id);
+      if (strcmp(ts_text_str(&x), ts_text_str(&y)) != 0)
+        fails++, fprintf(stderr, "case %llu: not deterministic\n", (unsigned long long)id);
     }
     ts_text_free(&x);
     ts_text_free(&y);
   }
-  printf("%llu cases, %ld conditions decided, %ld not, %ld failures, %.2f s\n", (unsigned long long)cases, decided, undecided, fails,
-         (double)(ts_now_ns() - start) * 1e-9);
+  printf("%llu cases, %ld conditions decided, %ld not, %ld failures, %.2f s\n", (unsigned long long)cases, decided,
+         undecided, fails, (double)(ts_now_ns() - start) * 1e-9);
   return fails != 0;
 }

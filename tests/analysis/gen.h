@@ -9,19 +9,21 @@
 enum { GEN_VARS = 6 };
 typedef struct gen_var {
   const ts_var *var;
-  int64_t lo, hi, multiple;     // lo..hi when no symbolic end
-  const ts_expr *extent;        // else 0 .. extent - 1
+  int64_t lo, hi, multiple;  // lo..hi when no symbolic end
+  const ts_expr *extent;     // else 0 .. extent - 1
 } gen_var;
 typedef struct gen {
   ts_ir *ir;
   ts_rng rng;
   gen_var v[GEN_VARS];
-  const ts_expr *assumed;       // or NULL
-  bool huge;                    // constants near the ends of 64 bits
+  const ts_expr *assumed;  // or NULL
+  bool huge;               // constants near the ends of 64 bits
   int64_t value[GEN_VARS];
 } gen;
 
-static inline int64_t gen_pick(gen *g, int64_t lo, int64_t hi) { return lo + (int64_t)ts_rng_below(&g->rng, (uint32_t)(hi - lo + 1)); }
+static inline int64_t gen_pick(gen *g, int64_t lo, int64_t hi) {
+  return lo + (int64_t)ts_rng_below(&g->rng, (uint32_t)(hi - lo + 1));
+}
 
 // Value of e under g->value; false where e has none (division by zero) or it leaves 64 bits on the way.
 static inline bool gen_eval(const gen *g, const ts_expr *e, int64_t *out) {
@@ -43,23 +45,52 @@ static inline bool gen_eval(const gen *g, const ts_expr *e, int64_t *out) {
   if (y == -1 && x == INT64_MIN) return false;
   int64_t rem = y ? x % y : 0, low = rem != 0 && (rem < 0) != (y < 0), q = y ? x / y - low : 0;
   switch (e->kind) {
-    case TS_E_ADD: return !__builtin_add_overflow(x, y, out);
-    case TS_E_SUB: return !__builtin_sub_overflow(x, y, out);
-    case TS_E_MUL: return !__builtin_mul_overflow(x, y, out);
-    case TS_E_FLOORDIV: *out = q; break;
-    case TS_E_FLOORMOD: *out = low ? rem + y : rem; break;
-    case TS_E_MIN: *out = x < y ? x : y; break;
-    case TS_E_MAX: *out = x > y ? x : y; break;
-    case TS_E_SHL: return !__builtin_mul_overflow(x, (int64_t)1 << y, out);
-    case TS_E_SHR: *out = x >> y; break;
-    case TS_E_BITAND: *out = x & y; break;
-    case TS_E_EQ: *out = x == y; break;
-    case TS_E_NE: *out = x != y; break;
-    case TS_E_LT: *out = x < y; break;
-    case TS_E_LE: *out = x <= y; break;
-    case TS_E_AND: *out = x && y; break;
-    case TS_E_OR: *out = x || y; break;
-    default: return false;
+    case TS_E_ADD:
+      return !__builtin_add_overflow(x, y, out);
+    case TS_E_SUB:
+      return !__builtin_sub_overflow(x, y, out);
+    case TS_E_MUL:
+      return !__builtin_mul_overflow(x, y, out);
+    case TS_E_FLOORDIV:
+      *out = q;
+      break;
+    case TS_E_FLOORMOD:
+      *out = low ? rem + y : rem;
+      break;
+    case TS_E_MIN:
+      *out = x < y ? x : y;
+      break;
+    case TS_E_MAX:
+      *out = x > y ? x : y;
+      break;
+    case TS_E_SHL:
+      return !__builtin_mul_overflow(x, (int64_t)1 << y, out);
+    case TS_E_SHR:
+      *out = x >> y;
+      break;
+    case TS_E_BITAND:
+      *out = x & y;
+      break;
+    case TS_E_EQ:
+      *out = x == y;
+      break;
+    case TS_E_NE:
+      *out = x != y;
+      break;
+    case TS_E_LT:
+      *out = x < y;
+      break;
+    case TS_E_LE:
+      *out = x <= y;
+      break;
+    case TS_E_AND:
+      *out = x && y;
+      break;
+    case TS_E_OR:
+      *out = x || y;
+      break;
+    default:
+      return false;
   }
   return true;
 }
@@ -68,7 +99,8 @@ static inline const ts_expr *gen_cond(gen *g, int depth);
 
 static inline const ts_expr *gen_index(gen *g, int depth) {
   static const int64_t factor[] = {1, 2, 3, 4, 5, 8, 12, 16, 32, 7, -1, -2, -4, -3};
-  static const int64_t far[] = {INT64_MAX, INT64_MIN, INT64_MIN + 1, INT64_MAX / 2, (int64_t)1 << 62, -((int64_t)1 << 62), INT64_MAX - 7, 1};
+  static const int64_t far[] = {INT64_MAX,        INT64_MIN,           INT64_MIN + 1, INT64_MAX / 2,
+                                (int64_t)1 << 62, -((int64_t)1 << 62), INT64_MAX - 7, 1};
   ts_ir *ir = g->ir;
   int64_t pick = gen_pick(g, 0, 99);
   if (depth == 0 || pick < 12) {
@@ -98,7 +130,8 @@ static inline const ts_expr *gen_cond(gen *g, int depth) {
   static const ts_ekind compare[] = {TS_E_LT, TS_E_LE, TS_E_EQ, TS_E_NE, TS_E_LT};
   int64_t pick = gen_pick(g, 0, 99);
   if (depth == 0 || pick < 60)
-    return ts_bin(g->ir, compare[gen_pick(g, 0, 4)], gen_index(g, depth > 2 ? 2 : depth), gen_index(g, depth > 2 ? 2 : depth));
+    return ts_bin(g->ir, compare[gen_pick(g, 0, 4)], gen_index(g, depth > 2 ? 2 : depth),
+                  gen_index(g, depth > 2 ? 2 : depth));
   if (pick < 70) return ts_not(g->ir, gen_cond(g, depth - 1));
   return ts_bin(g->ir, pick < 88 ? TS_E_AND : TS_E_OR, gen_cond(g, depth - 1), gen_cond(g, depth - 1));
 }
@@ -122,7 +155,9 @@ static inline void gen_context(gen *g, bool assume) {
       const ts_expr *n = ts_evar(g->ir, g->v[gen_pick(g, 0, 1)].var);
       int64_t how = gen_pick(g, 0, 2);
       const ts_expr *k = ts_int(g->ir, gen_pick(g, 1, 4));
-      v->extent = how == 0 ? n : how == 1 ? ts_mul(g->ir, n, k) : ts_bin(g->ir, TS_E_FLOORDIV, ts_add(g->ir, n, ts_sub(g->ir, k, ts_int(g->ir, 1))), k);
+      v->extent = how == 0   ? n
+                  : how == 1 ? ts_mul(g->ir, n, k)
+                             : ts_bin(g->ir, TS_E_FLOORDIV, ts_add(g->ir, n, ts_sub(g->ir, k, ts_int(g->ir, 1))), k);
     }
   }
   g->assumed = assume ? gen_cond(g, 2) : NULL;
@@ -170,8 +205,8 @@ static inline void gen_show(const gen *g, const char *what, const ts_expr *e) {
 
 static inline void gen_explain(const gen *g) {
   for (int i = 0; i < GEN_VARS; i++) {
-    fprintf(stderr, "  %s = %lld in [%lld, %lld] multiple %lld\n", g->v[i].var->name, (long long)g->value[i], (long long)g->v[i].lo,
-            (long long)g->v[i].hi, (long long)g->v[i].multiple);
+    fprintf(stderr, "  %s = %lld in [%lld, %lld] multiple %lld\n", g->v[i].var->name, (long long)g->value[i],
+            (long long)g->v[i].lo, (long long)g->v[i].hi, (long long)g->v[i].multiple);
     if (g->v[i].extent) gen_show(g, "   extent", g->v[i].extent);
   }
   if (g->assumed) gen_show(g, "assumed", g->assumed);

@@ -1,5 +1,5 @@
-// The loops of every operator as written: what feeds spatial iterators carries nothing, what feeds reduce iterators carries the
-// reduction. And the same after the nests are split, fused and guarded as schedules do.
+// The loops of every operator as written: what feeds spatial iterators carries nothing, what feeds reduce iterators
+// carries the reduction. And the same after the nests are split, fused and guarded as schedules do.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -52,8 +52,9 @@ static const ts_func *parse(fixture *f, const char *text) {
 static const ts_stmt *child(const ts_stmt *s, int i) { return s->kind == TS_S_SEQ ? s->seq.child[i] : s; }
 static const ts_stmt *root(const ts_func *f) { return f->body->block->body; }
 
-// --- operators as written ---------------------------------------------------------------------------------------------
-// The parameters above, and those that the header names: 64, 1.0, f32.
+// --- operators as written
+// --------------------------------------------------------------------------------------------- The parameters above,
+// and those that the header names: 64, 1.0, f32.
 static int header_binds(fixture *f, const char *text, ts_bind *out) {
   static const char *const word[] = {"param", "float", "type"};
   int n = (int)TS_COUNTOF(binds);
@@ -67,7 +68,14 @@ static int header_binds(fixture *f, const char *text, ts_bind *out) {
       for (char *name = strtok(NULL, " "); name && n < 24; name = strtok(NULL, " ")) {
         bool known = false;
         for (int i = 0; i < n; i++) known = known || !strcmp(out[i].name, name);
-        if (!known) out[n++] = (ts_bind){.name = name, .kind = k == 0 ? TS_BIND_INT : k == 1 ? TS_BIND_FLOAT : TS_BIND_TYPE, .i = 64, .f = 1.0, .code = TS_F32};
+        if (!known)
+          out[n++] = (ts_bind){.name = name,
+                               .kind = k == 0   ? TS_BIND_INT
+                                       : k == 1 ? TS_BIND_FLOAT
+                                                : TS_BIND_TYPE,
+                               .i = 64,
+                               .f = 1.0,
+                               .code = TS_F32};
       }
     }
   }
@@ -78,7 +86,8 @@ static int header_binds(fixture *f, const char *text, ts_bind *out) {
 static int feeds(const ts_stmt *s, const ts_var *v) {
   int r = 0;
   switch (s->kind) {
-    case TS_S_FOR: return feeds(s->loop.body, v);
+    case TS_S_FOR:
+      return feeds(s->loop.body, v);
     case TS_S_SEQ:
       for (int i = 0; i < s->seq.n; i++) r |= feeds(s->seq.child[i], v);
       return r;
@@ -86,7 +95,8 @@ static int feeds(const ts_stmt *s, const ts_var *v) {
       for (int i = 0; i < s->block->niters; i++)
         if (ts_expr_uses_var(s->block->iters[i].value, v)) r |= s->block->iters[i].kind == TS_ITER_REDUCE ? 2 : 1;
       return r;
-    default: return 0;
+    default:
+      return 0;
   }
 }
 
@@ -99,7 +109,8 @@ static void check_loops(fixture *f, const ts_stmt *s) {
   int kind = feeds(s, s->loop.var);
   ts_dep d = ts_loop_carried(f->a, s, NULL, 0);
   f->checked++;
-  if (kind == 1 && d.answer != TS_NO) fail_msg("%s: loop %s: %s (%s)", f->name, s->loop.var->name, d.why, ts_tri_name(d.answer));
+  if (kind == 1 && d.answer != TS_NO)
+    fail_msg("%s: loop %s: %s (%s)", f->name, s->loop.var->name, d.why, ts_tri_name(d.answer));
   if (kind == 2 && (d.answer != TS_YES || !d.reduction_only))
     fail_msg("%s: loop %s is no reduction: %s (%s)", f->name, s->loop.var->name, d.why, ts_tri_name(d.answer));
   size_t mark = ts_analyzer_push(f->a);
@@ -113,8 +124,10 @@ static void test_operators(void **state) {
   ts_diag d;
   char **names, *text, *quant;
   size_t n, len, qlen;
-  char *dir = ts_path_join(f->arena, ts_data_dir(), "kernels/ops"), *q = ts_path_join(f->arena, ts_data_dir(), "kernels/quant/q4f16_1.tir");
-  if (!ts_dir_list(dir, ".tir", f->arena, &names, &n, &d) || !ts_file_read(q, f->arena, &quant, &qlen, &d)) fail_msg("%s", d.message);
+  char *dir = ts_path_join(f->arena, ts_data_dir(), "kernels/ops"),
+       *q = ts_path_join(f->arena, ts_data_dir(), "kernels/quant/q4f16_1.tir");
+  if (!ts_dir_list(dir, ".tir", f->arena, &names, &n, &d) || !ts_file_read(q, f->arena, &quant, &qlen, &d))
+    fail_msg("%s", d.message);
   for (size_t i = 0; i < n; i++) {
     if (!ts_file_read(ts_path_join(f->arena, dir, names[i]), f->arena, &text, &len, &d)) fail_msg("%s", d.message);
     const char *at = strstr(text, "func main");
@@ -134,7 +147,8 @@ static void test_operators(void **state) {
   assert_true(f->checked > 50);
 }
 
-// --- nests as schedules leave them ----------------------------------------------------------------------------------------
+// --- nests as schedules leave them
+// ----------------------------------------------------------------------------------------
 static void collect(fixture *f, const ts_stmt *s) {
   f->nloops = 0;
   for (; s->kind == TS_S_FOR; s = s->loop.body) f->loop[f->nloops++] = s;
@@ -154,25 +168,32 @@ static void expect_map(fixture *f, const ts_func *func, int nest, ts_tri bijecti
   collect(f, s);
   bool ok = ts_itermap_of_block(f->a, f->loop, f->nloops, block_of(s), &m, &d);
   if (m.bijective != bijective)
-    fail_msg("%s: bijective %s (injective %s, surjective %s) %s", block_of(s)->name, ts_tri_name(m.bijective), ts_tri_name(m.injective),
-             ts_tri_name(m.surjective), ok ? "" : d.message);
+    fail_msg("%s: bijective %s (injective %s, surjective %s) %s", block_of(s)->name, ts_tri_name(m.bijective),
+             ts_tri_name(m.injective), ts_tri_name(m.surjective), ok ? "" : d.message);
   ts_analyzer_pop(f->a, mark);
 }
 
 static void test_bindings(void **state) {
   fixture *f = *state;
-  const ts_func *g = parse(f,
-                           "func t(n: dim(1..4096, multiple 8), m: dim(1..4096), y: out f32[n, 100]) {\n"
-                           "  for io in 0..7, ii in 0..16 { block a(v: S(0..100) = io * 16 + ii) where io * 16 + ii < 100 { y[0, v] = 1.0 } }\n"
-                           "  for a in 0..n // 8, b in 0..8, i in 0..100 { block b(va: S(0..n) = a * 8 + b, v: S(0..100) = i) { y[va, v] = 1.0 } }\n"
-                           "  for f in 0..n * 100 { block c(va: S(0..n) = f // 100, v: S(0..100) = f % 100) { y[va, v] = 1.0 } }\n"
-                           "  for f in 0..n // 8 * 100, b in 0..8 { block d(va: S(0..n) = f // 100 * 8 + b, v: S(0..100) = f % 100) { y[va, v] = 1.0 } }\n"
-                           "  for f in 0..7, g in 0..16 { block e(va: S(0..10) = (f * 16 + g) // 10, v: S(0..10) = (f * 16 + g) % 10) where f * 16 + g < 100 { y[0, v] = 1.0 } }\n"
-                           "  for f in 0..100 { block h(v: S(0..100) = f // 2) { y[0, v] = 1.0 } }\n"
-                           "  for f in 0..100 { block k(v: S(0..50) = f // 2) { y[0, v] = 1.0 } }\n"
-                           "  for a in 0..(m + 15) // 16, b in 0..16 { block l(v: S(0..m) = a * 16 + b) where a * 16 + b < m { y[0, v % 100] = 1.0 } }\n"
-                           "  for a in 0..4, f in 0..m * 100 { block o(va: S(0..4) = a, vb: S(0..m) = f % m, v: S(0..100) = f // m) { y[0, v] = 1.0 } }\n"
-                           "}\n");
+  const ts_func *g =
+      parse(f,
+            "func t(n: dim(1..4096, multiple 8), m: dim(1..4096), y: out f32[n, 100]) {\n"
+            "  for io in 0..7, ii in 0..16 { block a(v: S(0..100) = io * 16 + ii) where io * 16 + ii < 100 { y[0, v] = "
+            "1.0 } }\n"
+            "  for a in 0..n // 8, b in 0..8, i in 0..100 { block b(va: S(0..n) = a * 8 + b, v: S(0..100) = i) { y[va, "
+            "v] = 1.0 } }\n"
+            "  for f in 0..n * 100 { block c(va: S(0..n) = f // 100, v: S(0..100) = f % 100) { y[va, v] = 1.0 } }\n"
+            "  for f in 0..n // 8 * 100, b in 0..8 { block d(va: S(0..n) = f // 100 * 8 + b, v: S(0..100) = f % 100) { "
+            "y[va, v] = 1.0 } }\n"
+            "  for f in 0..7, g in 0..16 { block e(va: S(0..10) = (f * 16 + g) // 10, v: S(0..10) = (f * 16 + g) % 10) "
+            "where f * 16 + g < 100 { y[0, v] = 1.0 } }\n"
+            "  for f in 0..100 { block h(v: S(0..100) = f // 2) { y[0, v] = 1.0 } }\n"
+            "  for f in 0..100 { block k(v: S(0..50) = f // 2) { y[0, v] = 1.0 } }\n"
+            "  for a in 0..(m + 15) // 16, b in 0..16 { block l(v: S(0..m) = a * 16 + b) where a * 16 + b < m { y[0, v "
+            "% 100] = 1.0 } }\n"
+            "  for a in 0..4, f in 0..m * 100 { block o(va: S(0..4) = a, vb: S(0..m) = f % m, v: S(0..100) = f // m) { "
+            "y[0, v] = 1.0 } }\n"
+            "}\n");
   ts_tri wanted[] = {TS_YES, TS_YES, TS_YES, TS_YES, TS_YES, TS_NO, TS_NO, TS_YES, TS_YES};
   for (int i = 0; i < (int)TS_COUNTOF(wanted); i++) expect_map(f, g, i, wanted[i]);
 }
@@ -189,13 +210,25 @@ static void test_dependences(void **state) {
       {"for i in 0..63 { block a(v: S = i) { y[v + 1] = y[v] } }", {TS_YES}, {false}},
       {"for i in 0..32 { block a(v: S = i) { y[v + 32] = y[v] } }", {TS_NO}, {false}},
       {"for i in 0..32 { block a(v: S = i) { y[v * 2 + 1] = y[v * 2] } }", {TS_NO}, {false}},
-      {"for i in 0..8, k in 0..64 { block a(v: S = i, vk: R = k) { init { y[v] = 0.0 } y[v] = y[v] + x[vk] } }", {TS_NO, TS_YES}, {false, true}},
-      {"for i in 0..8, k in 0..64 { block a(v: S = i, vk: R = k) { y[v] = y[v] * 0.5 + x[vk] } }", {TS_NO, TS_YES}, {false, false}},
-      {"for i in 0..8, k in 0..64 { block a(v: S = i, vk: S = k) { y[v] = y[v] + x[vk] } }", {TS_NO, TS_YES}, {false, false}},
-      {"for o in 0..4, i in 0..16 { block a(v: S(0..50) = o * 16 + i) where o * 16 + i < 50 { y[v] = x[v] } }", {TS_NO, TS_NO}, {false}},
-      {"for f in 0..n * 16 { block a(va: S(0..n) = f // 16, v: S(0..16) = f % 16) { z[va, v] = z[va, v] * 2.0 } }", {TS_NO}, {false}},
+      {"for i in 0..8, k in 0..64 { block a(v: S = i, vk: R = k) { init { y[v] = 0.0 } y[v] = y[v] + x[vk] } }",
+       {TS_NO, TS_YES},
+       {false, true}},
+      {"for i in 0..8, k in 0..64 { block a(v: S = i, vk: R = k) { y[v] = y[v] * 0.5 + x[vk] } }",
+       {TS_NO, TS_YES},
+       {false, false}},
+      {"for i in 0..8, k in 0..64 { block a(v: S = i, vk: S = k) { y[v] = y[v] + x[vk] } }",
+       {TS_NO, TS_YES},
+       {false, false}},
+      {"for o in 0..4, i in 0..16 { block a(v: S(0..50) = o * 16 + i) where o * 16 + i < 50 { y[v] = x[v] } }",
+       {TS_NO, TS_NO},
+       {false}},
+      {"for f in 0..n * 16 { block a(va: S(0..n) = f // 16, v: S(0..16) = f % 16) { z[va, v] = z[va, v] * 2.0 } }",
+       {TS_NO},
+       {false}},
       {"for a in 0..n { block a(va: S = a) { z[(t + va) // 16, (t + va) % 16] = 1.0 } }", {TS_NO}, {false}},
-      {"for a in 0..n // 8, b in 0..8, j in 0..16 { block a(va: S(0..n) = a * 8 + b, vj: S = j) { z[va, vj] = 1.0 } }", {TS_NO, TS_NO, TS_NO}, {false}},
+      {"for a in 0..n // 8, b in 0..8, j in 0..16 { block a(va: S(0..n) = a * 8 + b, vj: S = j) { z[va, vj] = 1.0 } }",
+       {TS_NO, TS_NO, TS_NO},
+       {false}},
       {"for a in 0..16, b in 0..n { block a(va: S = a, vb: S = b) { g[va * n + vb] = 1.0 } }", {TS_NO, TS_NO}, {false}},
       {"for a in 0..n { block a(va: S = a) { y[min(va, 63)] = 1.0 } }", {TS_YES}, {false}},
       {"for a in 0..64 { block a(va: S = a) { y[cast(i64, p[va])] = 1.0 } }", {TS_UNKNOWN}, {false}},
@@ -203,7 +236,8 @@ static void test_dependences(void **state) {
   for (size_t r = 0; r < TS_COUNTOF(row); r++) {
     char text[1000];
     snprintf(text, sizeof text,
-             "func t(n: dim(8..4096, multiple 8), t: dim(0..4096), x: f32[64], p: i32[64], y: inout f32[64], z: inout f32[n + t, 16], g: inout f32[n * 16]) {\n%s\n}\n",
+             "func t(n: dim(8..4096, multiple 8), t: dim(0..4096), x: f32[64], p: i32[64], y: inout f32[64], z: inout "
+             "f32[n + t, 16], g: inout f32[n * 16]) {\n%s\n}\n",
              row[r].body);
     const ts_func *g = parse(f, text);
     size_t mark = ts_analyzer_push(f->a);
@@ -212,7 +246,8 @@ static void test_dependences(void **state) {
     for (int i = 0; s->kind == TS_S_FOR; s = s->loop.body, i++) {
       ts_dep d = ts_loop_carried(f->a, s, NULL, 0);
       if (d.answer != row[r].answer[i] || d.reduction_only != row[r].reduction[i])
-        fail_msg("%s\n  loop %s: %s %s%s", row[r].body, s->loop.var->name, ts_tri_name(d.answer), d.why, d.reduction_only ? " (reduction)" : "");
+        fail_msg("%s\n  loop %s: %s %s%s", row[r].body, s->loop.var->name, ts_tri_name(d.answer), d.why,
+                 d.reduction_only ? " (reduction)" : "");
       ts_bind_stmt(f->a, s);
     }
     ts_analyzer_pop(f->a, mark);
@@ -224,13 +259,16 @@ static const char tiled[] =
     "func t(n: dim(8..4096, multiple 8), x: f32[n, 1024], w: f32[4096, 1024], y: out f32[n, 4096]) {\n"
     "  alloc acc: f32[n, 4096]\n"
     "  for f in 0..n // 8 * 64 {\n"
-    "    for a in 0..8, i in 0..64 { block zero(va: S(0..n) = f // 64 * 8 + a, vi: S(0..4096) = f % 64 * 64 + i) { acc[va, vi] = 0.0 } }\n"
+    "    for a in 0..8, i in 0..64 { block zero(va: S(0..n) = f // 64 * 8 + a, vi: S(0..4096) = f % 64 * 64 + i) { "
+    "acc[va, vi] = 0.0 } }\n"
     "    for ko in 0..128, a in 0..8, i in 0..4, ki in 0..8, l in 0..16 {\n"
-    "      block mm(va: S(0..n) = f // 64 * 8 + a, vi: S(0..4096) = f % 64 * 64 + i * 16 + l, vk: R(0..1024) = ko * 8 + ki) {\n"
+    "      block mm(va: S(0..n) = f // 64 * 8 + a, vi: S(0..4096) = f % 64 * 64 + i * 16 + l, vk: R(0..1024) = ko * 8 "
+    "+ ki) {\n"
     "        acc[va, vi] = acc[va, vi] + x[va, vk] * w[vi, vk]\n"
     "      }\n"
     "    }\n"
-    "    for a in 0..8, i in 0..64 { block out(va: S(0..n) = f // 64 * 8 + a, vi: S(0..4096) = f % 64 * 64 + i) { y[va, vi] = acc[va, vi] } }\n"
+    "    for a in 0..8, i in 0..64 { block out(va: S(0..n) = f // 64 * 8 + a, vi: S(0..4096) = f % 64 * 64 + i) { "
+    "y[va, vi] = acc[va, vi] } }\n"
     "  }\n"
     "}\n";
 
@@ -247,7 +285,8 @@ static void test_tiled(void **state) {
   const ts_buffer *acc = g->body->block->allocs[0];
   for (int i = 0; i < 5; i++, k = k->loop.body) {
     d = ts_loop_carried(f->a, k, NULL, 0);
-    if (d.answer != mm[i] || d.reduction_only != (mm[i] == TS_YES)) fail_msg("%s: %s %s", k->loop.var->name, ts_tri_name(d.answer), d.why);
+    if (d.answer != mm[i] || d.reduction_only != (mm[i] == TS_YES))
+      fail_msg("%s: %s %s", k->loop.var->name, ts_tri_name(d.answer), d.why);
     ts_bind_stmt(f->a, k);
   }
   assert_int_equal(ts_region_cover(f->a, c[0], c[1], acc), TS_YES);
@@ -294,12 +333,15 @@ static void test_division(void **state) {
   ts_text_free(&t);
 }
 
-// --- whole functions ------------------------------------------------------------------------------------------------------
+// --- whole functions
+// ------------------------------------------------------------------------------------------------------
 static const char messy[] =
     "func t(n: dim(8..64, multiple 8), x: f32[n, 32], y: out f32[n, 32], z: out f32[n, 34]) {\n"
     "  for f in 0..(n + 7) // 8 * 32, b in 0..8 {\n"
-    "    block a(va: S(0..n) = f // 32 * 8 + b, v: S(0..32) = (f * 8 + b) // 8 % 32) where f // 32 * 8 + b < n && 0 <= b {\n"
-    "      if v % 2 * 2 + va % 2 < 4 { y[va * 3 // 3, v] = select(v < 40, x[va, (v * 4 + va % 4) // 4], 0.0) * 1.0 } else { y[va, v] = 7.0 }\n"
+    "    block a(va: S(0..n) = f // 32 * 8 + b, v: S(0..32) = (f * 8 + b) // 8 % 32) where f // 32 * 8 + b < n && 0 <= "
+    "b {\n"
+    "      if v % 2 * 2 + va % 2 < 4 { y[va * 3 // 3, v] = select(v < 40, x[va, (v * 4 + va % 4) // 4], 0.0) * 1.0 } "
+    "else { y[va, v] = 7.0 }\n"
     "    }\n"
     "  }\n"
     "  for a in 0..n, o in 0..3, i in 0..16 {\n"
@@ -356,7 +398,8 @@ static void test_cover(void **state) {
   fixture *f = *state;
   const ts_func *g = parse(f,
                            "func t(x: f32[100], y: inout f32[100], z: inout f32[102]) {\n"
-                           "  for io in 0..7, ii in 0..16 { block a(v: S(0..100) = io * 16 + ii) where io * 16 + ii < 100 { z[v + 1] = x[v] } }\n"
+                           "  for io in 0..7, ii in 0..16 { block a(v: S(0..100) = io * 16 + ii) where io * 16 + ii < "
+                           "100 { z[v + 1] = x[v] } }\n"
                            "  for i in 0..100 { block b(v: S = i) { y[v] = z[v + 1] } }\n"
                            "  for i in 0..98 { block c(v: S = i) { y[v] = z[v] + z[v + 2] } }\n"
                            "}\n");
@@ -377,8 +420,10 @@ static void test_cover(void **state) {
 static void test_nest(void **state) {
   fixture *f = *state;
   ts_dep d[3];
-  const ts_func *g = parse(f, "func t(x: f32[8, 64], y: inout f32[8]) {\n"
-                              "  for i in 0..8, a in 0..4, b in 0..16 { block r(v: S = i, vk: R(0..64) = a * 16 + b) { init { y[v] = 0.0 } y[v] = y[v] + x[v, vk] } }\n}\n");
+  const ts_func *g = parse(f,
+                           "func t(x: f32[8, 64], y: inout f32[8]) {\n"
+                           "  for i in 0..8, a in 0..4, b in 0..16 { block r(v: S = i, vk: R(0..64) = a * 16 + b) { "
+                           "init { y[v] = 0.0 } y[v] = y[v] + x[v, vk] } }\n}\n");
   collect(f, root(g));
   ts_nest_carried(f->a, f->loop, f->nloops, d);
   assert_int_equal(d[0].answer, TS_NO);
@@ -389,10 +434,15 @@ static void test_nest(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup_teardown(test_operators, setup, teardown), cmocka_unit_test_setup_teardown(test_bindings, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_dependences, setup, teardown), cmocka_unit_test_setup_teardown(test_witness, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_tiled, setup, teardown),       cmocka_unit_test_setup_teardown(test_division, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_cover, setup, teardown),       cmocka_unit_test_setup_teardown(test_functions, setup, teardown),       cmocka_unit_test_setup_teardown(test_nest, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_operators, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_bindings, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_dependences, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_witness, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_tiled, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_division, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_cover, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_functions, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_nest, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

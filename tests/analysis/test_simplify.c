@@ -190,8 +190,10 @@ static void test_linear(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test_setup_teardown(test_rows, setup, teardown),        cmocka_unit_test_setup_teardown(test_proofs, setup, teardown),
-      cmocka_unit_test_setup_teardown(test_scopes, setup, teardown),      cmocka_unit_test_setup_teardown(test_elimination, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_rows, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_proofs, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_scopes, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_elimination, setup, teardown),
       cmocka_unit_test_setup_teardown(test_linear, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
