@@ -35,7 +35,7 @@ void ts_bind_dims(ts_analyzer *a, const ts_func *f);                          //
 void ts_bind_stmt(ts_analyzer *a, const ts_stmt *s);
 void ts_assume(ts_analyzer *a, const ts_expr *cond);  // conjunctions of comparisons are used; anything else is ignored
 
-// --- simplifier (simplify.c, linear.c, logic.c) ---------------------------------------------------------------
+// --- simplifier (simplify.c, linear.c, logic.c) ------------------------------------------------------------
 // Equal value for all values that the context admits (where e itself has a value); canonical for sums of
 // constant * product of (variable | floordiv | floormod | min | max | select ...); idempotent; deterministic; memoised.
 // Order of a sum: positive terms, then negative ones, larger |coefficient| first, constant last: i*128 + j*16 - k + 3.
@@ -47,7 +47,7 @@ const ts_expr *ts_simplify(ts_analyzer *a, const ts_expr *e);
 const ts_stmt *ts_simplify_stmt(ts_analyzer *a, const ts_stmt *s);
 const ts_func *ts_simplify_func(ts_analyzer *a, const ts_func *f);
 
-// --- bounds (bound.c) -----------------------------------------------------------------------------------------
+// --- bounds (bound.c) --------------------------------------------------------------------------------------
 #define TS_NEG_INF INT64_MIN
 #define TS_POS_INF INT64_MAX
 typedef struct ts_interval {  // lo <= e <= hi; an infinity where nothing is known
@@ -69,7 +69,7 @@ bool ts_bound_over(ts_analyzer *a, const ts_expr *e, const ts_var *const *vars, 
                    const ts_expr **hi);
 static inline bool ts_provable(ts_analyzer *a, const ts_expr *cond) { return ts_prove(a, cond) == TS_YES; }
 
-// --- linear form (bound.c) --------------------------------------------------------------------------------------
+// --- linear form (bound.c) ---------------------------------------------------------------------------------
 // e == coeff * v + rest, rest free of v. False when v occurs in any other way.
 bool ts_linear(ts_analyzer *a, const ts_expr *e, const ts_var *v, int64_t *coeff, const ts_expr **rest);
 // e == sum coeff[i] * vars[i] + rest, rest free of all vars.
@@ -78,7 +78,7 @@ bool ts_linear_multi(ts_analyzer *a, const ts_expr *e, const ts_var *const *vars
 // As ts_linear with a coefficient that may be symbolic (free of v).
 bool ts_linear_sym(ts_analyzer *a, const ts_expr *e, const ts_var *v, const ts_expr **coeff, const ts_expr **rest);
 
-// --- iteration maps (itermap.c, itermap_use.c) --------------------------------------------------------------------
+// --- iteration maps (itermap.c, itermap_use.c) -------------------------------------------------------------
 // A mark is a loop variable (less its minimum) or a fused sum; a split is mark // lower % extent * scale; a sum adds
 // splits and a base. Factors are simplified expressions, mostly constants.
 typedef struct ts_isum ts_isum;
@@ -135,7 +135,7 @@ typedef struct ts_subspace {
 bool ts_itermap_divide(ts_analyzer *a, const ts_itermap *m, const ts_var *const *inner, int ninner, ts_subspace *out,
                        const ts_expr **outer_pred, const ts_expr **inner_pred, ts_diag *d) TS_WARN_UNUSED;
 
-// --- regions (region.c) ---------------------------------------------------------------------------------------------
+// --- regions (region.c) ------------------------------------------------------------------------------------
 // What a subtree touches, one region per buffer (union), in terms of the variables free in it after relaxing all loops
 // and iterators inside it and vars[0..nvars) (which must be bound in the context). Buffers allocated inside are left
 // out. Never smaller than what is touched; a dimension without bounds becomes the whole of it. Ranges lie inside the
@@ -155,7 +155,7 @@ ts_tri ts_region_disjoint(ts_analyzer *a, ts_region x, ts_region y);      // no 
 // the context. The write region counts only when it is written densely (loops onto the box, no guard that may skip).
 ts_tri ts_region_cover(ts_analyzer *a, const ts_stmt *producer, const ts_stmt *consumer, const ts_buffer *b);
 
-// --- dependences (depend.c) -----------------------------------------------------------------------------------------
+// --- dependences (depend.c) --------------------------------------------------------------------------------
 typedef enum ts_dep_kind { TS_DEP_RAW, TS_DEP_WAR, TS_DEP_WAW, TS_DEP_KIND__COUNT } ts_dep_kind;
 const char *ts_dep_kind_name(ts_dep_kind k);  // "read-after-write"
 // Can two different iterations of a loop touch the same element, at least one writing?

@@ -4,7 +4,7 @@
 
 #include "analysis/analysis.h"
 
-// --- linear forms (linear.c) ---------------------------------------------------------------------------------
+// --- linear forms (linear.c) -------------------------------------------------------------------------------
 // sum k[i] * atom[i] + c over different atoms in the order of ts__expr_cmp, no k is 0. An atom is a canonical i64
 // expression that is no sum, no constant and no product with a constant; a product of atoms is one atom.
 #define TS__LIN_CAP 24
@@ -48,7 +48,7 @@ int64_t ts__gcd(int64_t a, int64_t b);
 static inline bool ts__is_index(const ts_expr *e) { return e->type.code == TS_I64 && e->type.lanes == 1; }
 static inline bool ts__is_bool(const ts_expr *e) { return e->type.code == TS_BOOL && e->type.lanes == 1; }
 
-// --- context (analyzer.c) --------------------------------------------------------------------------------------
+// --- context (analyzer.c) ----------------------------------------------------------------------------------
 typedef struct ts__var_facts {  // one layer for a variable; the newest layer has all that is known
   const ts_var *var;
   ts_interval range;
@@ -94,7 +94,7 @@ void ts__fact_add(ts_analyzer *a, const ts__lin *ge0);
 const ts_var *ts__twin(ts_analyzer *a, const ts_var *v);
 bool ts__cond_known(const ts_analyzer *a, const ts_expr *c);  // assumed as it stands
 
-// --- simplifier -----------------------------------------------------------------------------------------------------
+// --- simplifier --------------------------------------------------------------------------------------------
 // x // d and x % d for canonical x and constant d != 0 (divide.c): x == d * q + r.
 bool ts__divmod(ts_analyzer *a, const ts__lin *x, int64_t d, ts__lin *q, ts__lin *r);
 bool ts__divmod_sym(ts_analyzer *a, const ts__lin *x, const ts__lin *d, ts__lin *q, ts__lin *r);
@@ -114,14 +114,13 @@ bool ts__lin_of(ts_analyzer *a, const ts_expr *e, ts__lin *out);
 void ts__itermap_enumerate(ts_analyzer *a, const ts_loop_range *in, int nin, const ts_expr *const *bind, int nbind,
                            const ts_expr *pred, const ts_range *dom, ts_itermap *m);
 
-// --- bounds and proofs -----------------------------------------------------------------------------------------------
+// --- bounds and proofs -------------------------------------------------------------------------------------
 ts_interval ts__lin_bound(ts_analyzer *a, const ts__lin *l);
 ts_interval ts__atom_bound(ts_analyzer *a, const ts_expr *atom);
 bool ts__prove_ge0(ts_analyzer *a, const ts__lin *l);  // with facts; true only when proved
 bool ts__uses_any(const ts_expr *e, const ts_var *const *vars, int n);
 
-// --- accesses (access.c)
-// -----------------------------------------------------------------------------------------------
+// --- accesses (access.c) -----------------------------------------------------------------------------------
 typedef struct ts__nest {  // an enclosing loop, and what encloses that
   const ts_stmt *loop;
   const struct ts__nest *up;

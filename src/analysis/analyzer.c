@@ -65,7 +65,7 @@ const ts__var_facts *ts__facts_of(const ts_analyzer *a, const ts_var *v) {
   return v->id < a->top_cap && a->top[v->id] >= 0 ? &a->vars[a->top[v->id]] : NULL;
 }
 
-// --- memo -----------------------------------------------------------------------------------------------------
+// --- memo --------------------------------------------------------------------------------------------------
 static size_t slot_of(const ts_analyzer *a, const ts_expr *e, uint64_t epoch) {
   size_t i = (size_t)ts_hash_mix(e->hash, epoch) & (a->memo_cap - 1);
   while (a->memo[i].key && (a->memo[i].key != e || a->memo[i].epoch != epoch)) i = (i + 1) & (a->memo_cap - 1);
@@ -104,7 +104,7 @@ ts__memo *ts__memo_at(ts_analyzer *a, const ts_expr *e) {
   return m;
 }
 
-// --- facts ----------------------------------------------------------------------------------------------------
+// --- facts -------------------------------------------------------------------------------------------------
 static void changed(ts_analyzer *a) { a->epoch = ++a->next_epoch; }
 
 // A table by variable id, made large enough for `id`; new entries are zero.

@@ -1,7 +1,7 @@
 // Intervals of expressions, bounds after elimination of variables, and coefficients.
 #include "analysis/analysis_impl.h"
 
-// --- interval arithmetic with infinities -----------------------------------------------------------------------------
+// --- interval arithmetic with infinities -------------------------------------------------------------------
 static const ts_interval ALL = {TS_NEG_INF, TS_POS_INF};
 
 static bool infinite(int64_t v) { return v == TS_NEG_INF || v == TS_POS_INF; }
@@ -180,8 +180,7 @@ ts_interval ts_bound(ts_analyzer *a, const ts_expr *e) {
 
 bool ts_const_value(ts_analyzer *a, const ts_expr *e, int64_t *v) { return ts_is_int(ts_simplify(a, e), v); }
 
-// --- variables in expressions
-// -------------------------------------------------------------------------------------------
+// --- variables in expressions ------------------------------------------------------------------------------
 typedef struct var_set {
   const ts_var *const *vars;
   int n;
@@ -201,8 +200,7 @@ bool ts__uses_any(const ts_expr *e, const ts_var *const *vars, int n) {
   return s.found;
 }
 
-// --- coefficients
-// -------------------------------------------------------------------------------------------------------
+// --- coefficients ------------------------------------------------------------------------------------------
 bool ts_linear_multi(ts_analyzer *a, const ts_expr *e, const ts_var *const *vars, int n, int64_t *coeff,
                      const ts_expr **rest) {
   ts__lin l, r;
@@ -251,8 +249,7 @@ bool ts_linear_sym(ts_analyzer *a, const ts_expr *e, const ts_var *v, const ts_e
   return !ts_expr_uses_var(*coeff, v);
 }
 
-// --- elimination
-// ----------------------------------------------------------------------------------------------------------
+// --- elimination -------------------------------------------------------------------------------------------
 typedef struct elim {
   ts_analyzer *a;
   const ts_var *const *vars;

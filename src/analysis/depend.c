@@ -30,8 +30,7 @@ typedef struct verdict {
   int64_t first, second;
 } verdict;
 
-// --- setting up
-// --------------------------------------------------------------------------------------------------------
+// --- setting up --------------------------------------------------------------------------------------------
 static const ts_expr *both_of(ts_ir *ir, const ts_expr *x, const ts_expr *y) {
   return x ? ts_bin(ir, TS_E_AND, x, y) : y;
 }
@@ -70,8 +69,8 @@ static void rename_loops(ts_analyzer *a, side *s) {
   if (s->guard) s->guard = ts_expr_subst(a->ir, s->guard, map, s->n);
 }
 
-// --- proofs of absence
-// ---------------------------------------------------------------------------------------------------- Dimension d as w
+// --- proofs of absence -------------------------------------------------------------------------------------
+// Dimension d as w
 // % c, and another one as w // c, tell w itself.
 static int rejoined(ts_analyzer *a, const side *s, int d, const ts_expr **out) {
   ts__lin l;
@@ -185,8 +184,7 @@ static bool told_by_parts(const pair *p) {
   return n && ts__itermap_tells(a, &p->s.in[p->s.at], 1, own, n, NULL, 0);
 }
 
-// --- search for a witness
-// ---------------------------------------------------------------------------------------------------
+// --- search for a witness ----------------------------------------------------------------------------------
 enum { FEW = 64, POINTS = 2048, OUTER = 24 };
 typedef struct row {
   int64_t idx[DIMS];
@@ -396,8 +394,8 @@ static verdict judge(pair *p) {
   return scans && !s.failed ? scan_both(&s, p, POINTS) : v;
 }
 
-// --- reductions
-// --------------------------------------------------------------------------------------------------------------- The
+// --- reductions --------------------------------------------------------------------------------------------
+// The
 // store combines its own element with something by an associative and commutative operation.
 static bool is_update(const ts_stmt *s) {
   const ts_expr *v = s->store.value, *own = NULL;
@@ -505,8 +503,7 @@ bool ts_block_is_reduction(ts_analyzer *a, const ts_block *b) {
   return any;
 }
 
-// --- loops
-// ----------------------------------------------------------------------------------------------------------------------
+// --- loops -------------------------------------------------------------------------------------------------
 static ts_dep_kind kind_of(const ts__access *x, const ts__access *y) {
   return x->write && y->write ? TS_DEP_WAW : x->write ? TS_DEP_RAW : TS_DEP_WAR;
 }
@@ -597,8 +594,7 @@ void ts_nest_carried(ts_analyzer *a, const ts_stmt *const *loops, int n, ts_dep 
   for (int i = 0; i < n; i++) out[i] = carried(a, &l, loops[i]);
 }
 
-// --- siblings
-// --------------------------------------------------------------------------------------------------------------------
+// --- siblings ----------------------------------------------------------------------------------------------
 typedef TS_VEC(ts_edge) edge_list;
 
 static void meet(ts_analyzer *a, edge_list *out, int i, int j, ts_dep_kind kind, const ts_region *x, int nx,

@@ -1,7 +1,7 @@
 // Division with rounding to minus infinity on linear forms, and the way back: x == d * (x // d) + x % d.
 #include "analysis/analysis_impl.h"
 
-// --- what divides an atom -------------------------------------------------------------------------------------
+// --- what divides an atom ----------------------------------------------------------------------------------
 static int64_t lin_multiple(ts_analyzer *a, const ts__lin *l) {
   int64_t g = l->c, m;
   for (int i = 0; i < l->n; i++) {
@@ -49,7 +49,7 @@ int64_t ts_known_multiple(ts_analyzer *a, const ts_expr *e) {
   return ts__lin_of(a, e, &l) ? lin_multiple(a, &l) : 1;
 }
 
-// --- exact division ---------------------------------------------------------------------------------------------
+// --- exact division ----------------------------------------------------------------------------------------
 // *q = f / d where d divides f for sure; f is a factor.
 static bool factor_exact(ts_analyzer *a, const ts_expr *f, int64_t d, ts__lin *q) {
   ts__lin x, r;
@@ -95,7 +95,7 @@ static bool divides_exactly(ts_analyzer *a, int64_t k, const ts_expr *atom, int6
   return false;
 }
 
-// --- division by a constant ----------------------------------------------------------------------------------------
+// --- division by a constant --------------------------------------------------------------------------------
 // What of x is surely divided by d goes to q; the rest, with 0 <= rest.c < d, stays.
 static bool take_out(ts_analyzer *a, const ts__lin *x, int64_t d, ts__lin *q, ts__lin *rest) {
   ts__lin_const(q, ts__floordiv(x->c, d));
@@ -251,8 +251,8 @@ bool ts__divmod(ts_analyzer *a, const ts__lin *x, int64_t d, ts__lin *q, ts__lin
   return divide_rest(a, &rest, d, q, r) && ts__lin_add(q, &y, 1);
 }
 
-// --- division by a symbolic value
-// -------------------------------------------------------------------------------------- The quotient of two atoms when
+// --- division by a symbolic value --------------------------------------------------------------------------
+// The quotient of two atoms when
 // y's factors are among x's.
 static bool atom_over(ts_ir *ir, const ts_expr *x, const ts_expr *y, ts__lin *out) {
   const ts_expr *f[8], *g[8];
@@ -313,8 +313,8 @@ bool ts__divmod_sym(ts_analyzer *a, const ts__lin *x, const ts__lin *d, ts__lin 
          ts__lin_add_term(r, 1, ts_bin(a->ir, TS_E_FLOORMOD, e, de));
 }
 
-// --- putting quotient and remainder together
-// ------------------------------------------------------------------------------ Term i of *l is w % c. With the
+// --- putting quotient and remainder together ---------------------------------------------------------------
+// Term i of *l is w % c. With the
 // fitting multiple of w // c beside it: w; with (w // c) % d: w % (c * d).
 static bool rejoin(ts_analyzer *a, ts__lin *l, int i, bool *changed) {
   const ts__term t = l->t[i];

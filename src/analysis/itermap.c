@@ -30,7 +30,7 @@ typedef struct finder {
 
 static bool parse(finder *f, const ts_expr *e, sum *out);
 
-// --- small algebra ------------------------------------------------------------------------------------------------
+// --- small algebra -----------------------------------------------------------------------------------------
 static const ts_expr *op(finder *f, ts_ekind k, const ts_expr *x, const ts_expr *y) {
   return ts_simplify(f->a, ts_bin(f->ir, k, x, y));
 }
@@ -60,7 +60,7 @@ static bool refuse(finder *f, const char *code, const ts_expr *e, const char *wh
   return false;
 }
 
-// --- marks ---------------------------------------------------------------------------------------------------------
+// --- marks -------------------------------------------------------------------------------------------------
 static bool same_split(const ts_isplit *x, const ts_isplit *y) {
   return x->mark == y->mark && x->lower == y->lower && x->extent == y->extent;
 }
@@ -124,7 +124,7 @@ static bool modulo(finder *f, ts_isplit *s, const ts_expr *c) {
   return true;
 }
 
-// --- sums ------------------------------------------------------------------------------------------------------------
+// --- sums --------------------------------------------------------------------------------------------------
 static bool add_term(finder *f, sum *s, ts_isplit t) {
   if (is(t.extent, 1)) return true;
   for (int i = 0; i < s->n; i++)
@@ -309,7 +309,7 @@ static bool parse(finder *f, const ts_expr *e, sum *out) {
   return true;
 }
 
-// --- predicate -------------------------------------------------------------------------------------------------------
+// --- predicate ---------------------------------------------------------------------------------------------
 // A conjunct of the predicate as s < limit, s a sum of loop variables and the limit free of them.
 typedef struct wish {
   const ts_expr *cond;
@@ -408,7 +408,7 @@ static void read_predicate(finder *f, const ts_expr *c, const ts_expr **left) {
   f->d = d;
 }
 
-// --- judging ---------------------------------------------------------------------------------------------------------
+// --- judging -----------------------------------------------------------------------------------------------
 // Which values the binding takes, and whether its value tells those of its splits.
 static void finish_sum(finder *f, sum *s, ts_isum *out, bool *determined) {
   ts_arena *arena = ts_ir_arena(f->ir);
@@ -549,8 +549,7 @@ static ts_tri fills(finder *f, const ts_isum *s, const ts_range *dom) {
   return single ? r : min_tri(r, ts_prove_eq(f->a, s->step, num(f, 1)));
 }
 
-// --- the detection
-// ---------------------------------------------------------------------------------------------------------
+// --- the detection -----------------------------------------------------------------------------------------
 static void start(finder *f, ts_analyzer *a, const ts_loop_range *in, int nin, ts_diag *d) {
   ts_arena *arena = ts_ir_arena(a->ir);
   *f = (finder){.a = a,

@@ -28,7 +28,7 @@ const ts_expr *ts_isum_expr(ts_analyzer *a, const ts_isum *s) {
   return ts_simplify(a, e);
 }
 
-// --- inversion -------------------------------------------------------------------------------------------------------
+// --- inversion ---------------------------------------------------------------------------------------------
 enum { ITEMS = 64 };
 typedef struct item {  // the value of one split
   const ts_isplit *split;
@@ -137,8 +137,7 @@ bool ts_itermap_invert(ts_analyzer *a, const ts_itermap *m, const ts_expr *const
   return true;
 }
 
-// --- division
-// ---------------------------------------------------------------------------------------------------------
+// --- division ----------------------------------------------------------------------------------------------
 typedef enum side { OUTER, INNER, MIXED, NEITHER } side;
 typedef struct divider {
   ts_analyzer *a;

@@ -5,7 +5,7 @@
 
 static const ts_expr *truth(ts_analyzer *a, bool v) { return ts_const_int(a->ir, ts_scalar(TS_BOOL), v); }
 
-// --- l >= 0 -------------------------------------------------------------------------------------------------------
+// --- l >= 0 ------------------------------------------------------------------------------------------------
 // Positive terms to the right, negative to the left: l == right - left + c.
 static void sides(const ts__lin *l, ts__lin *left, ts__lin *right) {
   ts__lin_const(left, 0);
@@ -112,7 +112,7 @@ const ts_expr *ts__cond_ge0(ts_analyzer *a, const ts__lin *given) {
   return write_ge0(a, &l);
 }
 
-// --- l == 0 -------------------------------------------------------------------------------------------------------
+// --- l == 0 ------------------------------------------------------------------------------------------------
 static const ts_expr *write_eq0(ts_analyzer *a, ts__lin *l) {
   ts__lin left, right;
   bool flip = l->t[0].k < 0;
@@ -158,7 +158,7 @@ const ts_expr *ts__cond_eq0(ts_analyzer *a, const ts__lin *given) {
   return write_eq0(a, &l);
 }
 
-// --- and, or, not ---------------------------------------------------------------------------------------------------
+// --- and, or, not ------------------------------------------------------------------------------------------
 enum { PARTS = 12 };
 typedef struct parts {
   int n;
@@ -259,8 +259,7 @@ const ts_expr *ts__negate(ts_analyzer *a, const ts_expr *c) {
   return ts_not(a->ir, c);
 }
 
-// --- comparisons
-// ------------------------------------------------------------------------------------------------------
+// --- comparisons -------------------------------------------------------------------------------------------
 static const ts_expr *compare_index(ts_analyzer *a, const ts_expr *e) {
   ts__lin l, x;
   if (!ts__lin_of(a, e->arg[1], &l) || !ts__lin_of(a, e->arg[0], &x) || !ts__lin_add(&l, &x, -1)) return NULL;

@@ -134,7 +134,7 @@ bool ts__prove_ge0(ts_analyzer *a, const ts__lin *l) {
   return r;
 }
 
-// --- questions -----------------------------------------------------------------------------------------------------
+// --- questions ---------------------------------------------------------------------------------------------
 ts_tri ts_prove(ts_analyzer *a, const ts_expr *cond) {
   int64_t v;
   if (!ts_is_int(ts_simplify(a, cond), &v)) return TS_UNKNOWN;

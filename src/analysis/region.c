@@ -1,8 +1,7 @@
 // Regions: bounding boxes of what a subtree touches, and questions about boxes.
 #include "analysis/analysis_impl.h"
 
-// --- boxes by their inclusive ends
-// ------------------------------------------------------------------------------------
+// --- boxes by their inclusive ends -------------------------------------------------------------------------
 typedef struct box {
   const ts_buffer *buf;
   bool write;
@@ -140,8 +139,7 @@ ts_region ts_region_relax(ts_analyzer *a, ts_region r, const ts_var *const *vars
   return to_region(a, &out);
 }
 
-// --- questions
-// -----------------------------------------------------------------------------------------------------------
+// --- questions ---------------------------------------------------------------------------------------------
 static const ts_expr *end_of(ts_analyzer *a, ts_range r) { return ts_add(a->ir, r.min, r.extent); }
 
 ts_tri ts_region_covers(ts_analyzer *a, ts_region big, ts_region small) {
@@ -170,8 +168,7 @@ ts_tri ts_region_disjoint(ts_analyzer *a, ts_region x, ts_region y) {
   return meet == TS_YES ? TS_NO : TS_UNKNOWN;
 }
 
-// --- cover
-// ------------------------------------------------------------------------------------------------------------------
+// --- cover -------------------------------------------------------------------------------------------------
 // The box that the access writes completely, or false.
 static bool dense(ts_analyzer *a, const ts__access *x, ts_region *out) {
   ts_arena *arena = ts_ir_arena(a->ir);

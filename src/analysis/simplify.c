@@ -14,7 +14,7 @@ static const ts_expr *with_simple_args(ts_analyzer *a, const ts_expr *e) {
   return ts_expr_with(a->ir, e, p);
 }
 
-// --- select -------------------------------------------------------------------------------------------------------
+// --- select ------------------------------------------------------------------------------------------------
 static const ts_expr *simplify_if(ts_analyzer *a, const ts_expr *cond, const ts_expr *e) {
   enum { NESTED = 3 };
   if (a->depth >= NESTED || e->nargs == 0) return ts_simplify(a, e);
@@ -35,7 +35,7 @@ static const ts_expr *simplify_select(ts_analyzer *a, const ts_expr *e) {
   return x == y ? x : ts_select(a->ir, c, x, y);
 }
 
-// --- index expressions --------------------------------------------------------------------------------------------
+// --- index expressions -------------------------------------------------------------------------------------
 static bool add_scaled(ts__lin *l, const ts_expr *canonical, int64_t k) {
   ts__lin x;
   return ts__lin_parse(&x, canonical) && ts__lin_add(l, &x, k);
@@ -131,7 +131,7 @@ static const ts_expr *simplify_index(ts_analyzer *a, const ts_expr *e) {
   return ts__lin_expr(a->ir, &l);
 }
 
-// --- other types ----------------------------------------------------------------------------------------------------
+// --- other types -------------------------------------------------------------------------------------------
 static bool is_const(const ts_expr *e, int64_t v) {
   int64_t i;
   if (e->kind == TS_E_FLOAT) return e->f == (double)v;
@@ -199,8 +199,7 @@ const ts_expr *ts_simplify(ts_analyzer *a, const ts_expr *e) {
   return r;
 }
 
-// --- statements
-// -------------------------------------------------------------------------------------------------------
+// --- statements --------------------------------------------------------------------------------------------
 static const ts_expr *const *simplify_list(ts_analyzer *a, const ts_expr *const *e, int n) {
   const ts_expr **p = ts_new_array(ts_ir_arena(a->ir), const ts_expr *, n);
   bool changed = false;

@@ -42,7 +42,7 @@ static void complain(world *w, const char *what) {
   ts_text_free(&t);
 }
 
-// --- running a nest --------------------------------------------------------------------------------------------------
+// --- running a nest ----------------------------------------------------------------------------------------
 static int64_t ev(world *w, const ts_expr *e) {
   int64_t v = 0;
   if (!ts_eval_int(e, w->vars, w->value, w->nvars, &v)) abort();
@@ -122,8 +122,7 @@ static void run_stmt(world *w, const ts_stmt *s, int child) {
   w->nvars = mark;
 }
 
-// --- making nests
-// -------------------------------------------------------------------------------------------------------
+// --- making nests ------------------------------------------------------------------------------------------
 typedef struct scope {
   int n;
   const ts_var *v[8];
@@ -252,8 +251,7 @@ static const ts_stmt *make(world *w, scope s, int depth) {
   return ts_if(ir, ts_bin(ir, TS_E_LT, index_of(w, &s), ts_int(ir, pick(w, 1, 12))), make(w, s, depth - 1), NULL);
 }
 
-// --- judging
-// ----------------------------------------------------------------------------------------------------------------
+// --- judging -----------------------------------------------------------------------------------------------
 static bool same_place(const move *x, const move *y) {
   return x->buf == y->buf && x->at[0] == y->at[0] && x->at[1] == y->at[1];
 }

@@ -57,7 +57,7 @@ static bool admitted(const nest *g, const int64_t *value) {
   return !g->pred || (value_of(g, g->pred, value, &ok) && ok);
 }
 
-// --- generation: bindings as a schedule would leave them ------------------------------------------------------------
+// --- generation: bindings as a schedule would leave them ---------------------------------------------------
 static void make_loops(nest *g) {
   static const char *const name[LOOPS] = {"i", "j", "k", "l"};
   static const int64_t extent[] = {1, 2, 3, 4, 5, 6, 8, 8, 12, 16};
@@ -149,8 +149,7 @@ static void make_wild(nest *g) {
   if (!pick(g, 0, 2)) g->pred = ts_bin(g->ir, TS_E_LT, wild(g, 2), ts_int(g->ir, pick(g, 0, 40)));
 }
 
-// --- judgement
-// ----------------------------------------------------------------------------------------------------------
+// --- judgement ---------------------------------------------------------------------------------------------
 static int by_row(const void *x, const void *y) { return memcmp(x, y, sizeof(int64_t) * BINDS); }
 
 static void truth(nest *g, bool *injective, bool *surjective, int64_t *n) {

@@ -52,8 +52,8 @@ static const ts_func *parse(fixture *f, const char *text) {
 static const ts_stmt *child(const ts_stmt *s, int i) { return s->kind == TS_S_SEQ ? s->seq.child[i] : s; }
 static const ts_stmt *root(const ts_func *f) { return f->body->block->body; }
 
-// --- operators as written
-// --------------------------------------------------------------------------------------------- The parameters above,
+// --- operators as written ----------------------------------------------------------------------------------
+// The parameters above,
 // and those that the header names: 64, 1.0, f32.
 static int header_binds(fixture *f, const char *text, ts_bind *out) {
   static const char *const word[] = {"param", "float", "type"};
@@ -147,8 +147,7 @@ static void test_operators(void **state) {
   assert_true(f->checked > 50);
 }
 
-// --- nests as schedules leave them
-// ----------------------------------------------------------------------------------------
+// --- nests as schedules leave them -------------------------------------------------------------------------
 static void collect(fixture *f, const ts_stmt *s) {
   f->nloops = 0;
   for (; s->kind == TS_S_FOR; s = s->loop.body) f->loop[f->nloops++] = s;
@@ -333,8 +332,7 @@ static void test_division(void **state) {
   ts_text_free(&t);
 }
 
-// --- whole functions
-// ------------------------------------------------------------------------------------------------------
+// --- whole functions ---------------------------------------------------------------------------------------
 static const char messy[] =
     "func t(n: dim(8..64, multiple 8), x: f32[n, 32], y: out f32[n, 32], z: out f32[n, 34]) {\n"
     "  for f in 0..(n + 7) // 8 * 32, b in 0..8 {\n"
