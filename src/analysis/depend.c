@@ -70,8 +70,7 @@ static void rename_loops(ts_analyzer *a, side *s) {
 }
 
 // --- proofs of absence -------------------------------------------------------------------------------------
-// Dimension d as w
-// % c, and another one as w // c, tell w itself.
+// Dimension d as w % c, and another one as w // c, tell w itself.
 static int rejoined(ts_analyzer *a, const side *s, int d, const ts_expr **out) {
   ts__lin l;
   int64_t c;
@@ -395,8 +394,7 @@ static verdict judge(pair *p) {
 }
 
 // --- reductions --------------------------------------------------------------------------------------------
-// The
-// store combines its own element with something by an associative and commutative operation.
+// The store combines its own element with something by an associative and commutative operation.
 static bool is_update(const ts_stmt *s) {
   const ts_expr *v = s->store.value, *own = NULL;
   int64_t found = 0;

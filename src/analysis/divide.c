@@ -252,8 +252,7 @@ bool ts__divmod(ts_analyzer *a, const ts__lin *x, int64_t d, ts__lin *q, ts__lin
 }
 
 // --- division by a symbolic value --------------------------------------------------------------------------
-// The quotient of two atoms when
-// y's factors are among x's.
+// The quotient of two atoms when y's factors are among x's.
 static bool atom_over(ts_ir *ir, const ts_expr *x, const ts_expr *y, ts__lin *out) {
   const ts_expr *f[8], *g[8];
   int n = ts__factors(x, f, 8), m = ts__factors(y, g, 8);
@@ -314,8 +313,7 @@ bool ts__divmod_sym(ts_analyzer *a, const ts__lin *x, const ts__lin *d, ts__lin 
 }
 
 // --- putting quotient and remainder together ---------------------------------------------------------------
-// Term i of *l is w % c. With the
-// fitting multiple of w // c beside it: w; with (w // c) % d: w % (c * d).
+// Term i of *l is w % c. With the fitting multiple of w // c beside it: w; with (w // c) % d: w % (c * d).
 static bool rejoin(ts_analyzer *a, ts__lin *l, int i, bool *changed) {
   const ts__term t = l->t[i];
   int64_t c, d, kc, cd;

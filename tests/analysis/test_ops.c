@@ -53,8 +53,7 @@ static const ts_stmt *child(const ts_stmt *s, int i) { return s->kind == TS_S_SE
 static const ts_stmt *root(const ts_func *f) { return f->body->block->body; }
 
 // --- operators as written ----------------------------------------------------------------------------------
-// The parameters above,
-// and those that the header names: 64, 1.0, f32.
+// The parameters above, and those that the header names: 64, 1.0, f32.
 static int header_binds(fixture *f, const char *text, ts_bind *out) {
   static const char *const word[] = {"param", "float", "type"};
   int n = (int)TS_COUNTOF(binds);
