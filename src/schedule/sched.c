@@ -121,6 +121,7 @@ static bool resolve_int(ts__ctx *c, int k, ts_arg a, int64_t *out) {
 
 static bool resolve_value(ts__ctx *c, int k, ts_arg a, ts_note *out) {
   if (a.kind == TS_ARG_STR) *out = (ts_note){.kind = TS_NOTE_STR, .s = a.s};
+  else if (a.kind == TS_ARG_FLOAT && !isfinite(a.f)) return bad(c, k, "finite");
   else if (a.kind == TS_ARG_FLOAT) *out = (ts_note){.kind = TS_NOTE_FLOAT, .f = a.f};
   else {
     *out = (ts_note){.kind = TS_NOTE_INT};
@@ -140,7 +141,7 @@ static bool resolve_list(ts__ctx *c, int k, ts_arg a, char type, ts__val *v) {
     ts_arg x = a.list.p[i];
     if (type == 'L') TS_TRY(resolve_node(c, k, x, 'l', &nodes[i]));
     else if (type == 'F' && x.kind == TS_ARG_OPEN) open[i] = true;
-    else if (type == 'N' && x.kind == TS_ARG_FLOAT) nums[i] = x.f;
+    else if (type == 'N' && x.kind == TS_ARG_FLOAT && isfinite(x.f)) nums[i] = x.f;
     else {
       TS_TRY(resolve_int(c, k, x, &ints[i]));
       nums[i] = (double)ints[i];

@@ -39,6 +39,7 @@ static bool parse_int(parser *p, ts_arg *out) {
 static bool parse_number(parser *p, ts_arg *out) {
   bool negative = ts_lex_accept(p->l, "-");
   if (p->l->tok == TS_TOK_FLOAT) {
+    if (!isfinite(p->l->f)) return ts_lex_error(p->l, p->d, "the number is too large");
     *out = TS_AFLOAT(negative ? -p->l->f : p->l->f);
     ts_lex_next(p->l);
     return true;
