@@ -26,7 +26,7 @@ static bool check(ts_arena *a, options *o, ts_diag *d) {
     return ts_refuse(d, "usage", "--format is table or json, not '%s'", o->format);
   if (strcmp(o->rounding, "even") && strcmp(o->rounding, "away"))
     return ts_refuse(d, "usage", "--round is even or away, not '%s'", o->rounding);
-  o->b.round = strcmp(o->rounding, "away") ? TS_ROUND_EVEN : TS_ROUND_AWAY;
+  o->b.round.away = !strcmp(o->rounding, "away");
   o->b.cache = strcmp(o->use_cache, "1") ? NULL : o->cache ? o->cache : cache_folder(a);
   return true;
 }
@@ -123,6 +123,8 @@ int ts_cmd_build(int argc, char **argv) {
       {"numerics", TS_OPT_TEXT, &o.b.numerics, "NAME",
        "also allow variants with these numerics (a8: 8-bit activations)"},
       {"round", TS_OPT_TEXT, &o.rounding, "R", "ties in quantization: even or away (even)"},
+      {"signed-scales", TS_OPT_FLAG, &o.b.round.signed_scales, NULL,
+       "use all 16 codes of q4 formats: less error, not MLC's bits"},
       {"reuse-lib", TS_OPT_TEXT, &o.b.reuse_lib, "FILE", "take this model library instead of making one"},
       {"use-cache", TS_OPT_TEXT, &o.use_cache, "0|1", "reuse kernels compiled before (1)"},
       {"cache", TS_OPT_TEXT, &o.cache, "DIR", "where they are kept ($TUNESMITH_CACHE, ~/.cache/tunesmith)"},

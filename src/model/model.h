@@ -106,7 +106,13 @@ void ts_param_rows(const ts_source *s, const ts_model_param *p, int64_t row, int
 bool ts_params_check(const ts_source *s, const ts_model_param *p, size_t n, ts_diag *d) TS_WARN_UNUSED;
 
 // --- quantization (quant.def) ------------------------------------------------------------------------------
-typedef enum ts_round { TS_ROUND_EVEN, TS_ROUND_AWAY } ts_round;
+// How values become codes. The default is MLC's, bit for bit.
+typedef struct ts_rounding {
+  bool away;           // ties away from zero, as compilers before 2026 did on CPUs
+  bool signed_scales;  // 4-bit codes 0..15 for -7..8 times a scale with the sign of the group's largest value: less
+                       // error, and readers of the format understand it; MLC's writer uses codes 0..14 and positive
+                       // scales only
+} ts_rounding;
 typedef struct ts_quant {
   const char *name;       // "q4f16_1"
   ts_code type;           // of scales, vectors, unquantized weights, the cache: TS_F16, TS_F32
@@ -127,12 +133,12 @@ typedef struct ts_stored {
 int ts_quant_storage(ts_arena *a, const ts_quant *q, const ts_model_param *p, ts_stored out[2]);
 // Quantize rows [row, row + n) of a rows x cols matrix, given as f32, into the whole-matrix buffers dst[0..1].
 void ts_quant_encode(const ts_quant *q, ts_param_kind kind, int64_t rows, int64_t cols, int64_t row, int64_t n,
-                     const float *src, void *const dst[2], ts_round round);
+                     const float *src, void *const dst[2], ts_rounding round);
 // The inverse: rows [row, row + n) as f32.
 void ts_quant_decode(const ts_quant *q, ts_param_kind kind, int64_t rows, int64_t cols, int64_t row, int64_t n,
                      const void *const src[2], float *dst);
 
-// --- parameter container: ndarray-cache.json and params_shard_*.bin (container.c); read by runtime's ts_index 
+// --- parameter container: ndarray-cache.json and params_shard_*.bin (container.c); read by runtime's ts_index
 typedef struct ts_shard_writer ts_shard_writer;
 #define TS_SHARD_CAP (INT64_C(32) << 20)
 // Tensors are put in order; close writes the open shard and the index. Without close there is no index.
@@ -168,7 +174,7 @@ typedef struct ts_build_opts {
   const char *reuse_lib;  // a library of the same quantization, or NULL
   const char *cache;      // folder of compiled artifacts, or NULL
   bool debug_dump;
-  ts_round round;
+  ts_rounding round;
   const char *numerics;  // variants with these opt-in numerics may serve ("a8"); "" for none
 } ts_build_opts;
 typedef struct ts_build_kernel {

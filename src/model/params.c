@@ -22,7 +22,7 @@ typedef struct job {
   const ts_source *s;
   const ts_model_param *p;
   const ts_quant *q;
-  ts_round round;
+  ts_rounding round;
   int64_t chunk;  // rows at a time
   void *dst[2];
   atomic_bool starved;  // no memory for a thread's rows
@@ -45,7 +45,7 @@ static void encode(void *env, int64_t begin, int64_t end) {
 typedef struct writer {
   const ts_source *s;
   const ts_quant *q;
-  ts_round round;
+  ts_rounding round;
   ts_pool *pool;
   ts_shard_writer *shards;
   int64_t *bytes;
@@ -97,7 +97,7 @@ static bool write_all(ts_arena *a, const writer *w, ts_diag *d) {
   return ts_shard_close(w->shards, source_elements(w->s), d);
 }
 
-bool ts__params_write(const ts_source *s, const ts_quant *q, ts_round round, const char *dir, int64_t *bytes,
+bool ts__params_write(const ts_source *s, const ts_quant *q, ts_rounding round, const char *dir, int64_t *bytes,
                       ts_diag *d) {
   *bytes = 0;
   writer w = {.s = s, .q = q, .round = round, .pool = ts_pool_new(0, d), .bytes = bytes};

@@ -72,11 +72,11 @@ int ts_quant_storage(ts_arena *a, const ts_quant *q, const ts_model_param *p, ts
 }
 
 // NaN (a group of zeros) becomes 0, as does everything below.
-static uint32_t clip(float t, int64_t max) {
+static uint32_t clip(float t, int64_t top) {
   if (!(t > 0)) return 0;
-  return t < (float)(2 * max) ? (uint32_t)t : (uint32_t)(2 * max);
+  return t < (float)top ? (uint32_t)t : (uint32_t)top;
 }
-static float rounded(float t, ts_round r) { return r == TS_ROUND_AWAY ? floorf(t + 0.5f) : rintf(t); }
+static float rounded(float t, ts_rounding r) { return r.away ? floorf(t + 0.5f) : rintf(t); }
 // v rounded to f16, as f32.
 static inline float to_half(float v) {
   uint32_t u, sign;
@@ -95,22 +95,23 @@ static inline float to_half(float v) {
 }
 
 // One group of up to `group` values (already rounded to f16): scale bits and words.
-static uint16_t encode_group(const ts_quant *q, const geometry *g, const float *w, int64_t n, ts_round round,
+static uint16_t encode_group(const ts_quant *q, const geometry *g, const float *w, int64_t n, ts_rounding round,
                              uint32_t *words) {
-  float m = 0;
-  for (int64_t i = 0; i < n; i++) m = fabsf(w[i]) > m ? fabsf(w[i]) : m;
-  uint16_t scale = ts_f16_from_f32(m / (float)g->max);
+  float m = 0;  // the value of largest magnitude
+  for (int64_t i = 0; i < n; i++) m = fabsf(w[i]) > fabsf(m) ? w[i] : m;
+  int64_t top = 2 * g->max + round.signed_scales;
+  uint16_t scale = ts_f16_from_f32(round.signed_scales ? m / (float)(g->max + 1) : fabsf(m) / (float)g->max);
   float s = ts_f32_from_f16(scale);
   memset(words, 0, (size_t)g->words * 4);
   for (int64_t i = 0; i < n; i++) {
     float t = to_half(to_half(w[i] / s) + (float)g->max);
-    words[i / g->per_word] |= clip(rounded(t, round), g->max) << (q->bits * (i % g->per_word));
+    words[i / g->per_word] |= clip(rounded(t, round), top) << (q->bits * (i % g->per_word));
   }
   return scale;
 }
 
 static void encode_row(const ts_quant *q, bool tr, int64_t rows, int64_t cols, int64_t row, const float *src,
-                       void *const dst[2], ts_round round) {
+                       void *const dst[2], ts_rounding round) {
   geometry g = geometry_of(q, cols);
   uint32_t *words = dst[0], word[32];
   uint16_t *scales = dst[1];
@@ -128,7 +129,7 @@ static void encode_row(const ts_quant *q, bool tr, int64_t rows, int64_t cols, i
 }
 
 void ts_quant_encode(const ts_quant *q, ts_param_kind kind, int64_t rows, int64_t cols, int64_t row, int64_t n,
-                     const float *src, void *const dst[2], ts_round round) {
+                     const float *src, void *const dst[2], ts_rounding round) {
   if (is_quantized(q, kind)) {
     for (int64_t r = 0; r < n; r++)
       encode_row(q, is_transposed(q, kind), rows, cols, row + r, src + r * cols, dst, round);

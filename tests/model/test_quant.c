@@ -38,10 +38,40 @@ static void worked_groups(void **state) {
       uint32_t words[4];
       uint16_t scale;
       void *const dst[2] = {words, &scale};
-      ts_quant_encode(quant("q4f16_1"), TS_PARAM_LINEAR, 1, 32, 0, 1, g[k].w, dst, r ? TS_ROUND_AWAY : TS_ROUND_EVEN);
+      ts_quant_encode(quant("q4f16_1"), TS_PARAM_LINEAR, 1, 32, 0, 1, g[k].w, dst, (ts_rounding){.away = r});
       assert_int_equal(scale, g[k].scale);
       assert_memory_equal(words, r ? g[k].away : g[k].even, sizeof words);
     }
+}
+
+// Codes 0..15 around a scale of either sign: the largest value is exact, the sum of squared errors smaller on the
+// whole.
+static void signed_scales(void **state) {
+  (void)state;
+  float w[32], back[32];
+  uint32_t words[4];
+  uint16_t scale;
+  void *const dst[2] = {words, &scale};
+  const void *const src[2] = {words, &scale};
+  const ts_rounding wide = {.signed_scales = true};
+  memset(w, 0, sizeof w);
+  w[3] = -2, w[4] = 1, w[5] = 1.75f, w[6] = 2;
+  ts_quant_encode(quant("q4f16_1"), TS_PARAM_LINEAR, 1, 32, 0, 1, w, dst, wide);
+  assert_int_equal(scale, ts_f16_from_f32(-0.25f));
+  assert_int_equal(words[0], 0x0003F777u | 0u << 20 | 0u << 24 | 7u << 28);  // 8, -4, -7, and 2 clipped to -7
+  ts_quant_decode(quant("q4f16_1"), TS_PARAM_LINEAR, 1, 32, 0, 1, src, back);
+  assert_true(back[3] == -2 && back[4] == 1 && back[5] == 1.75f && back[6] == 1.75f);
+  double error[2] = {0};
+  ts_rng rng = ts_rng_new(9, 0);
+  for (int g = 0; g < 200; g++) {
+    for (int i = 0; i < 32; i++) w[i] = (float)ts_rng_normal(&rng);
+    for (int k = 0; k < 2; k++) {
+      ts_quant_encode(quant("q4f16_1"), TS_PARAM_LINEAR, 1, 32, 0, 1, w, dst, (ts_rounding){.signed_scales = k});
+      ts_quant_decode(quant("q4f16_1"), TS_PARAM_LINEAR, 1, 32, 0, 1, src, back);
+      for (int i = 0; i < 32; i++) error[k] += (double)(w[i] - back[i]) * (double)(w[i] - back[i]);
+    }
+  }
+  assert_true(error[1] < 0.9 * error[0]);
 }
 
 static void dequantized_values(void **state) {
@@ -61,7 +91,7 @@ static void zero_group(void **state) {
   uint32_t words[4] = {1, 1, 1, 1};
   uint16_t scale = 1;
   void *const dst[2] = {words, &scale};
-  ts_quant_encode(quant("q4f16_1"), TS_PARAM_LINEAR, 1, 32, 0, 1, w, dst, TS_ROUND_EVEN);
+  ts_quant_encode(quant("q4f16_1"), TS_PARAM_LINEAR, 1, 32, 0, 1, w, dst, (ts_rounding){0});
   assert_int_equal(scale, 0);
   for (int i = 0; i < 4; i++) assert_int_equal(words[i], 0);
 }
@@ -76,9 +106,9 @@ static void layouts_and_error(void **state) {
   uint32_t nk[ROWS * WORDS], kn[ROWS * WORDS];
   uint16_t snk[ROWS * GROUPS], skn[ROWS * GROUPS];
   void *const d1[2] = {nk, snk}, *const d0[2] = {kn, skn};
-  ts_quant_encode(quant("q4f16_1"), TS_PARAM_LINEAR, ROWS, COLS, 0, ROWS, w, d1, TS_ROUND_EVEN);
+  ts_quant_encode(quant("q4f16_1"), TS_PARAM_LINEAR, ROWS, COLS, 0, ROWS, w, d1, (ts_rounding){0});
   for (int r = 0; r < ROWS; r++)  // row by row into the same matrix
-    ts_quant_encode(quant("q4f16_0"), TS_PARAM_LINEAR, ROWS, COLS, r, 1, w + r * COLS, d0, TS_ROUND_EVEN);
+    ts_quant_encode(quant("q4f16_0"), TS_PARAM_LINEAR, ROWS, COLS, r, 1, w + r * COLS, d0, (ts_rounding){0});
   for (int r = 0; r < ROWS; r++) {
     for (int k = 0; k < WORDS; k++) assert_int_equal(nk[r * WORDS + k], kn[k * ROWS + r]);
     for (int k = 0; k < GROUPS; k++) assert_int_equal(snk[r * GROUPS + k], skn[k * ROWS + r]);
@@ -120,19 +150,20 @@ static void plain_formats(void **state) {
   uint16_t h[4];
   float f[4];
   void *const dh[2] = {h, NULL}, *const df[2] = {f, NULL};
-  ts_quant_encode(quant("q0f16"), TS_PARAM_LINEAR, 1, 4, 0, 1, w, dh, TS_ROUND_EVEN);
+  ts_quant_encode(quant("q0f16"), TS_PARAM_LINEAR, 1, 4, 0, 1, w, dh, (ts_rounding){0});
   assert_int_equal(h[0], 0x3c00);
   assert_int_equal(h[1], 0xb800);
   assert_int_equal(h[2], 0x7c00);
   assert_int_equal(h[3], 0);
-  ts_quant_encode(quant("q0f32"), TS_PARAM_LINEAR, 1, 4, 0, 1, w, df, TS_ROUND_EVEN);
+  ts_quant_encode(quant("q0f32"), TS_PARAM_LINEAR, 1, 4, 0, 1, w, df, (ts_rounding){0});
   assert_memory_equal(f, w, sizeof w);
   ts_diag d = {0};
   expect_refusal(ts_quant_find("q5f16_9", &d) != NULL, &d, "unknown-quantization", "q5f16_9");
   assert_non_null(strstr(d.hint, "q4f16_1"));
 }
 
-// The quantizer's own rounding to f16 is the base's: seen through scales, which are rounded quotients, for maxima near every half.
+// The quantizer's own rounding to f16 is the base's: seen through scales, which are rounded quotients, for maxima near
+// every half.
 static void every_half(void **state) {
   (void)state;
   for (uint32_t h = 1; h < 0x7c00; h += 7) {
@@ -142,7 +173,7 @@ static void every_half(void **state) {
     void *const dst[2] = {words, &scale};
     w[0] = ts_f32_from_f16((uint16_t)h);
     w[1] = -nextafterf(w[0], INFINITY) * 0.7f;
-    ts_quant_encode(quant("q4f16_1"), TS_PARAM_LINEAR, 1, 32, 0, 1, w, dst, TS_ROUND_EVEN);
+    ts_quant_encode(quant("q4f16_1"), TS_PARAM_LINEAR, 1, 32, 0, 1, w, dst, (ts_rounding){0});
     assert_int_equal(scale, ts_f16_from_f32(w[0] / 7));
     float s = ts_f32_from_f16(scale), t = s > 0 ? ts_f32_from_f16(ts_f16_from_f32(w[1])) / s : NAN;
     t = ts_f32_from_f16(ts_f16_from_f32(ts_f32_from_f16(ts_f16_from_f32(t)) + 7));
@@ -183,6 +214,7 @@ int main(void) {
       cmocka_unit_test(plain_formats),
       cmocka_unit_test(llama_size),
       cmocka_unit_test(every_half),
+      cmocka_unit_test(signed_scales),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
