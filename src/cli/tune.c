@@ -20,7 +20,12 @@ static bool model_tasks(ts_arena *a, const options *o, ts_tune_task **tasks, siz
   bool ok = ts_model_tasks(a, &src.config, q, o->max_seq_len, o->chunk, &list, n, d);
   if (ok) {
     *tasks = ts_new_array(a, ts_tune_task, *n + 1);
-    for (size_t i = 0; i < *n; i++) (*tasks)[i] = (ts_tune_task){.spec = list[i].spec, .weight = (double)list[i].calls};
+    int64_t positions = o->max_seq_len, chunk = o->chunk;
+    ok = ts_model_extent(&src.config, &positions, &chunk, d);
+    for (size_t i = 0; ok && i < *n; i++) {  // a prompt token counts as much as a generated one
+      double tokens = strcmp(list[i].phase, "prefill") == 0 ? (double)chunk : 1;
+      (*tasks)[i] = (ts_tune_task){.spec = list[i].spec, .weight = (double)list[i].calls / tokens};
+    }
   }
   ts_source_close(&src);
   return ok;

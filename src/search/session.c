@@ -354,21 +354,39 @@ static bool hold_final(ts__session *s, ts_arena *a, final *f, ts_diag *d) {
   return true;
 }
 
-static bool usable(const final *f, size_t i) { return f->row[i].kind == TS_MEASURED && f->row[i].n && f->row[i].stats.median > 0; }
-
 static size_t rounds_of(const final *f, size_t i, size_t j) { return TS_MIN(f->row[i].n, f->row[j].n); }
 
-// The fastest that beats the incumbent, and the default, beyond the noise; else whichever of them stays.
+static ts_compare compare_rows(const final *f, size_t i, size_t j) {
+  return ts_compare_paired(f->row[i].samples, f->row[j].samples, rounds_of(f, i, j), 0.01);
+}
+
+static bool usable(const final *f, size_t i) { return f->row[i].kind == TS_MEASURED && f->row[i].n && f->row[i].stats.median > 0; }
+
+// A disturbance only ever slows a sample down, so where medians are too noisy for a verdict the lower quartiles still tell.
+static bool clearly_ahead(const final *f, size_t i, size_t j) { return f->row[i].stats.q1 < 0.8 * f->row[j].stats.q1; }
+
+static bool beats(const final *f, size_t i, size_t j) {
+  ts_verdict v = compare_rows(f, i, j).verdict;
+  return v == TS_FASTER || (v == TS_UNCLEAR && clearly_ahead(f, i, j));
+}
+
+// The fastest that beats the incumbent, and the default; else whichever of them stays.
 static size_t elect(const ts__session *s, const final *f, ts_compare *against_default) {
   size_t best = 0, holder = 0;
   for (size_t i = 1; i < f->n; i++) {
-    if (usable(f, i) && f->row[i].stats.median < f->row[best].stats.median) best = i;
+    if (usable(f, i) && f->row[i].stats.q1 < f->row[best].stats.q1) best = i;
     if (f->m[i] == s->incumbent && s->incumbent->incumbent && usable(f, i)) holder = i;
   }
-  if (best != holder && ts_compare_paired(f->row[best].samples, f->row[holder].samples, rounds_of(f, best, holder), 0.01).verdict != TS_FASTER) best = holder;
-  *against_default = ts_compare_paired(f->row[best].samples, f->row[0].samples, rounds_of(f, best, 0), 0.01);
-  if (best && against_default->verdict == TS_SLOWER) best = 0, *against_default = (ts_compare){.verdict = TS_SAME};
+  if (best != holder && !beats(f, best, holder)) best = holder;
+  *against_default = compare_rows(f, best, 0);
+  if (best && against_default->verdict == TS_SLOWER) best = 0, *against_default = compare_rows(f, 0, 0);
   return best;
+}
+
+// Whether the fastest could not be told from the default although it looks faster: disturbed, worth another try.
+static bool disturbed(const ts__session *s, const final *f) {
+  ts_compare c;
+  return elect(s, f, &c) != 0 && c.verdict == TS_UNCLEAR;
 }
 
 static bool record_decision(ts__session *s, const final *f, size_t best, const ts_compare *c, ts_diag *d) {
@@ -390,6 +408,7 @@ bool ts__session_end(ts__session *s, bool interrupted, ts_tune_row *out, ts_aren
   ts_arena *scratch = ts_arena_new("final");
   final f;
   bool ok = hold_final(s, scratch, &f, d);
+  for (int again = 0; ok && again < 2 && !interrupted && usable(&f, 0) && disturbed(s, &f); again++) ok = hold_final(s, scratch, &f, d);
   if (ok && !usable(&f, 0)) ok = ts_bug(d, "default-failed", "%s: the default schedule failed in the final: %s", s->text, f.row[0].message);
   if (ok) {
     ts_compare c;
