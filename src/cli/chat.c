@@ -141,24 +141,28 @@ static void print_settings(const chat *c) {
 // name=value; the settings change when the value makes sense.
 static bool set_one(chat *c, const char *name, const char *value, ts_diag *d) {
   ts_sampler s = c->sampler;
-  char *end = NULL;
-  double v = strtod(value, &end);
+  int64_t max_tokens = c->o.max_tokens;
+  const struct {
+    const char *name;
+    double *real;
+    int64_t *whole;
+  } rows[] = {{"temperature", &s.temperature, NULL}, {"top_p", &s.top_p, NULL}, {"top_k", NULL, &s.top_k},
+              {"repetition_penalty", &s.repetition_penalty, NULL}, {"presence_penalty", &s.presence_penalty, NULL},
+              {"frequency_penalty", &s.frequency_penalty, NULL}, {"seed", NULL, (int64_t *)&s.seed}, {"max_tokens", NULL, &max_tokens}};
   if (!strcmp(name, "system")) {
     ts_dialog_system(c->dialog, *value ? value : NULL);
     return true;
   }
-  if (end == value || *end) return ts_refuse(d, "bad-option", "%s: '%s' is not a number", name, value);
-  if (!strcmp(name, "temperature")) s.temperature = v;
-  else if (!strcmp(name, "top_p")) s.top_p = v;
-  else if (!strcmp(name, "top_k")) s.top_k = (int64_t)v;
-  else if (!strcmp(name, "repetition_penalty")) s.repetition_penalty = v;
-  else if (!strcmp(name, "presence_penalty")) s.presence_penalty = v;
-  else if (!strcmp(name, "frequency_penalty")) s.frequency_penalty = v;
-  else if (!strcmp(name, "seed")) s.seed = strtoull(value, NULL, 10);
-  else if (!strcmp(name, "max_tokens") && v >= 0 && v < 1e9) c->o.max_tokens = (int64_t)v;
-  else return ts_refuse(d, "bad-option", "no setting '%s', or not a value of it", name);
+  size_t i = 0;
+  while (i < TS_COUNTOF(rows) && strcmp(name, rows[i].name) != 0) i++;
+  if (i == TS_COUNTOF(rows)) return ts_refuse(d, "bad-option", "no setting '%s'", name);
+  char *end = NULL;
+  if (rows[i].real) *rows[i].real = strtod(value, &end);
+  else *rows[i].whole = strtoll(value, &end, 10);
+  if (end == value || *end || max_tokens < 0) return ts_refuse(d, "bad-option", "%s: not a value of it: '%s'", name, value);
   TS_TRY(ts_sampler_check(&s, d));
   c->sampler = s;
+  c->o.max_tokens = max_tokens;
   return true;
 }
 

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# The commands of the runtime on a built model: chat and its commands, bench in every format, perplexity, probe, and what they refuse.
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+build_tiny q4f16_1
+
+# chat: the same seed gives the same text on any number of threads; commands; another model library.
+run 0 tunesmith chat "$dir" --prompt "Tell me a story about Sam." --temperature 1.5 --seed 5 --max-tokens 24 --threads 1
+cp "$top/out" "$top/one"
+run 0 tunesmith chat "$dir" --prompt "Tell me a story about Sam." --temperature 1.5 --seed 5 --max-tokens 24 --threads 2
+cmp -s "$top/out" "$top/one" || fail "the number of threads changed the text"
+run 0 tunesmith chat "$dir" --raw --prompt "Anna is" --temperature 0 --max-tokens 8 --stats
+has "$top/err" 'answer: 8 tokens.*length limit'
+printf '/help\n/set\n/set temperature=0\n/set max_tokens=3\n/set colour=red\nWho is Mia?\n/stats\n/metrics\n/reload\n/metrics\n/reload %s\n' "$top/nowhere" |
+  tunesmith chat "$dir" >"$top/out" 2>"$top/err"
+[ $? = 3 ] || fail "/reload of nothing should end with status 3"
+has "$top/out" '^/reload'
+has "$top/out" '^temperature='
+has "$top/out" 'answer: 3 tokens'
+has "$top/out" '^turns 1 count'
+has "$top/out" '^op_time\{phase="decode",workload="matmul'
+has "$top/err" "no setting 'colour'"
+has "$top/err" "error: .*nowhere"
+for wrong in "--temperature -1" "--top-p 0" "--top-k -2" "--threads -1" "--max-tokens -1" "--nonsense"; do
+  # shellcheck disable=SC2086
+  run 2 tunesmith chat "$dir" --prompt x $wrong
+done
+run 2 tunesmith chat
+run 2 tunesmith chat "$dir" --prompt "$(printf 'word %.0s' $(seq 600))"
+has "$top/err" 'context'
+
+# bench: tests and formats.
+run 0 tunesmith bench "$dir" -p 16,32 -n 4 --depth 0,64 -r 6 --format json --no-bandwidth
+[ "$(bench_value "$top/out" tests.name=pp32@d64.tokens tests.name=tg4@d64.depth threads | wc -l)" = 3 ] || fail "bench JSON"
+python3 - "$top/out" <<'PY' || fail "bench numbers"
+import json, sys
+b = json.load(open(sys.argv[1]))
+assert len(b["tests"]) == 6 and b["schedule"] == "default" and b["weight_bytes"] > 500000 and b["kv_bytes"] > 0
+for t in b["tests"]:
+    assert len(t["samples_ns"]) == 6 and t["ci_lo"] <= t["median"] <= t["ci_hi"]
+    speeds = sorted(t["tokens"] / n * 1e9 for n in t["samples_ns"])
+    assert abs((speeds[2] + speeds[3]) / 2 - t["median"]) < 1e-6 * t["median"]
+PY
+run 0 tunesmith bench "$dir" -p 8 -n 2 -r 1 --format csv --no-bandwidth
+[ "$(wc -l <"$top/out")" = 3 ] || fail "bench CSV"
+run 0 tunesmith bench "$dir" -p 8 -n 0 -r 1 --format md --no-bandwidth
+has "$top/out" '^\| -+ \|'
+for wrong in "-p 100000" "-p x" "-p 0 -n 0" "-r 0" "--format xml" "--depth 510"; do
+  # shellcheck disable=SC2086
+  run 2 tunesmith bench "$dir" --no-bandwidth $wrong
+done
+
+# perplexity: a text like the training data is predicted well, its words in another order are not.
+head -c 3000 "$ROOT/tests/data/text/stories.txt" >"$top/text"
+run 0 tunesmith perplexity "$dir" --text "$top/text" --window 128 --format json
+good=$(bench_value "$top/out" perplexity)
+tr ' ' '\n' <"$top/text" | sort -R --random-source=<(yes) | tr '\n' ' ' >"$top/shuffled"
+run 0 tunesmith perplexity "$dir" --text "$top/shuffled" --window 128
+bad=$(awk '$1 == "perplexity" { print $2 }' "$top/out")
+awk -v g="$good" -v b="$bad" 'BEGIN { exit !(g > 1 && g < 3 && b > 10 * g) }' || fail "perplexity $good, shuffled $bad"
+run 3 tunesmith perplexity "$dir" --text "$top/nowhere"
+run 2 tunesmith perplexity "$dir"
+
+# probe.
+run 0 tunesmith probe --time 0.5s --format json
+[ "$(bench_value "$top/out" ceilings.read.value ceilings.copy.value | wc -l)" = 2 ] || fail "probe JSON"
+done_testing
