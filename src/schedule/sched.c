@@ -45,7 +45,16 @@ ts_sched *ts_sched_clone(const ts_sched *s) {
   return n;
 }
 
-const ts_func *ts_sched_func(const ts_sched *s) { return s->f; }
+// The root's reads and writes are brought up to date here: a replay needs them once, at the end.
+const ts_func *ts_sched_func(const ts_sched *s) {
+  ts_sched *m = (ts_sched *)s;
+  if (!s->stale) return s->f;
+  ts_func *f = ts_arena_dup(s->arena, s->f, sizeof *f);
+  f->body = ts_stmt_infer_access(s->ir, s->f->body);
+  m->f = f;
+  m->stale = false;
+  return f;
+}
 ts_ir *ts_sched_ir(const ts_sched *s) { return s->ir; }
 const ts_refusal *ts_sched_refusal(const ts_sched *s) { return &s->refusal; }
 
@@ -250,6 +259,7 @@ static void record(ts__ctx *c, const ts_inst *inst, const ts__run *how) {
   keep->results = res;
   ts_vec_push(s->arena, &s->inst, keep);
   if (c->out) s->f = c->out;
+  s->stale |= c->stale;
 }
 
 // --- running ------------------------------------------------------------------------------------------------------------
@@ -402,6 +412,7 @@ void ts_sched_undo(ts_sched *s, int n) {
   size_t keep = (size_t)n >= s->inst.n ? 0 : s->inst.n - (size_t)n;
   if (keep == s->inst.n) return;
   s->f = s->snap.p[keep].f;
+  s->stale = true;
   s->rv.n = s->rv_name.n = (size_t)s->snap.p[keep].nrvs;
   s->inst.n = s->snap.n = keep;
 }

@@ -53,6 +53,7 @@ struct ts_sched {
   ts_trace view;
   ts__tree tree;
   const ts_func *tree_of;              // the function that tree indexes
+  bool stale;                          // reads and writes of the root of f are not up to date
   ts_refusal refusal;
 };
 
@@ -106,6 +107,7 @@ typedef struct ts__ctx {
   const ts_buffer **own;  // of ts__independent, for ts__kind_set
   int nown;
   const ts_func *out;     // the new function, from apply
+  bool stale;             // the root's reads and writes are to be recomputed
   int nres, capres;       // results, from apply (pure and sampling primitives too)
   ts__rv *res;
   const int64_t *drawn;   // sampling: the decision to record
@@ -136,7 +138,9 @@ typedef struct ts__edit {
 // Several at once; nodes must not contain one another.
 const ts_func *ts__replace_all(ts__ctx *c, const ts__edit *e, int n);
 const ts_func *ts__with_body(ts__ctx *c, const ts_stmt *body);
-const ts_func *ts__reinfer(ts__ctx *c, const ts_func *f);   // reads and writes recomputed
+// Reads and writes recomputed in the statements of the root that are new. Those of the root itself follow when somebody asks for
+// the function (ts_sched_func).
+const ts_func *ts__reinfer(ts__ctx *c, const ts_func *f);
 
 // --- questions about the tree (look.c) --------------------------------------------------------------------------------------
 enum { TS__MAX_DEPTH = 64 };

@@ -147,8 +147,29 @@ const ts_func *ts__replace(ts__ctx *c, int node, const ts_stmt *with) {
   return ts__replace_all(c, &(ts__edit){.node = node, .with = with}, 1);
 }
 
+// The statements of the root's body.
+static int top_statements(const ts_func *f, const ts_stmt *const **list) {
+  const ts_block *root = f->body->block;
+  bool seq = root->body->kind == TS_S_SEQ;
+  *list = seq ? root->body->seq.child : &root->body;
+  return seq ? root->body->seq.n : 1;
+}
+
+static bool among(const ts_stmt *const *list, int n, const ts_stmt *s) {
+  for (int i = 0; i < n; i++)
+    if (list[i] == s) return true;
+  return false;
+}
+
 const ts_func *ts__reinfer(ts__ctx *c, const ts_func *f) {
+  const ts_stmt *const *old, *const *now;
+  int nold = top_statements(c->s->f, &old), n = top_statements(f, &now);
+  const ts_stmt **kid = ts_new_array(c->a, const ts_stmt *, n);
+  for (int i = 0; i < n; i++) kid[i] = among(old, nold, now[i]) ? now[i] : ts_stmt_infer_access(c->ir, now[i]);
+  ts_block *root = ts_arena_dup(c->a, f->body->block, sizeof *root);
+  root->body = ts_seq(c->ir, kid, n);
   ts_func *g = ts_arena_dup(c->a, f, sizeof *g);
-  g->body = ts_stmt_infer_access(c->ir, f->body);
+  g->body = ts__block_with(c, f->body, root);
+  c->stale = true;
   return g;
 }
