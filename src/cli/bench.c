@@ -2,47 +2,11 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
-#include <time.h>
 
-#include "cli/cli.h"
-#include "db/db.h"
+#include "cli/bench.h"
 #include "device/device.h"
-#include "measure/measure.h"
-#include "runtime/runtime.h"
 
-enum { MAX_LIST = 16, MAX_TESTS = 128, MAX_REPEATS = 1000 };
 static const double bandwidth_seconds = 0.25;
-
-typedef struct list {
-  int n;
-  int64_t v[MAX_LIST];
-} list;
-
-typedef struct options {
-  const char *prompts, *generates, *depths, *store, *format, *library;
-  int64_t repeats, threads;
-  bool no_bandwidth;
-} options;
-
-typedef struct test {
-  bool decode;
-  int64_t tokens, depth;
-  char name[48];
-  uint64_t ns[MAX_REPEATS];
-  ts_stats speed;         // tokens/s
-  double bytes_per_token; // that must be read, mean over the test; decode only
-} test;
-
-typedef struct bench {
-  options o;
-  const char *dir;
-  ts_engine *engine;
-  ts_session *session;
-  int ntests;
-  test *tests;
-  double before, after;  // bytes/s of DRAM read; NAN when not measured
-  char command[1024];
-} bench;
 
 // "128,512"
 static bool read_list(const char *text, int64_t least, list *out, ts_diag *d) {
@@ -87,12 +51,12 @@ static bool plan_tests(bench *b, ts_diag *d) {
   return b->ntests > 0 || ts_refuse(d, "bad-option", "nothing to measure");
 }
 
-static void random_tokens(const bench *b, int32_t *v, int64_t n) {
+void ts__bench_tokens(const bench *b, int32_t *v, int64_t n) {
   ts_rng r = ts_rng_new(1, (uint64_t)n);
   for (int64_t i = 0; i < n; i++) v[i] = (int32_t)ts_rng_below(&r, (uint32_t)ts_engine_plan(b->engine)->active_vocab);
 }
 
-static bool run_once(const bench *b, const test *t, const int32_t *tokens, uint64_t *ns, ts_diag *d) {
+bool ts__bench_once(const bench *b, const test *t, const int32_t *tokens, uint64_t *ns, ts_diag *d) {
   ts_session *s = b->session;
   ts_session_truncate(s, 0);
   if (t->depth) TS_TRY(ts_session_feed(s, tokens, (size_t)t->depth, d));
@@ -132,10 +96,10 @@ static bool run_test(const bench *b, test *t, ts_progress *progress, int done, t
   double speed[MAX_REPEATS];
   uint64_t warm;
   if (!tokens) return ts_env_fail(d, "out-of-memory", "no memory for %lld tokens", (long long)t->tokens);
-  random_tokens(b, tokens, t->depth + t->tokens);
-  bool ok = run_once(b, t, tokens, &warm, d);
+  ts__bench_tokens(b, tokens, t->depth + t->tokens);
+  bool ok = ts__bench_once(b, t, tokens, &warm, d);
   for (int64_t r = 0; ok && r < b->o.repeats; r++) {
-    ok = run_once(b, t, tokens, &t->ns[r], d);
+    ok = ts__bench_once(b, t, tokens, &t->ns[r], d);
     speed[r] = ok ? (double)t->tokens * 1e9 / (double)t->ns[r] : 0;
     ts_progress_step(progress, (uint64_t)(done * b->o.repeats + r + 1), t->name);
   }
@@ -163,7 +127,7 @@ static bool measure(bench *b, ts_diag *d) {
 // --- output -----------------------------------------------------------------------------------------------
 
 // "tuned" when any kernel comes from a record.
-static const char *schedule_of(const ts_plan *p) {
+const char *ts__bench_schedule(const ts_plan *p) {
   for (int f = 0; f < p->nphases; f++)
     for (int k = 0; k < p->phases[f].nsteps; k++)
       if (p->phases[f].steps[k].source == TS_FROM_EXACT || p->phases[f].steps[k].source == TS_FROM_NEAREST) return "tuned";
@@ -192,7 +156,7 @@ static void print_json(const bench *b) {
   json_t *tests = json_array();
   for (int i = 0; i < b->ntests; i++) json_array_append_new(tests, test_json(b, &b->tests[i]));
   json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:o, s:o, s:o, s:s}", "model", p->name, "arch", p->arch, "quantization", p->quantization,
-                        "schedule", schedule_of(p), "threads", ts_pool_threads(ts_engine_pool(b->engine)), "weight_bytes",
+                        "schedule", ts__bench_schedule(p), "threads", ts_pool_threads(ts_engine_pool(b->engine)), "weight_bytes",
                         (json_int_t)ts_weights_bytes(ts_engine_weights(b->engine)), "kv_bytes", (json_int_t)kv_bytes(p), "read_before_gbs",
                         number(b->before / 1e9), "read_after_gbs", number(b->after / 1e9), "tests", tests, "command", b->command);
   json_dumpf(o, stdout, JSON_INDENT(1));
@@ -209,7 +173,7 @@ static void row(const bench *b, const test *t, char cell[9][64]) {
   snprintf(cell[1], 64, "%.60s", p->quantization);
   snprintf(cell[2], 64, "%.1f", (double)ts_weights_bytes(ts_engine_weights(b->engine)) / 1048576.0);
   snprintf(cell[3], 64, "%d", ts_pool_threads(ts_engine_pool(b->engine)));
-  snprintf(cell[4], 64, "%s", schedule_of(p));
+  snprintf(cell[4], 64, "%s", ts__bench_schedule(p));
   snprintf(cell[5], 64, "%s", t->name);
   snprintf(cell[6], 64, "%.2f", t->speed.median);
   snprintf(cell[7], 64, "%.2f to %.2f", t->speed.ci_lo, t->speed.ci_hi);
@@ -247,41 +211,6 @@ static void print_table(const bench *b, bool markdown) {
   if (isfinite(b->before)) printf("\nDRAM read beside it: %.1f GB/s before, %.1f GB/s after\n", b->before / 1e9, b->after / 1e9);
 }
 
-// --- store ---------------------------------------------------------------------------------------------------
-
-static bool keep_test(const bench *b, ts_db *db, const ts_place *place, ts_id model, const ts_sha256 *manifest, const test *t, ts_diag *d) {
-  char scenario[128];
-  ts_arena *a = ts_arena_new("bench");
-  snprintf(scenario, sizeof scenario, "%s threads=%d schedule=%s", t->name, ts_pool_threads(ts_engine_pool(b->engine)), schedule_of(ts_engine_plan(b->engine)));
-  ts_id series = ts_db_put_series(db, &(ts_db_series){.model_id = model, .target_id = place->target_id, .scenario = scenario,
-                                                      .metric = t->decode ? "decode" : "prefill", .unit = "tok/s", .higher_better = 1}, d);
-  ts_db_run run = {.series_id = series, .device_id = place->device_id, .environment_id = place->environment_id, .toolchain_id = place->toolchain_id,
-                   .revision = TS_VERSION, .manifest_sha256 = manifest, .reproduce = b->command,
-                   .n = b->o.repeats, .median = t->speed.median, .q1 = t->speed.q1, .q3 = t->speed.q3, .mad = t->speed.mad,
-                   .samples = ts_samples_encode(a, t->ns, (size_t)b->o.repeats)};
-  struct timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  run.order_key = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-  bool ok = series && ts_db_put_run(db, &run, d);
-  ts_arena_free(a);
-  return ok;
-}
-
-static bool keep_all(const bench *b, ts_db *db, ts_diag *d) {
-  ts_target t;
-  ts_place place;
-  ts_sha256 manifest;
-  const ts_plan *p = ts_engine_plan(b->engine);
-  TS_TRY(ts_target_parse("cpu", &t, d));
-  TS_TRY(ts_sha256_file(ts_engine_library_path(b->engine), &manifest, d));
-  TS_TRY(ts_place_put(db, &t, ts_pool_threads(ts_engine_pool(b->engine)), &place, d));
-  ts_id model = ts_db_put_model(db, &(ts_db_model){.name = p->name, .quant = p->quantization, .params = TS_DB_NONE,
-                                                   .weights_sha256 = &ts_engine_index(b->engine)->sha256}, d);
-  if (!model) return false;
-  for (int i = 0; i < b->ntests; i++) TS_TRY(keep_test(b, db, &place, model, &manifest, &b->tests[i], d));
-  return ts_db_flush(db, d);
-}
-
 // --- the command -----------------------------------------------------------------------------------------------
 
 static bool check(const options *o, ts_diag *d) {
@@ -305,7 +234,7 @@ static bool run(bench *b, ts_db *db, ts_diag *d) {
   TS_TRY((b->session = ts_engine_session(b->engine, d)) != NULL);
   TS_TRY(plan_tests(b, d));
   TS_TRY(measure(b, d));
-  if (db) TS_TRY(keep_all(b, db, d));
+  if (db) TS_TRY(ts__bench_keep(b, db, d));
   print(b);
   return true;
 }

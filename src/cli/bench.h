@@ -1,0 +1,50 @@
+// Shared by the two files of `tunesmith bench`: measuring (bench.c) and keeping results in a store (bench_store.c).
+#ifndef TS_CLI_BENCH_H
+#define TS_CLI_BENCH_H
+
+#include "cli/cli.h"
+#include "db/db.h"
+#include "measure/measure.h"
+#include "runtime/runtime.h"
+
+enum { MAX_LIST = 16, MAX_TESTS = 128, MAX_REPEATS = 1000 };
+typedef struct list {
+  int n;
+  int64_t v[MAX_LIST];
+} list;
+
+typedef struct options {
+  const char *prompts, *generates, *depths, *store, *format, *library;
+  int64_t repeats, threads;
+  bool no_bandwidth;
+} options;
+
+typedef struct test {
+  bool decode;
+  int64_t tokens, depth;
+  char name[48];
+  uint64_t ns[MAX_REPEATS];
+  ts_stats speed;         // tokens/s
+  double bytes_per_token; // that must be read, mean over the test; decode only
+} test;
+
+typedef struct bench {
+  options o;
+  const char *dir;
+  ts_engine *engine;
+  ts_session *session;
+  int ntests;
+  test *tests;
+  double before, after;  // bytes/s of DRAM read; NAN when not measured
+  char command[1024];
+} bench;
+
+// bench.c
+void ts__bench_tokens(const bench *b, int32_t *v, int64_t n);  // the tokens of a test
+bool ts__bench_once(const bench *b, const test *t, const int32_t *tokens, uint64_t *ns, ts_diag *d) TS_WARN_UNUSED;
+const char *ts__bench_schedule(const ts_plan *p);
+
+// bench_store.c: the results as runs, and for each the time of every kernel that the store knows
+bool ts__bench_keep(const bench *b, ts_db *db, ts_diag *d) TS_WARN_UNUSED;
+
+#endif
