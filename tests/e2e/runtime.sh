@@ -45,6 +45,12 @@ run 0 tunesmith bench "$dir" -p 8 -n 2 -r 1 --format csv --no-bandwidth
 [ "$(wc -l <"$top/out")" = 3 ] || fail "bench CSV"
 run 0 tunesmith bench "$dir" -p 8 -n 0 -r 1 --format md --no-bandwidth
 has "$top/out" '^\| -+ \|'
+run 0 tunesmith tune "silu_mul A=f32 I=352 n=1" --store "$top/b.db" --trials 1
+run 0 tunesmith bench "$dir" -p 8 -n 2 -r 2 --no-bandwidth --store "$top/b.db"
+run 0 tunesmith db query "select count(*) from run" --store "$top/b.db"
+has "$top/out" '^2$'
+run 0 tunesmith db query "select k.phase, k.calls from run_kernel k" --store "$top/b.db"
+[ "$(tail -n 1 "$top/out")" = "$(printf 'decode\t8')" ] || fail "the store's one kernel, four layers and two tokens: $(tail -n 1 "$top/out")"
 for wrong in "-p 100000" "-p x" "-p 0 -n 0" "-r 0" "--format xml" "--depth 510"; do
   # shellcheck disable=SC2086
   run 2 tunesmith bench "$dir" --no-bandwidth $wrong
