@@ -27,6 +27,7 @@ ts_sched *ts_sched_new(ts_ir *ir, const ts_func *f, uint64_t seed) {
   ts__tree_build(s->arena, &s->tree, f->body);
   s->tree_of = f;
   s->mixed = mixed(&s->tree, &at);
+  for (int i = 0; i < s->tree.n; i++) s->shells |= ts__is_shell(s->tree.node[i].s);
   return s;
 }
 
@@ -328,7 +329,7 @@ static bool untouchable(ts__ctx *c) {
 
 // Buffers of a shell are used inside it only: a step that would take a use out of the iteration is refused.
 static bool visible(ts__ctx *c) {
-  if (!c->out || c->out == c->f) return true;
+  if (!c->out || c->out == c->f || !c->s->shells) return true;
   ts__tree t = {0};
   ts__tree_build(c->a, &t, c->out->body);
   for (int i = 0; i < t.n; i++) {

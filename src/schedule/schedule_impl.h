@@ -53,6 +53,7 @@ struct ts_sched {
   ts_trace view;
   ts__tree tree;
   const ts_func *tree_of;              // the function that tree indexes
+  bool shells;                         // some buffer was made private to iterations
   bool stale;                          // reads and writes of the root of f are not up to date
   ts_refusal refusal;
 };
@@ -324,7 +325,11 @@ bool ts__match_intrin(ts__ctx *c, ts__match *m);
 void ts__factors_draw(ts_rng *r, int64_t extent, int64_t *f, int n);
 int64_t ts__divisor_below(int64_t of, int64_t at_most);   // the largest divisor that is not larger
 
-// --- places for a producer (place.c) -----------------------------------------------------------------------------------------------------
+// --- places (place.c) ---------------------------------------------------------------------------------------------------------------------
+// The end of the largest subtree that holds node and not `apart`: later statements in it run before some instances of node.
+int ts__nest_end(const ts__ctx *c, int apart, int node);
+// The block after `block`, in that subtree, that writes buf, or (write) reads of buf what was there before; -1: none.
+int ts__later_use(ts__ctx *c, int apart, int block, const ts_buffer *buf, bool write);
 enum { TS__PLACE_INLINE = -2, TS__PLACE_STAY = -1 };
 int ts__place_loops(const ts__ctx *c, int block, int *out);   // the loops around the first consumer, outermost first
 // Is computing the block at that place (stay, inline, number of a loop) legal? *out (when not NULL) becomes the new function, and

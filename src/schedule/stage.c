@@ -369,6 +369,7 @@ bool ts__whole_domain(ts__ctx *c, int block) {
 }
 
 const ts_func *ts__privatize(ts__ctx *c, const ts_func *f, uint32_t loop, const ts_buffer *const *own, int nown) {
+  c->s->shells = true;
   for (int i = 0; i < nown; i++) f = ts__alloc_drop(c, f, own[i]);
   ts__tree t;
   ts__ctx x = over(c, f, &t);
