@@ -1,5 +1,29 @@
-// Places for a producer: what sample_compute_location and compute_location share.
+// Places for a block: what may happen between the old one and the new one, and places for a producer.
 #include "schedule_impl.h"
+
+// --- later in the nest ---------------------------------------------------------------------------------------------------
+int ts__nest_end(const ts__ctx *c, int apart, int node) {
+  while (!ts__under(c->t, apart, c->t->node[node].parent)) node = c->t->node[node].parent;
+  return c->t->node[node].end;
+}
+
+// May a read of buf find there what was written before node runs for the first time? In a loop, and in what is given.
+static bool has_past(const ts__ctx *c, int node, const ts_buffer *buf) {
+  for (int i = 0; i < c->f->nparams; i++)
+    if (c->f->params[i].buf == buf && c->f->params[i].role != TS_OUT) return true;
+  for (int up = c->t->node[node].parent; up >= 0; up = c->t->node[up].parent)
+    if (ts__is_loop(c, up)) return true;
+  return false;
+}
+
+int ts__later_use(ts__ctx *c, int apart, int block, const ts_buffer *buf, bool write) {
+  int end = ts__nest_end(c, apart, block), top = block;
+  while (c->t->node[top].end != end || !ts__under(c->t, apart, c->t->node[top].parent)) top = c->t->node[top].parent;
+  if (top == block) return -1;
+  return ts__toucher(c, c->t->node[block].end, end, block, buf, true, write && has_past(c, top, buf));
+}
+
+// --- places for a producer ---------------------------------------------------------------------------------------------------
 
 // The first block after node, in its scope, that reads what it writes; -1: none.
 static int consumer(const ts__ctx *c, int block) {

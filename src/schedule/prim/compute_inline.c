@@ -28,7 +28,7 @@ static bool consumers_check(ts__ctx *c, const plan *p) {
       ts__fact_s(c, p->buf->name);
       return false;
     }
-    last = c->t->node[i].end;
+    last = TS_MAX(last, ts__nest_end(c, me, i));  // instances of what comes later in its nest count as well
   }
   if (last >= 0) return ts__no_writer_between(c, 0, c->t->node[me].end, last, p->block, me);
   ts__refuse(c, TS_R_no_consumers, 0, "nothing reads {0}");

@@ -180,8 +180,9 @@ static bool path_free(ts__ctx *c, const plan *p, int from) {
     // below the loop, and before it in its nest, instances of later iterations count as well: what b writes nobody may touch
     int start = write ? ts__top_child(c, p->m.scope, p->m.loop) : from;
     int w = ts__toucher(c, start, p->m.block, p->m.block, buf, true, write);
+    if (w < 0) w = ts__later_use(c, p->m.loop, p->m.block, buf, write);
     if (w < 0) continue;
-    ts__refuse(c, TS_R_carried_dependence, 1, "block {0} uses {1} between loop {3} and block {2}");
+    ts__refuse(c, TS_R_carried_dependence, 1, "block {0} uses {1} between loop {3} and the nest of block {2}, or in it");
     ts__fact_node(c, w);
     ts__fact_s(c, buf->name);
     ts__fact_node(c, p->m.block);

@@ -73,16 +73,18 @@ static bool path_free(ts__ctx *c, const plan *p) {
   const ts_block *b = ts__block(c, me);
   for (int i = 0; i < b->nwrites; i++) {
     int w = ts__toucher(c, first, me, me, b->writes[i].buf, true, true);
+    if (w < 0) w = ts__later_use(c, p->producer, me, b->writes[i].buf, true);
     if (w < 0) continue;
-    ts__refuse(c, TS_R_carried_dependence, 0, "block {0} uses {1} before block {2}");
+    ts__refuse(c, TS_R_carried_dependence, 0, w < me ? "block {0} uses {1} before block {2}" : "block {0} uses {1} in the nest of block {2}");
     ts__fact_node(c, w);
     ts__fact_s(c, b->writes[i].buf->name);
     ts__fact_node(c, me);
     return false;
   }
+  int end = ts__nest_end(c, p->producer, me);
   for (int i = 0; i < b->nreads; i++)
-    if (b->reads[i].buf != p->buf && ts__toucher(c, first, me, me, b->reads[i].buf, true, false) >= 0)
-      return ts__no_writer_between(c, 0, first, me, b, me);
+    if (b->reads[i].buf != p->buf && ts__toucher(c, first, end, me, b->reads[i].buf, true, false) >= 0)
+      return ts__no_writer_between(c, 0, first, end, b, me);
   return true;
 }
 
