@@ -16,7 +16,9 @@ static const ts_db_target target = {"cpu", "arch", "product", "limits"};
 static const ts_db_workload workload = {
     .op = "op", .quant = "", .shape = "n=1", .bucket = "b", .flops = 1, .bytes = 1, .ir = {"ir", 2}};
 
+static ts_arena *keep;  // holds the sound store until the process ends
 static void drop_dir(void) {
+  ts_arena_free(keep);
   char cmd[100];
   snprintf(cmd, sizeof cmd, "rm -rf '%s'", dir);
   if (system(cmd) != 0) perror(dir);
@@ -60,7 +62,6 @@ static void make_sound(void) {
   if (!db) abort();
   fill(db);
   ts_db_close(db);
-  static ts_arena *keep;  // for the life of the process
   keep = ts_arena_new("fuzz");
   if (!ts_file_read(path, keep, &sound, &sound_size, NULL)) abort();
 }
