@@ -207,9 +207,26 @@ static void stage_halves(program *p) {
   push(p, t);
 }
 
+// Dot products of bytes in the layout of a tensor intrinsic, then their values as floats.
+static void stage_dot(program *p) {
+  matrix a = any(p);
+  int tiles = 1 + pick(p, 2), steps = 1 + pick(p, 3), k = p->inputs++;
+  char rt[16], s[300];
+  rows_text(&a, rt, sizeof rt);
+  ts_text_addf(&p->params, "u%d: u8[%d, %d, 16, 4], v%d: i8[%s, %d], ", k, tiles, steps, k, rt, steps * 4);
+  ts_text_addf(&p->allocs, "  alloc d%d: i32[%s, %d]\n", k, rt, tiles * 16);
+  ts_text_addf(&p->body, "  for i in 0..%s, o in 0..%d, l in 0..16, c in 0..%d, j in 0..4 {\n", rt, tiles, steps);
+  ts_text_addf(&p->body, "    block dot%d(vi: S = i, vo: S = o, vl: S = l, vc: R = c, vj: R = j) {\n      init { d%d[vi, vo * 16 + vl] = 0 }\n", p->blocks++, k);
+  ts_text_addf(&p->body, "      d%d[vi, vo * 16 + vl] = d%d[vi, vo * 16 + vl] + cast(i32, v%d[vi, vc * 4 + vj]) * cast(i32, u%d[vo, vc, vl, vj])\n    }\n  }\n", k, k, k, k);
+  matrix t = temp(p, a.symbolic, a.rows, tiles * 16);
+  snprintf(s, sizeof s, "%s[vi, vj] = cast(f32, d%d[vi, vj]) * 0.01", t.name, k);
+  nest(p, &t, s);
+  push(p, t);
+}
+
 void program_write(ts_text *out, ts_rng *r) {
   static void (*const stage[])(program *) = {stage_unary, stage_unary, stage_binary, stage_stencil, stage_transpose, stage_reverse, stage_rows, stage_rows,
-                                             stage_broadcast, stage_product, stage_product, stage_dequantize, stage_gather, stage_in_place, stage_slice, stage_halves};
+                                             stage_broadcast, stage_product, stage_product, stage_dequantize, stage_gather, stage_in_place, stage_slice, stage_halves, stage_dot};
   program p = {.r = r};
   bool symbolic = pick(&p, 3) == 0;
   push(&p, input(&p, symbolic, size(&p), 2 + pick(&p, 12)));
