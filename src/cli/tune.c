@@ -92,7 +92,7 @@ int ts_cmd_tune(int argc, char **argv) {
       {"target", TS_OPT_TEXT, &o.target, "T", "target (cpu)"},
       {"store", TS_OPT_TEXT, &o.store, "FILE", "tuning database, made when missing (tunesmith.db)"},
       {"budget", TS_OPT_TIME, &o.budget, "TIME", "stop after this long: 90s, 5m, 1h"},
-      {"trials", TS_OPT_INT, &o.trials, "N", "stop after this many measured candidates"},
+      {"trials", TS_OPT_INT, &o.trials, "N", "stop once this many candidates were measured (one of each sketch always is)"},
       {"max-seq-len", TS_OPT_INT, &o.max_seq_len, "N", "positions of the model's cache (the model's, at most 2048)"},
       {"prefill-chunk", TS_OPT_INT, &o.chunk, "N", "rows in one prefill pass (128)"},
       {"numerics", TS_OPT_TEXT, &o.numerics, "NAME", "also allow variants with these numerics (a8: 8-bit activations)"},
