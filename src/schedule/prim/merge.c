@@ -78,8 +78,10 @@ static bool same_ranges(ts__ctx *c, plan *p, int i) {
     ts_bind_stmt(ts__an(c), a);
   }
   ts_analyzer_pop(ts__an(c), mark);
-  p->body[i] = ts_stmt_subst(c->ir, level(c, p, i, p->depth - 1)->loop.body, m, p->depth);
-  if (bad < 0) return true;
+  if (bad < 0) {
+    p->body[i] = ts_stmt_subst(c->ir, level(c, p, i, p->depth - 1)->loop.body, m, p->depth);
+    return true;
+  }
   ts__refuse(c, TS_R_dependent_extent, 0, "loops {0} and {1} do not provably have the same extent");
   ts__fact_node(c, p->nest[0].loop[bad]);
   ts__fact_node(c, p->nest[i].loop[bad]);
