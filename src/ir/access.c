@@ -70,11 +70,17 @@ typedef struct inner {  // a variable bound inside the block
   const ts_expr *value;  // of a let or an inner iterator
   ts_range range;        // of a loop
 } inner;
+typedef struct found {  // one access as it was found
+  bool write;
+  ts_region region;
+} found;
+typedef TS_VEC(found) found_list;
 typedef struct collector {
   ts_ir *ir;
   ts_arena *tmp;
   TS_VEC(inner) env;
   TS_VEC(ts_region) reads, writes;
+  found_list *log;  // where accesses are written down as they are found, NULL: nowhere
 } collector;
 
 typedef struct bounds {
@@ -270,6 +276,10 @@ static ts_range hull(const collector *c, const ts_buffer *b, int d, ts_range x, 
 }
 
 static void add_region(collector *c, bool write, const ts_buffer *b, const ts_range *dim) {
+  if (c->log) {
+    found x = {write, {.buf = b, .dim = ts_arena_dup(c->ir->arena, dim, sizeof(*dim) * (size_t)(b->ndim + 1))}};
+    ts_vec_push(c->ir->arena, c->log, x);
+  }
   size_t n = write ? c->writes.n : c->reads.n;
   ts_region *p = write ? c->writes.p : c->reads.p;
   for (size_t i = 0; i < n; i++) {
@@ -324,6 +334,29 @@ static void inner_block(collector *c, const ts_block *b) {
   c->env.n = env;
 }
 
+static void collect(collector *c, const ts_stmt *s);
+
+// An outermost nest, for which collecting depends on nothing but the nest: what was found is kept, and found again when another
+// part of the block changes.
+static void collect_nest(collector *c, const ts_stmt *s) {
+  uint64_t have;
+  size_t env = c->env.n;
+  if (ts__ptrmap_get(&c->ir->collected, s, &have)) {
+    const found_list *l = (const found_list *)(uintptr_t)have;
+    for (size_t i = 0; i < l->n; i++) add_region(c, l->p[i].write, l->p[i].region.buf, l->p[i].region.dim);
+    return;
+  }
+  found_list *l = ts_new(c->ir->arena, found_list);
+  c->log = l;
+  loads(c, s->loop.min);
+  loads(c, s->loop.extent);
+  push(c, (inner){.var = s->loop.var, .range = {.min = s->loop.min, .extent = s->loop.extent}});
+  collect(c, s->loop.body);
+  c->env.n = env;
+  c->log = NULL;
+  ts__ptrmap_put(&c->ir->collected, s, (uint64_t)(uintptr_t)l);
+}
+
 static void collect(collector *c, const ts_stmt *s) {
   size_t env = c->env.n;
   switch (s->kind) {
@@ -331,6 +364,10 @@ static void collect(collector *c, const ts_stmt *s) {
       for (int i = 0; i < s->seq.n; i++) collect(c, s->seq.child[i]);
       break;
     case TS_S_FOR:
+      if (!env && !c->log) {
+        collect_nest(c, s);
+        break;
+      }
       loads(c, s->loop.min);
       loads(c, s->loop.extent);
       push(c, (inner){.var = s->loop.var, .range = {.min = s->loop.min, .extent = s->loop.extent}});
@@ -408,12 +445,21 @@ static const ts_stmt *with_access(collector *c, const ts_stmt *s) {
 }
 
 static const ts_stmt *infer(ts__mapper *m, const ts_stmt *s) {
-  return s->kind == TS_S_BLOCK && !s->block->explicit_access ? with_access(m->arg, s) : s;
+  if (s->kind != TS_S_BLOCK) return s;
+  const ts_stmt *out = s->block->explicit_access ? s : with_access(m->arg, s);
+  ts__ptrmap_put(&m->ir->inferred, out->block, 1);
+  return out;
+}
+
+// Blocks do not change, so that those of an earlier call have the right accesses, and so have all blocks inside them.
+static bool inferred(ts__mapper *m, const ts_stmt *s) {
+  uint64_t yes;
+  return s->kind == TS_S_BLOCK && ts__ptrmap_get(&m->ir->inferred, s->block, &yes);
 }
 
 const ts_stmt *ts_stmt_infer_access(ts_ir *ir, const ts_stmt *s) {
   collector c = {.ir = ir, .tmp = ts_arena_new("access")};
-  ts__mapper m = {.ir = ir, .stmt = infer, .arg = &c};
+  ts__mapper m = {.ir = ir, .stmt = infer, .skip = inferred, .arg = &c};
   const ts_stmt *out = ts__map_stmt(&m, s);
   ts_arena_free(c.tmp);
   return out;

@@ -11,6 +11,7 @@ ts_ir *ts_ir_new(ts_arena *arena) {
   ir->next_id = 1;
   ir->cap = 512;
   ir->table = ts_new_array(arena, const ts_expr *, ir->cap);
+  ir->inferred.arena = ir->collected.arena = arena;
   return ir;
 }
 
@@ -81,7 +82,7 @@ static const ts_expr *intern(ts_ir *ir, ts_expr *head, const ts_expr *const *arg
   if (head->nargs) memcpy(e->arg, args, sizeof(*args) * head->nargs);
   if (e->kind == TS_E_CALL) e->callee = ts_arena_strdup(ir->arena, head->callee);
   ir->table[at] = e;
-  if (++ir->count * 3 > ir->cap * 2) grow(ir);
+  if (++ir->count * 2 > ir->cap) grow(ir);
   return e;
 }
 
@@ -94,8 +95,12 @@ ts_var *ts_var_new(ts_ir *ir, const char *name, ts_type t) {
 }
 
 const ts_expr *ts_int(ts_ir *ir, int64_t v) {
+  bool small = v >= 0 && v < TS__SMALL_INTS;
+  if (small && ir->small[v]) return ir->small[v];
   ts_expr head = {.kind = TS_E_INT, .type = TS_INDEX, .i = v};
-  return intern(ir, &head, NULL);
+  const ts_expr *e = intern(ir, &head, NULL);
+  if (small) ir->small[v] = e;
+  return e;
 }
 
 const ts_expr *ts_const_int(ts_ir *ir, ts_type t, int64_t v) {

@@ -4,7 +4,20 @@
 
 #include "ir/ir.h"
 
-enum { TS__MAX_DIMS = 8, TS__MAX_LANES = 1024, TS__MAX_NEST = 400, TS__MAX_OPS = 4000 };
+enum { TS__MAX_DIMS = 8, TS__MAX_LANES = 1024, TS__MAX_NEST = 400, TS__MAX_OPS = 4000, TS__SMALL_INTS = 65 };
+
+// --- pointer maps (ptrmap.c) --------------------------------------------------------------------------------
+// Key pointer to 64-bit value; grows inside an arena.
+typedef struct ts__ptrmap {
+  ts_arena *arena;
+  struct ts__ptrslot {
+    const void *key;
+    uint64_t value;
+  } * slot;
+  uint32_t cap, count;
+} ts__ptrmap;
+bool ts__ptrmap_get(const ts__ptrmap *m, const void *key, uint64_t *value);
+void ts__ptrmap_put(ts__ptrmap *m, const void *key, uint64_t value);
 
 // --- context (context.c) ----------------------------------------------------------------------------------
 struct ts_ir {
@@ -12,6 +25,9 @@ struct ts_ir {
   uint32_t next_id, next_expr;
   const ts_expr **table;  // open addressing, power of two
   uint32_t cap, count;
+  ts__ptrmap inferred;     // blocks whose accesses are those of their bodies
+  ts__ptrmap collected;    // nests of blocks: what collecting their accesses found (access.c)
+  const ts_expr *small[TS__SMALL_INTS];  // index constants from 0 on, once made
 };
 
 // Like ts_expr_with, but always builds, for arguments of another context.
@@ -33,19 +49,6 @@ void ts__pack(ts_code c, void *at, int64_t i, double f);  // one element into me
 void ts__unpack(ts_code c, const void *at, int64_t *i, double *f);
 int ts__math_args(const char *callee);  // number of arguments of a row of math.def, -1 when there is none
 
-// --- pointer maps (ptrmap.c) --------------------------------------------------------------------------------
-// Key pointer to 64-bit value; grows inside an arena.
-typedef struct ts__ptrmap {
-  ts_arena *arena;
-  struct ts__ptrslot {
-    const void *key;
-    uint64_t value;
-  } * slot;
-  uint32_t cap, count;
-} ts__ptrmap;
-bool ts__ptrmap_get(const ts__ptrmap *m, const void *key, uint64_t *value);
-void ts__ptrmap_put(ts__ptrmap *m, const void *key, uint64_t value);
-
 // --- mapping trees (map.c) ------------------------------------------------------------------------------------
 // One description of how a statement is rebuilt; rewriting, substitution and cloning are instances of it.
 typedef struct ts__mapper ts__mapper;
@@ -53,6 +56,7 @@ struct ts__mapper {
   ts_ir *ir;
   const ts_expr *(*expr)(ts__mapper *m, const ts_expr *e);        // a whole expression; NULL: unchanged
   const ts_stmt *(*stmt)(ts__mapper *m, const ts_stmt *s);        // after the children; NULL: unchanged
+  bool (*skip)(ts__mapper *m, const ts_stmt *s);                  // leave this subtree alone; NULL: none
   const ts_var *(*var)(ts__mapper *m, const ts_var *v);           // binders; NULL: unchanged
   const ts_buffer *(*buffer)(ts__mapper *m, const ts_buffer *b);  // uses and allocations; NULL: unchanged
   bool fresh;                                                     // copy every node, give loops and blocks new ids

@@ -27,7 +27,7 @@ static bool map_range(ts__mapper *m, const ts_range *r, ts_range *out) {
 }
 
 static const ts_region *map_regions(ts__mapper *m, const ts_region *p, int n) {
-  if (n == 0) return p;
+  if (n == 0 || (!m->expr && !m->buffer && !m->foreign)) return p;
   bool changed = m->foreign;
   ts_region *out = ts_new_array(m->ir->arena, ts_region, n);
   for (int i = 0; i < n; i++) {
@@ -41,7 +41,7 @@ static const ts_region *map_regions(ts__mapper *m, const ts_region *p, int n) {
 }
 
 static const ts_iter *map_iters(ts__mapper *m, const ts_iter *p, int n) {
-  if (n == 0) return p;
+  if (n == 0 || (!m->expr && !m->var && !m->foreign)) return p;
   bool changed = m->foreign;
   ts_iter *out = ts_new_array(m->ir->arena, ts_iter, n);
   for (int i = 0; i < n; i++) {
@@ -58,7 +58,7 @@ static const ts_iter *map_iters(ts__mapper *m, const ts_iter *p, int n) {
 }
 
 static const ts_operand *map_operands(ts__mapper *m, const ts_operand *p, int n) {
-  if (n == 0) return p;
+  if (n == 0 || (!m->expr && !m->buffer && !m->foreign)) return p;
   bool changed = m->foreign;
   ts_operand *out = ts_arena_dup(m->ir->arena, p, sizeof(*p) * (size_t)n);
   for (int i = 0; i < n; i++) {
@@ -183,8 +183,9 @@ static bool map_children(ts__mapper *m, const ts_stmt *s, ts_stmt *n) {
 }
 
 // The statement with everything below it mapped, then m->stmt applied to it. Unchanged subtrees keep their pointers
-// unless m->fresh is set.
+// unless m->fresh is set; those that m->skip names are not entered.
 const ts_stmt *ts__map_stmt(ts__mapper *m, const ts_stmt *s) {
+  if (m->skip && m->skip(m, s)) return s;
   ts_stmt n = *s;
   const ts_stmt *out = s;
   if (map_children(m, s, &n) || m->fresh) {
