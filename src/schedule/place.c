@@ -66,6 +66,7 @@ bool ts__place_try(ts__ctx *c, int block, int64_t where, const ts_func **out, ts
   if (ok && out) {
     ok = in ? ts__apply_compute_inline(&x) : ts__apply_compute_at(&x);
     *out = x.out;
+    c->stale |= x.stale;
   }
   ts_analyzer_free(x.an);
   return ok;
