@@ -243,6 +243,13 @@ static bool whole(bench *b, ts_diag *d) {
   ts_db *db = NULL;
   TS_TRY(check(&b->o, d));
   if (b->o.store) TS_TRY((db = ts_db_open(b->o.store, TS_DB_CREATE, d)) != NULL);
+  if (db && !ts_db_writable(db)) {
+    const char *note = ts_db_note(db);
+    if (note) ts_refuse(d, "store-read-only", "%s", note);
+    else ts_refuse(d, "store-read-only", "%s: the store cannot be written", b->o.store);
+    ts_db_close(db);
+    return false;
+  }
   b->tests = calloc(MAX_TESTS, sizeof *b->tests);
   bool ok = b->tests ? run(b, db, d) : ts_env_fail(d, "out-of-memory", "no memory for the results");
   ts_session_free(b->session);

@@ -169,7 +169,11 @@ static bool set_one(chat *c, const char *name, const char *value, ts_diag *d) {
 static void set(chat *c, char *arg) {
   ts_diag d = {0};
   char *eq = strchr(arg, '=');
-  if (!eq) return print_settings(c);
+  if (!*arg) return print_settings(c);
+  if (!eq) {
+    fprintf(stderr, "error: '%s' sets nothing; write NAME=VALUE  [bad-option]\n", arg);
+    return;
+  }
   *eq = 0;
   if (!set_one(c, arg, eq + 1, &d)) ts_diag_print(stderr, &d);
 }

@@ -86,7 +86,7 @@ static bool run_info(ts_db *db, const db_opts *o, char **args, ts_diag *d) {
   static const char sql[] =
       "SELECT 'uid' AS what, value FROM store WHERE key='uid' UNION ALL SELECT 'created', value FROM store WHERE "
       "key='created' "
-#define X(T) "UNION ALL SELECT '" #T "s', count(*) FROM " #T " "
+#define X(T) "UNION ALL SELECT '" #T "' || iif('" #T "' = 'series', '', 's'), count(*) FROM " #T " "
       TS_DB_ROWS(X)
 #undef X
           "UNION ALL SELECT 'winners', count(*) FROM winner "

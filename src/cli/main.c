@@ -1,5 +1,6 @@
 // tunesmith: the command line.
 #include <errno.h>
+#include <signal.h>
 
 #include "cli/cli.h"
 
@@ -29,6 +30,7 @@ static int finish(int code) {
 
 int main(int argc, char **argv) {
   ts_interrupt_install();
+  signal(SIGXFSZ, SIG_IGN);  // a file at its size limit fails the write, as a full disk does
   if (argc < 2) return usage(stderr), 2;
   const char *name = argv[1];
   if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) return usage(stdout), 0;

@@ -77,7 +77,11 @@ int ts_cli_parse(const ts_cli *c, int argc, char **argv, char ***args, int *narg
       if (++i >= argc) return complain(c, "wants a value:", arg);
       value = argv[i];
     }
-    if (!set(o, value)) return complain(c, "not a value of its option:", value);
+    if (!set(o, value)) {
+      fprintf(stderr, "error: %s: '%s' is no value of %s%s %s  [usage]\n  hint: tunesmith %s --help\n", c->command, value, o->name[1] ? "--" : "-",
+              o->name, o->value, c->command);
+      return 2;
+    }
   }
   if (kept < c->min_args) return complain(c, "missing argument; usage:", c->usage);
   if (c->max_args >= 0 && kept > c->max_args) return complain(c, "unexpected argument", argv[1 + c->max_args]);

@@ -88,7 +88,8 @@ bool ts_tune(ts_arena *a, const ts_tune_task *tasks, size_t n, const ts_tune_opt
   int lock = -1;
   if (!db) return false;
   if (!ts_db_writable(db)) {
-    ts_refuse(d, "store-read-only", "%s: %s", o->store, ts_db_note(db) ? ts_db_note(db) : "the store cannot be written");
+    if (ts_db_note(db)) ts_refuse(d, "store-read-only", "%s", ts_db_note(db));
+    else ts_refuse(d, "store-read-only", "%s: the store cannot be written", o->store);
     ts_db_close(db);
     return false;
   }
