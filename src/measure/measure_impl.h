@@ -40,6 +40,10 @@ struct ts_workload {
   ts_cost cost;
 };
 
+// How many candidates the worker keeps loaded; the one placed longest ago makes room. ORDER: the meter counts placements to know
+// which are still there.
+enum { TS__MOST_KERNELS = 64 };
+
 // --- messages -----------------------------------------------------------------------------------------------------
 typedef enum ts__verb { TS__RUN, TS__FINAL } ts__verb;
 typedef struct ts__request {

@@ -12,7 +12,8 @@ typedef struct known {
   uint64_t tag;
   ts__request request;
   char *bytes;
-  bool loaded;  // in the present worker
+  bool loaded;      // in the present worker
+  uint64_t placed;  // when, in placements of the present worker
 } known;
 
 struct ts_meter {
@@ -20,6 +21,7 @@ struct ts_meter {
   ts_worker worker;
   int restarts;
   double busy_s;
+  uint64_t placements;  // in the present worker
   size_t n, cap;
   known *k;
 };
@@ -49,6 +51,7 @@ static bool read_reply(ts_meter *m, double timeout_s, ts_arena *a, ts__reply *r,
 static bool start(ts_meter *m, ts_diag *d) {
   if (m->worker.pid) return true;
   for (size_t i = 0; i < m->n; i++) m->k[i].loaded = false;
+  m->placements = 0;
   TS_TRY(ts_worker_start(&m->worker, ts__worker_serve, &m->arg, d));
   ts__reply r;
   int got;
@@ -135,6 +138,7 @@ static void exchange(ts_meter *m, known *k, ts_arena *a, ts_outcome_row *out) {
   double *samples;
   uint8_t *flags;
   int got = -1;
+  k->placed = ++m->placements;
   bool ok = send_request(m, k) && read_reply(m, m->arg.opts.timeout_s, a, &r, &samples, &flags, &got);
   k->loaded = ok && r.kind == TS_MEASURED;
   if (ok) fill_row(&r, samples, flags, a, out);
@@ -162,10 +166,16 @@ bool ts_meter_run(ts_meter *m, uint64_t tag, const ts_candidate *c, const ts_eff
   return true;
 }
 
-static bool reload(ts_meter *m, uint64_t tag, ts_arena *a, ts_diag *d) {
+// Whether the worker still has it after `more` further placements. ORDER: as place() of the worker makes room.
+static bool still_there(const ts_meter *m, const known *k, size_t more) {
+  return k->loaded && m->placements + more < k->placed + TS__MOST_KERNELS;
+}
+
+// Give the worker a candidate again when it lacks it, or would lack it once the `n` of a final are loaded.
+static bool reload(ts_meter *m, uint64_t tag, size_t n, ts_arena *a, ts_diag *d) {
   for (size_t i = 0; i < m->n; i++) {
     known *k = &m->k[i];
-    if (k->tag != tag || k->loaded) continue;
+    if (k->tag != tag || still_there(m, k, n)) continue;
     ts_outcome_row row;
     bool timed = k->request.keep_only;
     k->request.keep_only = true;
@@ -178,7 +188,7 @@ static bool reload(ts_meter *m, uint64_t tag, ts_arena *a, ts_diag *d) {
 
 bool ts_meter_final(ts_meter *m, const uint64_t *tags, size_t n, size_t rounds, double max_s, ts_arena *a, ts_outcome_row *out, ts_diag *d) {
   TS_TRY(start(m, d));
-  for (size_t i = 0; i < n; i++) TS_TRY(reload(m, tags[i], a, d));
+  for (size_t i = 0; i < n; i++) TS_TRY(reload(m, tags[i], n, a, d));
   ts__request q = {.verb = TS__FINAL, .tag = 1, .ntags = n, .rounds = rounds, .max_s = max_s};
   ts_text t = {0};
   ts_text_addn(&t, (const char *)&q, sizeof q);

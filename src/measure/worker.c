@@ -58,6 +58,7 @@ typedef struct weights {
 } weights;
 typedef struct kernel {
   uint64_t tag;
+  uint64_t placed;  // when, in placements
   bool used;
   ts_loaded code;
   ts__layout layout[TS__CASES];
@@ -67,13 +68,14 @@ typedef struct kernel {
   int64_t reps;  // launches in a sample
   double tolerance;
 } kernel;
-enum { MOST_SETS = 8, MOST_KERNELS = 64 };
+enum { MOST_SETS = 8 };
 typedef struct worker {
   const ts_workload *w;
   ts_pool *pool;
   data cases[TS__CASES];
   weights *sets[MOST_SETS];
-  kernel kernels[MOST_KERNELS];
+  kernel kernels[TS__MOST_KERNELS];
+  uint64_t placements;
   uint64_t runs;
   double busy_s;
   uint64_t rotation;
@@ -404,14 +406,18 @@ static void drop(kernel *k) {
   *k = (kernel){0};
 }
 
-// The place for a tag: its own, a free one, or the oldest.
+// The place for a tag: its own, a free one, or that of the kernel placed longest ago. ORDER
 static kernel *place(worker *w, uint64_t tag) {
   kernel *k = NULL;
-  for (int i = 0; i < MOST_KERNELS && !k; i++)
+  for (int i = 0; i < TS__MOST_KERNELS && !k; i++)
     if (w->kernels[i].used && w->kernels[i].tag == tag) k = &w->kernels[i];
-  for (int i = 0; i < MOST_KERNELS && !k; i++)
+  for (int i = 0; i < TS__MOST_KERNELS && !k; i++)
     if (!w->kernels[i].used) k = &w->kernels[i];
-  if (!k) k = &w->kernels[tag % MOST_KERNELS];
+  if (!k) {
+    k = &w->kernels[0];
+    for (int i = 1; i < TS__MOST_KERNELS; i++)
+      if (w->kernels[i].placed < k->placed) k = &w->kernels[i];
+  }
   drop(k);
   return k;
 }
@@ -419,7 +425,7 @@ static kernel *place(worker *w, uint64_t tag) {
 static void serve_run(worker *w, const ts__request *q, samples *s, ts__reply *r) {
   kernel *k = place(w, q->tag);
   ts_diag d = {0};
-  *k = (kernel){.tag = q->tag, .tolerance = q->tolerance};
+  *k = (kernel){.tag = q->tag, .placed = ++w->placements, .tolerance = q->tolerance};
   k->w = q->has_pack ? packed_weights(w, q, r) : plain_weights(w);
   if (!k->w) return;
   if (!ts_object_load(&q->object, &k->code, &d)) return say(r, TS_CRASHED, "%s", d.message);
@@ -435,7 +441,7 @@ static void serve_run(worker *w, const ts__request *q, samples *s, ts__reply *r)
 }
 
 static kernel *by_tag(worker *w, uint64_t tag) {
-  for (int i = 0; i < MOST_KERNELS; i++)
+  for (int i = 0; i < TS__MOST_KERNELS; i++)
     if (w->kernels[i].used && w->kernels[i].tag == tag) return &w->kernels[i];
   return NULL;
 }

@@ -78,13 +78,17 @@ static ts_object compile(fixture *x, const char *body) {
   return obj;
 }
 
-static ts_outcome_row run(fixture *x, const char *body) {
-  ts_object o = compile(x, body);
-  ts_candidate c = {.func = x->f, .object = &o};
+static ts_outcome_row run_object(fixture *x, const ts_object *o) {
+  ts_candidate c = {.func = x->f, .object = o};
   ts_outcome_row r;
   ts_diag d = {0};
   if (!ts_meter_run(x->m, ++x->tag, &c, &ts_effort_search, x->a, &r, &d)) fail_msg("%s", d.message);
   return r;
+}
+
+static ts_outcome_row run(fixture *x, const char *body) {
+  ts_object o = compile(x, body);
+  return run_object(x, &o);
 }
 
 #define RIGHT "for (int n = 0; n < 4; n++) for (int i = 0; i < 64; i++) y[n * 64 + i] = silu(x[n * 128 + i], x[n * 128 + 64 + i]);"
@@ -145,7 +149,21 @@ static void final(void **state) {
   assert_int_equal(c.verdict, TS_FASTER);
 }
 
+// The worker keeps only so many candidates: the first of many must still be there for the final.
+static void many(void **state) {
+  fixture *x = *state;
+  ts_object o = compile(x, RIGHT);
+  uint64_t first = x->tag + 1;
+  for (int i = 0; i < 71; i++) assert_int_equal(run_object(x, &o).kind, TS_MEASURED);
+  uint64_t last = x->tag;
+  ts_outcome_row r[3];
+  ts_diag d = {0};
+  if (!ts_meter_final(x->m, (uint64_t[]){first, last - 64, last}, 3, 5, 5, x->a, r, &d)) fail_msg("%s", d.message);
+  for (int i = 0; i < 3; i++) assert_int_equal(r[i].kind, TS_MEASURED);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(right), cmocka_unit_test(wrong), cmocka_unit_test(outside), cmocka_unit_test(crash_and_hang), cmocka_unit_test(final)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(right), cmocka_unit_test(wrong), cmocka_unit_test(outside), cmocka_unit_test(crash_and_hang), cmocka_unit_test(final),
+                                     cmocka_unit_test(many)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
