@@ -1,13 +1,16 @@
 // Lists of factors of an extent: drawing them uniformly, and the nearest list to a decision.
 #include "schedule_impl.h"
 
-// Shares p^e out over n factors, uniformly over the ways to write e as a sum of n terms: n - 1 bars among e + n - 1 places.
+// Shares p^e out over n factors, uniformly over the ways to write e as a sum of n terms: n - 1 bars among e + n - 1
+// places.
 static void share(ts_rng *r, int64_t p, int e, int64_t *f, int n) {
   int places = e + n - 1, bars = n - 1, at = 0;
   for (int left = places; left > 0; left--) {
     bool bar = (int)ts_rng_below(r, (uint32_t)left) < bars;
-    if (bar) at++, bars--;
-    else f[at] *= p;
+    if (bar)
+      at++, bars--;
+    else
+      f[at] *= p;
   }
 }
 

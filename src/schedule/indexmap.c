@@ -1,4 +1,5 @@
-// Index maps in arguments: "(i, j) -> (i // 4, j, i % 4)". The names on the left stand, by position, for what is mapped.
+// Index maps in arguments: "(i, j) -> (i // 4, j, i % 4)". The names on the left stand, by position, for what is
+// mapped.
 #include "schedule_impl.h"
 
 enum { MAX_MAP = 16 };
@@ -14,8 +15,7 @@ static bool map_error(ts__ctx *c, int arg, const char *why) {
 static bool left_parse(ts__ctx *c, int arg, ts_lex *l, ts__map *m, const ts_var **in) {
   ts_diag d = {0};
   bool paren = ts_lex_accept(l, "(");
-  if (!ts_lex_is(l, ")") && !ts_lex_is(l, "->"))
-    do {
+  if (!ts_lex_is(l, ")") && !ts_lex_is(l, "->")) do {
       char *name = ts_lex_ident(l, c->a, &d);
       if (!name) return map_error(c, arg, "a name is missing on the left");
       for (int i = 0; i < m->nin; i++)
@@ -27,12 +27,12 @@ static bool left_parse(ts__ctx *c, int arg, ts_lex *l, ts__map *m, const ts_var 
   return ts_lex_accept(l, "->") || map_error(c, arg, "-> is missing");
 }
 
-// (a) is a list in parentheses when nothing follows its end; (a + b) * 2, c is not: the whole is then tried without parentheses.
+// (a) is a list in parentheses when nothing follows its end; (a + b) * 2, c is not: the whole is then tried without
+// parentheses.
 static bool right_parse(ts__ctx *c, ts_lex *l, bool paren, ts__map *m, const ts_expr **out, ts_diag *d) {
   m->n = 0;
   if (paren && !ts_lex_accept(l, "(")) return false;
-  if (!(paren && ts_lex_is(l, ")")))
-    do {
+  if (!(paren && ts_lex_is(l, ")"))) do {
       if (m->n == MAX_MAP) return ts_refuse(d, "syntax", "it has too many results");
       out[m->n] = ts_expr_parse_at(c->ir, l, m->in, m->nin, NULL, 0, d);
       if (!out[m->n]) return false;
@@ -77,7 +77,8 @@ const ts_expr **ts__map_apply(ts__ctx *c, const ts__map *m, const ts_expr *const
   return out;
 }
 
-// --- ranges -----------------------------------------------------------------------------------------------------------
+// --- ranges
+// -----------------------------------------------------------------------------------------------------------
 typedef struct only {
   const ts_func *f;
   bool ok;
@@ -98,10 +99,12 @@ bool ts__only_dims(const ts__ctx *c, const ts_expr *e) {
   return w.ok;
 }
 
-bool ts__map_shape(ts__ctx *c, int arg, const ts_expr *const *e, int n, const ts_var *const *vars, int nvars, const ts_expr **shape) {
+bool ts__map_shape(ts__ctx *c, int arg, const ts_expr *const *e, int n, const ts_var *const *vars, int nvars,
+                   const ts_expr **shape) {
   for (int i = 0; i < n; i++) {
     const ts_expr *lo = NULL, *hi = NULL;
-    bool ok = ts_bound_over(ts__an(c), e[i], vars, nvars, &lo, &hi) && lo && hi && ts_prove_le(ts__an(c), ts_int(c->ir, 0), lo) == TS_YES;
+    bool ok = ts_bound_over(ts__an(c), e[i], vars, nvars, &lo, &hi) && lo && hi &&
+              ts_prove_le(ts__an(c), ts_int(c->ir, 0), lo) == TS_YES;
     shape[i] = ok ? ts_simplify(ts__an(c), ts_add(c->ir, hi, ts_int(c->ir, 1))) : NULL;
     if (ok && ts__only_dims(c, shape[i])) continue;
     ts__refuse(c, TS_R_bad_map, arg, "{0}, number {1} of the map, has no known range from zero");

@@ -1,7 +1,8 @@
 // Places for a block: what may happen between the old one and the new one, and places for a producer.
 #include "schedule_impl.h"
 
-// --- later in the nest ---------------------------------------------------------------------------------------------------
+// --- later in the nest
+// ---------------------------------------------------------------------------------------------------
 int ts__nest_end(const ts__ctx *c, int apart, int node) {
   while (!ts__under(c->t, apart, c->t->node[node].parent)) node = c->t->node[node].parent;
   return c->t->node[node].end;
@@ -23,7 +24,8 @@ int ts__later_use(ts__ctx *c, int apart, int block, const ts_buffer *buf, bool w
   return ts__toucher(c, c->t->node[block].end, end, block, buf, true, write && has_past(c, top, buf));
 }
 
-// --- places for a producer ---------------------------------------------------------------------------------------------------
+// --- places for a producer
+// ---------------------------------------------------------------------------------------------------
 
 // The first block after node, in its scope, that reads what it writes; -1: none.
 static int consumer(const ts__ctx *c, int block) {

@@ -3,7 +3,7 @@
 
 typedef struct pattern {
   const ts_buffer *buf;
-  const ts_expr *const *idx;   // of all accesses
+  const ts_expr *const *idx;  // of all accesses
   bool same;
 } pattern;
 
@@ -123,8 +123,9 @@ static bool layout_check(ts__ctx *c, int arg, bool write, ts__reindex *x) {
   return false;
 }
 
-// --- the copy -------------------------------------------------------------------------------------------------------------
-// What keeps the copy inside the buffer where the iterators' domains alone do not.
+// --- the copy
+// ------------------------------------------------------------------------------------------------------------- What
+// keeps the copy inside the buffer where the iterators' domains alone do not.
 static const ts_expr *bounds_guard(ts__ctx *c, const ts__reindex *x, const ts_expr *const *idx) {
   const ts_expr *guard = NULL;
   for (int d = 0; d < x->buf->ndim; d++) {
@@ -151,14 +152,16 @@ static void nest_make(ts__ctx *c, bool write, ts__reindex *x) {
     inner[i] = (ts_subst){it->var, ts_evar(c->ir, iters[i].var)};
     outer[i] = (ts_subst){it->var, value};
   }
-  const ts_expr **at = ts_new_array(c->a, const ts_expr *, x->buf->ndim), **run = ts_new_array(c->a, const ts_expr *, x->buf->ndim);
+  const ts_expr **at = ts_new_array(c->a, const ts_expr *, x->buf->ndim),
+                **run = ts_new_array(c->a, const ts_expr *, x->buf->ndim);
   const ts_expr **to = ts_new_array(c->a, const ts_expr *, x->n);
   for (int d = 0; d < x->buf->ndim; d++) {
     at[d] = ts_expr_subst(c->ir, x->idx[d], inner, n);
     run[d] = ts_simplify(ts__an(c), ts_expr_subst(c->ir, x->idx[d], outer, n));
   }
   for (int d = 0; d < x->n; d++) to[d] = ts_expr_subst(c->ir, x->to[d], inner, n);
-  const ts_stmt *body = write ? ts_store(c->ir, x->buf, at, ts_load(c->ir, x->copy, to)) : ts_store(c->ir, x->copy, to, ts_load(c->ir, x->buf, at));
+  const ts_stmt *body = write ? ts_store(c->ir, x->buf, at, ts_load(c->ir, x->copy, to))
+                              : ts_store(c->ir, x->copy, to, ts_load(c->ir, x->buf, at));
   ts_block *nb = ts_new(c->a, ts_block);
   const char *name = write ? ts_arena_printf(c->a, "%s_out", x->buf->name) : x->copy->name;
   *nb = (ts_block){.name = ts__fresh_block_name(c, name), .niters = n, .iters = iters, .body = body};
@@ -169,7 +172,8 @@ static void nest_make(ts__ctx *c, bool write, ts__reindex *x) {
   x->nest = ts_stmt_infer_access(c->ir, s);
 }
 
-// --- the block ------------------------------------------------------------------------------------------------------------
+// --- the block
+// ------------------------------------------------------------------------------------------------------------
 typedef struct rewrite {
   ts__ctx *c;
   const ts__reindex *x;
@@ -180,7 +184,8 @@ static const ts_expr *moved_load(void *arg, const ts_expr *e) {
 }
 static const ts_stmt *moved_store(void *arg, const ts_stmt *s) {
   const rewrite *w = arg;
-  return s->kind == TS_S_STORE && s->store.buf == w->x->buf ? ts_store(w->c->ir, w->x->copy, w->x->to, s->store.value) : s;
+  return s->kind == TS_S_STORE && s->store.buf == w->x->buf ? ts_store(w->c->ir, w->x->copy, w->x->to, s->store.value)
+                                                            : s;
 }
 
 static void block_make(ts__ctx *c, ts__reindex *x) {
@@ -191,7 +196,8 @@ static void block_make(ts__ctx *c, ts__reindex *x) {
   x->block = ts__block_with(c, ts__stmt(c, c->arg[0].node), b);
 }
 
-// --- legality -------------------------------------------------------------------------------------------------------------
+// --- legality
+// -------------------------------------------------------------------------------------------------------------
 bool ts__filled(ts__ctx *c, int arg, int top, const ts_stmt *nest, const ts_buffer *buf) {
   for (int i = 0; i < c->f->nparams; i++)
     if (c->f->params[i].buf == buf && c->f->params[i].role != TS_OUT) return true;
@@ -199,7 +205,8 @@ bool ts__filled(ts__ctx *c, int arg, int top, const ts_stmt *nest, const ts_buff
   if (ts__stmt(c, c->t->node[top].parent)->kind == TS_S_SEQ)
     for (int k = first; k < top; k = c->t->node[k].end)
       if (ts_region_cover(ts__an(c), ts__stmt(c, k), nest, buf) == TS_YES) return true;
-  ts__refuse(c, TS_R_not_covered, arg, "what a copy would read of {1} is not provably written before the nest of block {0}");
+  ts__refuse(c, TS_R_not_covered, arg,
+             "what a copy would read of {1} is not provably written before the nest of block {0}");
   ts__fact_node(c, c->arg[0].node);
   ts__fact_s(c, buf->name);
   return false;

@@ -1,13 +1,13 @@
 // annotate_buffer_access b "A" read "vi, 0..32" : block B(vi) { .. A[vi, 3] .. }
 //   -> block B(vi) { reads(A[vi, 0..32]) writes(..) .. }
-// States by hand, and from then on keeps, the region of a buffer that a block reads or writes. A region that is read may only grow,
-// within the buffer; one that is written must stay what it is.
+// States by hand, and from then on keeps, the region of a buffer that a block reads or writes. A region that is read
+// may only grow, within the buffer; one that is written must stay what it is.
 #include "schedule/schedule_impl.h"
 
 typedef struct plan {
-  const ts_block *block;   // with regions as found
+  const ts_block *block;  // with regions as found
   bool write;
-  int at;                  // number of the region
+  int at;  // number of the region
   ts_range *dim;
 } plan;
 
@@ -56,7 +56,8 @@ static bool region_parse(ts__ctx *c, const ts_buffer *buf, plan *p) {
 static bool inside(ts__ctx *c, const ts_buffer *buf, const plan *p) {
   for (int d = 0; d < buf->ndim; d++) {
     const ts_expr *end = ts_add(c->ir, p->dim[d].min, p->dim[d].extent);
-    bool ok = ts_prove_le(ts__an(c), ts_int(c->ir, 0), p->dim[d].min) == TS_YES && ts_prove_le(ts__an(c), end, buf->shape[d]) == TS_YES;
+    bool ok = ts_prove_le(ts__an(c), ts_int(c->ir, 0), p->dim[d].min) == TS_YES &&
+              ts_prove_le(ts__an(c), end, buf->shape[d]) == TS_YES;
     if (ok) continue;
     ts__refuse(c, TS_R_not_proved, 3, "dimension {1} of the region does not provably lie inside {0}");
     ts__fact_s(c, buf->name);
@@ -71,7 +72,8 @@ bool ts__check_annotate_buffer_access(ts__ctx *c) {
   plan *p = ts_new(c->a, plan);
   c->plan = p;
   p->write = !strcmp(c->arg[2].s, "write");
-  if (!p->write && strcmp(c->arg[2].s, "read") != 0) return ts__refuse(c, TS_R_bad_argument, 2, "the kind must be read or write");
+  if (!p->write && strcmp(c->arg[2].s, "read") != 0)
+    return ts__refuse(c, TS_R_bad_argument, 2, "the kind must be read or write");
   if (c->t->node[me].parent < 0) return ts__refuse(c, TS_R_loop_position, 0, "the root block states nothing");
   const ts_block *old = ts__block(c, me);
   ts_block *found = ts_arena_dup(c->a, old, sizeof *found);
@@ -88,8 +90,9 @@ bool ts__check_annotate_buffer_access(ts__ctx *c) {
   ts_region stated = {buf, p->dim};
   bool covers = ts_region_covers(ts__an(c), stated, r[p->at]) == TS_YES;
   if (covers && (!p->write || ts_region_covers(ts__an(c), r[p->at], stated) == TS_YES)) return true;
-  ts__refuse(c, TS_R_not_covered, 3, covers ? "block {0} does not provably write all of that region of {1}"
-                                            : "block {0} may touch more of {1} than that region");
+  ts__refuse(c, TS_R_not_covered, 3,
+             covers ? "block {0} does not provably write all of that region of {1}"
+                    : "block {0} may touch more of {1} than that region");
   ts__fact_node(c, me);
   ts__fact_s(c, buf->name);
   return false;
@@ -105,8 +108,10 @@ bool ts__apply_annotate_buffer_access(ts__ctx *c) {
   const ts_buffer *buf = keep[p->at].buf;
   int nr = from->nreads, nw = from->nwrites;
   ts_region *reads = ts_new_array(c->a, ts_region, nr), *writes = ts_new_array(c->a, ts_region, nw);
-  for (int i = 0; i < nr; i++) reads[i] = !p->write && from->reads[i].buf == buf ? (ts_region){buf, p->dim} : from->reads[i];
-  for (int i = 0; i < nw; i++) writes[i] = p->write && from->writes[i].buf == buf ? (ts_region){buf, p->dim} : from->writes[i];
+  for (int i = 0; i < nr; i++)
+    reads[i] = !p->write && from->reads[i].buf == buf ? (ts_region){buf, p->dim} : from->reads[i];
+  for (int i = 0; i < nw; i++)
+    writes[i] = p->write && from->writes[i].buf == buf ? (ts_region){buf, p->dim} : from->writes[i];
   b->reads = reads, b->nreads = nr, b->writes = writes, b->nwrites = nw;
   b->explicit_access = true;
   c->out = ts__reinfer(c, ts__replace(c, me, ts__block_with(c, ts__stmt(c, me), b)));

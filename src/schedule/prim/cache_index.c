@@ -1,8 +1,8 @@
 // t = cache_index b "local" 2 : C[vi] = A[vi // 4 % 3] * B[vi // 4 % 3]
 //   -> for ax0 { b_index[vi] = vi // 4 % 3 } ; C[vi] = A[b_index[vi]] * B[b_index[vi]]
-// Indices of loads in b that are computed (more than a sum of iterators) and stand there at least that often are tabulated before
-// the statement of its scope that contains b. Tables are over the iterators that the index uses. Indices of stores, and of what b
-// writes, stay: legality of later steps rests on them.
+// Indices of loads in b that are computed (more than a sum of iterators) and stand there at least that often are
+// tabulated before the statement of its scope that contains b. Tables are over the iterators that the index uses.
+// Indices of stores, and of what b writes, stay: legality of later steps rests on them.
 #include "schedule/schedule_impl.h"
 
 enum { MAX_INDICES = 16 };
@@ -27,7 +27,8 @@ typedef struct form {
 static bool form_expr(void *arg, const ts_expr *e) {
   form *w = arg;
   int64_t v;
-  bool divides = e->kind == TS_E_FLOORDIV || e->kind == TS_E_FLOORMOD, shifts = e->kind == TS_E_SHL || e->kind == TS_E_SHR;
+  bool divides = e->kind == TS_E_FLOORDIV || e->kind == TS_E_FLOORMOD,
+       shifts = e->kind == TS_E_SHL || e->kind == TS_E_SHR;
   w->works |= divides || shifts || e->kind == TS_E_SELECT || e->kind == TS_E_MIN || e->kind == TS_E_MAX;
   if (divides && (!ts_is_int(e->arg[1], &v) || v == 0)) w->safe = false;
   if (shifts && (!ts_is_int(e->arg[1], &v) || v < 0 || v > 63)) w->safe = false;
@@ -72,9 +73,12 @@ static void table_make(ts__ctx *c, const plan *p, entry *e, int k) {
   }
   const char *base = ts_arena_printf(c->a, "%s_index%d", p->b->name, k);
   ts_buffer *named = ts_buffer_new(c->ir, base, TS_I64, e->n, shape, "global");
-  e->table = ts_buffer_new(c->ir, ts__buffer_like(c, named, c->arg[1].s)->name, TS_I64, e->n, shape, ts_arena_strdup(c->a, c->arg[1].s));
+  e->table = ts_buffer_new(c->ir, ts__buffer_like(c, named, c->arg[1].s)->name, TS_I64, e->n, shape,
+                           ts_arena_strdup(c->a, c->arg[1].s));
   ts_block *b = ts_new(c->a, ts_block);
-  *b = (ts_block){.name = ts__fresh_block_name(c, e->table->name), .niters = e->n, .iters = iters,
+  *b = (ts_block){.name = ts__fresh_block_name(c, e->table->name),
+                  .niters = e->n,
+                  .iters = iters,
                   .body = ts_store(c->ir, e->table, idx, ts_expr_subst(c->ir, e->e, m, e->n))};
   const ts_stmt *s = ts_block_stmt(c->ir, b);
   e->id = s->id;
@@ -86,7 +90,8 @@ static void table_make(ts__ctx *c, const plan *p, entry *e, int k) {
 static bool tables_possible(ts__ctx *c, const plan *p) {
   for (int i = 0; i < p->b->niters; i++) {
     const ts_range *d = &p->b->iters[i].dom;
-    bool ok = ts__only_dims(c, d->min) && ts__only_dims(c, d->extent) && ts_prove_le(ts__an(c), ts_int(c->ir, 0), d->min) == TS_YES;
+    bool ok = ts__only_dims(c, d->min) && ts__only_dims(c, d->extent) &&
+              ts_prove_le(ts__an(c), ts_int(c->ir, 0), d->min) == TS_YES;
     if (ok && p->b->niters <= 8) continue;
     ts__refuse(c, TS_R_symbolic, 0, "the domain of iterator {1} of block {0} is not known from zero");
     ts__fact_node(c, c->arg[0].node);

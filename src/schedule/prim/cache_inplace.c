@@ -1,7 +1,7 @@
 // in, out = cache_inplace b "A" "local" : B: A[vi] = A[vi] + 1
 //   -> for ax0 { A_local[v0] = A[v0] } ; B: A_local[vi] = A_local[vi] + 1 ; for ax0 { A[v0] = A_local[v0] }
-// For a buffer that b reads and writes: all it touches is copied in before the statement of its scope that contains b, and copied
-// back after it.
+// For a buffer that b reads and writes: all it touches is copied in before the statement of its scope that contains b,
+// and copied back after it.
 #include "schedule/schedule_impl.h"
 
 typedef struct plan {
@@ -15,7 +15,8 @@ typedef struct plan {
 // What the block touches of the buffer in all its instances.
 static bool touched(ts__ctx *c, const plan *p, ts_region *out) {
   ts_accesses acc = ts_regions_of(ts__an(c), ts__stmt(c, p->top), NULL, 0);
-  const ts_region *r = ts_regions_find(acc.reads, acc.nreads, p->buf), *w = ts_regions_find(acc.writes, acc.nwrites, p->buf);
+  const ts_region *r = ts_regions_find(acc.reads, acc.nreads, p->buf),
+                  *w = ts_regions_find(acc.writes, acc.nwrites, p->buf);
   if (!w) return false;
   *out = r ? ts_region_union(ts__an(c), *r, *w) : *w;
   return true;

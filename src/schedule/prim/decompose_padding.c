@@ -1,11 +1,11 @@
 // fill = decompose_padding b i : for i { P[vi] = select(2 <= vi && vi < 18, A[vi - 2], 0.0) }
 //   -> for i { P[vi] = 0.0 } ; for i { P[vi] = A[vi - 2] } where 2 <= vi && vi < 18
-// Filling with the constant is separated from copying the interior. The fill stands before the given loop, in copies of the loops from
-// there to the block; the copy keeps its place and runs under the condition.
+// Filling with the constant is separated from copying the interior. The fill stands before the given loop, in copies of
+// the loops from there to the block; the copy keeps its place and runs under the condition.
 #include "schedule/schedule_impl.h"
 
 typedef struct plan {
-  int n, loops[TS__MAX_DEPTH];   // from the given loop to the block
+  int n, loops[TS__MAX_DEPTH];  // from the given loop to the block
   const ts_stmt *store;
   const ts_expr *cond, *inner, *pad;
 } plan;
@@ -56,7 +56,8 @@ bool ts__check_decompose_padding(ts__ctx *c) {
   TS_TRY(ts__complete(c, 0, me));
   p->store = ts__single_store(c, 0, me);
   if (!p->store) return false;
-  if (ts__block(c, me)->explicit_access) return ts__refuse(c, TS_R_body_shape, 0, "the block states its regions by hand");
+  if (ts__block(c, me)->explicit_access)
+    return ts__refuse(c, TS_R_body_shape, 0, "the block states its regions by hand");
   TS_TRY(pattern_find(c, p));
   TS_TRY(alone(c));
   int n = ts__loops_of(c, me, all), outer = 0;

@@ -1,17 +1,18 @@
 // fuse_reduction_epilogue b e : b: init T[vi] = 0 ; T[vi] += A[vi, vk] ; e: C[vi] = T[vi] + B[vi]
 //   -> b: init C[vi] = B[vi] ; C[vi] += A[vi, vk]
-// Only an epilogue that combines the result once more by the reduction's own operation may move into the initialisation: a sum
-// takes + B, a maximum takes max(.., B). Anything else (a clip of a sum) would act on partial results, and is refused.
+// Only an epilogue that combines the result once more by the reduction's own operation may move into the
+// initialisation: a sum takes + B, a maximum takes max(.., B). Anything else (a clip of a sum) would act on partial
+// results, and is refused.
 #include "schedule/schedule_impl.h"
 
 typedef struct plan {
   ts__ctx *c;
-  const ts_buffer *buf;            // the result of the reduction
+  const ts_buffer *buf;  // the result of the reduction
   const ts_stmt *update, *out;
   ts_ekind op;
-  const ts_expr *rest;             // what the reduction combines it with
-  const ts_expr *extra;            // what the epilogue combines it with
-  const ts_expr *const *at;        // indices of the load in the epilogue
+  const ts_expr *rest;       // what the reduction combines it with
+  const ts_expr *extra;      // what the epilogue combines it with
+  const ts_expr *const *at;  // indices of the load in the epilogue
   const ts_func *made;
 } plan;
 
@@ -94,7 +95,9 @@ static bool path_free(ts__ctx *c, const plan *p) {
   int other = -1;
   const ts_buffer *buf = p->buf;
   for (int i = 1; i < c->t->n && other < 0; i++)
-    if (i != e && i != r && ts__is_block(c, i) && !ts__under(c->t, e, i) && !ts__under(c->t, r, i) && ts__reads(ts__block(c, i), buf)) other = i;
+    if (i != e && i != r && ts__is_block(c, i) && !ts__under(c->t, e, i) && !ts__under(c->t, r, i) &&
+        ts__reads(ts__block(c, i), buf))
+      other = i;
   for (int k = 0; k < eb->nreads + eb->nwrites && other < 0; k++) {
     bool write = k >= eb->nreads;
     buf = write ? eb->writes[k - eb->nreads].buf : eb->reads[k].buf;

@@ -1,7 +1,7 @@
 // loop_partition i [16, _] : for i in 0..100 { B(vi = i) }
 //   -> for i_0 in 0..16 { B(vi = i_0) } ; for i_1 in 0..84 { B_p1(vi = i_1 + 16) }
-// The range is cut into consecutive pieces of the given lengths; one may be left open, and what the lengths leave over is a last
-// piece. The same iterations run in the same order. Guards that a piece always meets disappear from it.
+// The range is cut into consecutive pieces of the given lengths; one may be left open, and what the lengths leave over
+// is a last piece. The same iterations run in the same order. Guards that a piece always meets disappear from it.
 #include "schedule/schedule_impl.h"
 
 enum { MAX_PIECES = 16 };
@@ -17,12 +17,14 @@ static bool lengths_check(ts__ctx *c, int *open, int64_t *sum) {
   if (f->n < 1 || f->n > MAX_PIECES) return ts__refuse(c, TS_R_bad_argument, 1, "there must be 1 to 16 pieces");
   for (int i = 0; i < f->n; i++) {
     if (f->open[i] && *open >= 0) return ts__refuse(c, TS_R_bad_argument, 1, "only one length may be left open");
-    if (f->open[i]) *open = i;
+    if (f->open[i])
+      *open = i;
     else if (f->ints[i] < 1 || f->ints[i] > INT32_MAX) {
       ts__refuse(c, TS_R_bad_argument, 1, "length {0} is out of range");
       ts__fact_i(c, f->ints[i]);
       return false;
-    } else *sum += f->ints[i];
+    } else
+      *sum += f->ints[i];
   }
   return true;
 }
@@ -38,7 +40,8 @@ bool ts__check_loop_partition(ts__ctx *c) {
   ts__enter(c, loop);
   const ts_expr *extent = ts__stmt(c, loop)->loop.extent, *given = ts_int(c->ir, sum);
   if (ts_prove_le(an, given, extent) != TS_YES) {
-    ts__refuse(c, TS_R_not_proved, 1, "the pieces are {2} iterations long, which extent {0} of loop {1} does not provably reach");
+    ts__refuse(c, TS_R_not_proved, 1,
+               "the pieces are {2} iterations long, which extent {0} of loop {1} does not provably reach");
     ts__fact_s(c, ts__expr_text(c, extent));
     ts__fact_node(c, loop);
     ts__fact_i(c, sum);
@@ -67,7 +70,8 @@ static const ts_stmt *renamed(void *arg, const ts_stmt *s) {
   return ts__block_with(w->c, s, b);
 }
 
-// A reduction initialises where its reduce iterators start: an update that provably never gets there has no initialisation.
+// A reduction initialises where its reduce iterators start: an update that provably never gets there has no
+// initialisation.
 static bool starts_never(ts__ctx *c, const ts_block *b) {
   for (int i = 0; i < b->niters; i++) {
     const ts_expr *at_min = ts_bin(c->ir, (ts_ekind)TS_E_EQ, b->iters[i].value, b->iters[i].dom.min);
@@ -91,9 +95,12 @@ static const ts_stmt *without_idle_init(ts__ctx *c, const ts_stmt *s) {
   }
   if (s->kind != TS_S_BLOCK) return s;
   ts_block *b = ts_arena_dup(c->a, s->block, sizeof *b);
-  if (ts__is_shell(s)) b->body = without_idle_init(c, b->body);
-  else if (b->init && starts_never(c, b)) b->init = NULL;
-  else return s;
+  if (ts__is_shell(s))
+    b->body = without_idle_init(c, b->body);
+  else if (b->init && starts_never(c, b))
+    b->init = NULL;
+  else
+    return s;
   return ts__block_with(c, s, b);
 }
 
@@ -108,7 +115,8 @@ static const ts_stmt *piece(ts__ctx *c, const plan *p, int i) {
   }
   size_t mark = ts_analyzer_push(ts__an(c));
   int64_t one;
-  if (!ts_is_int(p->extent[i], &one) || one != 1) ts_bind_range(ts__an(c), v, (ts_range){ts_int(c->ir, 0), p->extent[i]});
+  if (!ts_is_int(p->extent[i], &one) || one != 1)
+    ts_bind_range(ts__an(c), v, (ts_range){ts_int(c->ir, 0), p->extent[i]});
   ts_subst map = {loop->loop.var, ts_simplify(ts__an(c), ts_add(c->ir, p->from[i], ts_evar(c->ir, v)))};
   body = ts__subst_simplify(c, body, &map, 1);
   ts_analyzer_pop(ts__an(c), mark);

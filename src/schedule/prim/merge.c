@@ -1,6 +1,6 @@
 // merge i j : for i in 0..64 { B } ; for j in 0..64 { C }  ->  for i in 0..64 { B ; C }
-// The loops stand in neighbouring nests, each at the same depth and of the same extents. Iterations of later nests now run
-// before later iterations of earlier ones: no pair that changes its order may touch the same element.
+// The loops stand in neighbouring nests, each at the same depth and of the same extents. Iterations of later nests now
+// run before later iterations of earlier ones: no pair that changes its order may touch the same element.
 #include "schedule/schedule_impl.h"
 
 enum { MAX_NESTS = 16 };
@@ -58,7 +58,9 @@ static bool neighbours(ts__ctx *c, const plan *p) {
   return true;
 }
 
-static const ts_stmt *level(const ts__ctx *c, const plan *p, int which, int k) { return ts__stmt(c, p->nest[which].loop[k]); }
+static const ts_stmt *level(const ts__ctx *c, const plan *p, int which, int k) {
+  return ts__stmt(c, p->nest[which].loop[k]);
+}
 
 // Nest i has the loops of nest 0 when their variables are the same.
 static bool same_ranges(ts__ctx *c, plan *p, int i) {
@@ -88,8 +90,9 @@ static bool same_ranges(ts__ctx *c, plan *p, int i) {
   return false;
 }
 
-// --- dependences --------------------------------------------------------------------------------------------------------
-// Some element that one of x and y writes and the other touches, NULL when there is none.
+// --- dependences
+// -------------------------------------------------------------------------------------------------------- Some element
+// that one of x and y writes and the other touches, NULL when there is none.
 static const ts_buffer *conflict(ts__ctx *c, const ts_accesses *x, const ts_accesses *y) {
   for (int pass = 0; pass < 3; pass++) {
     const ts_region *p = pass == 2 ? x->reads : x->writes, *q = pass == 1 ? y->reads : y->writes;
@@ -142,9 +145,11 @@ static bool order_free(ts__ctx *c, const plan *p, int early, int late) {
     const ts_buffer *buf = turned(c, p, early, late, k);
     if (!buf || iterations_apart(c, p, early, late, k, &dep)) continue;
     bool between = dep.answer == TS_YES && !dep.reduction_only;
-    ts__refuse(c, between ? TS_R_carried_dependence : TS_R_not_proved, 0,
-               between ? "an iteration of loop {1} would run before one of loop {0} that touches the same element of {2}: {3}"
-                       : "iterations of loop {1} could not be shown to touch no element of {2} that later ones of loop {0} touch");
+    ts__refuse(
+        c, between ? TS_R_carried_dependence : TS_R_not_proved, 0,
+        between
+            ? "an iteration of loop {1} would run before one of loop {0} that touches the same element of {2}: {3}"
+            : "iterations of loop {1} could not be shown to touch no element of {2} that later ones of loop {0} touch");
     ts__fact_node(c, p->nest[early].loop[k]);
     ts__fact_node(c, p->nest[late].loop[k]);
     ts__fact_s(c, buf->name);

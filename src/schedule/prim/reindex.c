@@ -1,7 +1,7 @@
 // reindex b "A" : C[vi, vj] += A[vi * 2 + vk] * B[vk, vj]
 //   -> for i { for k { A_reindex[vi, vk] = A[vi * 2 + vk] } } ; C[vi, vj] += A_reindex[vi, vk] * B[vk, vj]
-// A copy of the buffer has one dimension for each iterator of b that indexes it. What b writes is written to the copy and from there
-// to the buffer, after the nest. The buffer must be accessed at one element, always by the same indices.
+// A copy of the buffer has one dimension for each iterator of b that indexes it. What b writes is written to the copy
+// and from there to the buffer, after the nest. The buffer must be accessed at one element, always by the same indices.
 #include "schedule/schedule_impl.h"
 
 typedef struct plan {

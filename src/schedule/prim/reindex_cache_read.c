@@ -1,6 +1,7 @@
 // reindex_cache_read b 0 "local" "(vi, vj, vk) -> (vk, vi)" : B(reads A[vi, vk])
 //   -> for i { for k { A_local[vk, vi] = A[vi, vk] } } ; B(reads A_local[vk, vi])
-// As cache_read, with a layout of the copy given by the iterators of b. The map must be one-to-one and use all that index the buffer.
+// As cache_read, with a layout of the copy given by the iterators of b. The map must be one-to-one and use all that
+// index the buffer.
 #include "schedule/schedule_impl.h"
 
 bool ts__check_reindex_cache_read(ts__ctx *c) {

@@ -1,7 +1,7 @@
 // reindex_cache_write b 0 "local" "(vi, vj, vk) -> (vj, vi)" : B(writes C[vi, vj])
 //   -> B(writes C_local[vj, vi]) ; for i { for j { C[vi, vj] = C_local[vj, vi] } }
-// As cache_write, with a layout of the copy given by the iterators of b. The map must be one-to-one and use those that index the
-// buffer, and no reduce iterator.
+// As cache_write, with a layout of the copy given by the iterators of b. The map must be one-to-one and use those that
+// index the buffer, and no reduce iterator.
 #include "schedule/schedule_impl.h"
 
 static bool spatial_layout(ts__ctx *c, const ts__map *m) {
@@ -23,7 +23,8 @@ bool ts__check_reindex_cache_write(ts__ctx *c) {
   c->plan = x;
   TS_TRY(ts__scope_known(c, 2, c->arg[2].s));
   x->buf = ts__buffer_arg(c, 1, ts__block(c, c->arg[0].node), false, true);
-  return x->buf && ts__map_parse(c, 3, &map) && spatial_layout(c, &map) && ts__reindex_check(c, 1, true, c->arg[2].s, &map, x);
+  return x->buf && ts__map_parse(c, 3, &map) && spatial_layout(c, &map) &&
+         ts__reindex_check(c, 1, true, c->arg[2].s, &map, x);
 }
 
 bool ts__apply_reindex_cache_write(ts__ctx *c) { return ts__reindex_apply(c, true, c->plan); }

@@ -1,5 +1,5 @@
-// reorder_block_iter_var b [1, 0] : block B(vi = i, vj = j) -> block B(vj = j, vi = i). Iterator number order[k] of b becomes number k.
-// The order of iterators has no meaning of its own: loops say what runs when.
+// reorder_block_iter_var b [1, 0] : block B(vi = i, vj = j) -> block B(vj = j, vi = i). Iterator number order[k] of b
+// becomes number k. The order of iterators has no meaning of its own: loops say what runs when.
 #include "schedule/schedule_impl.h"
 
 bool ts__check_reorder_block_iter_var(ts__ctx *c) {

@@ -1,16 +1,19 @@
-// rolling_buffer b i : for i in 0..16 { for ax in 0..3 { b: t[v] = A[v], v = i + ax } ; C[i] = t[i] + t[i + 1] + t[i + 2] }
-//   -> for i in 0..16 { for ax in 0..3 { b: t[v % 3] = A[v] } where i == 0 || 2 <= ax ; C[i] = t[i % 3] + t[(i + 1) % 3] + .. }
-// A producer that every iteration of the loop computes anew for a window which moves on by less than its length: what the last
-// iteration left is kept, in a circular buffer as long as the window. Nothing may access the buffer outside the window.
+// rolling_buffer b i : for i in 0..16 { for ax in 0..3 { b: t[v] = A[v], v = i + ax } ; C[i] = t[i] + t[i + 1] + t[i +
+// 2] }
+//   -> for i in 0..16 { for ax in 0..3 { b: t[v % 3] = A[v] } where i == 0 || 2 <= ax ; C[i] = t[i % 3] + t[(i + 1) %
+//   3] + .. }
+// A producer that every iteration of the loop computes anew for a window which moves on by less than its length: what
+// the last iteration left is kept, in a circular buffer as long as the window. Nothing may access the buffer outside
+// the window.
 #include "schedule/schedule_impl.h"
 
 typedef struct plan {
   ts__ctx *c;
   const ts_buffer *from, *to;
-  int dim;                       // of the buffer, that rolls
-  int64_t step, length;          // the window moves by step
-  const ts_expr *start;          // of the window
-  const ts_stmt *window;         // the loop over it
+  int dim;                // of the buffer, that rolls
+  int64_t step, length;   // the window moves by step
+  const ts_expr *start;   // of the window
+  const ts_stmt *window;  // the loop over it
   const ts_func *out;
 } plan;
 
@@ -43,16 +46,21 @@ static bool window_find(ts__ctx *c, plan *p, const int *at) {
     const ts_stmt *s = ts__stmt(c, all[i]);
     int64_t one;
     if (!ts__under(c->t, all[i], loop) || all[i] == loop) continue;
-    if (ts_expr_uses_var(s->loop.extent, l) || ts_expr_uses_var(s->loop.min, l)) return no_window(c, "ranges of the loops of block {0} depend on loop {1}");
+    if (ts_expr_uses_var(s->loop.extent, l) || ts_expr_uses_var(s->loop.min, l))
+      return no_window(c, "ranges of the loops of block {0} depend on loop {1}");
     if (!ts_expr_uses_var(rest, s->loop.var)) continue;
-    if (p->window || !ts_linear(an, rest, s->loop.var, &one, &fixed) || one != 1 || !ts_is_int(s->loop.extent, &p->length))
+    if (p->window || !ts_linear(an, rest, s->loop.var, &one, &fixed) || one != 1 ||
+        !ts_is_int(s->loop.extent, &p->length))
       return no_window(c, "the window that block {0} writes in loop {1} is not one loop of constant length");
     p->window = s;
   }
-  if (!p->window || p->step >= p->length) return no_window(c, "what block {0} writes in one iteration of loop {1} does not overlap the next");
+  if (!p->window || p->step >= p->length)
+    return no_window(c, "what block {0} writes in one iteration of loop {1} does not overlap the next");
   for (int i = 0; i < b->niters; i++)
-    if (i != moving && ts_expr_uses_var(b->iters[i].value, p->window->loop.var)) return no_window(c, "several iterators of block {0} run along its window in loop {1}");
-  p->start = ts_simplify(an, ts_add(c->ir, ts_add(c->ir, fixed, p->window->loop.min), ts_mul(c->ir, ts_int(c->ir, p->step), ts_evar(c->ir, l))));
+    if (i != moving && ts_expr_uses_var(b->iters[i].value, p->window->loop.var))
+      return no_window(c, "several iterators of block {0} run along its window in loop {1}");
+  p->start = ts_simplify(an, ts_add(c->ir, ts_add(c->ir, fixed, p->window->loop.min),
+                                    ts_mul(c->ir, ts_int(c->ir, p->step), ts_evar(c->ir, l))));
   return true;
 }
 
@@ -61,7 +69,8 @@ static bool predicate_moves(ts__ctx *c, const plan *p) {
   const ts_block *b = ts__block(c, c->arg[0].node);
   const ts_var *l = ts__stmt(c, c->arg[1].node)->loop.var, *w = p->window->loop.var;
   if (!b->predicate) return true;
-  ts_subst m[2] = {{l, ts_sub(c->ir, ts_evar(c->ir, l), ts_int(c->ir, 1))}, {w, ts_add(c->ir, ts_evar(c->ir, w), ts_int(c->ir, p->step))}};
+  ts_subst m[2] = {{l, ts_sub(c->ir, ts_evar(c->ir, l), ts_int(c->ir, 1))},
+                   {w, ts_add(c->ir, ts_evar(c->ir, w), ts_int(c->ir, p->step))}};
   ts_analyzer *an = ts_analyzer_new(c->ir);  // without facts: the two must be the same expression
   ts_bind_dims(an, c->f);
   bool same = ts_simplify(an, ts_expr_subst(c->ir, b->predicate, m, 2)) == ts_simplify(an, b->predicate);
@@ -77,7 +86,8 @@ static bool accesses_inside(ts__ctx *c, const plan *p) {
     const ts_block *b = ts__block(c, i);
     if (!ts__reads(b, p->from) && !ts__writes(b, p->from)) continue;
     if (ts__under(c->t, i, loop) && !b->intrin && !b->explicit_access && i > me) continue;
-    ts__refuse(c, i < me ? TS_R_carried_dependence : TS_R_consumer_outside, 1, "block {0} accesses {1} outside loop {2}, or in a way that cannot be rewritten");
+    ts__refuse(c, i < me ? TS_R_carried_dependence : TS_R_consumer_outside, 1,
+               "block {0} accesses {1} outside loop {2}, or in a way that cannot be rewritten");
     ts__fact_node(c, i);
     ts__fact_s(c, p->from->name);
     ts__fact_node(c, loop);
@@ -86,8 +96,10 @@ static bool accesses_inside(ts__ctx *c, const plan *p) {
   ts_accesses acc = ts_regions_of(ts__an(c), ts__stmt(c, loop)->loop.body, NULL, 0);
   const ts_region *r = ts_regions_find(acc.reads, acc.nreads, p->from);
   if (!r) return true;
-  const ts_expr *end = ts_add(c->ir, p->start, ts_int(c->ir, p->length)), *last = ts_add(c->ir, r->dim[p->dim].min, r->dim[p->dim].extent);
-  if (ts_prove_le(ts__an(c), p->start, r->dim[p->dim].min) == TS_YES && ts_prove_le(ts__an(c), last, end) == TS_YES) return true;
+  const ts_expr *end = ts_add(c->ir, p->start, ts_int(c->ir, p->length)),
+                *last = ts_add(c->ir, r->dim[p->dim].min, r->dim[p->dim].extent);
+  if (ts_prove_le(ts__an(c), p->start, r->dim[p->dim].min) == TS_YES && ts_prove_le(ts__an(c), last, end) == TS_YES)
+    return true;
   ts__refuse(c, TS_R_not_covered, 1, "what loop {1} reads of {0} is not provably inside what one iteration computes");
   ts__fact_s(c, p->from->name);
   ts__fact_node(c, loop);
@@ -100,7 +112,8 @@ static bool inputs_stay(ts__ctx *c, const plan *p) {
   for (int i = 0; i < b->nreads; i++) {
     int w = ts__toucher(c, loop, c->t->node[loop].end, me, b->reads[i].buf, true, false);
     if (w < 0) continue;
-    ts__refuse(c, TS_R_carried_dependence, 1, "block {0} changes {1}, which block {2} reads, between iterations of loop {3}");
+    ts__refuse(c, TS_R_carried_dependence, 1,
+               "block {0} changes {1}, which block {2} reads, between iterations of loop {3}");
     ts__fact_node(c, w);
     ts__fact_s(c, b->reads[i].buf->name);
     ts__fact_node(c, me);
@@ -114,7 +127,8 @@ static bool inputs_stay(ts__ctx *c, const plan *p) {
 
 static void folded(const plan *p, const ts_expr *const *idx, const ts_expr **out) {
   memcpy(out, idx, sizeof *out * (size_t)p->from->ndim);
-  out[p->dim] = ts_simplify(ts__an(p->c), ts_bin(p->c->ir, (ts_ekind)TS_E_FLOORMOD, idx[p->dim], ts_int(p->c->ir, p->length)));
+  out[p->dim] =
+      ts_simplify(ts__an(p->c), ts_bin(p->c->ir, (ts_ekind)TS_E_FLOORMOD, idx[p->dim], ts_int(p->c->ir, p->length)));
 }
 static const ts_expr *fold_load(void *arg, const ts_expr *e) {
   const plan *p = arg;
@@ -162,14 +176,16 @@ bool ts__check_rolling_buffer(ts__ctx *c) {
     ts__fact_node(c, loop);
     return false;
   }
-  if (ts__stmt(c, loop)->loop.kind != TS_SERIAL) return ts__refuse(c, TS_R_loop_not_serial, 1, "iterations of the loop must follow each other");
+  if (ts__stmt(c, loop)->loop.kind != TS_SERIAL)
+    return ts__refuse(c, TS_R_loop_not_serial, 1, "iterations of the loop must follow each other");
   TS_TRY(ts__complete(c, 0, me) && ts__sole_writer(c, 0, me, true));
   p->from = ts__intermediate_out(c, 0, me);
   const ts_stmt *store = p->from ? ts__single_store(c, 0, me) : NULL;
   if (!store) return false;
   int *at = ts_new_array(c->a, int, p->from->ndim);
   bool plain = !ts__block(c, me)->explicit_access && ts__plain_indices(ts__block(c, me), store->store.idx, p->from, at);
-  for (int i = 0; plain && i < ts__block(c, me)->niters; i++) {  // an iterator that is no index would leave its last value only
+  for (int i = 0; plain && i < ts__block(c, me)->niters;
+       i++) {  // an iterator that is no index would leave its last value only
     bool indexes = ts_prove_eq(ts__an(c), ts__block(c, me)->iters[i].dom.extent, ts_int(c->ir, 1)) == TS_YES;
     for (int d = 0; d < p->from->ndim; d++) indexes |= at[d] == i;
     plain = indexes;

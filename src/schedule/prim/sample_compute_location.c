@@ -1,5 +1,5 @@
-// v = sample_compute_location b : where to compute a producer, among the places that are legal: -1 leaves it where it is, -2 inlines
-// it, k >= 0 is the k-th loop (outermost first) around its first consumer. compute_location b v does it.
+// v = sample_compute_location b : where to compute a producer, among the places that are legal: -1 leaves it where it
+// is, -2 inlines it, k >= 0 is the k-th loop (outermost first) around its first consumer. compute_location b v does it.
 #include "schedule/schedule_impl.h"
 
 typedef struct plan {

@@ -1,6 +1,6 @@
 // a, b, c = sample_partitioned_tile k n=3 at=1 inner=16 : for k in 0..4096 -> [64, 4, 16], say.
-// n factors whose product is the extent, such that the product of those from position `at` on is a multiple of `inner`: the tile
-// of an intrinsic, say. Every such list can be drawn.
+// n factors whose product is the extent, such that the product of those from position `at` on is a multiple of `inner`:
+// the tile of an intrinsic, say. Every such list can be drawn.
 #include "schedule/schedule_impl.h"
 
 enum { MAX_FACTORS = 16 };
@@ -13,7 +13,8 @@ bool ts__check_sample_partitioned_tile(ts__ctx *c) {
   plan *p = ts_new(c->a, plan);
   c->plan = p;
   if (c->arg[1].i < 1 || c->arg[1].i > MAX_FACTORS) return ts__refuse(c, TS_R_bad_argument, 1, "n must be 1 to 16");
-  if (c->arg[2].i < 0 || c->arg[2].i >= c->arg[1].i) return ts__refuse(c, TS_R_bad_argument, 2, "at must be the position of a factor, 0 to n - 1");
+  if (c->arg[2].i < 0 || c->arg[2].i >= c->arg[1].i)
+    return ts__refuse(c, TS_R_bad_argument, 2, "at must be the position of a factor, 0 to n - 1");
   if (c->arg[3].i < 1) return ts__refuse(c, TS_R_bad_argument, 3, "inner must be at least 1");
   *p = (plan){.n = (int)c->arg[1].i, .at = (int)c->arg[2].i, .inner = c->arg[3].i};
   if (!ts_is_int(ts__stmt(c, c->arg[0].node)->loop.extent, &p->extent) || p->extent < 1) {
@@ -50,8 +51,9 @@ static bool fits(const plan *p, const int64_t *f, int n) {
   return product == p->extent && inner % p->inner == 0;
 }
 
-// The nearest list: the decision's factors are cut to divisors of what is left, innermost first, of the extent without `inner`;
-// what the decision has more is then taken from `inner`, and what is left of that goes to the first inner factor.
+// The nearest list: the decision's factors are cut to divisors of what is left, innermost first, of the extent without
+// `inner`; what the decision has more is then taken from `inner`, and what is left of that goes to the first inner
+// factor.
 static void adapt(const plan *p, const int64_t *want, int n, int64_t *f) {
   int64_t left = p->inner, rest = p->extent / p->inner;
   for (int i = p->n - 1; i >= 0; i--) {
@@ -71,11 +73,14 @@ static void adapt(const plan *p, const int64_t *want, int n, int64_t *f) {
 bool ts__apply_sample_partitioned_tile(ts__ctx *c) {
   const plan *p = c->plan;
   int64_t *f = ts_new_array(c->a, int64_t, p->n);
-  if (!c->ndecision) sample(c, p, f);
-  else if (fits(p, c->decision, c->ndecision)) memcpy(f, c->decision, sizeof *f * (size_t)p->n);
+  if (!c->ndecision)
+    sample(c, p, f);
+  else if (fits(p, c->decision, c->ndecision))
+    memcpy(f, c->decision, sizeof *f * (size_t)p->n);
   else {
     if (c->strict) {
-      ts__refuse(c, TS_R_bad_decision, 4, "the decision is no list of {0} factors of {1} whose product from number {2} on is a multiple of {3}");
+      ts__refuse(c, TS_R_bad_decision, 4,
+                 "the decision is no list of {0} factors of {1} whose product from number {2} on is a multiple of {3}");
       ts__fact_i(c, p->n);
       ts__fact_i(c, p->extent);
       ts__fact_i(c, p->at);

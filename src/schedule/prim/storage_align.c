@@ -1,6 +1,6 @@
 // storage_align b "t" 0 32 8 : alloc t: f32[16, 64] shared  ->  alloc t: f32[16, 64] strides(72, 1) shared
-// Pads an intermediate buffer so that the stride of a dimension is a multiple of factor, plus offset: rows then start in different
-// banks. Indices stay as they are.
+// Pads an intermediate buffer so that the stride of a dimension is a multiple of factor, plus offset: rows then start
+// in different banks. Indices stay as they are.
 #include "schedule/schedule_impl.h"
 
 typedef struct plan {
@@ -15,8 +15,10 @@ static bool numbers_check(ts__ctx *c, const ts_buffer *b, int64_t *axis) {
     ts__fact_i(c, c->arg[2].i);
     return false;
   }
-  if (c->arg[3].i < 1 || c->arg[3].i > INT32_MAX) return ts__refuse(c, TS_R_bad_argument, 3, "the factor must be at least 1");
-  if (c->arg[4].i < 0 || c->arg[4].i >= c->arg[3].i) return ts__refuse(c, TS_R_bad_argument, 4, "the offset must be less than the factor");
+  if (c->arg[3].i < 1 || c->arg[3].i > INT32_MAX)
+    return ts__refuse(c, TS_R_bad_argument, 3, "the factor must be at least 1");
+  if (c->arg[4].i < 0 || c->arg[4].i >= c->arg[3].i)
+    return ts__refuse(c, TS_R_bad_argument, 4, "the offset must be less than the factor");
   return true;
 }
 
@@ -28,7 +30,8 @@ static const ts_expr **strides(ts__ctx *c, const ts_buffer *b, int64_t axis) {
   for (int d = b->ndim - 2; d >= 0; d--) {
     s[d] = ts_mul(c->ir, b->shape[d + 1], s[d + 1]);
     if (d == axis) {
-      const ts_expr *short_by = ts_bin(c->ir, (ts_ekind)TS_E_FLOORMOD, ts_sub(c->ir, ts_int(c->ir, c->arg[4].i), s[d]), factor);
+      const ts_expr *short_by =
+          ts_bin(c->ir, (ts_ekind)TS_E_FLOORMOD, ts_sub(c->ir, ts_int(c->ir, c->arg[4].i), s[d]), factor);
       s[d] = ts_add(c->ir, s[d], short_by);
     }
     s[d] = ts_simplify(an, s[d]);

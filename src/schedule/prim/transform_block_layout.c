@@ -1,15 +1,16 @@
 // transform_block_layout b "(i, j, k) -> (i // 4, j, i % 4, k)" : for i { for j { for k { B(vi, vj, vk) } } }
 //   -> for w0 { for w1 { for w2 { for w3 { B(v0 = w0, v1 = w1, v2 = w2, v3 = w3), with vi = v0 * 4 + v2 .. } } } }
-// The block gets a new iteration space, and loops of its own for it. The map must be one-to-one and onto a box, and keep spatial and
-// reduce iterators apart. Every loop of the block must be an iterator of it, and instances must not depend on each other.
+// The block gets a new iteration space, and loops of its own for it. The map must be one-to-one and onto a box, and
+// keep spatial and reduce iterators apart. Every loop of the block must be an iterator of it, and instances must not
+// depend on each other.
 #include "schedule/schedule_impl.h"
 
 typedef struct plan {
   int n, nloops, loops[TS__MAX_DEPTH];
-  const ts_var **var;          // the new iterators
+  const ts_var **var;  // the new iterators
   ts_iter_kind *kind;
   ts_range *dom;
-  const ts_expr **back;        // the old iterators in terms of the new ones
+  const ts_expr **back;  // the old iterators in terms of the new ones
 } plan;
 
 static bool refuse_binding(ts__ctx *c, const ts_iter *it) {
@@ -34,13 +35,15 @@ static bool bindings_check(ts__ctx *c, const plan *p) {
       continue;
     }
     const ts_stmt *l = ts__stmt(c, p->loops[at]);
-    bool same = ts_prove_eq(ts__an(c), l->loop.min, it->dom.min) == TS_YES && ts_prove_eq(ts__an(c), l->loop.extent, it->dom.extent) == TS_YES;
+    bool same = ts_prove_eq(ts__an(c), l->loop.min, it->dom.min) == TS_YES &&
+                ts_prove_eq(ts__an(c), l->loop.extent, it->dom.extent) == TS_YES;
     for (int k = 0; k < i; k++) same &= b->iters[k].value != it->value;
     if (!same) return refuse_binding(c, it);
     bound++;
   }
   if (bound == p->nloops && !b->predicate) return true;
-  ts__refuse(c, TS_R_not_affine, 0, b->predicate ? "block {0} has a predicate" : "some loop of block {0} is bound to no iterator");
+  ts__refuse(c, TS_R_not_affine, 0,
+             b->predicate ? "block {0} has a predicate" : "some loop of block {0} is bound to no iterator");
   ts__fact_node(c, c->arg[0].node);
   return false;
 }
@@ -66,7 +69,8 @@ static bool independent(ts__ctx *c, const plan *p) {
   if (p->nloops) ts_nest_carried(ts__an(c), nest, p->nloops, dep);
   for (int l = 0; l < p->nloops; l++) {
     if (dep[l].answer == TS_NO || dep[l].reduction_only) continue;
-    ts__refuse(c, dep[l].answer == TS_YES ? TS_R_carried_dependence : TS_R_not_proved, 0, "instances of block {0} depend on each other: {1}");
+    ts__refuse(c, dep[l].answer == TS_YES ? TS_R_carried_dependence : TS_R_not_proved, 0,
+               "instances of block {0} depend on each other: {1}");
     ts__fact_node(c, c->arg[0].node);
     ts__fact_s(c, ts_arena_strdup(c->a, dep[l].why));
     if (dep[l].has_witness) ts__witness(c, nest[l]->loop.var->name, dep[l].first, dep[l].second);
@@ -101,7 +105,8 @@ static bool space_find(ts__ctx *c, plan *p, const ts_expr *const *to) {
   for (int i = 0; i < b->niters; i++) in[i] = (ts_loop_range){b->iters[i].var, b->iters[i].dom};
   ts_itermap map = {0};
   ts_diag d = {0};
-  bool ok = ts_itermap_detect(an, in, b->niters, to, p->n, NULL, NULL, &map, &d) && map.bijective == TS_YES && !map.predicate;
+  bool ok =
+      ts_itermap_detect(an, in, b->niters, to, p->n, NULL, NULL, &map, &d) && map.bijective == TS_YES && !map.predicate;
   for (int k = 0; ok && k < p->n; k++) {
     const ts_isum *s = &map.bind[k];
     ok = s->extent && ts_prove_eq(an, s->step, ts_int(c->ir, 1)) == TS_YES;
@@ -111,7 +116,8 @@ static bool space_find(ts__ctx *c, plan *p, const ts_expr *const *to) {
     if (ok) ts_bind_range(an, p->var[k], p->dom[k]);
   }
   if (ok && ts_itermap_invert(an, &map, of, p->back, &d)) return true;
-  ts__refuse(c, TS_R_bad_map, 1, "the map is not provably one-to-one from the domain of block {0} onto a box at zero{1}{2}");
+  ts__refuse(c, TS_R_bad_map, 1,
+             "the map is not provably one-to-one from the domain of block {0} onto a box at zero{1}{2}");
   ts__fact_node(c, c->arg[0].node);
   ts__fact_s(c, d.message[0] ? ": " : "");
   ts__fact_s(c, ts_arena_strdup(c->a, d.message));
@@ -175,8 +181,7 @@ bool ts__apply_transform_block_layout(ts__ctx *c) {
   b->body = ts_stmt_rewrite(c->ir, ts_stmt_subst(c->ir, b->body, m, old->niters), NULL, tidy, c);
   b->explicit_access = false;
   const ts_stmt *s = ts__block_with(c, ts__stmt(c, me), b);
-  for (int k = p->n - 1; k >= 0; k--)
-    s = ts_for(c->ir, loop[k], p->dom[k].min, p->dom[k].extent, TS_SERIAL, s);
+  for (int k = p->n - 1; k >= 0; k--) s = ts_for(c->ir, loop[k], p->dom[k].min, p->dom[k].extent, TS_SERIAL, s);
   c->out = ts__reinfer(c, ts__replace(c, p->nloops ? p->loops[0] : me, s));
   return true;
 }

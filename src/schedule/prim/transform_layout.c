@@ -1,7 +1,7 @@
 // transform_layout b "t" "(i, j) -> (j // 8, i, j % 8)" : alloc t: f32[16, 24] ; .. t[vi, vj] ..
 //   -> alloc t: f32[3, 16, 8] ; .. t[vj // 8, vi, vj % 8] ..
-// An intermediate buffer is laid out anew, everywhere. The map must be one-to-one on its indices; elements that it leaves out are
-// never accessed.
+// An intermediate buffer is laid out anew, everywhere. The map must be one-to-one on its indices; elements that it
+// leaves out are never accessed.
 #include "schedule/schedule_impl.h"
 
 typedef struct plan {
@@ -15,7 +15,9 @@ static bool accesses_check(ts__ctx *c, const plan *p) {
     if (!ts__is_block(c, i)) continue;
     const ts_block *b = ts__block(c, i);
     if ((!b->intrin && !b->explicit_access) || (!ts__reads(b, p->from) && !ts__writes(b, p->from))) continue;
-    ts__refuse(c, b->intrin ? TS_R_tensorized : TS_R_opaque_access, 1, b->intrin ? "{1} is an operand of the tensorized block {0}" : "block {0} states its regions of {1} by hand");
+    ts__refuse(
+        c, b->intrin ? TS_R_tensorized : TS_R_opaque_access, 1,
+        b->intrin ? "{1} is an operand of the tensorized block {0}" : "block {0} states its regions of {1} by hand");
     ts__fact_node(c, i);
     ts__fact_s(c, p->from->name);
     return false;

@@ -1,7 +1,7 @@
 // unsafe_set_dtype b "t" f16 : alloc t: f32[..] ; t[vi] = e ; .. t[vi] ..
 //   -> alloc t: f16[..] ; t[vi] = cast(f16, e) ; .. cast(f32, t[vi]) ..
-// The element type of an intermediate buffer changes everywhere. Values are rounded to the new type, so the meaning is kept only
-// where they fit it: that is the caller's promise, hence the name.
+// The element type of an intermediate buffer changes everywhere. Values are rounded to the new type, so the meaning is
+// kept only where they fit it: that is the caller's promise, hence the name.
 #include "schedule/schedule_impl.h"
 
 typedef struct plan {
