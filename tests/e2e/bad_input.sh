@@ -3,13 +3,12 @@
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# refused CODE WORDS COMMAND...: exit CODE, the first line of the complaint starts with "error: " and matches WORDS.
+# refused CODE WORDS COMMAND...: exit CODE, one line of the complaint starts with "error: " and matches WORDS.
 refused() {
   local code=$1 words=$2
   shift 2
   run "$code" "$@" || return
-  head -n 1 "$top/err" | grep -qE '^error: ' || fail "no 'error: ' line from: $*"
-  head -n 1 "$top/err" | grep -qE -- "$words" || { fail "the line does not match '$words': $*"; head -n 2 "$top/err"; }
+  grep -m 1 '^error: ' "$top/err" | grep -qE -- "$words" || { fail "no 'error: ' line matches '$words': $*"; head -n 3 "$top/err"; }
   [ "$(grep -c '^error: ' "$top/err")" = 1 ] || fail "more than one error line from: $*"
 }
 # bad_model CODE WORDS MODEL [QUANTIZATION]
@@ -71,6 +70,7 @@ refused 2 "new.db" tunesmith tune "rms_norm A=f32 H=128 eps=1e-05 n=1" --store "
 build_tiny q4f16_1
 lib=$(find "$dir" -name '*.so')
 refused 3 "nowhere" tunesmith chat "$top/nowhere" --prompt x
+refused 2 "new.db.*newer" tunesmith bench "$dir" -p 8 -n 8 -r 1 --no-bandwidth --store "$top/new.db"
 cp -r "$dir" "$top/broken"; truncate -s 2000 "$top/broken/$(basename "$lib")"; refused 2 "so" tunesmith chat "$top/broken" --prompt x
 rm -rf "$top/broken"; cp -r "$dir" "$top/broken"; shard=$(find "$top/broken" -name 'params_shard_0.bin'); truncate -s 1000 "$shard"
 rm -f "$top/broken"/*.weights "$top/broken"/*/*.weights; refused 2 "params_shard_0.bin" tunesmith chat "$top/broken" --prompt x
@@ -79,6 +79,8 @@ refused 2 "temperature" tunesmith chat "$dir" --prompt x --temperature -1
 # A place that cannot be written.
 if [ "$(id -u)" = 0 ]; then nowrite=/proc/tunesmith; else mkdir -m 500 "$top/ro"; nowrite=$top/ro/x; fi
 refused 3 "${nowrite%/*}" tunesmith build --model "$tiny" --quantization q4f16_1 --target cpu --out "$nowrite"
+refused 3 "params.*too large" bash -c 'ulimit -f 100 && exec tunesmith build --model "$0" --quantization q4f16_1 --target cpu --out "$1"' "$tiny" "$top/full"
+[ -z "$(ls -A "$top/full" 2>/dev/null)" ] || fail "a full disk left half a model"
 if [ -w /dev/full ]; then
   tunesmith ops >/dev/full 2>"$top/err" && fail "a full disk under the output must be an error"
   has "$top/err" '^error: standard output: '
