@@ -82,8 +82,21 @@ static bool finish(tuner *t, ts_arena *a, ts_tune_result *out, ts_diag *d) {
   return true;
 }
 
+// Every workload can be instantiated: a typing mistake is told before anything is opened or waited for.
+static bool check_tasks(const ts_tune_task *tasks, size_t n, ts_diag *d) {
+  bool ok = true;
+  for (size_t i = 0; ok && i < n; i++) {
+    ts_arena *scratch = ts_arena_new("check");
+    ts_op_inst inst;
+    ok = ts_op_instantiate(ts_ir_new(scratch), &tasks[i].spec, "", &inst, d);
+    ts_arena_free(scratch);
+  }
+  return ok;
+}
+
 bool ts_tune(ts_arena *a, const ts_tune_task *tasks, size_t n, const ts_tune_opts *o, ts_tune_result *out, ts_diag *d) {
   *out = (ts_tune_result){0};
+  TS_TRY(check_tasks(tasks, n, d));
   ts_db *db = ts_db_open(o->store, TS_DB_CREATE, d);
   int lock = -1;
   if (!db) return false;
