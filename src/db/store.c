@@ -264,8 +264,17 @@ static bool open_reading(ts_db *db, ts_diag *d) {
   return rc == SQLITE_OK || ts__db_fail(db, d, "open");
 }
 
+// A new store needs a folder that can be written; SQLite would report whatever its last attempt ran into.
+static bool folder_writable(const char *path, ts_diag *d) {
+  char folder[4096];
+  const char *slash = strrchr(path, '/');
+  snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+  return access(folder, W_OK | X_OK) == 0 || ts_env_fail(d, "store-io", "%s: the folder cannot be written: %s", path, strerror(errno));
+}
+
 static bool open_writing(ts_db *db, ts_db_mode mode, ts_diag *d) {
   int flags = SQLITE_OPEN_READWRITE | (mode == TS_DB_CREATE ? SQLITE_OPEN_CREATE : 0);
+  if (mode == TS_DB_CREATE && !ts_file_exists(db->path)) TS_TRY(folder_writable(db->path, d));
   if (sqlite3_open_v2(db->path, &db->sql, flags, NULL) != SQLITE_OK) return ts__db_fail(db, d, "open");
   if (sqlite3_db_readonly(db->sql, "main") == 1)
     return ts_env_fail(d, "store-read-only", "%s: the file cannot be written", db->path);
