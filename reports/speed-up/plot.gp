@@ -11,7 +11,7 @@ set bmargin 4
 set logscale x 2
 if (high / low < 5) { set xtics (0.25, 0.5, 0.7, 1, 1.2, 1.5, 2, 2.5, 3, 4) } else { set xtics 2 }
 set format x "%g"
-set xlabel "speed-up over the default schedule (times, log)"
+set xlabel "times faster than the default (log)"
 set xrange [low:high]
 set yrange [rows - 0.4:-0.6]
 set grid noy

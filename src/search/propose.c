@@ -102,6 +102,19 @@ static ts_gp *fit(const ts__session *s, ts_arena *a, const ts__member *like) {
   return n >= 3 ? ts_gp_fit(a, x, y, n, like->ndecisions) : NULL;
 }
 
+// Whether the sketch was measured twice and never came near the best: its decisions do not matter.
+static bool hopeless(const ts__session *s, int sketch) {
+  double best = INFINITY;
+  int n = 0;
+  for (size_t i = 0; i < s->members.n; i++) {
+    const ts__member *m = s->members.p[i];
+    if (m->state != TS__GOOD || m->sketch != sketch) continue;
+    best = fmin(best, m->median);
+    n++;
+  }
+  return n >= 2 && s->best && best > 4 * s->best->median;
+}
+
 // The most promising of several proposals by expected gain; proposals of sketches that the model knows too little about win
 // by default. NULL when nothing new was found.
 ts__member *ts__propose(ts__session *s, uint64_t stream) {
@@ -122,6 +135,7 @@ ts__member *ts__propose(ts__session *s, uint64_t stream) {
       ts_gp_predict(g, pool[i]->decisions, &mean, &sd);
       gain = ts_expected_gain(s->best ? log(s->best->median) : mean, mean, sd);
     }
+    if (hopeless(s, pool[i]->sketch)) gain = 0;
     if (gain > best_gain) best_gain = gain, chosen = pool[i];
   }
   for (size_t i = 0; i < n; i++) {

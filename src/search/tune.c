@@ -76,7 +76,12 @@ static bool finish(tuner *t, ts_arena *a, ts_tune_result *out, ts_diag *d) {
   out->rows = ts_new_array(a, ts_tune_row, t->n + 1);
   for (size_t i = 0; i < t->n; i++) {
     ts__session *s = &t->s[i];
-    if (s->best) TS_TRY(ts__session_end(s, out->interrupted, &out->rows[out->n++], a, d));
+    if (!s->best) continue;
+    // a worker that ended during the final is started again; twice in a row is a fault of the machine
+    bool ok = ts__session_end(s, out->interrupted, &out->rows[out->n], a, d);
+    if (!ok && strcmp(d->code, "final-failed") == 0) ok = ts__session_end(s, out->interrupted, &out->rows[out->n], a, d);
+    if (!ok) return false;
+    out->n++;
     out->busy_s += ts_meter_busy_s(s->meter);
   }
   return true;
