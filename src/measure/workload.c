@@ -22,11 +22,14 @@ bool ts__dims_of(const ts_func *f, const ts_func *ref, const int64_t *ref_dims, 
   return true;
 }
 
-static int64_t index_limit(const ts_spec *s) {
+static int64_t bound_int(const ts_spec *s, const char *name, int64_t otherwise) {
   for (int i = 0; i < s->nbind; i++)
-    if (s->bind[i].kind == TS_BIND_INT && strcmp(s->bind[i].name, "V") == 0) return s->bind[i].i;
-  return 1;
+    if (s->bind[i].kind == TS_BIND_INT && strcmp(s->bind[i].name, name) == 0) return s->bind[i].i;
+  return otherwise;
 }
+
+// Indices (token ids) are below the vocabulary.
+static int64_t index_limit(const ts_spec *s) { return bound_int(s, "V", 1); }
 
 static ts__fill fill_of(const ts_param *p) {
   if (p->role == TS_OUT) return TS__FILL_NONE;
@@ -65,15 +68,16 @@ bool ts__layout_of(const ts_func *f, const ts_spec *spec, const ts_func *ref, co
 static int64_t round_down(int64_t v, int64_t m) { return v / m * m; }
 
 // n: rows in flight, timed at the largest; others (tokens in the cache) at a quarter, leaving room for the rows.
-static void choose_dims(const ts_func *f, int64_t dims[TS__CASES][8]) {
-  int64_t rows = 1;
+static void choose_dims(const ts_func *f, const ts_spec *s, int64_t dims[TS__CASES][8]) {
+  int64_t rows = 1, positions = bound_int(s, "P", INT64_MAX);
   for (int i = 0; i < f->ndims; i++) {
     const ts_dim *m = &f->dims[i];
     bool n = strcmp(m->var->name, "n") == 0;
     int64_t most = round_down(m->hi, m->multiple), least = (m->lo + m->multiple - 1) / m->multiple * m->multiple;
     if (n) rows = most;
-    int64_t timed = n ? most : TS_MAX(least, round_down(m->hi / 4, m->multiple));
-    int64_t other = n ? least : TS_MAX(least, round_down(TS_MIN((int64_t)37, TS_MAX(m->hi - rows, m->lo)), m->multiple));
+    int64_t hi = n ? m->hi : TS_MAX(m->lo, TS_MIN(m->hi, positions - rows));  // the cache holds `positions`
+    int64_t timed = n ? most : TS_MAX(least, round_down(hi / 4, m->multiple));
+    int64_t other = n ? least : TS_MAX(least, round_down(TS_MIN((int64_t)37, TS_MAX(hi - rows, m->lo)), m->multiple));
     dims[0][i] = timed;
     dims[1][i] = other;
   }
@@ -110,7 +114,7 @@ static bool shrink(ts_ir *ir, const ts_spec *spec, ts_spec *small, const ts_func
   ts_op_inst inst;
   for (;;) {
     TS_TRY(ts_op_instantiate(ir, small, "", &inst, d));
-    choose_dims(inst.func, dims);
+    choose_dims(inst.func, small, dims);
     if (work(inst.func, dims[1]) <= SMALL) break;
     int best = -1;
     for (int i = 0; i < spec->nbind && i < 64; i++)
@@ -238,7 +242,7 @@ ts_workload *ts_workload_open(const ts_spec *spec, const ts_target *t, ts_compil
   if (ok) {
     w->reference = inst.func;
     w->tolerance = inst.tolerance;
-    choose_dims(inst.func, w->dims);
+    choose_dims(inst.func, &w->spec, w->dims);
     ok = ts_op_cost(inst.func, w->dims[0], &w->cost, d) && validate(&w->spec, c, TS_MAX(inst.tolerance * 0.1, 1e-6), d) &&
          ts_compiler_run(c, inst.func, a, &w->object, d);
   }
