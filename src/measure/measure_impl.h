@@ -22,6 +22,8 @@ typedef struct ts__layout {
   int n;
   ts__slot slot[TS__MOST_PARAMS];
 } ts__layout;
+// Fill the buffer of a slot as its kind says; seed and stream give the same bytes anywhere. Outputs are left alone.
+void ts__fill_slot(const ts__slot *s, uint8_t *p, uint64_t seed, uint64_t stream);
 // Sizes of a function's parameters when its symbolic dimensions have the values that `names`/`values` give.
 bool ts__layout_of(const ts_func *f, const ts_spec *spec, const ts_func *ref, const int64_t *ref_dims, ts__layout *out, ts_diag *d) TS_WARN_UNUSED;
 // Values of f's dimensions: those of the reference with the same name.

@@ -81,27 +81,6 @@ typedef struct worker {
   uint64_t rotation;
 } worker;
 
-static void fill(const ts__slot *s, uint8_t *p, uint64_t seed, uint64_t stream) {
-  ts_rng rng = ts_rng_new(seed, stream);
-  ts_array a = {.code = s->code, .ndim = 1, .shape = {s->count}, .data = p};
-  switch (s->fill) {
-    case TS__FILL_FLOAT:
-      for (int64_t i = 0; i < s->count; i++) ts_array_set(&a, i, 2 * ts_rng_unit(&rng) - 1);
-      break;
-    case TS__FILL_SCALE:
-      for (int64_t i = 0; i < s->count; i++) ts_array_set(&a, i, ts_rng_unit(&rng) / 8);
-      break;
-    case TS__FILL_INDEX:
-      for (int64_t i = 0; i < s->count; i++) ts_array_set(&a, i, ts_rng_below(&rng, (uint32_t)s->below));
-      break;
-    case TS__FILL_BITS:
-      for (int64_t i = 0; i + 4 <= s->bytes; i += 4) memcpy(p + i, &(uint32_t){ts_rng_u32(&rng)}, 4);
-      for (int64_t i = s->bytes / 4 * 4; i < s->bytes; i++) p[i] = (uint8_t)ts_rng_u32(&rng);
-      break;
-    case TS__FILL_NONE: break;
-  }
-}
-
 static void say(ts__reply *r, ts_outcome_kind kind, const char *fmt, ...) TS_PRINTF(3, 4);
 static void say(ts__reply *r, ts_outcome_kind kind, const char *fmt, ...) {
   va_list ap;
@@ -137,7 +116,7 @@ static bool prepare_case(worker *w, int which, uint64_t seed, ts_diag *d) {
   for (int i = 0; i < c->layout.n; i++) {
     const ts__slot *s = &c->layout.slot[i];
     c->live[i] = memory_new(s->bytes);
-    fill(s, c->live[i].p, seed, (uint64_t)i);  // weights are the same in both cases
+    ts__fill_slot(s, c->live[i].p, seed, (uint64_t)i);  // weights are the same in both cases
     if (s->cache != TS_COLD || s->role != TS_IN) {
       c->pristine[i] = malloc((size_t)s->bytes + 1);
       if (!c->pristine[i]) abort();

@@ -145,7 +145,6 @@ static void free_arrays(arrays *x, int n) {
 }
 
 static bool make_arrays(const ts_func *f, const int64_t *dims, const ts__layout *l, arrays *x, ts_diag *d) {
-  ts_rng rng = ts_rng_new(7, 0);
   for (int i = 0; i < l->n; i++) {
     const ts_buffer *b = f->params[i].buf;
     x->array[i] = (ts_array){.code = b->code, .ndim = b->ndim};
@@ -155,13 +154,7 @@ static bool make_arrays(const ts_func *f, const int64_t *dims, const ts__layout 
     if (!x->array[i].data) return ts_env_fail(d, "out-of-memory", "%s: no memory for %s", f->name, b->name);
     memset(x->array[i].data, 0, (size_t)(l->slot[i].bytes / 64 + 1) * 64);
     x->list[i] = &x->array[i];
-    for (int64_t k = 0; k < l->slot[i].count; k++) switch (l->slot[i].fill) {
-        case TS__FILL_FLOAT: ts_array_set(&x->array[i], k, 2 * ts_rng_unit(&rng) - 1); break;
-        case TS__FILL_SCALE: ts_array_set(&x->array[i], k, ts_rng_unit(&rng) / 8); break;
-        case TS__FILL_INDEX: ts_array_set(&x->array[i], k, ts_rng_below(&rng, (uint32_t)l->slot[i].below)); break;
-        case TS__FILL_BITS: ((uint8_t *)x->array[i].data)[k * ts_code_bytes(b->code)] = (uint8_t)ts_rng_u32(&rng); break;
-        case TS__FILL_NONE: break;
-      }
+    ts__fill_slot(&l->slot[i], x->array[i].data, 7, (uint64_t)i);
   }
   return true;
 }

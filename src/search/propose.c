@@ -4,6 +4,8 @@
 
 #include "search/search_impl.h"
 
+enum { POOL = 12 };  // proposals that are ranked for one candidate
+
 static bool seen(const ts__session *s, uint64_t hash) {
   for (size_t i = 0; i < s->hashes.n; i++)
     if (s->hashes.p[i] == hash) return true;
@@ -115,21 +117,35 @@ static bool hopeless(const ts__session *s, int sketch) {
   return n >= 2 && s->best && best > 4 * s->best->median;
 }
 
+// Models of the sketches met in one round of proposals, fitted once each.
+typedef struct models {
+  size_t n;
+  struct { int sketch; size_t ndecisions; ts_gp *gp; } of[POOL];
+} models;
+
+static ts_gp *model_for(const ts__session *s, ts_arena *a, models *x, const ts__member *m) {
+  for (size_t i = 0; i < x->n; i++)
+    if (x->of[i].sketch == m->sketch && x->of[i].ndecisions == m->ndecisions) return x->of[i].gp;
+  x->of[x->n].sketch = m->sketch;
+  x->of[x->n].ndecisions = m->ndecisions;
+  return x->of[x->n++].gp = fit(s, a, m);
+}
+
 // The most promising of several proposals by expected gain; proposals of sketches that the model knows too little about win
 // by default. NULL when nothing new was found.
 ts__member *ts__propose(ts__session *s, uint64_t stream) {
-  enum { POOL = 12 };
   ts_arena *scratch = ts_arena_new("propose");
   ts_rng rng = ts_rng_new(s->o->seed, stream);
   ts__member *pool[POOL], *chosen = NULL;
   double best_gain = -1;
+  models fitted = {0};
   size_t n = 0;
   for (int tries = 0; tries < 3 * POOL && n < POOL; tries++) {
     ts__member *m = propose_one(s, scratch, &rng);
     if (m) pool[n++] = m;
   }
   for (size_t i = 0; i < n; i++) {
-    ts_gp *g = fit(s, scratch, pool[i]);
+    ts_gp *g = model_for(s, scratch, &fitted, pool[i]);
     double mean, sd, gain = 1e9;
     if (g) {
       ts_gp_predict(g, pool[i]->decisions, &mean, &sd);
