@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define TS_VERSION "0.1.0"  // of the program, its library and its records
+
 #define TS_COUNTOF(a) (sizeof(a) / sizeof((a)[0]))
 #define TS_WARN_UNUSED __attribute__((warn_unused_result))
 #define TS_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))

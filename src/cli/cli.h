@@ -8,8 +8,6 @@
 #include "cli/commands.def"
 #undef CMD
 
-#define TS_VERSION "0.1.0"
-
 // --- options: one table per command describes, parses and documents them ---------------------------------------
 typedef enum ts_opt_kind { TS_OPT_FLAG, TS_OPT_INT, TS_OPT_REAL, TS_OPT_TEXT, TS_OPT_TIME } ts_opt_kind;
 // TIME is seconds as a double; "90", "90s", "5m", "1h" are accepted. `to` points at bool, int64_t, double, const char *, double.

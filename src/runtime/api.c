@@ -16,7 +16,7 @@ struct tunesmith_session {
 
 _Static_assert((int)TUNESMITH_STOP_CALLER == (int)TS_STOP_CALLER && (int)TUNESMITH_STOP_END == (int)TS_STOP_TOKEN, "the same numbers");
 
-const char *tunesmith_version(void) { return "0.1.0"; }
+const char *tunesmith_version(void) { return TS_VERSION; }
 
 static tunesmith_status failed(const ts_diag *d, tunesmith_error *e) {
   tunesmith_status s = d->kind == TS_REFUSAL ? TUNESMITH_REFUSED : d->kind == TS_ENVIRONMENT ? TUNESMITH_ENVIRONMENT : TUNESMITH_BUG;

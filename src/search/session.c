@@ -50,7 +50,7 @@ static bool resume_or_start(ts__session *s, ts_diag *d) {
   char budget[64];
   snprintf(budget, sizeof budget, "time=%.0fs trials=%lld", s->o->budget_s, (long long)s->o->trials);
   s->session_id = ts_db_put_session(s->db,
-                                    &(ts_db_session){.command = s->o->command, .tool = "tunesmith 0.1.0", .seed = (int64_t)s->o->seed, .budget = budget,
+                                    &(ts_db_session){.command = s->o->command, .tool = "tunesmith " TS_VERSION, .seed = (int64_t)s->o->seed, .budget = budget,
                                                      .workload_id = s->workload_id, .target_id = s->place.target_id},
                                     d);
   return s->session_id != 0;
