@@ -23,6 +23,16 @@ typedef int64_t (*ts_workspace_fn)(const int64_t *dim);
 
 // --- targets --------------------------------------------------------------------------------------------------
 typedef enum ts_api { TS_API_CPU, TS_API_CUDA, TS_API_VULKAN, TS_API__COUNT } ts_api;
+// Limits that candidates are checked against before code is generated.
+typedef struct ts_target_gpu {
+  int compute;                     // 90: compute capability 9.0
+  int sms, warp;                   // multiprocessors; threads of a warp
+  int max_threads;                 // of a block
+  int sm_threads, sm_blocks;       // resident on one multiprocessor
+  int sm_registers, max_registers; // 32-bit registers of a multiprocessor; of a thread
+  int64_t block_shared, sm_shared; // bytes of shared memory a block may ask for; of a multiprocessor
+  int64_t memory_bytes;            // of the device; 0 when not known
+} ts_target_gpu;
 typedef struct ts_target {
   ts_api api;
   char arch[64];         // "znver4", "sm_90a"
@@ -34,8 +44,10 @@ typedef struct ts_target {
   int cores;             // physical cores usable by this process
   int threads;           // hardware threads usable by this process
   int64_t l1_bytes, l2_bytes, l3_bytes;
+  ts_target_gpu gpu;     // all zero for the CPU
 } ts_target;
 // "cpu" (this machine), "cpu:x86-64", "cpu:x86-64-v3", "cpu:x86-64-v4", "cpu:znver4" ...
+// "cuda" (GPU 0 of this machine), "cuda:1", "cuda:sm_90a" (a table of gpus.def: no GPU needed).
 bool ts_target_parse(const char *text, ts_target *t, ts_diag *d) TS_WARN_UNUSED;
 void ts_target_print(ts_text *out, const ts_target *t);                   // canonical text: hashed into identities
 bool ts_target_has(const ts_target *t, const char *feature);              // "avx512vnni"
