@@ -195,15 +195,15 @@ static void matmul_is_matmul(void **state) {
   ts_arena_free(a);
 }
 
-static void attention_is_softmax(void **state) {
-  (void)state;
+// `tiled`: keys transposed in tiles of 16 positions; else rows.
+static void check_softmax(const char *spec, bool tiled) {
   enum { H = 4, HK = 2, D = 8, P = 32, N = 3, T = 14 };
   ts_arena *a = ts_arena_new("test");
   ts_ir *ir = ts_ir_new(a);
   ts_spec s;
   ts_op_inst inst;
   ts_diag d = {0};
-  assert_true(spec_of(a, "attention A=f32 C=f16 D=8 H=4 HK=2 P=32", &s));
+  assert_true(spec_of(a, spec, &s));
   assert_true(ts_op_instantiate(ir, &s, "", &inst, &d));
   values v = {0};
   ts_rng r = ts_rng_new(5, 0);
@@ -216,7 +216,7 @@ static void attention_is_softmax(void **state) {
       int kh = h / (H / HK);
       for (int j = 0; j <= T + n; j++) {
         p[j] = 0;
-        for (int e = 0; e < D; e++) p[j] += (double)q[(n * H + h) * D + e] * ts_f32_from_f16(kc[((kh * (P / 16) + j / 16) * D + e) * 16 + j % 16]);
+        for (int e = 0; e < D; e++) p[j] += (double)q[(n * H + h) * D + e] * ts_f32_from_f16(kc[tiled ? ((kh * (P / 16) + j / 16) * D + e) * 16 + j % 16 : (kh * P + j) * D + e]);
         p[j] /= sqrt(D);
         top = fmax(top, p[j]);
       }
@@ -228,6 +228,46 @@ static void attention_is_softmax(void **state) {
       }
     }
   free_values(&v);
+  ts_arena_free(a);
+}
+
+static void attention_is_softmax(void **state) {
+  (void)state;
+  check_softmax("attention A=f32 C=f16 D=8 H=4 HK=2 P=32", true);
+  check_softmax("attention_rows A=f32 C=f16 D=8 H=4 HK=2 P=32", false);
+}
+
+// The fused operator is rope_append_rows, then attention_rows.
+static void fused_attention_is_both(void **state) {
+  (void)state;
+  ts_arena *a = ts_arena_new("test");
+  ts_ir *ir = ts_ir_new(a);
+  const char *const specs[] = {"rope_append_rows A=f32 C=f16 D=8 H=4 HK=2 P=32", "attention_rows A=f32 C=f16 D=8 H=4 HK=2 P=32", "rope_attention_rows A=f32 C=f16 D=8 H=4 HK=2 P=32"};
+  values v[3] = {0};
+  for (int i = 0; i < 3; i++) {
+    ts_spec s;
+    ts_op_inst inst;
+    ts_diag d = {0};
+    ts_rng r = ts_rng_new(7, 0);
+    assert_true(spec_of(a, specs[i], &s));
+    assert_true(ts_op_instantiate(ir, &s, "", &inst, &d));
+    if (i == 1)  // reads what the first wrote
+      for (size_t k = 0; k < 3; k++) {
+        ts_array *x = find(&v[0], (const char *[]){"q", "kc", "vc"}[k]);
+        v[1].name[v[1].n] = (const char *[]){"q", "kc", "vc"}[k];
+        v[1].array[v[1].n++] = *x;
+      }
+    run(inst.func, (int64_t[]){2, 13}, &v[i], &r, 1);
+  }
+  for (size_t k = 0; k < 3; k++) {
+    const char *name = (const char *[]){"y", "kc", "vc"}[k];
+    ts_array *x = find(k ? &v[0] : &v[1], name), *y = find(&v[2], name);
+    assert_int_equal(ts_array_count(x), ts_array_count(y));
+    for (int64_t e = 0; e < ts_array_count(x); e++) assert_true(fabs(ts_array_get(x, e) - ts_array_get(y, e)) < 1e-6);
+  }
+  for (int i = 3; i < v[1].n; i++) free(v[1].array[i].data);
+  v[1].n = 0;  // q, kc and vc belong to the first
+  for (int i = 0; i < 3; i++) free_values(&v[i]);
   ts_arena_free(a);
 }
 
@@ -281,6 +321,6 @@ static void all_instantiate(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(spec_round_trip),  cmocka_unit_test(refusals),  cmocka_unit_test(all_instantiate),  cmocka_unit_test(matmul_is_matmul),
-                                     cmocka_unit_test(attention_is_softmax), cmocka_unit_test(variants_agree), cmocka_unit_test(costs)};
+                                     cmocka_unit_test(attention_is_softmax), cmocka_unit_test(fused_attention_is_both), cmocka_unit_test(variants_agree), cmocka_unit_test(costs)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
