@@ -308,6 +308,10 @@ bool ts_func_verify(const ts_func *f, ts_diag *d) TS_WARN_UNUSED;
 bool ts_func_equal(const ts_func *a, const ts_func *b);  // up to names of variables and ids; block names count
 uint64_t ts_func_hash(const ts_func *f);                 // equal functions hash alike on every platform
 ts_sha256 ts_func_sha256(const ts_func *f);              // of the canonical text: identity in stores
+// Facts of dimensions (facts.c): "8 <= n <= 128, n % 32 == 0".
+void ts_dim_print(ts_text *out, const ts_dim *x);
+// Does f hold for every size that the dimensions of `wanted` admit (by name)? Refusal "narrower-facts".
+bool ts_func_serves(const ts_func *f, const ts_func *wanted, ts_diag *d) TS_WARN_UNUSED;
 // Recompute reads and writes of every block that is not explicit, from its body. Indices affine in inner loop variables and inner
 // iterators become ranges over them; anything else becomes the whole dimension. The result covers every access.
 const ts_stmt *ts_stmt_infer_access(ts_ir *ir, const ts_stmt *s);

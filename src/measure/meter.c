@@ -150,6 +150,7 @@ bool ts_meter_run(ts_meter *m, uint64_t tag, const ts_candidate *c, const ts_eff
   TS_TRY(start(m, d));
   ts__request q = {.verb = TS__RUN, .tag = tag, .effort = *e, .object = *c->object, .has_pack = c->pack != NULL,
                    .tolerance = c->tolerance > 0 ? c->tolerance : m->arg.w->tolerance};
+  TS_TRY(ts_func_serves(c->func, m->arg.w->reference, d));
   TS_TRY(describe(m, c->func, q.main, q.dims, d));
   if (c->pack) {
     q.pack_object = *c->pack_object;

@@ -60,6 +60,7 @@ static bool schedule(maker *m, ts__kernel_row *r, const char *variant, const cha
   ts_sched *s = ts_sched_new(m->ir, inst.func, 0);
   ts_replay how = {.strict = exact};
   if (trace[strspn(trace, " \n")]) TS_TRY(ts_sched_replay(s, file, trace, strlen(trace), &how, d));
+  TS_TRY(ts_func_serves(ts_sched_func(s), inst.func, d));
   r->variant = ts_arena_strdup(m->a, variant);
   r->trace = trace_text(m, s);
   r->func = with_name(m, ts_sched_func(s), r->spec.op, variant, "");

@@ -125,7 +125,8 @@ void ts_space_close(ts_space *s) {
 ts_sched *ts_sketch_draw(ts_ir *ir, const ts_sketch *k, const ts_trace *trace, uint64_t seed, ts_diag *d) {
   ts_sched *s = ts_sched_new(ir, ts_func_clone(ir, k->func), seed);
   ts_replay r = {0};
-  return ts_sched_replay_trace(s, trace, &r, d) ? s : NULL;
+  bool ok = ts_sched_replay_trace(s, trace, &r, d) && ts_func_serves(ts_sched_func(s), k->func, d);
+  return ok ? s : NULL;
 }
 
 size_t ts_decisions(ts_arena *a, const ts_trace *t, double **out) {

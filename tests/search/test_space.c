@@ -126,6 +126,27 @@ static void refusals(void **state) {
   assert_false(ts_space_open(&spec, &x->t, "", &s, &d));
 }
 
+// A trace that declares facts serves only workloads whose sizes all have them.
+static void narrower_facts(void **state) {
+  fixture *x = *state;
+  ts_diag d = {0};
+  ts_spec spec;
+  ts_space s;
+  const char *trace = "trace 1\ndeclare \"n % 8 == 0 && n <= 64\"\n";
+  must(ts_spec_parse(x->a, "silu_mul A=f32 I=64 n=8..128%8", &spec, &d) && ts_space_open(&spec, &x->t, "", &s, &d), &d);
+  must(ts_space_add(&s, "narrow", "", "template", trace, &d), &d);
+  ts_sketch *k = &s.sketch[s.n - 1];
+  assert_null(ts_sketch_draw(ts_ir_new(x->a), k, k->trace, 1, &d));
+  assert_string_equal(d.code, "narrower-facts");
+  assert_non_null(strstr(d.message, "8 <= n <= 64, n % 8 == 0"));
+  ts_space_close(&s);
+  must(ts_spec_parse(x->a, "silu_mul A=f32 I=64 n=8..64%16", &spec, &d) && ts_space_open(&spec, &x->t, "", &s, &d), &d);
+  must(ts_space_add(&s, "narrow", "", "template", trace, &d), &d);
+  k = &s.sketch[s.n - 1];
+  assert_non_null(ts_sketch_draw(ts_ir_new(x->a), k, k->trace, 1, &d));
+  ts_space_close(&s);
+}
+
 // Variants need their features, their formats, and permission for their numerics.
 static void variants_are_chosen(void **state) {
   fixture *x = *state;
@@ -170,7 +191,7 @@ static int teardown(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(opens_for_models), cmocka_unit_test(opens_for_others), cmocka_unit_test(every_template_serves),
-      cmocka_unit_test(refusals),         cmocka_unit_test(variants_are_chosen),
+      cmocka_unit_test(refusals),         cmocka_unit_test(narrower_facts),  cmocka_unit_test(variants_are_chosen),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
