@@ -193,4 +193,51 @@ ts_edges ts_sibling_edges(ts_analyzer *a, const ts_stmt *const *child, int n);
 // and its update reads what it writes at the same index. yes/no are exact, never unknown.
 bool ts_block_is_reduction(ts_analyzer *a, const ts_block *b);
 
+// --- reducers (reducer.c, reducer.def): how partial results of a reduction combine -----------------------------
+typedef enum ts_reducer {
+#define REDUCER(name, n, types, ordered, doc, identity, r0, r1, r2) TS_RED_##name,
+#define FORM(name, value, pattern)
+#include "analysis/reducer.def"
+#undef REDUCER
+#undef FORM
+  TS_RED__COUNT
+} ts_reducer;
+enum { TS_RED_VALUES = 3, TS_MAX_ACCS = 4 };
+typedef struct ts_reducer_info {
+  const char *name, *doc;
+  int n;         // values carried together
+  bool ordered;  // associative, not commutative: what comes first counts
+} ts_reducer_info;
+const ts_reducer_info *ts_reducer_get(ts_reducer r);
+// What a reduction block carries: n accumulators acc[i][idx[i]], each updated with value[i] (free of all accumulators). They
+// fall into parts, one reducer each: a block may compute a sum and, beside it, an argmax of two values.
+typedef struct ts_reduction {
+  int n;
+  const ts_buffer *acc[TS_MAX_ACCS];
+  const ts_expr *const *idx[TS_MAX_ACCS];  // over the iterators of the block
+  const ts_expr *load[TS_MAX_ACCS];        // acc[i][idx[i]]
+  const ts_expr *value[TS_MAX_ACCS];       // what is combined with it, over the iterators
+  const ts_expr *init[TS_MAX_ACCS];        // of the block's init; NULL without one
+  int nparts;
+  struct ts_red_part {
+    ts_reducer reducer;
+    int at[TS_RED_VALUES];  // value k of the reducer is accumulator at[k]
+  } part[TS_MAX_ACCS];
+  bool ordered;             // some part's order counts
+} ts_reduction;
+// Matches the block's body (stores and lets) and init, if any, against the reducers. False when it is no such reduction: then
+// nothing is known about its order either.
+bool ts_reduction_match(ts_ir *ir, const ts_block *b, ts_reduction *out);
+// out[i]: accumulator i of a partial result a[] merged with another one x[]; the types are those of the accumulators.
+void ts_reduction_combine(ts_ir *ir, const ts_reduction *r, const ts_expr *const *a, const ts_expr *const *x,
+                          const ts_expr **out);
+// out[i]: what merges with anything to that.
+void ts_reduction_identity(ts_ir *ir, const ts_reduction *r, const ts_expr **out);
+// Statements that put value[i] into acc[i][idx[i]] for all i, for values that may load the accumulators (through lets where
+// there are several).
+const ts_stmt *ts_reduction_store(ts_ir *ir, const ts_buffer *const *acc, const ts_expr *const *const *idx,
+                                  const ts_expr *const *value, int n);
+// Text for messages: "sum", "sum and argmax".
+const char *ts_reduction_name(ts_arena *a, const ts_reduction *r);
+
 #endif

@@ -152,4 +152,18 @@ ts__access_list ts__accesses_of(ts_analyzer *a,
 bool ts__itermap_tells(ts_analyzer *a, const ts_loop_range *in, int nin, const ts_expr *const *bind, int nbind,
                        const ts_expr *predicate, int which);
 
+// --- reducers (reducer.c, reduction.c) -----------------------------------------------------------------------
+typedef struct ts__red_match {  // one update against one row
+  ts_ir *ir;
+  int nacc;
+  const ts_buffer *const *acc;        // what a value may not load
+  const ts_expr *a[TS_RED_VALUES];    // loads of the accumulators
+  const ts_expr *r[TS_RED_VALUES];    // their new values
+  const ts_expr *x[TS_RED_VALUES];    // out: the values combined with them
+  bool bound;
+} ts__red_match;
+bool ts__reducer_match(ts__red_match *m, ts_reducer r);
+void ts__reducer_combine(ts_ir *ir, ts_reducer r, const ts_expr *const *a, const ts_expr *const *x, const ts_expr **out);
+void ts__reducer_identity(ts_ir *ir, ts_reducer r, const ts_code *codes, const ts_expr **out);
+
 #endif
