@@ -37,6 +37,7 @@ static bool named_tasks(ts_arena *a, char **args, int nargs, ts_tune_task **task
   for (int i = 0; i < nargs; i++) {
     (*tasks)[i].weight = 1;
     TS_TRY(ts_spec_parse(a, args[i], &(*tasks)[i].spec, d));
+    ts_spec_canonical(a, &(*tasks)[i].spec);
   }
   return true;
 }

@@ -68,14 +68,55 @@ static const ts_bind *bound(const ts_spec *s, const char *name) {
   return NULL;
 }
 
+static const char *default_of(const ts_op *op, const char *name) {
+  for (int i = 0; i < op->nparams; i++)
+    if (op->params[i].same && strcmp(op->params[i].name, name) == 0) return op->params[i].same;
+  return NULL;
+}
+
+const ts_bind *ts_spec_find(const ts_op *op, const ts_spec *s, const char *name) {
+  const ts_bind *b = bound(s, name);
+  const char *same = b ? NULL : default_of(op, name);
+  return same ? bound(s, same) : b;
+}
+
+void ts_spec_canonical(ts_arena *a, ts_spec *s) {
+  ts_diag none = {0};
+  const ts_op *op = ts_op_find(a, s->op, &none);
+  if (!op) return;
+  ts_bind *kept = ts_new_array(a, ts_bind, s->nbind + 1);
+  int n = 0;
+  for (int i = 0; i < s->nbind; i++) {
+    const char *same = default_of(op, s->bind[i].name);
+    const ts_bind *b = same ? bound(s, same) : NULL;
+    bool equal = b && b->kind == TS_BIND_TYPE && s->bind[i].kind == TS_BIND_TYPE && b->code == s->bind[i].code;
+    if (!equal) kept[n++] = s->bind[i];
+  }
+  s->bind = kept;
+  s->nbind = n;
+}
+
+// The bindings of s and those that defaults add.
+static const ts_bind *all_binds(ts_arena *a, const ts_op *op, const ts_spec *s, int *n) {
+  ts_bind *v = ts_new_array(a, ts_bind, s->nbind + op->nparams + 1);
+  *n = s->nbind;
+  if (s->nbind) memcpy(v, s->bind, (size_t)s->nbind * sizeof *v);
+  for (int i = 0; i < op->nparams; i++) {
+    if (!op->params[i].same || bound(s, op->params[i].name)) continue;
+    v[*n] = *bound(s, op->params[i].same);
+    v[(*n)++].name = op->params[i].name;
+  }
+  return v;
+}
+
 static const char *kind_noun(int kind) { return kind == TS_BIND_INT ? "an integer" : kind == TS_BIND_FLOAT ? "a number" : "an element type"; }
 
 static bool check_params(const ts_op *op, const ts_spec *s, ts_diag *d) {
   for (int i = 0; i < op->nparams; i++) {
-    const ts_bind *b = bound(s, op->params[i].name);
+    const ts_bind *b = ts_spec_find(op, s, op->params[i].name);
     if (!b) return ts_refuse(d, "unbound-parameter", "%s: parameter %s is not given", op->name, op->params[i].name);
     if ((int)b->kind != op->params[i].kind)
-      return ts_refuse(d, "wrong-parameter", "%s: parameter %s must be %s", op->name, b->name, kind_noun(op->params[i].kind));
+      return ts_refuse(d, "wrong-parameter", "%s: parameter %s must be %s", op->name, op->params[i].name, kind_noun(op->params[i].kind));
     if (b->kind == TS_BIND_INT && b->i <= 0) return ts_refuse(d, "wrong-parameter", "%s: parameter %s must be positive, not %lld", op->name, b->name, (long long)b->i);
   }
   return true;
@@ -130,8 +171,10 @@ bool ts_op_instantiate(ts_ir *ir, const ts_spec *spec, const char *variant, ts_o
   if (!v || !load_macros(a, spec->quant, &m, d)) return false;
   ts__opfile f;
   TS_TRY(ts__opfile_read(a, v->file, &f, d));
+  int nbind;
+  const ts_bind *bind = all_binds(a, op, spec, &nbind);
   while (f.body.tok != TS_TOK_EOF) {
-    const ts_func *func = ts_func_parse_at(ir, &f.body, spec->bind, spec->nbind, m.n ? &m : NULL, d);
+    const ts_func *func = ts_func_parse_at(ir, &f.body, bind, nbind, m.n ? &m : NULL, d);
     if (!func) return false;
     TS_TRY(ts_func_verify(func, d));
     if (strcmp(func->name, "main") == 0) out->func = func;

@@ -13,6 +13,7 @@
 typedef struct ts_op_param {
   const char *name;
   int kind;              // TS_BIND_INT, TS_BIND_FLOAT (an epsilon), TS_BIND_TYPE (activations: f32 or f16)
+  const char *same;      // of a type: the earlier parameter that it equals when not given ("type A R = A"), or NULL
 } ts_op_param;
 typedef struct ts_op_variant {
   const char *name;      // "" is the reference
@@ -52,6 +53,10 @@ bool ts_op_instantiate(ts_ir *ir, const ts_spec *spec, const char *variant, ts_o
 // Spec text "dequant_matmul q4f16_1 N=4096 K=4096 A=f32 n=1": canonical (parameters sorted), identity of workloads.
 void ts_spec_print(ts_text *out, const ts_spec *s);
 bool ts_spec_parse(ts_arena *a, const char *text, ts_spec *s, ts_diag *d) TS_WARN_UNUSED;
+// What a parameter is bound to in s, by default where s does not say; NULL when it is not bound.
+const ts_bind *ts_spec_find(const ts_op *op, const ts_spec *s, const char *name);
+// Leave out parameters that equal their defaults, so that one workload has one text. s without its operator's file is left alone.
+void ts_spec_canonical(ts_arena *a, ts_spec *s);
 
 // Counted from the IR: arithmetic operations and bytes touched once (compulsory traffic), for given dims.
 typedef struct ts_cost {

@@ -4,17 +4,26 @@
 //     doc "..."                        doc "..."
 //     param N K                        quant q4f16_1 q4f16_0
 //     float eps                        requires avx512vnni
-//     type A                           numerics "a8"
+//     type A R = A                     numerics "a8"
 //     tolerance 0.001                  tolerance 0.02      # of its own numerics, when coarser
 //     templates matmul               }
 //   }
 #include "op/op_impl.h"
 
+// The type parameter that p equals when it is not given: one before it without a default of its own.
+static bool read_default(ts_arena *a, ts_lex *l, const ts__opfile *f, ts_op_param *p, ts_diag *d) {
+  TS_TRY((p->same = ts_lex_ident(l, a, d)) != NULL);
+  for (size_t i = 0; i < f->params.n; i++)
+    if (f->params.p[i].kind == TS_BIND_TYPE && !f->params.p[i].same && strcmp(f->params.p[i].name, p->same) == 0) return true;
+  return ts_refuse(d, "wrong-default", "%s: parameter %s equals %s, which is no type parameter before it", f->file, p->name, p->same);
+}
+
 static bool read_params(ts_arena *a, ts_lex *l, int kind, ts__opfile *f, ts_diag *d) {
   int line = l->line;
   while (l->tok == TS_TOK_IDENT && l->line == line) {
-    char *name = ts_lex_ident(l, a, d);
-    ts_vec_push(a, &f->params, ((ts_op_param){.name = name, .kind = kind}));
+    ts_op_param p = {.name = ts_lex_ident(l, a, d), .kind = kind};
+    if (kind == TS_BIND_TYPE && ts_lex_accept(l, "=")) TS_TRY(read_default(a, l, f, &p, d));
+    ts_vec_push(a, &f->params, p);
   }
   return true;
 }

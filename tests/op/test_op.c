@@ -41,6 +41,40 @@ static void spec_round_trip(void **state) {
   ts_arena_free(a);
 }
 
+// A type that equals its default is not part of a workload's text, and does not change what the operator means.
+static void defaults(void **state) {
+  (void)state;
+  ts_arena *a = ts_arena_new("test");
+  static const char *const text[][2] = {
+      {"rms_norm A=f32 H=64 R=f32 eps=1e-05 n=1", "rms_norm A=f32 H=64 eps=1e-05 n=1"},
+      {"matmul_add q0f32 A=f16 K=32 N=32 R=f32 n=1", "matmul_add q0f32 A=f16 K=32 N=32 R=f32 n=1"},
+  };
+  for (size_t i = 0; i < TS_COUNTOF(text); i++) {
+    ts_spec s;
+    ts_text t = {0};
+    assert_true(spec_of(a, text[i][0], &s));
+    ts_spec_canonical(a, &s);
+    ts_spec_print(&t, &s);
+    assert_string_equal(ts_text_str(&t), text[i][1]);
+    ts_text_free(&t);
+  }
+  ts_ir *ir = ts_ir_new(a);
+  ts_spec s;
+  ts_op_inst inst;
+  ts_diag d = {0};
+  const ts_op *op = ts_op_find(a, "rms_norm", &d);
+  assert_non_null(op);
+  assert_true(spec_of(a, "rms_norm A=f16 H=64 eps=1e-05 n=1", &s) && ts_op_instantiate(ir, &s, "", &inst, &d));
+  assert_int_equal(inst.func->params[0].buf->code, TS_F16);
+  assert_int_equal(ts_spec_find(op, &s, "R")->code, TS_F16);
+  assert_true(spec_of(a, "rms_norm A=f16 H=64 R=f32 eps=1e-05 n=1", &s) && ts_op_instantiate(ir, &s, "", &inst, &d));
+  assert_int_equal(inst.func->params[0].buf->code, TS_F32);
+  assert_int_equal(inst.func->params[2].buf->code, TS_F16);
+  assert_int_equal(ts_spec_find(op, &s, "R")->code, TS_F32);
+  assert_null(ts_spec_find(op, &s, "T"));
+  ts_arena_free(a);
+}
+
 static void refusals(void **state) {
   (void)state;
   ts_arena *a = ts_arena_new("test");
@@ -320,7 +354,7 @@ static void all_instantiate(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(spec_round_trip),  cmocka_unit_test(refusals),  cmocka_unit_test(all_instantiate),  cmocka_unit_test(matmul_is_matmul),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(spec_round_trip),  cmocka_unit_test(defaults), cmocka_unit_test(refusals),  cmocka_unit_test(all_instantiate),  cmocka_unit_test(matmul_is_matmul),
                                      cmocka_unit_test(attention_is_softmax), cmocka_unit_test(fused_attention_is_both), cmocka_unit_test(variants_agree), cmocka_unit_test(costs)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
