@@ -56,6 +56,15 @@ const ts_func *ts_sched_func(const ts_sched *s) {
   m->stale = false;
   return f;
 }
+
+const ts_func *ts_sched_func_at(const ts_sched *s, int step) {
+  if (step >= (int)s->snap.n) return ts_sched_func(s);
+  const ts_func *was = s->snap.p[step].f;
+  ts_func *f = ts_arena_dup(s->arena, was, sizeof *f);
+  f->body = ts_stmt_infer_access(s->ir, was->body);
+  return f;
+}
+
 ts_ir *ts_sched_ir(const ts_sched *s) { return s->ir; }
 const ts_refusal *ts_sched_refusal(const ts_sched *s) { return &s->refusal; }
 

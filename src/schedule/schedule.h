@@ -100,6 +100,25 @@ uint64_t ts_trace_hash(const ts_trace *t);
 // The same trace with step `step` (a sampling step) deciding otherwise; n == 0 clears the decision, to be drawn anew.
 const ts_trace *ts_trace_with_decision(ts_arena *a, const ts_trace *t, int step, const int64_t *values, int n);
 
+// Without look-ups and draws that nothing uses, look-ups made twice and names that nothing uses; the others are b0, l0, v0 ..
+// in the order of definition. Makes the same function where all decisions are stored (else dropped steps move later draws).
+const ts_trace *ts_trace_simplify(ts_arena *a, const ts_trace *t);
+// The simplified trace without every step, and every pair of steps, that the function it makes of f does not need. Decisions are
+// stored. *tries (may be NULL): replays that it took. NULL when a step refuses.
+const ts_trace *ts_trace_minimise(const ts_func *f, const ts_trace *t, ts_arena *a, int *tries, ts_diag *d) TS_WARN_UNUSED;
+
+// Two traces step by step. Names do not count: a reference is what it stands for.
+typedef enum ts_delta_kind { TS_DELTA_SAME, TS_DELTA_CHANGED, TS_DELTA_REMOVED, TS_DELTA_ADDED, TS_DELTA_KIND__COUNT } ts_delta_kind;
+typedef struct ts_delta_row {
+  ts_delta_kind kind;
+  int a, b;  // numbers of steps, -1: none
+} ts_delta_row;
+typedef struct ts_trace_delta {
+  int n, count[TS_DELTA_KIND__COUNT];
+  const ts_delta_row *row;  // in the order of both traces
+} ts_trace_delta;
+bool ts_trace_diff(ts_arena *a, const ts_trace *from, const ts_trace *to, ts_trace_delta *out, ts_diag *d) TS_WARN_UNUSED;
+
 // --- refusals ---------------------------------------------------------------------------------------------------------
 // Cheap to make: no text is formatted until somebody asks.
 typedef struct ts_fact_arg {
@@ -148,6 +167,12 @@ bool ts_sched_call(ts_sched *s, ts_prim p, const ts_arg *args, int nargs, ts_rv 
 bool ts_sched_step(ts_sched *s, const char *line, ts_diag *d) TS_WARN_UNUSED;
 // Take back the last n steps. Exact: function, trace, references.
 void ts_sched_undo(ts_sched *s, int n);
+
+// The function before step number `step`; with the number of steps, or a larger one, the present one.
+const ts_func *ts_sched_func_at(const ts_sched *s, int step);
+// Of two schedules whose traces have that difference: the row from which on the functions differ until the end. False, and -1, when
+// both make the same function.
+bool ts_trace_diverge(const ts_sched *x, const ts_sched *y, const ts_trace_delta *delta, int *row);
 
 typedef enum ts_outcome { TS_STEP_APPLIED, TS_STEP_ADAPTED, TS_STEP_REFUSED, TS_STEP_SKIPPED } ts_outcome;
 typedef struct ts_step_report {

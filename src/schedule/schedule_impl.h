@@ -281,11 +281,6 @@ bool ts__plain_indices(const ts_block *b, const ts_expr *const *idx, const ts_bu
 bool ts__no_writer_between(ts__ctx *c, int arg, int first, int last, const ts_block *b, int skip);
 
 // --- reductions (reduce.c) ---------------------------------------------------------------------------------------------------------
-typedef struct ts__reducer {
-  ts_ekind op;
-  const ts_expr *rest;       // what is combined with the accumulator
-  const ts_expr *identity;
-} ts__reducer;
 void ts__feeds(const ts__ctx *c, int block, int loop, bool *spatial, bool *reduce);
 // No loop feeds both spatial and reduce iterators; refuses else.
 bool ts__feeds_apart(ts__ctx *c, int arg, int block, const int *loops, int n);
@@ -296,8 +291,8 @@ bool ts__predicate_cut(ts__ctx *c, int arg, int block, const ts_expr *pred, cons
                        const ts_expr **kept);
 // The initialisation of a reduction as a block of its own in copies of those loops that feed spatial iterators.
 const ts_stmt *ts__init_nest(ts__ctx *c, int block, const int *loops, int n, const ts_expr *pred, const char *name, uint32_t *id);
-const ts_expr *ts__identity(ts_ir *ir, ts_ekind op, ts_code code);
-bool ts__reducer_of(ts_ir *ir, const ts_block *b, ts__reducer *out);
+// The block is a reduction with an initialisation by known reducers, in any order; refuses else.
+bool ts__reduction(ts__ctx *c, int arg, int block, ts_reduction *out);
 // f with s directly before or after the statement of that id.
 const ts_func *ts__beside(ts__ctx *c, const ts_func *f, uint32_t id, const ts_stmt *s, bool after);
 
@@ -373,6 +368,8 @@ bool ts__filled(ts__ctx *c, int arg, int top, const ts_stmt *nest, const ts_buff
 #undef PRIM
 
 // --- text of traces (trace.c) -----------------------------------------------------------------------------------------------
+bool ts__arg_equal(const ts_arg *a, const ts_arg *b);
+const ts_trace *ts__trace_pick(ts_arena *a, const ts_trace *t, const bool *keep);   // only the steps to keep (trace_simplify.c)
 // One line at the lexer's position into an instruction; names grows by the results. NULL with a syntax refusal.
 const ts_inst *ts__inst_parse(ts_lex *l, ts_arena *a, ts__names *names, ts_diag *d);
 

@@ -284,7 +284,7 @@ void ts_trace_print(ts_text *out, const ts_trace *t) {
 }
 
 // --- comparing --------------------------------------------------------------------------------------------------------
-static bool arg_equal(const ts_arg *a, const ts_arg *b) {
+bool ts__arg_equal(const ts_arg *a, const ts_arg *b) {
   if (a->kind != b->kind) return false;
   switch (a->kind) {
     case TS_ARG_NONE: case TS_ARG_OPEN: return true;
@@ -296,14 +296,14 @@ static bool arg_equal(const ts_arg *a, const ts_arg *b) {
   }
   if (a->list.n != b->list.n) return false;
   for (int i = 0; i < a->list.n; i++)
-    if (!arg_equal(&a->list.p[i], &b->list.p[i])) return false;
+    if (!ts__arg_equal(&a->list.p[i], &b->list.p[i])) return false;
   return true;
 }
 
 static bool inst_equal(const ts_inst *a, const ts_inst *b) {
   if (a->prim != b->prim || a->nargs != b->nargs || a->nresults != b->nresults || a->ndecision != b->ndecision) return false;
   for (int i = 0; i < a->nargs; i++)
-    if (!arg_equal(&a->args[i], &b->args[i])) return false;
+    if (!ts__arg_equal(&a->args[i], &b->args[i])) return false;
   for (int i = 0; i < a->nresults; i++)
     if (a->results[i] != b->results[i]) return false;
   return !a->ndecision || !memcmp(a->decision, b->decision, sizeof(int64_t) * (size_t)a->ndecision);

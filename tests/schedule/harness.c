@@ -124,6 +124,17 @@ static const char *trace_round(ts_arena *a, const ts_func *start, const ts_sched
   return bad;
 }
 
+// The simplified trace makes the same function.
+static const char *simplified(ts_arena *a, const ts_func *start, const ts_sched *s) {
+  const ts_trace *t = ts_trace_simplify(a, ts_sched_trace(s));
+  ts_ir *ir = ts_ir_new(a);
+  ts_sched *again = ts_sched_new(ir, ts_func_clone(ir, start), 99);
+  ts_replay r = {.strict = true};
+  ts_diag d = {0};
+  if (!ts_sched_replay_trace(again, t, &r, &d)) return ts_arena_printf(a, "the simplified trace does not replay: %s", d.message);
+  return ts_func_equal(ts_sched_func(again), ts_sched_func(s)) ? NULL : "the simplified trace gives another function";
+}
+
 const char *state_complaint(ts_arena *a, const ts_func *start, const ts_sched *s) {
   ts_diag d = {0};
   if (!ts_func_verify(ts_sched_func(s), &d)) {
@@ -134,5 +145,6 @@ const char *state_complaint(ts_arena *a, const ts_func *start, const ts_sched *s
     return bad;
   }
   const char *bad = text_round(a, s);
-  return bad ? bad : trace_round(a, start, s);
+  if (!bad) bad = trace_round(a, start, s);
+  return bad ? bad : simplified(a, start, s);
 }

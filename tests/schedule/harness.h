@@ -16,7 +16,7 @@ void dims_choose(const ts_func *f, int which, int64_t *dims);
 bool data_make(ts_arena *a, const ts_func *f, const int64_t *dims, uint64_t seed, run_data *out);
 // Runs both functions on the same data; NULL when the outputs agree, else what differs (in the arena).
 const char *meaning_differs(ts_arena *a, const ts_func *f, const ts_func *g, int which, uint64_t seed);
-// After a successful step: verified, text round trip, trace round trip, replay gives the same function. NULL, or the complaint.
+// After a successful step: verified, text round trip, trace round trip, replay and replay of the simplified trace give the same function. NULL, or the complaint.
 const char *state_complaint(ts_arena *a, const ts_func *start, const ts_sched *s);
 // A hash over all that a refusal must leave alone.
 uint64_t state_hash(const ts_sched *s);
