@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# The bundle: made, unpacked in another place, it finds its own libraries and kernels there, and does real work in an empty environment.
+set -euo pipefail
+root=$1
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+fail() { printf 'FAILED: %s\n' "$1"; exit 1; }
+
+"$root/scripts/bundle" -o "$dir/out" >"$dir/log" 2>&1 || { cat "$dir/log"; fail "scripts/bundle"; }
+mkdir "$dir/moved here"
+tar -C "$dir/moved here" -xf "$dir"/out/*.tar.xz
+top=$(echo "$dir/moved here"/*)
+cd "$dir"
+
+strange=$(ldd "$top/bin/tunesmith" | awk '$2 == "=>" {print $1, $3}' | grep -v "moved" | grep -Ev '^(libc|libm|libdl|librt|libpthread)\.so' || true)
+[ -z "$strange" ] || fail "libraries from outside the bundle: $strange"
+run() { env -i PATH=/usr/bin:/bin HOME="$dir" "$top/bin/tunesmith" "$@"; }
+run --version | grep -q '^tunesmith ' || fail "--version"
+run ops | grep -q matmul || fail "operators are not found"
+run schedule "matmul q4f16_1 A=f32 K=64 N=32" --run -n 2 --quiet | grep -q "differs by 0" || fail "the interpreter"
+run schedule "matmul q4f16_1 A=f32 K=64 N=32 n=1" --asm --quiet | grep -q ret || fail "code generation"
+run build --model "$top/tests/data/tiny" --quantization q4f16_1 --target cpu --out "$dir/dist" >"$dir/log" 2>&1 || { cat "$dir/log"; fail "build"; }
+echo "1 bundle of $(stat -c %s "$dir"/out/*.tar.xz) bytes works"
