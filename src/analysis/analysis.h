@@ -237,6 +237,8 @@ void ts_reduction_identity(ts_ir *ir, const ts_reduction *r, const ts_expr **out
 // there are several).
 const ts_stmt *ts_reduction_store(ts_ir *ir, const ts_buffer *const *acc, const ts_expr *const *const *idx,
                                   const ts_expr *const *value, int n);
+// For a reducer of one value: what e combines with the load acc by it, free of acc's buffer; NULL when e does not.
+const ts_expr *ts_reducer_rest(ts_ir *ir, ts_reducer r, const ts_expr *e, const ts_expr *acc);
 // Text for messages: "sum", "sum and argmax".
 const char *ts_reduction_name(ts_arena *a, const ts_reduction *r);
 

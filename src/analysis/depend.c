@@ -458,15 +458,25 @@ static bool feeds_reduction(const ts__access *x, const ts_var *loop) {
   return any || x->in_init;
 }
 
-static bool part_of_reduction(const ts__access *x, const ts_var *loop) {
+// An accumulator of a block whose instances may change places.
+static bool is_accumulator(ts_ir *ir, const ts__access *x) {
+  ts_reduction r;
+  if (!ts_reduction_match(ir, x->block, &r) || r.ordered) return false;
+  for (int i = 0; i < r.n; i++)
+    if (r.acc[i] == x->buf) return true;
+  return false;
+}
+
+static bool part_of_reduction(ts_ir *ir, const ts__access *x, const ts_var *loop) {
   if (!x->block || !feeds_reduction(x, loop)) return false;
   if (x->in_init) return x->write;
-  return x->store && x->store->store.buf == x->buf && is_update(x->store) && updates_once(x->store);
+  if (x->store && x->store->store.buf == x->buf && is_update(x->store) && updates_once(x->store)) return true;
+  return is_accumulator(ir, x);
 }
 
 static bool is_reduction(const pair *p) {
   const ts__access *x = p->s.x, *y = p->t.x;
-  if (!part_of_reduction(x, p->loop) || !part_of_reduction(y, p->loop)) return false;
+  if (!part_of_reduction(p->a->ir, x, p->loop) || !part_of_reduction(p->a->ir, y, p->loop)) return false;
   if (x->block != y->block && !x->in_init && !y->in_init) return false;
   return !(x->in_init && y->in_init && x->block != y->block);
 }

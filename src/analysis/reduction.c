@@ -225,18 +225,42 @@ void ts_reduction_identity(ts_ir *ir, const ts_reduction *r, const ts_expr **out
   }
 }
 
+typedef struct buffer_use {
+  const ts_buffer *buf;
+  bool found;
+} buffer_use;
+
+static bool find_use(void *arg, const ts_expr *e) {
+  buffer_use *u = arg;
+  u->found |= e->kind == TS_E_LOAD && e->buf == u->buf;
+  return !u->found;
+}
+
+// Does a value that is stored later need what acc[i] was before?
+static bool needed_later(const ts_buffer *const *acc, const ts_expr *const *value, int n, int i) {
+  buffer_use u = {acc[i], false};
+  for (int k = i + 1; k < n; k++) ts_expr_visit(value[k], find_use, &u);
+  return u.found;
+}
+
 const ts_stmt *ts_reduction_store(ts_ir *ir, const ts_buffer *const *acc, const ts_expr *const *const *idx,
                                   const ts_expr *const *value, int n) {
-  if (n == 1) return ts_store(ir, acc[0], idx[0], value[0]);
-  const ts_var *v[TS_MAX_ACCS];
+  const ts_var *v[TS_MAX_ACCS] = {0};
   const ts_stmt *store[TS_MAX_ACCS] = {0};
+  bool lets = false;
+  for (int i = 0; i < n; i++) lets |= needed_later(acc, value, n, i);
   for (int i = 0; i < n; i++) {
-    v[i] = ts_var_new(ir, ts_arena_printf(ts_ir_arena(ir), "%s_new", acc[i]->name), ts_scalar(acc[i]->code));
-    store[i] = ts_store(ir, acc[i], idx[i], ts_evar(ir, v[i]));
+    if (lets) v[i] = ts_var_new(ir, ts_arena_printf(ts_ir_arena(ir), "%s_new", acc[i]->name), ts_scalar(acc[i]->code));
+    store[i] = ts_store(ir, acc[i], idx[i], lets ? ts_evar(ir, v[i]) : value[i]);
   }
   const ts_stmt *s = ts_seq(ir, store, n);
-  for (int i = n - 1; i >= 0; i--) s = ts_let(ir, v[i], value[i], s);
+  for (int i = n - 1; lets && i >= 0; i--) s = ts_let(ir, v[i], value[i], s);
   return s;
+}
+
+const ts_expr *ts_reducer_rest(ts_ir *ir, ts_reducer r, const ts_expr *e, const ts_expr *acc) {
+  ts__red_match m = {.ir = ir, .nacc = 1, .acc = &acc->buf, .a = {acc}, .r = {e}};
+  return ts_reducer_get(r)->n == 1 && e->type.code == acc->type.code && ts__reducer_match(&m, r) ? m.x[0] : NULL;
 }
 
 const char *ts_reduction_name(ts_arena *a, const ts_reduction *r) {

@@ -106,17 +106,9 @@ int ts__private_buffers(ts__ctx *c, int loop, const ts_buffer ***out) {
 }
 
 // --- dependences ------------------------------------------------------------------------------------------------------
-// The simple case of reorder and its like: one block below node, and instances that differ in a spatial iterator write
-// different elements, so that the only dependences are those of a reduction with itself.
-bool ts__one_clean_block(ts__ctx *c, int node) {
-  int at = node;
-  while (ts__is_loop(c, at)) at++;
-  if (!ts__is_block(c, at) || ts__next_block(c, at, at) >= 0) return false;
-  const ts_block *b = ts__block(c, at);
-  bool reduces = b->init != NULL, *seen = ts_new_array(c->a, bool, b->niters);
-  if (reduces ? !ts_block_is_reduction(ts__an(c), b) : !ts__spatial_only(b)) return false;
-  if (b->nwrites != 1 || (!reduces && ts__reads(b, b->writes[0].buf))) return false;
-  const ts_region *w = &b->writes[0];
+// Every spatial iterator is an index of its own of what is written.
+static bool writes_own(ts__ctx *c, const ts_block *b, const ts_region *w) {
+  bool *seen = ts_new_array(c->a, bool, b->niters);
   for (int d = 0; d < w->buf->ndim; d++) {
     const ts_expr *e = w->dim[d].min;
     int64_t one;
@@ -129,6 +121,22 @@ bool ts__one_clean_block(ts__ctx *c, int node) {
   }
   for (int i = 0; i < b->niters; i++)
     if (b->iters[i].kind == TS_ITER_SPATIAL && !seen[i]) return false;
+  return true;
+}
+
+// The simple case of reorder and its like: one block below node, and instances that differ in a spatial iterator write
+// different elements, so that the only dependences are those of a reduction with itself.
+bool ts__one_clean_block(ts__ctx *c, int node) {
+  int at = node;
+  while (ts__is_loop(c, at)) at++;
+  if (!ts__is_block(c, at) || ts__next_block(c, at, at) >= 0) return false;
+  const ts_block *b = ts__block(c, at);
+  ts_reduction red;
+  bool reduces = b->init != NULL;
+  if (reduces ? !ts_block_is_reduction(ts__an(c), b) : !ts__spatial_only(b) || b->nwrites != 1) return false;
+  if (reduces ? !ts_reduction_match(c->ir, b, &red) || red.ordered : ts__reads(b, b->writes[0].buf)) return false;
+  for (int i = 0; i < b->nwrites; i++)
+    if (!writes_own(c, b, &b->writes[i])) return false;
   return true;
 }
 

@@ -1,4 +1,4 @@
-// Reductions: which loops feed which iterators, initialisation nests, reducers.
+// Reductions: which loops feed which iterators, initialisation nests, what a step may assume of an update.
 #include "schedule_impl.h"
 
 void ts__feeds(const ts__ctx *c, int block, int loop, bool *spatial, bool *reduce) {
@@ -103,52 +103,22 @@ const ts_stmt *ts__init_nest(ts__ctx *c, int block, const int *loops, int n, con
 }
 
 // --- reducers ----------------------------------------------------------------------------------------------------------------
-const ts_expr *ts__identity(ts_ir *ir, ts_ekind op, ts_code code) {
-  ts_type t = ts_scalar(code);
-  bool fl = ts_code_is_float(code), un = ts_code_is_unsigned(code);
-  int bits = ts_code_bits(code);
-  int64_t top = bits >= 64 ? INT64_MAX : un ? (int64_t)((1ull << bits) - 1) : (int64_t)((1ull << (bits - 1)) - 1);
-  switch (op) {
-    case TS_E_ADD: return fl ? ts_const_float(ir, t, 0) : ts_const_int(ir, t, 0);
-    case TS_E_MUL: return fl ? ts_const_float(ir, t, 1) : ts_const_int(ir, t, 1);
-    case TS_E_MAX: return fl ? ts_const_float(ir, t, -INFINITY) : ts_const_int(ir, t, un ? 0 : -top - 1);
-    case TS_E_MIN:
-      if (fl) return ts_const_float(ir, t, INFINITY);
-      return ts_const_int(ir, t, un && bits == 64 ? -1 : top);
-    default: return NULL;
+bool ts__reduction(ts__ctx *c, int arg, int block, ts_reduction *out) {
+  const ts_block *b = ts__block(c, block);
+  if (!b->init || !ts_block_is_reduction(ts__an(c), b)) {
+    ts__refuse(c, TS_R_not_reduction, arg, "block {0} is not a reduction with an initialisation");
+    ts__fact_node(c, block);
+    return false;
   }
-}
-
-// `acc op rest` or `rest op acc`, or the same inside a sum: acc + x + y.
-static const ts_expr *without(ts_ir *ir, const ts_expr *e, ts_ekind op, const ts_expr *acc) {
-  if ((ts_ekind)e->kind != op) return NULL;
-  for (int k = 0; k < 2; k++) {
-    if (e->arg[k] == acc) return e->arg[1 - k];
-    const ts_expr *in = without(ir, e->arg[k], op, acc);
-    if (in) return ts_bin(ir, op, in, e->arg[1 - k]);
+  if (!ts_reduction_match(c->ir, b, out)) {
+    ts__refuse(c, TS_R_unknown_reducer, arg, "the update of block {0} is none of the known reducers");
+    ts__fact_node(c, block);
+    return false;
   }
-  return NULL;
-}
-
-static bool loads(void *arg, const ts_expr *e) {
-  const ts_buffer **buf = arg;
-  if (e->kind == TS_E_LOAD && e->buf == *buf) *buf = NULL;
-  return *buf != NULL;
-}
-
-bool ts__reducer_of(ts_ir *ir, const ts_block *b, ts__reducer *out) {
-  const ts_stmt *s = b->body;
-  if (s->kind != TS_S_STORE) return false;
-  static const ts_ekind ops[] = {TS_E_ADD, TS_E_MUL, TS_E_MAX, TS_E_MIN};
-  const ts_expr *acc = ts_load(ir, s->store.buf, s->store.idx);
-  for (size_t i = 0; i < TS_COUNTOF(ops); i++) {
-    const ts_expr *rest = without(ir, s->store.value, ops[i], acc);
-    const ts_buffer *buf = s->store.buf;
-    if (!rest) continue;
-    ts_expr_visit(rest, loads, &buf);
-    if (!buf || !ts__identity(ir, ops[i], s->store.buf->code)) return false;
-    *out = (ts__reducer){.op = ops[i], .rest = rest, .identity = ts__identity(ir, ops[i], s->store.buf->code)};
-    return true;
-  }
+  if (!out->ordered) return true;
+  ts__refuse(c, TS_R_order_matters, arg, "the update of block {0} is {1}: which one comes first counts");
+  ts__fact_node(c, block);
+  ts__fact_s(c, ts_reduction_name(c->a, out));
+  ts__hint(c, "let the smaller index win among equal values");
   return false;
 }

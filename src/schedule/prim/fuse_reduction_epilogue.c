@@ -1,5 +1,6 @@
 // fuse_reduction_epilogue b e : b: init T[vi] = 0 ; T[vi] += A[vi, vk] ; e: C[vi] = T[vi] + B[vi]
 //   -> b: init C[vi] = B[vi] ; C[vi] += A[vi, vk]
+// What the reduction started from, if that is not the identity, stays: init C[vi] = 1 + B[vi].
 // Only an epilogue that combines the result once more by the reduction's own operation may move into the
 // initialisation: a sum takes + B, a maximum takes max(.., B). Anything else (a clip of a sum) would act on partial
 // results, and is refused.
@@ -9,62 +10,41 @@ typedef struct plan {
   ts__ctx *c;
   const ts_buffer *buf;  // the result of the reduction
   const ts_stmt *update, *out;
-  ts_ekind op;
-  const ts_expr *rest;       // what the reduction combines it with
+  ts_reduction red;
   const ts_expr *extra;      // what the epilogue combines it with
   const ts_expr *const *at;  // indices of the load in the epilogue
   const ts_func *made;
 } plan;
 
-static bool loads_buf(void *arg, const ts_expr *e) {
+static bool find_load(void *arg, const ts_expr *e) {
   plan *p = arg;
   if (e->kind == TS_E_LOAD && e->buf == p->buf) p->at = e->arg;
-  return true;
+  return !p->at;
 }
 
 // The epilogue is load op extra, where extra does not load the result.
 static bool epilogue_match(ts__ctx *c, plan *p) {
   const ts_expr *e = p->out->store.value;
-  for (int k = 0; k < 2 && (ts_ekind)e->kind == p->op; k++) {
-    const ts_expr *load = e->arg[k], *extra = e->arg[1 - k];
-    if (load->kind != TS_E_LOAD || load->buf != p->buf) continue;
-    p->at = NULL;
-    ts_expr_visit(extra, loads_buf, p);
-    if (p->at) continue;
-    p->at = load->arg;
-    p->extra = extra;
-    return true;
-  }
+  ts_expr_visit(e, find_load, p);
+  if (p->at) p->extra = ts_reducer_rest(c->ir, p->red.part[0].reducer, e, ts_load(c->ir, p->buf, p->at));
+  if (p->extra) return true;
   ts__refuse(c, TS_R_unknown_reducer, 1, "block {1} does not combine the result of {0} once more by {2}");
   ts__fact_node(c, c->arg[0].node);
   ts__fact_node(c, c->arg[1].node);
-  ts__fact_s(c, ts_ekind_name(p->op));
+  ts__fact_s(c, ts_reduction_name(c->a, &p->red));
   ts__hint(c, "reverse_compute_at applies any epilogue once the reduction is done");
   return false;
 }
 
 static bool reduction_check(ts__ctx *c, plan *p) {
   int r = c->arg[0].node;
-  const ts_block *b = ts__block(c, r);
-  ts__reducer red;
-  if (!b->init || !ts_block_is_reduction(ts__an(c), b)) {
-    ts__refuse(c, TS_R_not_reduction, 0, "block {0} is not a reduction with an initialisation");
-    ts__fact_node(c, r);
-    return false;
-  }
-  TS_TRY(ts__sole_writer(c, 0, r, true));
+  TS_TRY(ts__reduction(c, 0, r, &p->red) && ts__sole_writer(c, 0, r, true));
   p->buf = ts__intermediate_out(c, 0, r);
   if (!p->buf) return false;
   p->update = ts__single_store(c, 0, r);
   if (!p->update) return false;
-  bool known = !b->explicit_access && b->init->kind == TS_S_STORE && ts__reducer_of(c->ir, b, &red) &&
-               b->init->store.buf == p->buf && b->init->store.value == red.identity;
-  if (known) {
-    p->op = red.op;
-    p->rest = red.rest;
-    return true;
-  }
-  ts__refuse(c, TS_R_unknown_reducer, 0, "block {0} does not start at the identity of a known reduction");
+  if (!ts__block(c, r)->explicit_access) return true;
+  ts__refuse(c, TS_R_body_shape, 0, "the regions of block {0} are stated by hand");
   ts__fact_node(c, r);
   return false;
 }
@@ -123,8 +103,12 @@ static void build(ts__ctx *c, plan *p) {
   const ts_expr *extra = ts_expr_subst(c->ir, p->extra, m, n);
   ts_block *b = ts_arena_dup(c->a, ts__block(c, r), sizeof *b);
   const ts_expr *now = ts_load(c->ir, out->store.buf, out->store.idx);
-  b->init = ts_store(c->ir, out->store.buf, out->store.idx, extra);
-  b->body = ts_store(c->ir, out->store.buf, out->store.idx, ts_bin(c->ir, p->op, now, p->rest));
+  const ts_expr *identity, *start = extra, *next;
+  ts_reduction_identity(c->ir, &p->red, &identity);
+  if (p->red.init[0] != identity) ts_reduction_combine(c->ir, &p->red, &p->red.init[0], &extra, &start);
+  ts_reduction_combine(c->ir, &p->red, &now, &p->red.value[0], &next);
+  b->init = ts_store(c->ir, out->store.buf, out->store.idx, start);
+  b->body = ts_store(c->ir, out->store.buf, out->store.idx, next);
   ts__edit edit[2] = {{r, ts__block_with(c, ts__stmt(c, r), b)}, {e, NULL}};
   p->made = ts__reinfer(c, ts__alloc_drop(c, ts__replace_all(c, edit, 2), p->buf));
 }

@@ -8,27 +8,18 @@
 typedef struct plan {
   int block, loop, first;         // first: outermost loop that the final reduction does not share
   int n, loops[TS__MAX_DEPTH];    // from first to the block
-  ts__reducer red;
+  ts_reduction red;
   bool select;                    // the predicate moves into the value
   const ts_expr *spatial_pred, *reduce_pred;
 } plan;
 
 static bool shape_check(ts__ctx *c, plan *p) {
-  const ts_block *b = ts__block(c, p->block);
-  if (!b->init || !ts_block_is_reduction(ts__an(c), b)) {
-    ts__refuse(c, TS_R_not_reduction, 0, "block {0} is not a reduction with an initialisation");
-    ts__fact_node(c, p->block);
-    return false;
-  }
-  if (!ts__reducer_of(c->ir, b, &p->red) || b->init->kind != TS_S_STORE) {
-    ts__refuse(c, TS_R_unknown_reducer, 0, "the update of block {0} is no sum, product, minimum or maximum with what it writes");
-    ts__fact_node(c, p->block);
-    return false;
-  }
+  TS_TRY(ts__reduction(c, 0, p->block, &p->red));
   bool s, r;
   ts__feeds(c, p->block, p->loop, &s, &r);
   if (r && !s) {
-    int64_t dims = b->writes[0].buf->ndim;
+    int64_t dims = p->red.acc[0]->ndim;
+    for (int k = 1; k < p->red.n; k++) dims = TS_MIN(dims, p->red.acc[k]->ndim);
     if (c->arg[1].i >= 0 && c->arg[1].i <= dims) return true;
     ts__refuse(c, TS_R_bad_argument, 1, "axis must be 0 to {0}");
     ts__fact_i(c, dims);
@@ -63,13 +54,15 @@ static bool loops_find(ts__ctx *c, plan *p) {
   }
   p->first = p->loops[0];
   TS_TRY(ts__feeds_apart(c, 0, p->block, p->loops, p->n));
-  const ts_buffer *out = ts__block(c, p->block)->writes[0].buf;
-  int other = ts__toucher(c, p->first, c->t->node[p->first].end, p->block, out, true, true);
-  if (other < 0) return true;
-  ts__refuse(c, TS_R_opaque_access, 0, "block {0} uses {1} while it is being reduced");
-  ts__fact_node(c, other);
-  ts__fact_s(c, out->name);
-  return false;
+  for (int i = 0; i < p->red.n; i++) {
+    int other = ts__toucher(c, p->first, c->t->node[p->first].end, p->block, p->red.acc[i], true, true);
+    if (other < 0) continue;
+    ts__refuse(c, TS_R_opaque_access, 0, "block {0} uses {1} while it is being reduced");
+    ts__fact_node(c, other);
+    ts__fact_s(c, p->red.acc[i]->name);
+    return false;
+  }
+  return true;
 }
 
 static void reduce_conjuncts(ts__ctx *c, const ts_expr *pred, const int *loops, int n, const ts_expr **out) {
@@ -140,8 +133,7 @@ bool ts__check_rfactor(ts__ctx *c) {
 }
 
 // --- building ----------------------------------------------------------------------------------------------------
-static const ts_buffer *partial_buffer(ts__ctx *c, const plan *p) {
-  const ts_buffer *out = ts__block(c, p->block)->writes[0].buf;
+static const ts_buffer *partial_buffer(ts__ctx *c, const plan *p, const ts_buffer *out) {
   const ts_expr **shape = ts_new_array(c->a, const ts_expr *, out->ndim + 1);
   for (int d = 0, k = 0; d <= out->ndim; d++) shape[d] = d == (int)c->arg[1].i ? ts__stmt(c, p->loop)->loop.extent : out->shape[k++];
   const ts_buffer *like = ts__buffer_like(c, out, "rf");
@@ -154,20 +146,53 @@ static const ts_expr *const *partial_index(ts__ctx *c, const ts_expr *const *idx
   return out;
 }
 
+typedef struct swap {  // accumulators to partial results
+  ts__ctx *c;
+  const plan *p;
+  const ts_buffer *const *rf;
+  const ts_var *r;
+} swap;
+
+static int acc_of(const plan *p, const ts_buffer *b) {
+  for (int i = 0; i < p->red.n; i++)
+    if (p->red.acc[i] == b) return i;
+  return -1;
+}
+
+static const ts_expr *swap_load(void *arg, const ts_expr *e) {
+  const swap *w = arg;
+  int k = e->kind == TS_E_LOAD ? acc_of(w->p, e->buf) : -1;
+  return k < 0 ? e : ts_load(w->c->ir, w->rf[k], partial_index(w->c, e->arg, e->buf->ndim, w->r));
+}
+
+static const ts_stmt *swap_store(void *arg, const ts_stmt *s) {
+  const swap *w = arg;
+  int k = s->kind == TS_S_STORE ? acc_of(w->p, s->store.buf) : -1;
+  return k < 0 ? s : ts_store(w->c->ir, w->rf[k], partial_index(w->c, s->store.idx, s->store.buf->ndim, w->r), s->store.value);
+}
+
+// The update as it is written; where a predicate says so, what is combined becomes the identity.
+static const ts_stmt *partial_body(ts__ctx *c, const plan *p, const ts_expr *const *identity) {
+  if (!p->select) return ts__block(c, p->block)->body;
+  const ts_expr *x[TS_MAX_ACCS], *out[TS_MAX_ACCS];
+  for (int i = 0; i < p->red.n; i++) x[i] = ts_select(c->ir, p->reduce_pred, p->red.value[i], identity[i]);
+  ts_reduction_combine(c->ir, &p->red, p->red.load, x, out);
+  return ts_reduction_store(c->ir, p->red.acc, p->red.idx, out, p->red.n);
+}
+
 // The partial block: spatial iterators as they are, one for the factored loop, one for each other loop of the reduction; reduce
 // iterators become expressions of those.
-static const ts_stmt *partial_block(ts__ctx *c, const plan *p, const ts_buffer *rf) {
+static const ts_stmt *partial_block(ts__ctx *c, const plan *p, const ts_buffer *const *rf) {
   const ts_block *b = ts__block(c, p->block);
   ts_iter *iters = ts_new_array(c->a, ts_iter, b->niters + p->n + 1);
-  ts_subst *loop_to = ts_new_array(c->a, ts_subst, p->n), *iter_to = ts_new_array(c->a, ts_subst, b->niters);
-  int n = 0, nl = 0, ni = 0;
+  ts_subst *to = ts_new_array(c->a, ts_subst, p->n + b->niters);
+  int n = 0, nl = 0, nt = 0;
+  const ts_var *r = NULL;
   for (int i = 0; i < b->niters; i++) {
     if (b->iters[i].kind != TS_ITER_SPATIAL) continue;
     iters[n] = b->iters[i];
-    iters[n].var = ts_var_new(c->ir, b->iters[i].var->name, TS_INDEX);
-    iter_to[ni++] = (ts_subst){b->iters[i].var, ts_evar(c->ir, iters[n++].var)};
+    iters[n++].var = ts_var_new(c->ir, b->iters[i].var->name, TS_INDEX);
   }
-  const ts_var *r = NULL;
   for (int i = 0; i < p->n; i++) {
     bool s, re;
     ts__feeds(c, p->block, p->loops[i], &s, &re);
@@ -178,26 +203,26 @@ static const ts_stmt *partial_block(ts__ctx *c, const plan *p, const ts_buffer *
                          .kind = mine ? TS_ITER_SPATIAL : TS_ITER_REDUCE, .dom = {l->loop.min, l->loop.extent},
                          .value = ts_evar(c->ir, l->loop.var)};
     if (mine) r = iters[n].var;
-    loop_to[nl++] = (ts_subst){l->loop.var, ts_evar(c->ir, iters[n++].var)};
+    to[nl++] = (ts_subst){l->loop.var, ts_evar(c->ir, iters[n++].var)};
   }
-  for (int i = 0; i < b->niters; i++)
-    if (b->iters[i].kind != TS_ITER_SPATIAL) iter_to[ni++] = (ts_subst){b->iters[i].var, ts_expr_subst(c->ir, b->iters[i].value, loop_to, nl)};
-  const ts_stmt *old = b->body;
-  const ts_buffer *out = old->store.buf;
-  const ts_expr *const *idx = ts_stmt_subst(c->ir, old, iter_to, ni)->store.idx;
-  idx = partial_index(c, idx, out->ndim, r);
-  const ts_expr *rest = ts_expr_subst(c->ir, p->red.rest, iter_to, ni);
-  if (p->select) rest = ts_select(c->ir, ts_expr_subst(c->ir, p->reduce_pred, loop_to, nl), rest, p->red.identity);
+  nt = nl;
+  for (int i = 0, k = 0; i < b->niters; i++)
+    to[nt++] = (ts_subst){b->iters[i].var, b->iters[i].kind == TS_ITER_SPATIAL ? ts_evar(c->ir, iters[k++].var) : ts_expr_subst(c->ir, b->iters[i].value, to, nl)};
+  const ts_expr *identity[TS_MAX_ACCS];
+  ts_reduction_identity(c->ir, &p->red, identity);
+  swap w = {c, p, rf, r};
+  const ts_stmt *init = ts_reduction_store(c->ir, p->red.acc, p->red.idx, identity, p->red.n);
+  init = ts_stmt_subst(c->ir, ts_stmt_rewrite(c->ir, init, swap_store, swap_load, &w), to, nt);
+  const ts_stmt *body = ts_stmt_rewrite(c->ir, partial_body(c, p, identity), swap_store, swap_load, &w);
   ts_block *nb = ts_new(c->a, ts_block);
   *nb = (ts_block){.name = ts__fresh_block_name(c, ts_arena_printf(c->a, "%s_rf", b->name)), .niters = n, .iters = iters,
-                   .predicate = p->select ? p->spatial_pred : b->predicate, .notes = b->notes,
-                   .init = ts_store(c->ir, rf, idx, p->red.identity),
-                   .body = ts_store(c->ir, rf, idx, ts_bin(c->ir, p->red.op, ts_load(c->ir, rf, idx), rest))};
+                   .predicate = p->select ? p->spatial_pred : b->predicate, .notes = b->notes, .init = init,
+                   .body = ts_stmt_subst(c->ir, body, to, nt)};
   return ts_block_stmt(c->ir, nb);
 }
 
 // The final reduction over the partial results, in new loops; the block keeps its id and name.
-static const ts_stmt *final_nest(ts__ctx *c, const plan *p, const ts_buffer *rf) {
+static const ts_stmt *final_nest(ts__ctx *c, const plan *p, const ts_buffer *const *rf) {
   const ts_block *b = ts__block(c, p->block);
   const ts_stmt *loop = ts__stmt(c, p->loop);
   ts_iter *iters = ts_new_array(c->a, ts_iter, b->niters + 1);
@@ -206,15 +231,14 @@ static const ts_stmt *final_nest(ts__ctx *c, const plan *p, const ts_buffer *rf)
     if (b->iters[i].kind == TS_ITER_SPATIAL) iters[n++] = b->iters[i];
   const ts_var *r = ts_var_new(c->ir, ts_arena_printf(c->a, "v%s", loop->loop.var->name), TS_INDEX);
   iters[n++] = (ts_iter){.var = r, .kind = TS_ITER_REDUCE, .dom = {loop->loop.min, loop->loop.extent}, .value = ts_evar(c->ir, loop->loop.var)};
-  const ts_stmt *old = b->body;
-  const ts_expr *const *idx = old->store.idx;
+  const ts_expr *x[TS_MAX_ACCS], *out[TS_MAX_ACCS];
+  for (int i = 0; i < p->red.n; i++) x[i] = ts_load(c->ir, rf[i], partial_index(c, p->red.idx[i], p->red.acc[i]->ndim, r));
+  ts_reduction_combine(c->ir, &p->red, p->red.load, x, out);
   ts_block *nb = ts_arena_dup(c->a, b, sizeof *b);
   nb->niters = n;
   nb->iters = iters;
   nb->predicate = p->spatial_pred;
-  nb->body = ts_store(c->ir, old->store.buf, idx,
-                      ts_bin(c->ir, p->red.op, ts_load(c->ir, old->store.buf, idx),
-                             ts_load(c->ir, rf, partial_index(c, idx, old->store.buf->ndim, r))));
+  nb->body = ts_reduction_store(c->ir, p->red.acc, p->red.idx, out, p->red.n);
   const ts_stmt *s = ts__block_with(c, ts__stmt(c, p->block), nb);
   ts_var *v = ts_var_new(c->ir, loop->loop.var->name, TS_INDEX);
   s = ts_stmt_subst(c->ir, s, &(ts_subst){loop->loop.var, ts_evar(c->ir, v)}, 1);
@@ -233,11 +257,12 @@ static const ts_stmt *final_nest(ts__ctx *c, const plan *p, const ts_buffer *rf)
 
 bool ts__apply_rfactor(ts__ctx *c) {
   const plan *p = c->plan;
-  const ts_buffer *rf = partial_buffer(c, p);
+  const ts_buffer *rf[TS_MAX_ACCS];
+  for (int i = 0; i < p->red.n; i++) rf[i] = partial_buffer(c, p, p->red.acc[i]);
   const ts_stmt *part = partial_block(c, p, rf), *last = final_nest(c, p, rf);
   const ts_func *f = ts__replace(c, p->block, part);
   f = ts__beside(c, f, ts__stmt(c, p->first)->id, last, true);
-  f = ts__alloc_add(c, f, ts__stmt(c, c->t->node[p->block].scope)->id, rf);
+  for (int i = 0; i < p->red.n; i++) f = ts__alloc_add(c, f, ts__stmt(c, c->t->node[p->block].scope)->id, rf[i]);
   c->out = ts__reinfer(c, f);
   ts__result(c, 'b', part->id, 0);
   return ts__kinds_hold(c, &c->out, part->id);
