@@ -11,6 +11,11 @@ struct command {
   const ts__node *a, *b;  // FOR: min, extent; STORE: value; IF: condition; LET: value; EVAL
   int slot;               // variable or buffer
   bool parallel, floats;
+  bool thread, lockstep;  // FOR: along threadIdx; threads below wait for one another
+  const int *own;         // FOR: slots of the buffers allocated below
+  int nown;
+  int effect;  // EVAL: ts_effect, or -1
+  const ts__node *c;
   const char *name;
   const ts__node **idx;  // STORE; ALLOC: shape
   const ts_buffer *buf;
@@ -73,6 +78,26 @@ static ts__touch *touch_of(ts__machine *m, ts__memory *b, int level, int64_t at)
   return t;
 }
 
+// Did `who`, in that phase of its warp, come before what m does now, with nothing left to chance?
+static bool ordered(const ts__machine *m, int level, int64_t who, uint32_t phase) {
+  int64_t me = m->parallel[level].iteration;
+  if (who == TS__NOBODY || who == me) return true;
+  if (!m->parallel[level].team || who == TS__SEVERAL) return false;
+  int64_t warp = who <= TS__WARP_READERS ? TS__WARP_READERS - who : who / TS__WARP;
+  return warp == me / TS__WARP && phase < m->phase;
+}
+
+static void add_reader(const ts__machine *m, int level, ts__touch *t) {
+  int64_t me = m->parallel[level].iteration, warp = TS__WARP_READERS - me / TS__WARP;
+  bool near = t->reader == warp || (t->reader >= 0 && t->reader / TS__WARP == me / TS__WARP);
+  if (t->reader == TS__NOBODY || t->reader == me) {
+    t->reader = me;
+  } else {
+    t->reader = near && m->parallel[level].team ? warp : TS__SEVERAL;
+  }
+  t->reader_phase = m->phase;
+}
+
 static bool race(ts__machine *m, const ts__memory *b, int64_t at) {
   return ts__fail(m, "race", "two iterations of a parallel loop touch element %lld of '%s' and one writes",
                   (long long)at, b->buf->name);
@@ -80,23 +105,22 @@ static bool race(ts__machine *m, const ts__memory *b, int64_t at) {
 
 bool ts__note_read(ts__machine *m, ts__memory *b, int64_t at) {
   for (int level = b->outer; level < m->nparallel; level++) {
-    int64_t me = m->parallel[level].iteration;
     ts__touch *t = touch_of(m, b, level, at);
     if (!t) return false;
-    if (t->writer != TS__NOBODY && t->writer != me) return race(m, b, at);
-    t->reader = t->reader == TS__NOBODY || t->reader == me ? me : TS__SEVERAL;
+    if (!ordered(m, level, t->writer, t->writer_phase)) return race(m, b, at);
+    add_reader(m, level, t);
   }
   return true;
 }
 
 bool ts__note_write(ts__machine *m, ts__memory *b, int64_t at) {
   for (int level = b->outer; level < m->nparallel; level++) {
-    int64_t me = m->parallel[level].iteration;
     ts__touch *t = touch_of(m, b, level, at);
     if (!t) return false;
-    if (t->writer != TS__NOBODY && t->writer != me) return race(m, b, at);
-    if (t->reader != TS__NOBODY && t->reader != me) return race(m, b, at);
-    t->writer = me;
+    if (!ordered(m, level, t->writer, t->writer_phase)) return race(m, b, at);
+    if (!ordered(m, level, t->reader, t->reader_phase)) return race(m, b, at);
+    t->writer = m->parallel[level].iteration;
+    t->writer_phase = m->phase;
   }
   return true;
 }
@@ -112,7 +136,7 @@ static void drop_touches(ts__memory *b) {
   }
 }
 
-static void drop(ts__memory *b) {
+void ts__memory_drop(ts__memory *b) {
   if (b->owned) free(b->data);
   free(b->written);
   drop_touches(b);
@@ -120,7 +144,7 @@ static void drop(ts__memory *b) {
 
 static bool reserve(ts__machine *m, ts__memory *b) {
   if ((size_t)b->count > b->capacity || !b->data) {
-    drop(b);
+    ts__memory_drop(b);
     b->capacity = (size_t)TS_MAX(b->count, 1);
     b->data = malloc(b->capacity * (size_t)ts_code_bytes(b->code));
     b->written = malloc(b->capacity);
@@ -135,7 +159,7 @@ static bool reserve(ts__machine *m, ts__memory *b) {
 
 // A fresh buffer without values; memory of an earlier allocation of the same buffer is used again.
 static bool allocate(ts__machine *m, const command *c) {
-  ts__memory *b = &m->mem[c->slot];
+  ts__memory *b = m->mem[c->slot];
   int64_t count = 1;
   b->buf = c->buf;
   b->code = c->buf->code;
@@ -164,10 +188,57 @@ static bool step(ts__machine *m) {
   return !m->failed;
 }
 
+// The threads of a block: the loop and those directly below it that are along thread axes too.
+typedef struct threads {
+  const command *loop[3], *body;
+  int64_t min[3], extent[3];
+  int n;
+} threads;
+
+static void run_thread(void *arg, ts__machine *m) {
+  const threads *t = arg;
+  int64_t rest = m->me;
+  for (int k = t->n; k-- > 0;) {
+    m->var[t->loop[k]->slot] = (int64_t)((uint64_t)t->min[k] + (uint64_t)(rest % t->extent[k]));
+    rest /= t->extent[k];
+  }
+  run(m, t->body);
+}
+
+enum { MOST_THREADS = 2048 };
+
+static void run_team(ts__machine *m, const command *c) {
+  threads t = {.body = c};
+  int64_t n = 1;
+  while (t.body->kind == TS_S_FOR && t.body->thread && t.n < 3) {
+    t.loop[t.n] = t.body;
+    t.min[t.n] = t.body->a->i(m, t.body->a);
+    t.extent[t.n] = t.body->b->i(m, t.body->b);
+    if (t.extent[t.n] < 0 || t.extent[t.n] > MOST_THREADS || (n *= t.extent[t.n]) > MOST_THREADS) {
+      ts__fail(m, "too-large", "a block of more than %d threads", MOST_THREADS);
+      return;
+    }
+    t.body = t.body->child[0];
+    t.n++;
+  }
+  if (m->team) {
+    ts__fail(m, "not-interpretable", "a barrier or shuffle below a thread loop inside another one");
+    return;
+  }
+  if (n) ts__team_run(m, (int)n, c->own, c->nown, run_thread, &t);
+}
+
 static void run_loop(ts__machine *m, const command *c) {
+  if (c->thread && c->lockstep) {
+    run_team(m, c);
+    return;
+  }
   int64_t min = c->a->i(m, c->a), extent = c->b->i(m, c->b);
   bool level = c->parallel && m->check_races && m->nparallel < TS__MAX_PARALLEL;
-  if (level) m->parallel[m->nparallel++].run = ++m->runs;
+  if (level) {
+    m->parallel[m->nparallel].team = false;
+    m->parallel[m->nparallel++].run = ++m->runs;
+  }
   for (int64_t k = 0; k < extent && step(m); k++) {
     m->var[c->slot] = (int64_t)((uint64_t)min + (uint64_t)k);
     if (level) m->parallel[m->nparallel - 1].iteration = k;
@@ -176,7 +247,7 @@ static void run_loop(ts__machine *m, const command *c) {
   if (level) m->nparallel--;
 }
 
-static void put(ts__machine *m, ts__memory *b, int64_t at, int64_t i, double f) {
+void ts__put(ts__machine *m, ts__memory *b, int64_t at, int64_t i, double f) {
   if (m->check_races && !ts__note_write(m, b, at)) return;
   ts__pack(b->code, b->data + at * ts_code_bytes(b->code), i, f);
   if (b->written) b->written[at] = 1;
@@ -185,7 +256,7 @@ static void put(ts__machine *m, ts__memory *b, int64_t at, int64_t i, double f) 
 static void run_store(ts__machine *m, const command *c) {
   int64_t iv[TS__MAX_LANES];
   double fv[TS__MAX_LANES];
-  ts__memory *b = &m->mem[c->slot];
+  ts__memory *b = m->mem[c->slot];
   if (!step(m)) return;
   for (int l = 0; l < c->n; l++) {
     m->lane = l;
@@ -200,7 +271,7 @@ static void run_store(ts__machine *m, const command *c) {
   if (b->input) ts__fail(m, "write-to-input", "'%s' is an input", b->buf->name);
   for (int l = 0; l < c->n && !m->failed; l++) {
     int64_t at = ts__locate(m, b, c->idx, l);
-    if (at >= 0) put(m, b, at, iv[l], fv[l]);
+    if (at >= 0) ts__put(m, b, at, iv[l], fv[l]);
   }
 }
 
@@ -245,7 +316,45 @@ static void run_block(ts__machine *m, const struct region_block *b) {
   if (!m->failed) run(m, b->body);
 }
 
+// async.copy: the source is read now, the destination has the elements after a wait.
+static void run_copy(ts__machine *m, const command *c) {
+  ts__memory *b = m->mem[c->a->slot];
+  if (b->input) ts__fail(m, "write-to-input", "'%s' is an input", b->buf->name);
+  for (int l = 0; l < c->n && step(m); l++) {
+    m->lane = l;
+    double f = c->floats ? c->c->f(m, c->c) : 0;
+    int64_t i = c->floats ? 0 : c->c->i(m, c->c), at = m->failed ? -1 : ts__locate(m, b, c->a->idx, c->n > 1 ? l : 0);
+    if (at >= 0 && (!m->check_races || ts__note_write(m, b, at))) ts__async_begin(m, b, at, i, f);
+  }
+  m->lane = 0;
+}
+
+static void run_effect(ts__machine *m, const command *c) {
+  if (!step(m)) return;
+  switch ((ts_effect)c->effect) {
+    case TS_EFF_SYNC_BLOCK:
+      ts__team_wait(m, TS__AT_BLOCK, c);
+      return;
+    case TS_EFF_SYNC_WARP:
+      ts__team_wait(m, TS__AT_WARP, c);
+      return;
+    case TS_EFF_ASYNC_COPY:
+      run_copy(m, c);
+      return;
+    case TS_EFF_ASYNC_COMMIT:
+      m->groups++;
+      return;
+    default:
+      ts__async_wait(m, c->a->i(m, c->a));
+      return;
+  }
+}
+
 static void run_eval(ts__machine *m, const command *c) {
+  if (c->effect >= 0) {
+    run_effect(m, c);
+    return;
+  }
   for (int l = 0; l < c->n && step(m); l++) {
     m->lane = l;
     if (c->floats) {
@@ -291,6 +400,11 @@ static void run(ts__machine *m, const command *c) {
 // --- translation ----------------------------------------------------------------------------------------------
 
 static const command *compile(ts__compiler *c, const ts_stmt *s);
+
+typedef struct own_list {
+  ts__compiler *c;
+  TS_VEC(int) slot;
+} own_list;
 
 static bool compile_alloc(ts__compiler *c, const ts_buffer *b, command *n) {
   n->kind = TS_S_ALLOC;
@@ -339,12 +453,61 @@ static bool compile_child(ts__compiler *c, command *n, int i, const ts_stmt *s) 
   return (n->child[i] = compile(c, s)) != NULL;
 }
 
+static bool note_alloc(void *arg, const ts_stmt *s) {
+  own_list *l = arg;
+  if (s->kind == TS_S_ALLOC) ts_vec_push(l->c->tmp, &l->slot, ts__slot_of_buffer(l->c, s->alloc.buf));
+  for (int i = 0; s->kind == TS_S_BLOCK && i < s->block->nallocs; i++)
+    ts_vec_push(l->c->tmp, &l->slot, ts__slot_of_buffer(l->c, s->block->allocs[i]));
+  return true;
+}
+
+// A loop along threadIdx: do its threads wait for one another, and what does each own?
+static bool compile_threads(ts__compiler *c, command *n, const ts_stmt *s) {
+  own_list own = {.c = c};
+  bool before = c->lockstep;
+  c->lockstep = false;
+  TS_TRY(compile_child(c, n, 0, s->loop.body));
+  n->thread = true;
+  n->lockstep = c->lockstep;
+  c->lockstep |= before;
+  if (!n->lockstep) return true;
+  ts_stmt_visit(s->loop.body, note_alloc, NULL, &own);
+  n->own = own.slot.p;
+  n->nown = (int)own.slot.n;
+  return true;
+}
+
 static bool compile_loop(ts__compiler *c, command *n, const ts_stmt *s) {
   n->slot = ts__slot_of_var(c, s->loop.var);
   n->parallel = s->loop.kind == TS_PARALLEL || s->loop.kind == TS_VECTORIZE || s->loop.kind == TS_THREAD;
   n->a = ts__compile_expr(c, s->loop.min);
   n->b = ts__compile_expr(c, s->loop.extent);
-  return n->a && n->b && compile_child(c, n, 0, s->loop.body);
+  TS_TRY(n->a && n->b);
+  bool thread = s->loop.axis >= TS_THREAD_X && s->loop.axis <= TS_THREAD_Z;
+  return thread ? compile_threads(c, n, s) : compile_child(c, n, 0, s->loop.body);
+}
+
+// An eval of an effect.
+static bool compile_effect(ts__compiler *c, command *n, const ts_expr *e) {
+  c->lockstep |= n->effect == TS_EFF_SYNC_BLOCK || n->effect == TS_EFF_SYNC_WARP;
+  for (uint32_t i = 0; i < e->nargs; i++) {
+    const ts__node *a = ts__compile_expr(c, e->arg[i]);
+    TS_TRY(a != NULL);
+    *(i ? &n->c : &n->a) = a;
+  }
+  if (n->effect == TS_EFF_ASYNC_COPY) {
+    n->n = e->arg[0]->type.lanes;
+    n->floats = ts_code_is_float(e->arg[0]->type.code);
+  }
+  return true;
+}
+
+static bool compile_eval(ts__compiler *c, command *n, const ts_expr *e) {
+  ts_effect f;
+  n->effect = -1;
+  if (!ts_effect_of(e, &f) || ts__effect_is_value(f)) return compile_value(c, n, e);
+  n->effect = (int)f;
+  return compile_effect(c, n, e);
 }
 
 static bool compile_let(ts__compiler *c, command *n, const ts_stmt *s) {
@@ -373,7 +536,7 @@ static bool compile_into(ts__compiler *c, command *n, const ts_stmt *s) {
     case TS_S_ALLOC:
       return compile_alloc(c, s->alloc.buf, n) && compile_child(c, n, 0, s->alloc.body);
     default:
-      return compile_value(c, n, s->eval);
+      return compile_eval(c, n, s->eval);
   }
 }
 
@@ -397,7 +560,7 @@ static bool check_dims(const ts_func *f, const int64_t *dims, ts_diag *d) {
 }
 
 static bool attach(ts__machine *m, ts__compiler *c, const ts_param *p, const ts_array *a) {
-  ts__memory *b = &m->mem[ts__slot_of_buffer(c, p->buf)];
+  ts__memory *b = m->mem[ts__slot_of_buffer(c, p->buf)];
   const ts__node **shape;
   if (!a || !a->data || a->code != p->buf->code || a->ndim != p->buf->ndim) {
     return ts_refuse(m->d, "bad-argument", "the array for '%s' has another type or rank", p->buf->name);
@@ -428,10 +591,15 @@ static bool execute(ts__machine *m, ts__compiler *c, const ts_func *f, const int
   // A parameter's shape may name no variable but the dimensions, so attaching adds no slot.
   m->var = ts_new_array(c->tmp, int64_t, c->nvars + 1);
   m->fvar = ts_new_array(c->tmp, double, c->nvars + 1);
-  m->mem = ts_new_array(c->tmp, ts__memory, c->nbufs + 1);
+  m->nvars = c->nvars;
+  m->nbufs = c->nbufs;
+  m->mem = ts_new_array(c->tmp, ts__memory *, c->nbufs + 1);
+  ts__memory *mem = ts_new_array(c->tmp, ts__memory, c->nbufs + 1);
+  for (int i = 0; i < c->nbufs; i++) m->mem[i] = &mem[i];
   for (int i = 0; i < f->ndims; i++) m->var[ts__slot_of_var(c, f->dims[i].var)] = dims[i];
   for (int i = 0; i < f->nparams; i++) TS_TRY(attach(m, c, &f->params[i], args[i]));
   run(m, body);
+  ts__async_wait(m, TS__EVERY);
   return !m->failed;
 }
 
@@ -440,7 +608,8 @@ bool ts_interp_run(const ts_func *f, const int64_t *dims, ts_array *const *args,
   ts__compiler c = {.tmp = tmp, .vars = {.arena = tmp}, .bufs = {.arena = tmp}, .nodes = {.arena = tmp}, .d = d};
   ts__machine m = {.d = d, .max_steps = o ? o->max_steps : 0, .check_races = o && o->check_races};
   bool ok = check_dims(f, dims, d) && execute(&m, &c, f, dims, args);
-  for (int i = 0; m.mem && i < c.nbufs; i++) drop(&m.mem[i]);
+  for (int i = 0; m.mem && i < c.nbufs; i++) ts__memory_drop(m.mem[i]);
+  free(m.queue);
   ts_arena_free(tmp);
   return ok;
 }

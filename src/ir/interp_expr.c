@@ -25,7 +25,7 @@ static double f_lane_var(ts__machine *m, const ts__node *n) { return m->fvar[n->
 // --- loads ----------------------------------------------------------------------------------------------------
 
 static const char *checked(ts__machine *m, const ts__node *n) {
-  ts__memory *b = &m->mem[n->slot];
+  ts__memory *b = m->mem[n->slot];
   int64_t at = ts__locate(m, b, n->idx, n->lanes > 1 ? m->lane : 0);
   if (at < 0) return NULL;
   if (b->written && !b->written[at]) {
@@ -266,7 +266,36 @@ static double f_math(ts__machine *m, const ts__node *n) {
   return ts__round(n->type.code, evaluate((math_row)n->math, a, b, c));
 }
 
+// --- shuffles -------------------------------------------------------------------------------------------------
+
+static int64_t i_shuffle(ts__machine *m, const ts__node *n) {
+  int64_t v = int_of(m, n->a), by = int_of(m, n->b);
+  double unused = 0;
+  ts__team_shuffle(m, n, (ts_effect)n->math, by, &v, &unused);
+  return v;
+}
+
+static double f_shuffle(ts__machine *m, const ts__node *n) {
+  double v = float_of(m, n->a);
+  int64_t by = int_of(m, n->b), unused = 0;
+  ts__team_shuffle(m, n, (ts_effect)n->math, by, &unused, &v);
+  return v;
+}
+
+static bool set_shuffle(ts__compiler *c, ts__node *n, ts_effect f) {
+  c->lockstep = true;
+  n->math = (int)f;
+  if (ts_code_is_float(n->type.code)) {
+    n->f = f_shuffle;
+  } else {
+    n->i = i_shuffle;
+  }
+  return true;
+}
+
 static bool set_call(ts__compiler *c, ts__node *n, const ts_expr *e) {
+  ts_effect effect;
+  if (ts_effect_of(e, &effect) && ts__effect_is_value(effect)) return set_shuffle(c, n, effect);
   for (int row = 0; row < MATH__COUNT; row++) {
     if (strcmp(math_names[row], e->callee) != 0) continue;
     n->math = row;
@@ -354,12 +383,20 @@ static bool set_node(ts__compiler *c, ts__node *n, const ts_expr *e) {
 
 const ts__node *ts__compile_expr(ts__compiler *c, const ts_expr *e) {
   uint64_t have;
-  if (ts__ptrmap_get(&c->nodes, e, &have)) return (const ts__node *)(uintptr_t)have;
+  if (ts__ptrmap_get(&c->nodes, e, &have)) {
+    const ts__node *made = (const ts__node *)(uintptr_t)have;
+    c->lockstep |= made->lockstep;
+    return made;
+  }
   ts__node *n = ts_new(c->tmp, ts__node);
+  bool before = c->lockstep;
+  c->lockstep = false;
   n->kind = (ts_ekind)e->kind;
   n->type = e->type;
   n->lanes = e->type.lanes;
   if (!set_node(c, n, e)) return NULL;
+  n->lockstep = c->lockstep;
+  c->lockstep |= before;
   ts__ptrmap_put(&c->nodes, e, (uint64_t)(uintptr_t)n);
   return n;
 }

@@ -5,13 +5,15 @@
 
 #include "ir/ir_impl.h"
 
-enum { TS__MAX_PARALLEL = 16 };
-enum { TS__NOBODY = -1, TS__SEVERAL = -2 };
+enum { TS__MAX_PARALLEL = 16, TS__WARP = 32 };
+enum { TS__NOBODY = -1, TS__SEVERAL = -2, TS__WARP_READERS = -3 };  // -3 - w: several threads of warp w
 
-// Which iteration of a running parallel loop touched an element.
+// Which iteration of a running parallel loop touched an element. In a team, `run` changes at each barrier of the block, and
+// the phases count those of the toucher's warp.
 typedef struct ts__touch {
   uint64_t run;  // the execution of the loop; records of another one are void
   int64_t writer, reader;
+  uint32_t writer_phase, reader_phase;
 } ts__touch;
 
 typedef struct ts__memory {  // a buffer while running
@@ -28,10 +30,19 @@ typedef struct ts__memory {  // a buffer while running
   ts__touch *touch[TS__MAX_PARALLEL];
 } ts__memory;
 
+typedef struct ts__team ts__team;
+typedef struct ts__pending {  // an element on its way
+  ts__memory *to;
+  int64_t at, i;
+  double f;
+  uint64_t group;
+} ts__pending;
+
 typedef struct ts__machine {
   int64_t *var;  // integer values by slot
   double *fvar;  // float values by slot
-  ts__memory *mem;
+  ts__memory **mem;
+  int nvars, nbufs;
   int lane;  // of the vector expression being evaluated
   bool failed, check_races;
   ts_diag *d;
@@ -40,8 +51,16 @@ typedef struct ts__machine {
   struct {
     uint64_t run;
     int64_t iteration;
+    bool team;
   } parallel[TS__MAX_PARALLEL];
   uint64_t runs;
+  // Of a thread of a team (interp_team.c).
+  ts__team *team;
+  int me;
+  uint32_t phase;      // barriers passed by its warp
+  ts__pending *queue;  // asynchronous copies, oldest first
+  size_t nqueue, cap_queue;
+  uint64_t groups;  // committed
 } ts__machine;
 
 typedef struct ts__node ts__node;
@@ -55,7 +74,8 @@ struct ts__node {
   const ts__node *a, *b, *c;
   ts_type type, from;  // from: of a (casts, comparisons)
   ts_ekind kind;
-  int math;  // row of math.def
+  int math;       // row of math.def; ts_effect of a shuffle
+  bool lockstep;  // a shuffle is in it
   int lanes, slot, nidx;
   const ts__node **idx;
   int64_t ki;
@@ -66,6 +86,7 @@ typedef struct ts__compiler {
   ts_arena *tmp;
   ts__ptrmap vars, bufs, nodes;
   int nvars, nbufs;
+  bool lockstep;  // a barrier or shuffle was met
   ts_diag *d;
 } ts__compiler;
 
@@ -80,5 +101,18 @@ bool ts__fail(ts__machine *m, const char *code, const char *fmt, ...) TS_PRINTF(
 int64_t ts__locate(ts__machine *m, const ts__memory *b, const ts__node *const *idx, int64_t extra);
 bool ts__note_read(ts__machine *m, ts__memory *b, int64_t at);
 bool ts__note_write(ts__machine *m, ts__memory *b, int64_t at);
+
+// --- teams: the threads of a block in lockstep (interp_team.c) ------------------------------------------------
+typedef enum ts__wait { TS__GO, TS__AT_BLOCK, TS__AT_WARP, TS__AT_SHUFFLE, TS__ENDED } ts__wait;
+// Runs body(arg, m) for n threads, each on a machine of its own: variables are copies, buffers are shared but for own[0..nown).
+void ts__team_run(ts__machine *m, int n, const int *own, int nown, void (*body)(void *arg, ts__machine *m), void *arg);
+void ts__team_wait(ts__machine *m, ts__wait what, const void *where);  // a barrier; where tells one from another
+// The value that thread `from` of this thread's warp brings to the same shuffle; its own when there is none.
+void ts__team_shuffle(ts__machine *m, const void *where, ts_effect how, int64_t by, int64_t *i, double *f);
+void ts__memory_drop(ts__memory *b);
+bool ts__async_begin(ts__machine *m, ts__memory *to, int64_t at, int64_t i, double f);
+enum { TS__EVERY = -1 };
+void ts__async_wait(ts__machine *m, int64_t left);  // all but the latest groups arrive; EVERY: what was begun at all
+void ts__put(ts__machine *m, ts__memory *b, int64_t at, int64_t i, double f);
 
 #endif

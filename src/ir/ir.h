@@ -66,7 +66,7 @@ struct ts_expr {
     double f;               // TS_E_FLOAT
     const ts_var *var;      // TS_E_VAR
     const ts_buffer *buf;   // TS_E_LOAD
-    const char *callee;     // TS_E_CALL: a row of ir/math.def, or "llvm.*" inside an intrinsic implementation
+    const char *callee;     // TS_E_CALL: a row of ir/math.def or ir/effect.def, or "llvm.*" inside an intrinsic implementation
   };
   const ts_expr *arg[];
 };
@@ -95,6 +95,18 @@ const ts_expr *ts_load(ts_ir *ir, const ts_buffer *b, const ts_expr *const *idx)
 const ts_expr *ts_vload(ts_ir *ir, const ts_buffer *b, const ts_expr *const *idx, int lanes);
 const ts_expr *ts_broadcast(ts_ir *ir, const ts_expr *a, int lanes);
 const ts_expr *ts_call(ts_ir *ir, ts_type t, const char *callee, const ts_expr *const *args, int n);
+// Calls that act (effect.def): barriers, asynchronous copies, shuffles. The interpreter runs threadIdx loops with such calls below
+// in lockstep, one coroutine a thread, and refuses barriers that not all threads reach.
+typedef enum ts_effect {
+#define EFFECT(name, callee, nargs, value, doc) TS_EFF_##name,
+#include "ir/effect.def"
+#undef EFFECT
+  TS_EFF__COUNT
+} ts_effect;
+bool ts_effect_of(const ts_expr *e, ts_effect *out);  // is e such a call?
+const ts_expr *ts_effect_call(ts_ir *ir, ts_effect f, const ts_expr *const *args);
+const char *ts_effect_name(ts_effect f);  // "sync.block"
+const char *ts_effect_doc(ts_effect f);
 // Same kind, type and payload as e with other arguments; returns e itself when none changed.
 const ts_expr *ts_expr_with(ts_ir *ir, const ts_expr *e, const ts_expr *const *args);
 static inline const ts_expr *ts_add(ts_ir *ir, const ts_expr *a, const ts_expr *b);

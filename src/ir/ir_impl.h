@@ -48,6 +48,9 @@ bool ts__ekind_is_binary(ts_ekind k);
 void ts__pack(ts_code c, void *at, int64_t i, double f);  // one element into memory
 void ts__unpack(ts_code c, const void *at, int64_t *i, double *f);
 int ts__math_args(const char *callee);  // number of arguments of a row of math.def, -1 when there is none
+bool ts__effect_find(const char *callee, ts_effect *out);
+int ts__effect_args(ts_effect f);
+bool ts__effect_is_value(ts_effect f);
 
 // --- mapping trees (map.c) ------------------------------------------------------------------------------------
 // One description of how a statement is rebuilt; rewriting, substitution and cloning are instances of it.

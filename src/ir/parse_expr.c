@@ -327,19 +327,36 @@ static bool math_call(ts__parser *p, const char *name, int want, const ts_type *
   return true;
 }
 
-// llvm.NAME(a, b): TYPE. Arguments keep their own types.
-static bool llvm_call(ts__parser *p, const char *name, ts__val *out) {
-  ts__val v[MAX_ARGS];
-  const ts_expr *e[MAX_ARGS];
-  ts_type t;
+// Arguments that keep their own types.
+static bool free_arguments(ts__parser *p, const ts_expr **e, int *count) {
+  ts__val v;
   int n = 0;
   while (!ts_lex_is(p->l, ")")) {
     if (n == MAX_ARGS) return ts_lex_error(p->l, p->d, "more than %d arguments", MAX_ARGS);
-    TS_TRY(ts__parse_val(p, NULL, &v[n]) && ts__harden(p, &v[n], default_type(&v[n])));
-    e[n] = v[n].e;
-    n++;
+    TS_TRY(ts__parse_val(p, NULL, &v) && ts__harden(p, &v, default_type(&v)));
+    e[n++] = v.e;
     if (!ts_lex_accept(p->l, ",")) break;
   }
+  *count = n;
+  return true;
+}
+
+static bool effect_call(ts__parser *p, ts_effect f, ts__val *out) {
+  const ts_expr *e[MAX_ARGS];
+  int n;
+  TS_TRY(free_arguments(p, e, &n));
+  if (n != ts__effect_args(f))
+    return ts_lex_error(p->l, p->d, "%s takes %d argument%s", ts_effect_name(f), ts__effect_args(f), ts__effect_args(f) == 1 ? "" : "s");
+  *out = hard(ts_effect_call(p->ir, f, e));
+  return true;
+}
+
+// llvm.NAME(a, b): TYPE.
+static bool llvm_call(ts__parser *p, const char *name, ts__val *out) {
+  const ts_expr *e[MAX_ARGS];
+  ts_type t;
+  int n;
+  TS_TRY(free_arguments(p, e, &n));
   TS_TRY(ts_lex_expect(p->l, p->d, ")") && ts_lex_expect(p->l, p->d, ":") && ts__parse_type(p, &t));
   *out = hard(ts_call(p->ir, t, name, e, n));
   return true;
@@ -348,6 +365,7 @@ static bool llvm_call(ts__parser *p, const char *name, ts__val *out) {
 // NAME( ... : the name and the parenthesis are behind us.
 static bool call(ts__parser *p, const char *name, const ts_type *expect, ts__val *out) {
   int want = ts__math_args(name);
+  ts_effect effect;
   if (strcmp(name, "vload") == 0) return vload(p, out);
   if (strncmp(name, "llvm.", 5) == 0) return llvm_call(p, name, out);
   if (strcmp(name, "cast") == 0) {
@@ -360,6 +378,8 @@ static bool call(ts__parser *p, const char *name, const ts_type *expect, ts__val
     TS_TRY(choice(p, expect, out));
   } else if (strcmp(name, "min") == 0 || strcmp(name, "max") == 0) {
     TS_TRY(extremum(p, name[1] == 'i' ? TS_E_MIN : TS_E_MAX, expect, out));
+  } else if (ts__effect_find(name, &effect)) {
+    TS_TRY(effect_call(p, effect, out));
   } else if (want >= 0) {
     TS_TRY(math_call(p, name, want, expect, out));
   } else {
@@ -587,7 +607,8 @@ static bool expr_list(ts__parser *p, const char *close, const ts_expr **e, int *
 
 static bool is_scope(const ts_lex *l) {
   return ts_lex_is(l, "global") || ts_lex_is(l, "local") || ts_lex_is(l, "shared") ||
-         (l->tok == TS_TOK_IDENT && l->len > 9 && memcmp(l->start, "fragment.", 9) == 0);
+         (l->tok == TS_TOK_IDENT && l->len > 9 && memcmp(l->start, "fragment.", 9) == 0) ||
+         (l->tok == TS_TOK_IDENT && l->len > 14 && memcmp(l->start, "shared.swizzle", 14) == 0);
 }
 
 static bool buffer_clauses(ts__parser *p, ts_buffer *b) {

@@ -256,7 +256,8 @@ static void load(ts__printer *p, const ts_expr *e) {
 static void call(ts__printer *p, const ts_expr *e) {
   ts_text_add(p->out, e->callee);
   arguments(p, e, TS__DEFAULT);
-  if (ts__math_args(e->callee) >= 0) return;
+  ts_effect effect;
+  if (ts__math_args(e->callee) >= 0 || ts__effect_find(e->callee, &effect)) return;
   ts_text_add(p->out, ": ");
   ts__print_type(p, e->type);
 }

@@ -62,3 +62,36 @@ int ts__math_args(const char *callee) {
   }
   return -1;
 }
+
+// --- effects --------------------------------------------------------------------------------------------------
+
+static const struct {
+  const char *callee;
+  int nargs;
+  bool value;
+  const char *doc;
+} effects[] = {
+#define EFFECT(name, callee, nargs, value, doc) {callee, nargs, value, doc},
+#include "ir/effect.def"
+#undef EFFECT
+};
+
+bool ts__effect_find(const char *callee, ts_effect *out) {
+  for (size_t i = 0; i < TS_COUNTOF(effects); i++) {
+    if (strcmp(effects[i].callee, callee) != 0) continue;
+    *out = (ts_effect)i;
+    return true;
+  }
+  return false;
+}
+
+bool ts_effect_of(const ts_expr *e, ts_effect *out) { return e->kind == TS_E_CALL && ts__effect_find(e->callee, out); }
+int ts__effect_args(ts_effect f) { return effects[f].nargs; }
+bool ts__effect_is_value(ts_effect f) { return effects[f].value; }
+const char *ts_effect_name(ts_effect f) { return effects[f].callee; }
+const char *ts_effect_doc(ts_effect f) { return effects[f].doc; }
+
+const ts_expr *ts_effect_call(ts_ir *ir, ts_effect f, const ts_expr *const *args) {
+  ts_type t = effects[f].value ? args[0]->type : ts_scalar(TS_I32);
+  return ts_call(ir, t, effects[f].callee, args, effects[f].nargs);
+}

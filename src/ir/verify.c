@@ -74,8 +74,33 @@ static bool check_load(verifier *v, const ts_expr *e) {
   return true;
 }
 
+static bool is_copied(const ts_expr *e) {
+  int bytes = ts_code_bytes(e->type.code) * e->type.lanes;
+  return e->kind == TS_E_LOAD && bytes <= 64 && (bytes & (bytes - 1)) == 0;
+}
+
+static bool is_input(const verifier *v, const ts_buffer *b);
+
+static bool check_effect(verifier *v, const ts_expr *e, ts_effect f) {
+  const ts_expr *const *a = e->arg;
+  const char *name = e->callee;
+  if ((int)e->nargs != ts__effect_args(f)) return complain(v, "'%s' takes %d arguments", name, ts__effect_args(f));
+  if (ts__effect_is_value(f)) {
+    if (!ts_type_eq(a[0]->type, e->type)) return complain(v, "'%s' returns the type of its first argument", name);
+    return ts_type_eq(a[1]->type, TS_INDEX) || complain(v, "the second argument of '%s' is not i64", name);
+  }
+  if (!v->at || v->at->kind != TS_S_EVAL || v->at->eval != e) return complain(v, "'%s' stands in an expression", name);
+  if (f == TS_EFF_ASYNC_WAIT) return (ts_is_int(a[0], NULL) && a[0]->i >= 0) || complain(v, "'%s' takes a constant", name);
+  if (f != TS_EFF_ASYNC_COPY) return true;
+  if (!is_copied(a[0]) || !is_copied(a[1]) || !ts_type_eq(a[0]->type, a[1]->type))
+    return complain(v, "'%s' takes two elements or vectors of buffers, of one type", name);
+  return !is_input(v, a[0]->buf) || complain(v, "store to the input '%s'", a[0]->buf->name);
+}
+
 static bool check_call(verifier *v, const ts_expr *e) {
   int want = ts__math_args(e->callee);
+  ts_effect effect;
+  if (ts__effect_find(e->callee, &effect)) return check_effect(v, e, effect);
   if (want < 0) return strncmp(e->callee, "llvm.", 5) == 0 || complain(v, "unknown function '%s'", e->callee);
   if (want != (int)e->nargs) return complain(v, "'%s' takes %d arguments", e->callee, want);
   for (uint32_t i = 0; i < e->nargs; i++) {
@@ -144,8 +169,11 @@ static bool check_bool(verifier *v, const ts_expr *e) {
 // --- buffers and regions --------------------------------------------------------------------------------------
 
 static bool known_scope(const char *s) {
-  return strcmp(s, "global") == 0 || strcmp(s, "local") == 0 || strcmp(s, "shared") == 0 ||
-         strncmp(s, "fragment.", 9) == 0;
+  static const char *const known[] = {"global", "local", "shared", "shared.swizzle32", "shared.swizzle64", "shared.swizzle128"};
+  for (size_t i = 0; i < TS_COUNTOF(known); i++) {
+    if (strcmp(s, known[i]) == 0) return true;
+  }
+  return strncmp(s, "fragment.", 9) == 0;
 }
 
 static bool check_buffer(verifier *v, const ts_buffer *b) {
