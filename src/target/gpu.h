@@ -17,7 +17,7 @@
 //   dependent 0|1                         may start before its predecessor has ended (programmatic dependent launch)
 //   args ARG ...                          b0, b1, ... buffers; w workspace; d dims; tK tensor map K
 //   tmap K b0 f16 swizzle 128 dims EXPR ; EXPR strides EXPR box EXPR ; EXPR     dims innermost first, strides in bytes
-//   image cubin BYTES                     or ptx; then a newline and the bytes
+//   image cubin BYTES                     or ptx, or cuda (source, of a native template before it is compiled); then a newline and the bytes
 // Expressions are integers over the names in dims: + - * / (rounds down) % parentheses, comparisons (0 or 1), c ? a : b,
 // min(a, b), max(a, b), ceildiv(a, b), pow2ceil(a).
 //
@@ -56,7 +56,7 @@ typedef struct ts_gpu_launch {
   int ntmaps;
   const ts_gpu_tmap *tmaps;
 } ts_gpu_launch;
-typedef enum ts_gpu_image { TS_GPU_CUBIN, TS_GPU_PTX } ts_gpu_image;
+typedef enum ts_gpu_image { TS_GPU_CUBIN, TS_GPU_PTX, TS_GPU_SOURCE } ts_gpu_image;  // SOURCE "cuda": nothing loads it
 typedef struct ts_gpu_code {
   const char *arch;
   int nparams;
@@ -78,5 +78,12 @@ bool ts_gpu_code_read(ts_arena *a, const void *bytes, size_t n, ts_gpu_code *out
 
 // Value of an expression; names[i] has value[i]. Refuses unknown names, overflow, division by zero, syntax.
 bool ts_gpu_eval(const char *expr, const char *const *names, const int64_t *value, int n, int64_t *out, ts_diag *d) TS_WARN_UNUSED;
+// Syntax and names only.
+bool ts_gpu_expr_check(const char *expr, const char *const *names, int n, ts_diag *d) TS_WARN_UNUSED;
+
+// --- the driver (gpu_host.c) ------------------------------------------------------------------------------------------
+// libcuda.so.1, or the file named by TUNESMITH_CUDA_DRIVER, opened and not yet started: a dlopen handle, kept for the whole process.
+// NULL with ENVIRONMENT "no-cuda-driver". Fault point: dlopen.
+void *ts_gpu_driver_open(ts_diag *d) TS_WARN_UNUSED;
 
 #endif

@@ -131,8 +131,9 @@ static bool unknown_arch(const char *text, const char *name, size_t n, ts_diag *
 
 bool ts_target_parse(const char *text, ts_target *t, ts_diag *d) {
   size_t n = strcspn(text, ":,");
+  if (n == 4 && memcmp(text, "cuda", 4) == 0) return ts__gpu_parse(text, t, d);
   if (n != 3 || memcmp(text, "cpu", 3) != 0)
-    return ts_refuse(d, "unknown-target", "target \"%.100s\": the kinds of target are: cpu, cpu:PROCESSOR", text);
+    return ts_refuse(d, "unknown-target", "target \"%.100s\": the kinds of target are: cpu, cpu:PROCESSOR, cuda, cuda:NUMBER, cuda:ARCHITECTURE", text);
   const char *p = text + n;
   const arch_row *arch;
   ts__set set;
@@ -169,6 +170,10 @@ static ts__set target_set(const ts_target *t) {
 
 // "cpu:ARCH" and how the features differ from the row of ARCH. Reads back through ts_target_parse.
 void ts_target_print(ts_text *out, const ts_target *t) {
+  if (t->api == TS_API_CUDA) {
+    ts__gpu_print(out, t);
+    return;
+  }
   ts_text_addf(out, "cpu:%s", t->arch);
   const arch_row *arch = arch_find(t->arch, strlen(t->arch));
   ts__set is = target_set(t), usual = arch ? arch_set(arch) : 0;
@@ -187,6 +192,7 @@ bool ts_target_has(const ts_target *t, const char *feature) {
 }
 
 bool ts_target_runs_here(const ts_target *t, ts_diag *d) {
+  if (t->api == TS_API_CUDA) return ts__gpu_runs_here(t, d);
   if (t->api != TS_API_CPU) return ts_refuse(d, "wrong-device", "target %.60s: no such device here", t->arch);
   ts__set have = ts__host_features();
   if (!have) return ts_refuse(d, "wrong-cpu", "target cpu:%.60s: this machine is no x86-64 processor", t->arch);

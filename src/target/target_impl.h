@@ -24,4 +24,11 @@ void ts__host_product(char *out, size_t n);
 // Cores, threads and cache sizes usable by this process.
 void ts__host_topology(ts_target *t);
 
+// --- GPUs (gpu_target.c, gpu_host.c) -------------------------------------------------------------------------------------
+bool ts__gpu_parse(const char *text, ts_target *t, ts_diag *d) TS_WARN_UNUSED;  // text begins with "cuda"
+void ts__gpu_print(ts_text *out, const ts_target *t);
+bool ts__gpu_runs_here(const ts_target *t, ts_diag *d) TS_WARN_UNUSED;
+// Facts of GPU `ordinal` as its driver tells them, with arch left empty. The driver is asked once a process, in a child.
+bool ts__gpu_host(int ordinal, ts_target *t, ts_diag *d) TS_WARN_UNUSED;
+
 #endif

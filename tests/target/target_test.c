@@ -28,6 +28,9 @@ static void test_round_trips(void **state) {
   round_trip("cpu:x86-64", "cpu:x86-64");
   round_trip("cpu:x86-64-v3,+avxvnni", "cpu:x86-64-v3,+avxvnni");
   round_trip("cpu:znver4,-avx512bf16,-gfni", "cpu:znver4,-avx512bf16,-gfni");
+  round_trip("cuda:sm_90a", "cuda:sm_90a");
+  round_trip("cuda:sm_80,sms=108", "cuda:sm_80");
+  round_trip("cuda:sm_90a,l2=52428800,sms=114", "cuda:sm_90a,sms=114,l2=52428800");
   // Adding brings what is needed, removing takes what rests on it.
   round_trip("cpu:x86-64,+avx2", "cpu:x86-64,+avx,+avx2,+sse3,+sse4.1,+sse4.2,+ssse3");
   round_trip("cpu:x86-64-v4,-avx512f", "cpu:x86-64-v4,-avx512bw,-avx512cd,-avx512dq,-avx512f,-avx512vl");
@@ -39,7 +42,16 @@ static void test_refusals(void **state) {
     const char *text, *code;
   } bad[] = {
       {"", "unknown-target"},
-      {"cuda", "unknown-target"},
+      {"cudax", "unknown-target"},
+      {"cuda:sm_1", "unknown-target"},
+      {"cuda:", "unknown-target"},
+      {"cuda:sm_90a,", "unknown-fact"},
+      {"cuda:sm_90a,sm=3", "unknown-fact"},
+      {"cuda:sm_90a,sms", "unknown-fact"},
+      {"cuda:sm_90a,sms=0", "bad-fact"},
+      {"cuda:sm_90a,sms=", "bad-fact"},
+      {"cuda:sm_90a,sms=12x", "bad-fact"},
+      {"cuda:sm_90a,l2=99999999999999999999", "bad-fact"},
       {"cpux", "unknown-target"},
       {"cpu:", "unknown-target"},
       {"cpu:pentium", "unknown-target"},

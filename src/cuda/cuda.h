@@ -1,0 +1,144 @@
+// cuda: NVIDIA's driver and libraries, opened when asked for, so that one binary runs with and without them; a device; compiled
+// kernels (target/gpu.h) loaded and launched on it. Nothing here needs NVIDIA's headers to build.
+//
+// CUDA and fork do not mix: a process that has opened a device must not expect its children to use it. Measuring workers open the
+// device after the fork; their parent never does. Opening the libraries (below) is harmless before a fork.
+//
+// Where libraries are looked for: the folders of TUNESMITH_CUDA_LIBS (separated by colons; in each also */lib, as Python packages
+// named nvidia hold them), the system's own search, $CUDA_HOME and $CUDA_PATH, /usr/local/cuda. The driver: TUNESMITH_CUDA_DRIVER
+// (a file), else libcuda.so.1. Fault point: dlopen.
+#ifndef TS_CUDA_H
+#define TS_CUDA_H
+
+#include "base/base.h"
+#include "target/gpu.h"
+#include "target/target.h"
+
+// --- types and numbers of the interfaces used ------------------------------------------------------------------
+typedef int CUresult;
+typedef int CUdevice;
+typedef int CUdevice_attribute;
+typedef int CUfunction_attribute;
+typedef int CUlimit;
+typedef int CUjit_option;
+typedef int CUstreamCaptureMode;
+typedef unsigned long long CUdeviceptr;
+typedef struct CUctx_st *CUcontext;
+typedef struct CUmod_st *CUmodule;
+typedef struct CUfunc_st *CUfunction;
+typedef struct CUstream_st *CUstream;
+typedef struct CUevent_st *CUevent;
+typedef struct CUgraph_st *CUgraph;
+typedef struct CUgraphNode_st *CUgraphNode;
+typedef struct CUgraphExec_st *CUgraphExec;
+typedef struct CUuuid_st {
+  char bytes[16];
+} CUuuid;
+typedef struct CUtensorMap_st {
+  _Alignas(128) uint64_t opaque[16];
+} CUtensorMap;
+typedef struct CUlaunchAttribute_st {
+  int id;
+  char pad[4];
+  union {
+    char pad[64];
+    int flag;
+    struct {
+      unsigned x, y, z;
+    } cluster;
+  } value;
+} CUlaunchAttribute;
+typedef struct CUlaunchConfig_st {
+  unsigned gx, gy, gz, bx, by, bz, shared;
+  CUstream stream;
+  CUlaunchAttribute *attrs;
+  unsigned nattrs;
+} CUlaunchConfig;
+typedef struct _nvrtcProgram *nvrtcProgram;
+typedef struct nvmlDevice_st *nvmlDevice_t;
+typedef struct cublasLtContext *cublasLtHandle;
+
+enum {  // CUresult
+  TS_CU_OK = 0, TS_CU_INVALID_VALUE = 1, TS_CU_OUT_OF_MEMORY = 2, TS_CU_NO_DEVICE = 100, TS_CU_NOT_READY = 600, TS_CU_ILLEGAL_ADDRESS = 700,
+  TS_CU_LAUNCH_FAILED = 719
+};
+enum {  // CUdevice_attribute
+  TS_CU_MAX_THREADS = 1, TS_CU_WARP = 10, TS_CU_CLOCK_KHZ = 13, TS_CU_SMS = 16, TS_CU_L2_BYTES = 38, TS_CU_SM_THREADS = 39, TS_CU_MAJOR = 75, TS_CU_MINOR = 76,
+  TS_CU_SM_SHARED = 81, TS_CU_SM_REGISTERS = 82, TS_CU_COOPERATIVE = 95, TS_CU_BLOCK_SHARED = 97, TS_CU_SM_BLOCKS = 106
+};
+enum {  // CUfunction_attribute
+  TS_CU_FUNC_MAX_THREADS = 0, TS_CU_FUNC_SHARED = 1, TS_CU_FUNC_LOCAL = 3, TS_CU_FUNC_REGISTERS = 4, TS_CU_FUNC_DYNAMIC_SHARED = 8, TS_CU_FUNC_ANY_CLUSTER = 14
+};
+enum {  // launch attributes, and others
+  TS_CU_LAUNCH_COOPERATIVE = 2, TS_CU_LAUNCH_CLUSTER = 4, TS_CU_LAUNCH_DEPENDENT = 6,
+  TS_CU_STREAM_NON_BLOCKING = 1, TS_CU_EVENT_DEFAULT = 0, TS_CU_EVENT_NO_TIMING = 2, TS_CU_CAPTURE_THREAD = 1, TS_CU_HOST_MAPPED = 2, TS_CU_LIMIT_PERSISTING_L2 = 6
+};
+
+// --- libraries (open.c): a table of functions each, opened once a process -----------------------------------------
+// NULL with an ENVIRONMENT diagnostic: codes no-cuda-driver, no-nvrtc, no-cupti, no-nvml, no-cublaslt; the hint says what to install.
+#define NEED(member, symbol, args) int(*member) args;
+#define MAY(member, symbol, args) int(*member) args;
+typedef struct ts_cuda_driver {
+#include "cuda/driver.def"
+} ts_cuda_driver;
+typedef struct ts_cuda_nvrtc {
+#include "cuda/nvrtc.def"
+} ts_cuda_nvrtc;
+typedef struct ts_cuda_cupti {
+#include "cuda/cupti.def"
+} ts_cuda_cupti;
+typedef struct ts_cuda_nvml {
+#include "cuda/nvml.def"
+} ts_cuda_nvml;
+typedef struct ts_cuda_cublaslt {
+#include "cuda/cublaslt.def"
+} ts_cuda_cublaslt;
+#undef NEED
+#undef MAY
+const ts_cuda_driver *ts_cuda_driver_open(ts_diag *d) TS_WARN_UNUSED;
+const ts_cuda_nvrtc *ts_cuda_nvrtc_open(ts_diag *d) TS_WARN_UNUSED;
+const ts_cuda_cupti *ts_cuda_cupti_open(ts_diag *d) TS_WARN_UNUSED;
+const ts_cuda_nvml *ts_cuda_nvml_open(ts_diag *d) TS_WARN_UNUSED;
+const ts_cuda_cublaslt *ts_cuda_cublaslt_open(ts_diag *d) TS_WARN_UNUSED;
+
+// TS_OK, or an ENVIRONMENT diagnostic with the driver's name and words for the error: "WHAT: CUDA_ERROR_... (...)", code
+// "cuda-error"; out of memory has code "out-of-device-memory".
+bool ts_cuda_check(const ts_cuda_driver *cu, CUresult result, ts_diag *d, const char *fmt, ...) TS_PRINTF(4, 5);
+
+// --- a device (device.c) -------------------------------------------------------------------------------------------
+typedef struct ts_cuda {
+  const ts_cuda_driver *cu;
+  int ordinal;
+  CUdevice device;
+  CUcontext context;  // the primary context, current in the thread that opened it
+  int compute, sms;
+  int64_t l2_bytes;
+  char name[96], pci[32];
+} ts_cuda;
+// Start CUDA in this process and hold GPU `ordinal`. Refuses "no-gpu".
+bool ts_cuda_open(int ordinal, ts_cuda *out, ts_diag *d) TS_WARN_UNUSED;
+void ts_cuda_close(ts_cuda *g);  // accepts a zeroed object
+
+// --- compiled kernels (kernel.c) -----------------------------------------------------------------------------------------
+// An artifact of target/gpu.h on a device. Its code belongs to the object until it is unloaded.
+typedef struct ts_cuda_kernel ts_cuda_kernel;
+ts_cuda_kernel *ts_cuda_kernel_load(const ts_cuda *g, const void *bytes, size_t n, ts_diag *d) TS_WARN_UNUSED;
+void ts_cuda_kernel_unload(ts_cuda_kernel *k);  // accepts NULL
+const ts_gpu_code *ts_cuda_kernel_code(const ts_cuda_kernel *k);
+int ts_cuda_kernel_registers(const ts_cuda_kernel *k);       // of the heaviest entry, as the driver says
+int64_t ts_cuda_kernel_local_bytes(const ts_cuda_kernel *k);  // of a thread: spills and local arrays
+// Bytes of workspace, and how many of them are to be zero before the first launch. dims: values in the order of the artifact's dims.
+bool ts_cuda_kernel_workspace(const ts_cuda_kernel *k, const int64_t *dims, int64_t *bytes, int64_t *zeroed, ts_diag *d) TS_WARN_UNUSED;
+
+// A call: all launches of an artifact with their grids, arguments and tensor maps, ready to be issued any number of times.
+typedef struct ts_cuda_call ts_cuda_call;
+// buf: a device pointer for each buffer, then the workspace; dims: values, or upper bounds, that grids are computed from; dims_memory:
+// the true values in device memory, one int64 each (may be 0 when there are no dims). Goes to a, and is valid as long as k.
+ts_cuda_call *ts_cuda_call_new(const ts_cuda_kernel *k, ts_arena *a, const CUdeviceptr *buf, const int64_t *dims, CUdeviceptr dims_memory, ts_diag *d) TS_WARN_UNUSED;
+int ts_cuda_call_launches(const ts_cuda_call *c);
+// Issue into a stream (also one that is being captured). first_dependent: whether the first launch may carry the attribute that lets
+// it start before its predecessor in the stream has ended (later ones do when the artifact says so); a call at the start of a
+// stream or behind something that is not a kernel says false.
+bool ts_cuda_call_issue(const ts_cuda_call *c, CUstream stream, bool first_dependent, ts_diag *d) TS_WARN_UNUSED;
+
+#endif
