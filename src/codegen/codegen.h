@@ -39,6 +39,24 @@ bool ts_codegen_object(const ts_func *f, const ts_target *t, ts_arena *a, ts_obj
 bool ts_codegen_asm(const ts_func *f, const ts_target *t, ts_text *out, ts_diag *d) TS_WARN_UNUSED;
 bool ts_codegen_llvm(const ts_func *f, const ts_target *t, bool optimized, ts_text *out, ts_diag *d) TS_WARN_UNUSED;
 
+// --- native templates (nvrtc.c) -------------------------------------------------------------------------------
+// A unit of op/native.h: launches and CUDA C++ source. Its object holds the same launches and a cubin.
+typedef struct ts_unit {
+  const char *name;  // for the symbol and messages
+  const void *bytes;
+  size_t n;
+} ts_unit;
+// NVRTC's version as major * 1000 + minor * 10; 0 when there is none. Part of a unit's identity.
+int ts_codegen_nvrtc(void);
+bool ts_unit_id(const ts_unit *u, const ts_target *t, ts_object *out, ts_diag *d) TS_WARN_UNUSED;
+// Compile in this process. Refusal "template-compile" carries file, line and the compiler's words; environment failure
+// "no-nvrtc" without the library.
+bool ts_codegen_unit(const ts_unit *u, const ts_target *t, ts_arena *a, ts_object *out, ts_diag *d) TS_WARN_UNUSED;
+
+// The assembler of the CUDA toolkit, or NULL: TUNESMITH_PTXAS (a path; anything that does not run switches it off), else CUDA_HOME,
+// PATH, /usr/local/cuda. Without it artifacts hold PTX, which the driver assembles.
+const char *ts_codegen_ptxas(ts_arena *a);
+
 // --- compile workers and the artifact cache (compiler.c, cache.c) --------------------------------------------
 // A pool of forked children: an abort, crash or timeout in one costs that candidate (refusal "compiler-crashed",
 // "compiler-timeout") and the child is replaced. cache_dir may be NULL (no cache); it is made with mode 0700.
@@ -54,11 +72,14 @@ typedef struct ts_compiled {
 } ts_compiled;
 // Queue f (either stage) under a tag of the caller's. Never waits for a compilation.
 bool ts_compiler_submit(ts_compiler *c, const ts_func *f, uint64_t tag, ts_diag *d) TS_WARN_UNUSED;
+// The same for a unit.
+bool ts_compiler_submit_unit(ts_compiler *c, const ts_unit *u, uint64_t tag, ts_diag *d) TS_WARN_UNUSED;
 // The next finished job in order of completion; its bytes go to a. 1: *out filled, 0: timeout, -1: nothing in flight.
 int ts_compiler_next(ts_compiler *c, double timeout_s, ts_arena *a, ts_compiled *out);
 int ts_compiler_pending(const ts_compiler *c);  // submitted and not yet returned by next
 // Submit and wait for one function. Only while nothing else is pending.
 bool ts_compiler_run(ts_compiler *c, const ts_func *f, ts_arena *a, ts_object *out, ts_diag *d) TS_WARN_UNUSED;
+bool ts_compiler_run_unit(ts_compiler *c, const ts_unit *u, ts_arena *a, ts_object *out, ts_diag *d) TS_WARN_UNUSED;
 
 // --- loading (load.c) ---------------------------------------------------------------------------------------
 typedef struct ts_loaded {

@@ -9,6 +9,9 @@
 enum { TS__STACK_BYTES = 128 << 10 };  // a larger or symbolic buffer goes to the workspace
 bool ts__on_stack(const ts_buffer *b, int64_t *elements);
 
+// A symbol from a name and the id (object.c).
+void ts__object_name(ts_object *o, const char *name);
+
 // --- the artifact cache (cache.c): DIR/ID.o, checked by a digest of its content --------------------------------
 // o->id names the artifact. get: false on a miss (a damaged file is one). put: best effort; a cache that cannot be
 // written costs time, not results.

@@ -4,8 +4,8 @@
 //   submit finds the object in the cache: finished at once
 //   running --death or timeout of the worker--> finished with a refusal; the worker is replaced at the next dispatch
 //
-// A worker receives the text of a function and answers with a reply and the object's bytes. Its standard error goes to
-// a file in memory, from which the last words of a crash are quoted.
+// A worker receives a function's text, or a native unit's name and bytes, and answers with a reply and the object's bytes.
+// Its standard error goes to a file in memory, from which the last words of a crash are quoted.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
@@ -17,11 +17,12 @@
 #include "codegen/codegen_impl.h"
 
 enum { MOST_WORKERS = 256 };
+enum { IS_FUNC = 'f', IS_UNIT = 'u' };  // first byte of a job's text
 
 typedef struct job {
   struct job *next;
   uint64_t tag;
-  ts_text text;      // the function
+  ts_text text;      // a byte that says which; the function, or name, zero byte and bytes of a unit
   ts_object object;  // identity; bytes once finished (malloc'ed)
   bool ok;
   ts_diag diag;
@@ -56,8 +57,14 @@ typedef struct reply {
 // --- in the worker ------------------------------------------------------------------------------------------------
 
 static bool compile(ts_arena *a, const ts_compiler *c, const ts_text *text, ts_object *o, ts_diag *d) {
+  const char *p = text->p + 1;
+  size_t n = text->n - 1;
+  if (text->p[0] == IS_UNIT) {
+    size_t name = strlen(p) + 1;
+    return ts_codegen_unit(&(ts_unit){.name = p, .bytes = p + name, .n = n - name}, &c->target, a, o, d);
+  }
   ts_ir *ir = ts_ir_new(a);
-  const ts_func *f = ts_func_parse(ir, "candidate", text->p, text->n, NULL, 0, d);
+  const ts_func *f = ts_func_parse(ir, "candidate", p, n, NULL, 0, d);
   return f && ts_codegen_object(f, &c->target, a, o, d);
 }
 
@@ -283,22 +290,44 @@ static bool from_cache(ts_compiler *c, job *j) {
   return j->ok;
 }
 
-bool ts_compiler_submit(ts_compiler *c, const ts_func *f, uint64_t tag, ts_diag *d) {
+// A job whose object is already there is finished; the others are queued once `text` is filled.
+static job *job_new(ts_compiler *c, uint64_t tag, const ts_object *identity) {
   job *j = calloc(1, sizeof *j);
-  if (!j) return ts_env_fail(d, "no-memory", "no memory for a compile job");
+  if (!j) return NULL;
   j->tag = tag;
-  if (!ts_object_id(f, &c->target, &j->object, d)) {
-    free_job(j);
-    return false;
-  }
+  j->object = *identity;
   c->pending++;
-  if (from_cache(c, j)) {
-    put(&c->finished, j);
-    return true;
-  }
-  ts_func_print(&j->text, f);
+  if (from_cache(c, j)) put(&c->finished, j);
+  return j;
+}
+
+static void queue(ts_compiler *c, job *j) {
   put(&c->queued, j);
   dispatch(c);
+}
+
+bool ts_compiler_submit(ts_compiler *c, const ts_func *f, uint64_t tag, ts_diag *d) {
+  ts_object identity;
+  TS_TRY(ts_object_id(f, &c->target, &identity, d));
+  job *j = job_new(c, tag, &identity);
+  if (!j) return ts_env_fail(d, "no-memory", "no memory for a compile job");
+  if (j->ok) return true;
+  ts_text_addn(&j->text, (const char[]){IS_FUNC}, 1);
+  ts_func_print(&j->text, f);
+  queue(c, j);
+  return true;
+}
+
+bool ts_compiler_submit_unit(ts_compiler *c, const ts_unit *u, uint64_t tag, ts_diag *d) {
+  ts_object identity;
+  TS_TRY(ts_unit_id(u, &c->target, &identity, d));
+  job *j = job_new(c, tag, &identity);
+  if (!j) return ts_env_fail(d, "no-memory", "no memory for a compile job");
+  if (j->ok) return true;
+  ts_text_addn(&j->text, (const char[]){IS_UNIT}, 1);
+  ts_text_addn(&j->text, u->name, strlen(u->name) + 1);
+  ts_text_addn(&j->text, u->bytes, u->n);
+  queue(c, j);
   return true;
 }
 
@@ -328,9 +357,8 @@ int ts_compiler_next(ts_compiler *c, double timeout_s, ts_arena *a, ts_compiled 
   }
 }
 
-bool ts_compiler_run(ts_compiler *c, const ts_func *f, ts_arena *a, ts_object *out, ts_diag *d) {
-  if (c->pending) return ts_bug(d, "compiler-busy", "%s: other jobs are pending", f->name);
-  TS_TRY(ts_compiler_submit(c, f, 0, d));
+// Waits for the only job.
+static bool take_only(ts_compiler *c, ts_arena *a, ts_object *out, ts_diag *d) {
   ts_compiled done;
   while (ts_compiler_next(c, 60, a, &done) == 0) {
   }
@@ -340,4 +368,14 @@ bool ts_compiler_run(ts_compiler *c, const ts_func *f, ts_arena *a, ts_object *o
   }
   *out = done.object;
   return true;
+}
+
+bool ts_compiler_run(ts_compiler *c, const ts_func *f, ts_arena *a, ts_object *out, ts_diag *d) {
+  if (c->pending) return ts_bug(d, "compiler-busy", "%s: other jobs are pending", f->name);
+  return ts_compiler_submit(c, f, 0, d) && take_only(c, a, out, d);
+}
+
+bool ts_compiler_run_unit(ts_compiler *c, const ts_unit *u, ts_arena *a, ts_object *out, ts_diag *d) {
+  if (c->pending) return ts_bug(d, "compiler-busy", "%s: other jobs are pending", u->name);
+  return ts_compiler_submit_unit(c, u, 0, d) && take_only(c, a, out, d);
 }

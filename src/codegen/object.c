@@ -32,8 +32,7 @@ static bool see_block(void *arg, const ts_stmt *s) {
   return x->ok;
 }
 
-// A symbol from the function's name and the id.
-static void name_symbol(ts_object *o, const char *name) {
+void ts__object_name(ts_object *o, const char *name) {
   char clean[64];
   size_t n = 0;
   for (const char *p = name; *p && n < sizeof clean - 1; p++) {
@@ -60,6 +59,6 @@ bool ts_object_id(const ts_func *f, const ts_target *t, ts_object *out, ts_diag 
   ts_stmt_visit(f->body, see_block, NULL, &x);
   ts_arena_free(a);
   out->id = ts_sha256_end(&x.sha);
-  name_symbol(out, f->name);
+  ts__object_name(out, f->name);
   return x.ok;
 }

@@ -62,7 +62,8 @@ typedef struct ts_native_fit {
   const char *const *name;
   const int64_t *value;  // of the facts
 } ts_native_fit;
-// Refuses a workload or target that the template does not serve: "wrong-target", "wrong-quantization", "wrong-operator".
+// Refuses a workload or target that the template does not serve: "wrong-target", "wrong-quantization", "wrong-operator",
+// "wrong-shape" (a constraint over a dimension that stays symbolic).
 bool ts_native_bind(ts_arena *a, const ts_native *t, const ts_spec *spec, const ts_func *f, const ts_target *target, ts_native_fit *out,
                     ts_diag *d) TS_WARN_UNUSED;
 // The legal points, in the order of the lists, nparams values each; those of the `start` lines come first. Refuses more than

@@ -3,7 +3,9 @@
 #define TS_OP_NATIVE_IMPL_H
 
 #include "op/native.h"
+#include "target/gpu.h"
 
+bool ts__native_is_dim(const ts_op *op, const char *name);  // a bound name that is no parameter
 bool ts__native_name(const char *s, size_t n);  // an identifier of at most 40 characters
 
 // --- expressions with names replaced by what is known (native_space.c) ----------------------------------------------

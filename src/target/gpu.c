@@ -39,12 +39,14 @@ static void write_launch(ts_text *out, const ts_gpu_launch *l) {
   }
 }
 
+static const char *const image_names[] = {[TS_GPU_CUBIN] = "cubin", [TS_GPU_PTX] = "ptx", [TS_GPU_SOURCE] = "cuda"};
+
 void ts_gpu_code_write(ts_text *out, const ts_gpu_code *c) {
   ts_text_addf(out, "tunesmith-gpu %d\narch %s\nparams %d\ndims", TS_GPU_FORMAT, c->arch, c->nparams);
   for (int i = 0; i < c->ndims; i++) ts_text_addf(out, " %s", c->dims[i]);
   ts_text_addf(out, "\nregisters %d spills %d\nworkspace %s\nzeroed %s\n", c->registers, c->spills, or_text(c->workspace, "0"), or_text(c->zeroed, "0"));
   for (int i = 0; i < c->nlaunches; i++) write_launch(out, &c->launches[i]);
-  ts_text_addf(out, "image %s %zu\n", c->kind == TS_GPU_CUBIN ? "cubin" : "ptx", c->image_n);
+  ts_text_addf(out, "image %s %zu\n", image_names[c->kind], c->image_n);
   ts_text_addn(out, c->image, c->image_n);
 }
 
@@ -265,8 +267,10 @@ static bool read_image(reader *r, const char *all_end) {
   int64_t n;
   TS_TRY(keyed(r, "image", &rest));
   char *kind = word(&rest);
-  if (strcmp(kind, "cubin") != 0 && strcmp(kind, "ptx") != 0) return bad(r, "an image is cubin or ptx");
-  r->c->kind = *kind == 'c' ? TS_GPU_CUBIN : TS_GPU_PTX;
+  size_t k = 0;
+  while (k < TS_COUNTOF(image_names) && strcmp(kind, image_names[k]) != 0) k++;
+  if (k == TS_COUNTOF(image_names)) return bad(r, "an image is cubin, ptx or cuda");
+  r->c->kind = (ts_gpu_image)k;
   if (!number(rest, 1, INT64_MAX, &n) || n != all_end - r->p) return bad(r, "the image has another size than stated");
   r->c->image = r->p;
   r->c->image_n = (size_t)n;
