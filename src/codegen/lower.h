@@ -29,6 +29,20 @@ const ts_stmt *ts__expand_buffers(ts__lower *l, const ts_stmt *body);
 // Conditions out of the loops that they do not depend on (lower_hoist.c).
 const ts_stmt *ts__hoist_conditions(ts__lower *l, const ts_stmt *body);
 
+// What a lowered function looks like for a GPU (ORDER gpu form: lower_gpu*.c make it, nvptx*.c take it).
+//   body    a sequence of kernels, in allocations of scope "global" as deep as needed: those are workspace
+//   kernel  blockIdx loops (z, y, x; those in use; extents of dims), allocations of scope "shared", threadIdx loops (z, y, x; constant
+//           extents), nested in this order, each axis at most once; below them no thread loop. Everything below is run by all
+//           threads: what fewer threads have to do stands under conditions on the thread variables, and nothing that all threads
+//           (or all of a warp) must reach is under a condition that differs between them. Notes of the loops bound to an axis
+//           are joined on its loop. A statement without thread loops is a kernel of one thread, with no loop around it.
+//   alloc   "shared*": `offset` is its place in the kernel's shared memory, in elements, a multiple of `align` bytes; buffers that are
+//           never in use together overlap. The kernel needs the largest offset + size. "local", "fragment.*", "global" inside the
+//           threadIdx loops: of one thread (registers where all indices are constants once unrolled loops are).
+//   shared  a swizzled buffer has scope "shared.swizzle128" (64, 32): its accesses are plain here, addresses are changed when
+//           emitted; it begins at a multiple of 1024 bytes.
+//   effects eval of the calls in ir/effect.def; async.copy(vload(dst), vload(src)) of 4, 8 or 16 bytes
+
 // How a buffer is used below a statement (lower_access.c).
 typedef struct ts__uses ts__uses;
 typedef struct ts__box {  // inclusive bounds a dimension, in terms of outer loop variables; NULL: unknown
