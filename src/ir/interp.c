@@ -34,6 +34,9 @@ struct region_block {
   int niters, nallocs;
   iter_code *iters;
   const ts__node *predicate;
+  int nreduced, nwritten;
+  int *reduced;            // slots of the variables that its reduce iterators, and no others, are made of
+  int *written;            // slots of the buffers that it writes
   const command **allocs;  // TS_S_ALLOC without a body
   const command *init, *body;
 };
@@ -78,17 +81,21 @@ static ts__touch *touch_of(ts__machine *m, ts__memory *b, int level, int64_t at)
   return t;
 }
 
+// Which iteration touches b: the threads of a block that reduce into one element work together.
+static int64_t toucher(const ts__machine *m, const ts__memory *b, int level) {
+  return b->reducing >> level & 1 ? TS__REDUCTION : m->parallel[level].iteration;
+}
+
 // Did `who`, in that phase of its warp, come before what m does now, with nothing left to chance?
-static bool ordered(const ts__machine *m, int level, int64_t who, uint32_t phase) {
-  int64_t me = m->parallel[level].iteration;
+static bool ordered(const ts__machine *m, int level, int64_t me, int64_t who, uint32_t phase) {
   if (who == TS__NOBODY || who == me) return true;
   if (!m->parallel[level].team || who == TS__SEVERAL) return false;
   int64_t warp = who <= TS__WARP_READERS ? TS__WARP_READERS - who : who / TS__WARP;
   return warp == me / TS__WARP && phase < m->phase;
 }
 
-static void add_reader(const ts__machine *m, int level, ts__touch *t) {
-  int64_t me = m->parallel[level].iteration, warp = TS__WARP_READERS - me / TS__WARP;
+static void add_reader(const ts__machine *m, int level, int64_t me, ts__touch *t) {
+  int64_t warp = TS__WARP_READERS - me / TS__WARP;
   bool near = t->reader == warp || (t->reader >= 0 && t->reader / TS__WARP == me / TS__WARP);
   if (t->reader == TS__NOBODY || t->reader == me) {
     t->reader = me;
@@ -107,8 +114,9 @@ bool ts__note_read(ts__machine *m, ts__memory *b, int64_t at) {
   for (int level = b->outer; level < m->nparallel; level++) {
     ts__touch *t = touch_of(m, b, level, at);
     if (!t) return false;
-    if (!ordered(m, level, t->writer, t->writer_phase)) return race(m, b, at);
-    add_reader(m, level, t);
+    int64_t me = toucher(m, b, level);
+    if (!ordered(m, level, me, t->writer, t->writer_phase)) return race(m, b, at);
+    add_reader(m, level, me, t);
   }
   return true;
 }
@@ -117,9 +125,10 @@ bool ts__note_write(ts__machine *m, ts__memory *b, int64_t at) {
   for (int level = b->outer; level < m->nparallel; level++) {
     ts__touch *t = touch_of(m, b, level, at);
     if (!t) return false;
-    if (!ordered(m, level, t->writer, t->writer_phase)) return race(m, b, at);
-    if (!ordered(m, level, t->reader, t->reader_phase)) return race(m, b, at);
-    t->writer = m->parallel[level].iteration;
+    int64_t me = toucher(m, b, level);
+    if (!ordered(m, level, me, t->writer, t->writer_phase)) return race(m, b, at);
+    if (!ordered(m, level, me, t->reader, t->reader_phase)) return race(m, b, at);
+    t->writer = me;
     t->writer_phase = m->phase;
   }
   return true;
@@ -237,6 +246,7 @@ static void run_loop(ts__machine *m, const command *c) {
   bool level = c->parallel && m->check_races && m->nparallel < TS__MAX_PARALLEL;
   if (level) {
     m->parallel[m->nparallel].team = false;
+    m->parallel[m->nparallel].slot = c->thread ? c->slot : -1;
     m->parallel[m->nparallel++].run = ++m->runs;
   }
   for (int64_t k = 0; k < extent && step(m); k++) {
@@ -305,6 +315,22 @@ static bool bind_iters(ts__machine *m, const struct region_block *b, bool *first
   return true;
 }
 
+// The levels along which the block reduces: loops over the threads of a block that feed its reduce iterators alone.
+static uint16_t levels_reduced(const ts__machine *m, const struct region_block *b) {
+  unsigned levels = 0;
+  for (int l = 0; l < m->nparallel; l++)
+    for (int i = 0; i < b->nreduced; i++)
+      if (!m->parallel[l].team && m->parallel[l].slot == b->reduced[i]) levels |= 1u << l;
+  return (uint16_t)levels;
+}
+
+static void reducing(ts__machine *m, const struct region_block *b, uint16_t levels, bool on) {
+  for (int i = 0; i < b->nwritten; i++) {
+    ts__memory *w = m->mem[b->written[i]];
+    w->reducing = (uint16_t)(on ? w->reducing | levels : w->reducing & ~levels);
+  }
+}
+
 static void run_block(ts__machine *m, const struct region_block *b) {
   bool first;
   if (b->predicate && !b->predicate->i(m, b->predicate)) return;
@@ -312,8 +338,11 @@ static void run_block(ts__machine *m, const struct region_block *b) {
   for (int i = 0; i < b->nallocs; i++) {
     if (!allocate(m, b->allocs[i])) return;
   }
+  uint16_t levels = m->check_races && b->nreduced ? levels_reduced(m, b) : 0;
+  if (levels) reducing(m, b, levels, true);
   if (b->init && first) run(m, b->init);
   if (!m->failed) run(m, b->body);
+  if (levels) reducing(m, b, levels, false);
 }
 
 // async.copy: the source is read now, the destination has the elements after a wait.
@@ -423,6 +452,32 @@ static bool compile_iter(ts__compiler *c, const ts_iter *it, iter_code *n) {
   return n->value && n->min && n->extent;
 }
 
+typedef struct var_list {
+  ts__compiler *c;
+  const ts_block *block;
+  TS_VEC(int) slot;
+} var_list;
+
+static bool note_reduced(void *arg, const ts_expr *e) {
+  var_list *l = arg;
+  if (e->kind != TS_E_VAR) return true;
+  for (int i = 0; i < l->block->niters; i++)
+    if (l->block->iters[i].kind != TS_ITER_REDUCE && ts_expr_uses_var(l->block->iters[i].value, e->var)) return true;
+  ts_vec_push(l->c->tmp, &l->slot, ts__slot_of_var(l->c, e->var));
+  return true;
+}
+
+static void compile_reduced(ts__compiler *c, const ts_block *b, struct region_block *n) {
+  var_list l = {.c = c, .block = b};
+  for (int i = 0; i < b->niters; i++)
+    if (b->iters[i].kind == TS_ITER_REDUCE) ts_expr_visit(b->iters[i].value, note_reduced, &l);
+  n->nreduced = (int)l.slot.n;
+  n->reduced = l.slot.p;
+  n->nwritten = l.slot.n ? b->nwrites : 0;
+  n->written = ts_new_array(c->tmp, int, n->nwritten + 1);
+  for (int i = 0; i < n->nwritten; i++) n->written[i] = ts__slot_of_buffer(c, b->writes[i].buf);
+}
+
 static struct region_block *compile_block(ts__compiler *c, const ts_block *b) {
   struct region_block *n = ts_new(c->tmp, struct region_block);
   n->name = b->name;
@@ -438,6 +493,7 @@ static struct region_block *compile_block(ts__compiler *c, const ts_block *b) {
     if (!compile_alloc(c, b->allocs[i], a)) return NULL;
     n->allocs[i] = a;
   }
+  compile_reduced(c, b, n);
   if (b->predicate && !(n->predicate = ts__compile_expr(c, b->predicate))) return NULL;
   if (b->init && !(n->init = compile(c, b->init))) return NULL;
   return (n->body = compile(c, b->body)) ? n : NULL;

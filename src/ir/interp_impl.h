@@ -6,6 +6,7 @@
 #include "ir/ir_impl.h"
 
 enum { TS__MAX_PARALLEL = 16, TS__WARP = 32 };
+#define TS__REDUCTION INT64_MIN  // stands for all iterations, in what a block reduces along their loop
 enum { TS__NOBODY = -1, TS__SEVERAL = -2, TS__WARP_READERS = -3 };  // -3 - w: several threads of warp w
 
 // Which iteration of a running parallel loop touched an element. In a team, `run` changes at each barrier of the block, and
@@ -27,6 +28,7 @@ typedef struct ts__memory {  // a buffer while running
   int64_t count;
   size_t capacity;  // of owned data, in elements
   int outer;        // parallel loops around its allocation: private to their iterations
+  uint16_t reducing;  // a bit for each level along which the running block reduces into it
   ts__touch *touch[TS__MAX_PARALLEL];
 } ts__memory;
 
@@ -51,6 +53,7 @@ typedef struct ts__machine {
   struct {
     uint64_t run;
     int64_t iteration;
+    int slot;  // of the variable of a loop along the threads of a block, else -1
     bool team;
   } parallel[TS__MAX_PARALLEL];
   uint64_t runs;

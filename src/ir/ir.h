@@ -331,7 +331,7 @@ const ts_stmt *ts_stmt_infer_access(ts_ir *ir, const ts_stmt *s);
 // --- interpreter ------------------------------------------------------------------------------------------------
 // The judge of meaning. Runs a function of either stage on arrays in memory. Refuses with: out-of-bounds, uninitialised-read,
 // division-by-zero, write-to-input, race (two iterations of one parallel or vectorised loop, or thread-bound loop, touch the same
-// element and one writes). Tensorized blocks run their body.
+// element and one writes; what a block reduces along a loop over threadIdx is combined, and no race). Tensorized blocks run their body.
 typedef struct ts_array {  // compact row-major storage owned by the caller
   ts_code code;
   int ndim;

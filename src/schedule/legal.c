@@ -271,7 +271,28 @@ static bool instances_apart(ts__ctx *c, int loop, const ts_buffer *const *own, i
   return ok;
 }
 
-bool ts__independent(ts__ctx *c, int arg, int loop, const ts_buffer ***own, int *nown) {
+// Threads of a block may share a reduction: what each block below the loop reduces along it is combined across them.
+static bool threads_combine(ts__ctx *c, int arg, int loop) {
+  for (int i = loop + 1; i < c->t->node[loop].end; i++) {
+    bool s, r;
+    ts_reduction red;
+    if (!ts__is_block(c, i) || c->t->node[i].scope != c->t->node[loop].scope) continue;
+    ts__feeds(c, i, loop, &s, &r);
+    if (!r) continue;
+    bool known = ts_reduction_match(c->ir, ts__block(c, i), &red);
+    if (known && !red.ordered) continue;
+    ts__refuse(c, known ? TS_R_order_matters : TS_R_unknown_reducer, arg,
+               known ? "loop {0} feeds block {1}, whose update is {2}: which one comes first counts"
+                     : "loop {0} feeds the reduction of block {1}, whose update is none of the known reducers");
+    ts__fact_node(c, loop);
+    ts__fact_node(c, i);
+    if (known) ts__fact_s(c, ts_reduction_name(c->a, &red));
+    return false;
+  }
+  return true;
+}
+
+bool ts__independent_on(ts__ctx *c, int arg, int loop, ts_axis axis, const ts_buffer ***own, int *nown) {
   *nown = 0;
   if (instances_apart(c, loop, NULL, 0)) return true;
   size_t mark = ts_analyzer_push(ts__an(c));
@@ -282,6 +303,9 @@ bool ts__independent(ts__ctx *c, int arg, int loop, const ts_buffer ***own, int 
   ts_analyzer_pop(ts__an(c), mark);
   if (dep.answer == TS_NO) return true;
   if (dep.answer == TS_UNKNOWN && *nown && instances_apart(c, loop, *own, *nown)) return true;
+  bool threads = axis >= TS_THREAD_X && axis <= TS_THREAD_Z;
+  if (threads && !threads_combine(c, arg, loop)) return false;
+  if (threads && dep.reduction_only) return true;
   const char *fact = dep.answer != TS_YES   ? "iterations of loop {0} could not be shown to be independent: {1}"
                      : dep.reduction_only ? "loop {0} feeds a reduction: {1}"
                                           : "iterations of loop {0} depend on each other: {1}";
@@ -293,6 +317,10 @@ bool ts__independent(ts__ctx *c, int arg, int loop, const ts_buffer ***own, int 
   if (dep.has_witness) ts__witness(c, ts__stmt(c, loop)->loop.var->name, dep.first, dep.second);
   if (dep.reduction_only) ts__hint(c, "rfactor {0} first, or choose a spatial loop");
   return false;
+}
+
+bool ts__independent(ts__ctx *c, int arg, int loop, const ts_buffer ***own, int *nown) {
+  return ts__independent_on(c, arg, loop, ts__stmt(c, loop)->loop.axis, own, nown);
 }
 
 static bool once(ts__ctx *c, int arg, int node) {

@@ -176,6 +176,8 @@ void ts__enter(ts__ctx *c, int node);      // facts of all that encloses node be
 void ts__enter_in(ts__ctx *c, int node);   // and of node itself
 // Iterations of the loop are independent, given a copy of own[0..nown) for each; refuses with the witness else.
 bool ts__independent(ts__ctx *c, int arg, int loop, const ts_buffer ***own, int *nown);
+// The same for a loop that is to be bound to that axis: along threadIdx known reductions may meet, which threads combine.
+bool ts__independent_on(ts__ctx *c, int arg, int loop, ts_axis axis, const ts_buffer ***own, int *nown);
 // Intermediate buffers all of whose accesses lie under the loop and that every iteration writes before it reads.
 int ts__private_buffers(ts__ctx *c, int loop, const ts_buffer ***out);
 // One block below node whose only dependences are those of a reduction with itself (false: perhaps not).

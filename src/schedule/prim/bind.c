@@ -1,5 +1,7 @@
 // bind i threadIdx.x : for i in 0..32 { B } -> for i in 0..32 thread threadIdx.x { B }
-// Iterations must be independent; no loop around or inside may have the same axis; thread axes have constant extents.
+// Iterations must be independent, except that the threads of a block (threadIdx) may share a reduction by a known reducer: each
+// keeps a partial result, and these are combined across the threads. No loop around or inside may have the same axis; thread axes have
+// constant extents.
 #include "schedule/schedule_impl.h"
 
 static bool axis_find(const char *name, ts_axis *out) {
@@ -33,7 +35,7 @@ bool ts__check_bind(ts__ctx *c) {
     return false;
   }
   bool block_axis = axis == TS_BLOCK_X || axis == TS_BLOCK_Y || axis == TS_BLOCK_Z;
-  return ts__kind_free(c, loop) && (block_axis || ts__kind_constant(c, loop)) && !axis_taken(c, loop, axis) && ts__independent(c, 0, loop, &c->own, &c->nown);
+  return ts__kind_free(c, loop) && (block_axis || ts__kind_constant(c, loop)) && !axis_taken(c, loop, axis) && ts__independent_on(c, 0, loop, axis, &c->own, &c->nown);
 }
 
 bool ts__apply_bind(ts__ctx *c) {
