@@ -37,6 +37,7 @@ typedef struct ts__memo {  // an expression already computed for the statement a
 
 enum { TS__MAX_VECTOR = 64 };  // lanes of a vector loop's step
 
+struct ts__nv;
 typedef struct ts__gen {
   const ts_func *f;
   const ts_target *t;
@@ -47,6 +48,8 @@ typedef struct ts__gen {
   LLVMContextRef ctx;
   LLVMModuleRef mod;
   LLVMBuilderRef b;
+  struct ts__nv *nv;      // of a GPU (nvptx.h); NULL for the CPU
+  ts_ir *nv_ir;           // for sizes that are made there
   bool contract;          // a * b + c may be computed in one rounding
   bool f16c, fma, sse41;  // of the target
   int64_t budget;         // expressions that may still be emitted
@@ -106,9 +109,11 @@ bool ts__g_nonneg(ts__gen *g, const ts_expr *e);          // proved not negative
 void ts__g_forget(ts__gen *g, size_t mark);               // drop memos made since
 ts__val ts__g_load(ts__gen *g, const ts_expr *e);
 void ts__g_store(ts__gen *g, const ts_stmt *s);
+LLVMValueRef ts__g_address(ts__gen *g, const ts_expr *load, int *align);
 // Is e == (e at lane 0) + off[lane] with constants off? Fills g->lanes of them.
 bool ts__g_lane_offsets(ts__gen *g, const ts_expr *e, int64_t *off);
 bool ts__g_varies(ts__gen *g, const ts_expr *e);        // may differ between lanes
+bool ts__g_multiple(ts__gen *g, const ts_expr *e, int64_t n);  // is e (at lane 0) proved to be a multiple of n?
 bool ts__g_may_trap(const ts_expr *e);                  // must not be evaluated where the program does not
 LLVMValueRef ts__g_any(ts__gen *g, LLVMValueRef mask);  // i1: some lane is set
 
@@ -123,7 +128,7 @@ void ts__g_loop_body(ts__gen *g, const ts_stmt *s, LLVMValueRef v);
 typedef void (*ts__loop_fn)(ts__gen *g, const ts_stmt *s, LLVMValueRef i);
 void ts__g_counted(ts__gen *g, LLVMValueRef from, LLVMValueRef to, int64_t step, bool once, ts__loop_fn body,
                    const ts_stmt *s);
-LLVMValueRef ts__g_buffer_bytes(ts__gen *g, const ts_buffer *b);  // a multiple of 64
+LLVMValueRef ts__g_buffer_bytes(ts__gen *g, const ts_buffer *b);  // a multiple of 64, on GPUs of 256
 void ts__g_function(ts__gen *g);                                  // the kernel and its workspace function
 LLVMValueRef ts__g_new_function(ts__gen *g, const char *name, LLVMTypeRef type, bool visible);
 void ts__g_attribute(ts__gen *g, LLVMValueRef fn, unsigned index, const char *name, uint64_t value);

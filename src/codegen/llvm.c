@@ -6,13 +6,22 @@
 #include <llvm-c/Transforms/PassBuilder.h>
 #include <pthread.h>
 
-#include "codegen/gen.h"
+#include "codegen/nvptx.h"
 
 // Our code comes vectorised and unrolled: what is left is to put buffers into registers, fold, share and hoist.
 static const char passes[] =
     "function(sroa,early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),early-cse<memssa>)";
 
+// Indices on GPUs are narrowed to 32 bits where their bounds allow.
+static const char gpu_passes[] =
+    "function(sroa,early-cse<memssa>,instcombine<no-verify-fixpoint>,correlated-propagation,simplifycfg,"
+    "loop-mssa(licm),instcombine<no-verify-fixpoint>,early-cse<memssa>,dce)";
+
 static void initialize(void) {
+  LLVMInitializeNVPTXTargetInfo();
+  LLVMInitializeNVPTXTarget();
+  LLVMInitializeNVPTXTargetMC();
+  LLVMInitializeNVPTXAsmPrinter();
   LLVMInitializeX86TargetInfo();
   LLVMInitializeX86Target();
   LLVMInitializeX86TargetMC();
@@ -24,11 +33,16 @@ static LLVMTargetMachineRef machine_for(const ts_target *t, ts_diag *d) {
   pthread_once(&once, initialize);
   LLVMTargetRef target;
   char *error = NULL;
-  if (t->api != TS_API_CPU || LLVMGetTargetFromTriple(t->triple, &target, &error)) {
-    ts_refuse(d, "unknown-target", "no code generator for %.60s: %.200s", t->triple, error ? error : "not a CPU");
+  bool gpu = t->api == TS_API_CUDA;
+  if ((t->api != TS_API_CPU && !gpu) ||
+      LLVMGetTargetFromTriple(gpu ? "nvptx64-nvidia-cuda" : t->triple, &target, &error)) {
+    ts_refuse(d, "unknown-target", "no code generator for %.60s: %.200s", t->triple, error ? error : "unknown device");
     if (error) LLVMDisposeMessage(error);
     return NULL;
   }
+  if (gpu)
+    return LLVMCreateTargetMachine(target, "nvptx64-nvidia-cuda", t->arch, "+ptx83", LLVMCodeGenLevelDefault,
+                                   LLVMRelocDefault, LLVMCodeModelDefault);
   return LLVMCreateTargetMachine(target, t->triple, t->arch, t->features, LLVMCodeGenLevelDefault, LLVMRelocPIC,
                                  LLVMCodeModelDefault);
 }
@@ -56,7 +70,7 @@ static bool verify(ts__gen *g) {
 
 static bool optimize(ts__gen *g, LLVMTargetMachineRef tm) {
   LLVMPassBuilderOptionsRef o = LLVMCreatePassBuilderOptions();
-  LLVMErrorRef error = LLVMRunPasses(g->mod, passes, tm, o);
+  LLVMErrorRef error = LLVMRunPasses(g->mod, g->nv ? gpu_passes : passes, tm, o);
   LLVMDisposePassBuilderOptions(o);
   if (!error) return !g->failed;
   char *text = LLVMGetErrorMessage(error);
@@ -76,24 +90,34 @@ static bool write_out(ts__gen *g, LLVMTargetMachineRef tm, form as, ts_text *out
   }
   LLVMMemoryBufferRef bytes;
   char *error = NULL;
-  LLVMSetTargetMachineAsmVerbosity(tm, as == AS_ASM);
-  if (LLVMTargetMachineEmitToMemoryBuffer(tm, g->mod, as == AS_ASM ? LLVMAssemblyFile : LLVMObjectFile, &error,
-                                          &bytes)) {
+  LLVMSetTargetMachineAsmVerbosity(tm, as == AS_ASM && !g->nv);
+  LLVMCodeGenFileType type = as == AS_ASM || g->nv ? LLVMAssemblyFile : LLVMObjectFile;
+  if (LLVMTargetMachineEmitToMemoryBuffer(tm, g->mod, type, &error, &bytes)) {
     ts_refuse(g->d, "llvm-error", "function %.100s: %.400s", g->f->name, error);
     LLVMDisposeMessage(error);
     return false;
   }
-  if (!g->failed) ts_text_addn(out, LLVMGetBufferStart(bytes), LLVMGetBufferSize(bytes));
+  bool ok = !g->failed;
+  const char *start = LLVMGetBufferStart(bytes);
+  if (ok && g->nv && as == AS_OBJECT) {
+    ok = ts__nv_artifact(g, start, LLVMGetBufferSize(bytes), out);
+  } else if (ok) {
+    ts_text_addn(out, start, LLVMGetBufferSize(bytes));
+  }
   LLVMDisposeMemoryBuffer(bytes);
-  return !g->failed;
+  return ok && !g->failed;
 }
 
 static bool build(ts__gen *g, LLVMTargetMachineRef tm, form as, ts_text *out) {
-  LLVMSetTarget(g->mod, g->t->triple);
+  LLVMSetTarget(g->mod, g->nv ? "nvptx64-nvidia-cuda" : g->t->triple);
   LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(tm);
   LLVMSetModuleDataLayout(g->mod, layout);
   LLVMDisposeTargetData(layout);
-  ts__g_function(g);
+  if (!g->nv) {
+    ts__g_function(g);
+  } else if (ts__nv_split(g)) {
+    ts__nv_functions(g);
+  }
   if (g->failed || !verify(g)) return false;
   if (as != AS_LLVM_RAW) TS_TRY(optimize(g, tm));
   return write_out(g, tm, as, out);
@@ -105,13 +129,17 @@ static bool is_contract(const ts_func *f) {
 }
 
 // loops: a lowered function.
-static bool emit(const ts_func *loops, const ts_target *t, const char *symbol, form as, ts_text *out, ts_diag *d) {
+static bool emit(ts_ir *ir, const ts_func *loops, const ts_target *t, const char *symbol, form as, ts_text *out,
+                 ts_diag *d) {
   LLVMTargetMachineRef tm = machine_for(t, d);
   if (!tm) return false;
   LLVMContextRef ctx = LLVMContextCreate();
   ts__gen g = {
       .f = loops, .t = t, .d = d, .symbol = symbol, .ctx = ctx, .budget = 200000, .contract = is_contract(loops)};
+  ts__nv nv = {0};
+  if (t->api == TS_API_CUDA) g.nv = &nv, g.nv_ir = ir;
   g.f16c = ts_target_has(t, "f16c"), g.fma = ts_target_has(t, "fma"), g.sse41 = ts_target_has(t, "sse4.1");
+  if (g.nv) g.f16c = g.fma = g.sse41 = true;  // conversions, fused multiplication, rounding
   g.arena = ts_arena_new("codegen");
   g.mod = LLVMModuleCreateWithNameInContext(symbol, ctx);
   g.b = LLVMCreateBuilderInContext(ctx);
@@ -131,7 +159,7 @@ static bool lower_and_emit(const ts_func *f, const ts_target *t, const char *sym
   ts_arena *a = ts_arena_new("lower");
   ts_ir *ir = ts_ir_new(a);
   const ts_func *loops;
-  bool ok = ts_lower(ir, ts_func_clone(ir, f), t, &loops, d) && emit(loops, t, symbol, as, out, d);
+  bool ok = ts_lower(ir, ts_func_clone(ir, f), t, &loops, d) && emit(ir, loops, t, symbol, as, out, d);
   ts_arena_free(a);
   return ok;
 }

@@ -127,6 +127,14 @@ static LLVMValueRef float_binary(ts__gen *g, ts_ekind k, LLVMValueRef x, LLVMVal
 
 static bool is_arith(ts_ekind k) { return k == TS_E_ADD || k == TS_E_SUB || k == TS_E_MUL || k == TS_E_DIV; }
 
+// GPUs have + - * of f16.
+static LLVMValueRef native_half(ts__gen *g, ts_ekind k, LLVMValueRef x, LLVMValueRef y, int lanes) {
+  LLVMTypeRef t = LLVMHalfTypeInContext(g->ctx);
+  if (lanes > 1) t = LLVMVectorType(t, (unsigned)lanes);
+  LLVMValueRef a = LLVMBuildBitCast(g->b, x, t, ""), b = LLVMBuildBitCast(g->b, y, t, "");
+  return LLVMBuildBitCast(g->b, float_binary(g, k, a, b), ts__g_int_type(g, 16, lanes), "");
+}
+
 // 16-bit floats: compared as f32; arithmetic rounded after each operation.
 static LLVMValueRef half_binary(ts__gen *g, ts_ekind k, ts_code c, LLVMValueRef x, LLVMValueRef y, int lanes) {
   LLVMValueRef fx = ts__g_to_f32(g, c, x, lanes), fy = ts__g_to_f32(g, c, y, lanes);
@@ -134,6 +142,7 @@ static LLVMValueRef half_binary(ts__gen *g, ts_ekind k, ts_code c, LLVMValueRef 
     LLVMValueRef first = LLVMBuildFCmp(g->b, k == TS_E_MIN ? LLVMRealOLT : LLVMRealOGT, fx, fy, "");
     return LLVMBuildSelect(g->b, first, x, y, "");
   }
+  if (g->nv && c == TS_F16 && is_arith(k) && k != TS_E_DIV) return native_half(g, k, x, y, lanes);
   bool contract = g->contract;
   g->contract = false;
   LLVMValueRef r = float_binary(g, k, fx, fy);

@@ -72,6 +72,10 @@ LLVMValueRef ts__g_to_f32(ts__gen *g, ts_code from, LLVMValueRef v, int lanes) {
 }
 
 LLVMValueRef ts__g_from_f32(ts__gen *g, ts_code to, LLVMValueRef v, int lanes) {
+  if (to == TS_BF16 && g->nv) {
+    LLVMTypeRef t = LLVMBFloatTypeInContext(g->ctx);
+    return bits_of(g, LLVMBuildFPTrunc(g->b, v, lanes > 1 ? LLVMVectorType(t, (unsigned)lanes) : t, ""), 16, lanes);
+  }
   if (to == TS_BF16) return f32_to_bf16(g, v, lanes);
   if (!g->f16c) return f32_to_f16_soft(g, v, lanes);
   return bits_of(g, LLVMBuildFPTrunc(g->b, v, half_type(g, lanes), ""), 16, lanes);

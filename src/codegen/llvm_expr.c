@@ -1,7 +1,7 @@
 // Expressions. In a vector loop an expression that does not depend on the lane stays scalar.
 #include <llvm-c/Target.h>
 
-#include "codegen/gen.h"
+#include "codegen/nvptx.h"
 
 static ts__val emit(ts__gen *g, const ts_expr *e);
 
@@ -243,6 +243,7 @@ static ts__val emit(ts__gen *g, const ts_expr *e) {
     case TS_E_BROADCAST:
       return ts__g_widen(g, ts__g_expr(g, e->arg[0]), e->type.lanes);
     case TS_E_CALL:
+      if (g->nv && ts__nv_call(g, e, &v)) return v;
       return strncmp(e->callee, "llvm.", 5) == 0 ? call_llvm(g, e) : call_math(g, e);
     case TS_E_AND:
     case TS_E_OR:

@@ -1,5 +1,5 @@
 // The functions of a kernel: NAME, which unpacks its arguments, NAME.body, which computes, and NAME_workspace.
-#include "codegen/gen.h"
+#include "codegen/nvptx.h"
 
 void ts__g_attribute(ts__gen *g, LLVMValueRef fn, unsigned index, const char *name, uint64_t value) {
   unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
@@ -31,8 +31,9 @@ LLVMValueRef ts__g_buffer_bytes(ts__gen *g, const ts_buffer *b) {
   size_t mark = g->memo.n;
   for (int i = 0; i < b->ndim; i++) n = LLVMBuildMul(g->b, n, ts__g_scalar(g, b->shape[i]), "");
   ts__g_forget(g, mark);
-  n = LLVMBuildAdd(g->b, n, ts__g_i64(g, 63), "");
-  return LLVMBuildAnd(g->b, n, ts__g_i64(g, -64), "");
+  int64_t align = g->nv ? TS__NV_ALIGN : 64;
+  n = LLVMBuildAdd(g->b, n, ts__g_i64(g, align - 1), "");
+  return LLVMBuildAnd(g->b, n, ts__g_i64(g, -align), "");
 }
 
 // Bytes of workspace that s needs: allocations that are alive together add up.

@@ -63,6 +63,11 @@ static bool residue(ts__gen *g, const ts_expr *e, int64_t c, int64_t *r) {
   }
 }
 
+bool ts__g_multiple(ts__gen *g, const ts_expr *e, int64_t n) {
+  int64_t r;
+  return residue(g, e, n, &r) && r == 0;
+}
+
 static bool all_zero(const int64_t *off, int n) {
   for (int i = 0; i < n; i++)
     if (off[i]) return false;

@@ -2,7 +2,7 @@
 //
 // exp and log work in their own type (f32: under 2 ulp); tanh uses exp; sin, cos and pow on f32 are computed in f64.
 // 16-bit floats are computed in f32 and rounded once.
-#include "codegen/gen.h"
+#include "codegen/nvptx.h"
 
 typedef LLVMValueRef V;
 typedef struct fp {  // the type at hand
@@ -215,6 +215,8 @@ static V in_f64(ts__gen *g, const char *name, V *args, int n, int lanes, int bit
 
 static V by_name(fp m, const char *name, V *args, int n) {
   V x = args[0];
+  V own = m.g->nv && m.bits == 32 ? ts__nv_math(m.g, name, args, m.n) : NULL;
+  if (own) return own;
   if (strcmp(name, "exp") == 0) return exp_of(m, x);
   if (strcmp(name, "log") == 0) return log_of(m, x);
   if (strcmp(name, "tanh") == 0) return tanh_of(m, x);

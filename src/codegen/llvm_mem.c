@@ -1,22 +1,42 @@
 // Loads and stores of flat buffers: scalar, contiguous, broadcast, out of a small window, or lane by lane.
-#include "codegen/gen.h"
+#include "codegen/nvptx.h"
 
 static LLVMValueRef address(ts__gen *g, const ts_buffer *buf, LLVMValueRef ptr, LLVMValueRef index) {
+  if (g->nv && ts__nv_swizzle(buf)) index = ts__nv_swizzled(g, buf, index);
   return LLVMBuildInBoundsGEP2(g->b, ts__g_mem_type(g, buf->code, 1), ptr, &index, 1, "");
+}
+
+// Bytes that the element at index (at lane 0) is known to be aligned to: its own size on the CPU, where it does not matter.
+static int alignment(ts__gen *g, const ts_buffer *buf, const ts_expr *index) {
+  int bytes = ts_code_bytes(buf->code);
+  if (!g->nv) return bytes;
+  for (int a = 16; a > bytes; a /= 2)
+    if (!index || ts__g_multiple(g, index, a / bytes)) return a;
+  return bytes;
 }
 
 static LLVMValueRef address_plus(ts__gen *g, const ts_buffer *buf, LLVMValueRef ptr, int64_t elements) {
   return elements ? address(g, buf, ptr, ts__g_i64(g, elements)) : ptr;
 }
 
-static LLVMValueRef load_at(ts__gen *g, const ts_buffer *buf, LLVMValueRef ptr, int lanes) {
-  LLVMValueRef v = LLVMBuildLoad2(g->b, ts__g_mem_type(g, buf->code, lanes), ptr, "");
-  LLVMSetAlignment(v, (unsigned)ts_code_bytes(buf->code));
+static LLVMValueRef load_aligned(ts__gen *g, const ts_buffer *buf, LLVMValueRef ptr, int lanes, int align) {
+  LLVMValueRef v = g->nv ? ts__nv_cold_load(g, buf, ptr, lanes, align) : NULL;
+  if (v) return v;
+  v = LLVMBuildLoad2(g->b, ts__g_mem_type(g, buf->code, lanes), ptr, "");
+  LLVMSetAlignment(v, (unsigned)align);
   return v;
 }
 
+static LLVMValueRef load_at(ts__gen *g, const ts_buffer *buf, LLVMValueRef ptr, int lanes) {
+  return load_aligned(g, buf, ptr, lanes, ts_code_bytes(buf->code));
+}
+
+static void store_aligned(ts__gen *g, LLVMValueRef value, LLVMValueRef ptr, int align) {
+  LLVMSetAlignment(LLVMBuildStore(g->b, value, ptr), (unsigned)align);
+}
+
 static void store_at(ts__gen *g, const ts_buffer *buf, LLVMValueRef value, LLVMValueRef ptr) {
-  LLVMSetAlignment(LLVMBuildStore(g->b, value, ptr), (unsigned)ts_code_bytes(buf->code));
+  store_aligned(g, value, ptr, ts_code_bytes(buf->code));
 }
 
 static LLVMValueRef from_memory(ts__gen *g, const ts_buffer *buf, LLVMValueRef v) {
@@ -128,8 +148,9 @@ static LLVMValueRef from_window(ts__gen *g, const ts_buffer *buf, LLVMValueRef p
 }
 
 // Vector of the elements at base + off[lane], where `ptr` is the address at lane 0.
-static LLVMValueRef load_steps(ts__gen *g, const ts_buffer *buf, LLVMValueRef ptr, const int64_t *off) {
-  if (contiguous(g, off)) return g->mask ? masked_load(g, buf, ptr) : load_at(g, buf, ptr, g->lanes);
+static LLVMValueRef load_steps(ts__gen *g, const ts_buffer *buf, LLVMValueRef ptr, const int64_t *off, int align) {
+  if (contiguous(g, off))
+    return g->mask ? masked_load(g, buf, ptr) : load_aligned(g, buf, ptr, g->lanes, align);
   int64_t low = off[0], high = off[0];
   for (int i = 1; i < g->lanes; i++) low = TS_MIN(low, off[i]), high = TS_MAX(high, off[i]);
   if (!g->mask && high - low < 4 * g->lanes && high - low > 0)
@@ -139,12 +160,27 @@ static LLVMValueRef load_steps(ts__gen *g, const ts_buffer *buf, LLVMValueRef pt
   return gather(g, buf, ptr, LLVMConstVector(lane, (unsigned)g->lanes));
 }
 
+// Do the lanes lie at ptr + off? In a swizzled buffer only within 16 bytes of one start.
+static bool straight(ts__gen *g, const ts_buffer *buf, const ts_expr *index, const int64_t *off) {
+  if (!g->nv || !ts__nv_swizzle(buf)) return true;
+  return contiguous(g, off) && g->lanes * ts_code_bytes(buf->code) <= alignment(g, buf, index);
+}
+
 // Pointer of the buffer, or NULL after a failure.
 static LLVMValueRef place(ts__gen *g, const ts_buffer *buf) {
   LLVMValueRef ptr = ts__g_find_place(g, buf);
   if (!ptr) ts__g_fail(g, TS_INDEX, "unbound-buffer", "buffer %.60s has no storage here", buf->name);
   if (ptr && buf->ndim > 1) ts__g_fail(g, TS_INDEX, "not-lowered", "buffer %.60s is not flat", buf->name);
   return g->failed ? NULL : ptr;
+}
+
+// The address that load e names; NULL after a failure. *align: what it is known to be a multiple of.
+LLVMValueRef ts__g_address(ts__gen *g, const ts_expr *e, int *align) {
+  LLVMValueRef ptr = e->kind == TS_E_LOAD ? place(g, e->buf) : NULL;
+  if (!ptr) return NULL;
+  const ts_expr *index = e->nargs ? e->arg[0] : NULL;
+  *align = alignment(g, e->buf, index);
+  return index ? address(g, e->buf, ptr, ts__g_scalar(g, index)) : ptr;
 }
 
 ts__val ts__g_load(ts__gen *g, const ts_expr *e) {
@@ -157,10 +193,11 @@ ts__val ts__g_load(ts__gen *g, const ts_expr *e) {
   LLVMValueRef v;
   if (!vector || (ts__g_lane_offsets(g, index, off) && uniform(g, off))) {
     LLVMValueRef at = index ? address(g, buf, ptr, ts__g_scalar(g, index)) : ptr;
-    return (ts__val){from_memory(g, buf, load_at(g, buf, at, e->type.lanes)), e->type.lanes};
+    v = load_aligned(g, buf, at, e->type.lanes, alignment(g, buf, index));
+    return (ts__val){from_memory(g, buf, v), e->type.lanes};
   }
-  if (ts__g_lane_offsets(g, index, off)) {
-    v = load_steps(g, buf, address(g, buf, ptr, ts__g_scalar(g, index)), off);
+  if (ts__g_lane_offsets(g, index, off) && straight(g, buf, index, off)) {
+    v = load_steps(g, buf, address(g, buf, ptr, ts__g_scalar(g, index)), off, alignment(g, buf, index));
   } else {
     v = gather(g, buf, ptr, ts__g_expr(g, index).v);
   }
@@ -170,10 +207,10 @@ ts__val ts__g_load(ts__gen *g, const ts_expr *e) {
 static void store_vector(ts__gen *g, const ts_buffer *buf, LLVMValueRef ptr, const ts_expr *index, ts__val value) {
   int64_t off[TS__MAX_VECTOR];
   LLVMValueRef v = to_memory(g, buf, ts__g_widen(g, value, g->lanes).v, g->lanes);
-  if (ts__g_lane_offsets(g, index, off)) {
+  if (ts__g_lane_offsets(g, index, off) && straight(g, buf, index, off)) {
     LLVMValueRef at = address(g, buf, ptr, ts__g_scalar(g, index));
     if (contiguous(g, off) && g->mask) return masked_store(g, buf, v, at);
-    if (contiguous(g, off)) return store_at(g, buf, v, at);
+    if (contiguous(g, off)) return store_aligned(g, v, at, alignment(g, buf, index));
   }
   scatter(g, buf, v, ptr, ts__g_expr(g, index).v);
 }
@@ -189,7 +226,7 @@ void ts__g_store(ts__gen *g, const ts_stmt *s) {
     store_vector(g, buf, ptr, index, value);
   } else {
     LLVMValueRef at = index ? address(g, buf, ptr, ts__g_scalar(g, index)) : ptr;
-    store_at(g, buf, to_memory(g, buf, value.v, value.lanes), at);
+    store_aligned(g, to_memory(g, buf, value.v, value.lanes), at, alignment(g, buf, index));
   }
   ts__g_forget(g, mark);
 }

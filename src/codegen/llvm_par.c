@@ -160,7 +160,7 @@ _Static_assert(offsetof(ts_kernel_rt, parallel) == 0, "generated code reads the 
 // A parallel loop inside another, or inside a vector loop, runs in place.
 void ts__g_parallel_loop(ts__gen *g, const ts_stmt *s) {
   int64_t extent;
-  if (g->in_parallel || g->lane_var || (ts_is_int(s->loop.extent, &extent) && extent <= 1)) {
+  if (g->nv || g->in_parallel || g->lane_var || (ts_is_int(s->loop.extent, &extent) && extent <= 1)) {
     ts__g_serial_loop(g, s);
     return;
   }

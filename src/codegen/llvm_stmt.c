@@ -1,5 +1,5 @@
 // Statements: sequences, loops, conditions, allocations.
-#include "codegen/gen.h"
+#include "codegen/nvptx.h"
 
 enum {
   MOST_COPIES = 512,     // of an unrolled loop's body
@@ -83,6 +83,14 @@ static void for_stmt(ts__gen *g, const ts_stmt *s) {
       }
       return;
     case TS_THREAD:
+      if (g->nv && s->loop.axis == TS_VTHREAD) {
+        unrolled_loop(g, s);
+        return;
+      }
+      if (g->nv) {
+        ts__nv_thread_loop(g, s);
+        return;
+      }
       ts__g_fail(g, TS_INDEX, "thread-loop", "loop %.60s is bound to %s, which a CPU does not have", s->loop.var->name,
                  ts_axis_name(s->loop.axis));
       return;
@@ -160,6 +168,7 @@ static void let_stmt(ts__gen *g, const ts_stmt *s) {
 // Storage of b: a stack slot of the function, or the next bytes of the workspace.
 static LLVMValueRef storage(ts__gen *g, const ts_buffer *b) {
   int64_t n;
+  if (g->nv) return ts__nv_storage(g, b);
   if (ts__on_stack(b, &n)) {
     g->stack += n * ts_code_bytes(b->code);
     if (g->stack > MOST_STACK)

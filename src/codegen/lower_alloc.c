@@ -123,7 +123,7 @@ static void shrink(placing *p, const ts__box *r) {
     int64_t most = ts_bound(l->an, e).hi;
     if (!ts_is_int(e, NULL) && most != TS_POS_INF && most < (int64_t)1 << 32 && !of_dims(l, e)) e = ts_int(l->ir, most);
     if (ts_is_int(e, &extent) ? (ts_is_int(b->shape[i], &whole) && extent >= whole)
-                              : e == b->shape[i] || !of_dims(l, e))
+                              : !of_dims(l, e) || ts_prove_le(l->an, b->shape[i], e) == TS_YES)
       continue;
     shape[i] = e;
     p->min[i] = r->lo[i];

@@ -1,0 +1,142 @@
+// Calls that act: barriers, asynchronous copies, shuffles, instructions written out.
+#include "codegen/nvptx.h"
+
+// Two bits for each of three places of memory: 1 is reading.
+enum { NO_MEMORY = 0, READS_MEMORY = 1 | 1 << 2 | 1 << 4 };
+
+static void add_attribute(ts__gen *g, LLVMValueRef call, const char *name, uint64_t value) {
+  unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
+  LLVMAddCallSiteAttribute(call, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                           LLVMCreateEnumAttribute(g->ctx, kind, value));
+}
+
+LLVMValueRef ts__nv_asm(ts__gen *g, LLVMTypeRef result, const char *text, const char *constraints, LLVMValueRef *args,
+                        unsigned n, ts__nv_kind kind) {
+  enum { MOST = 320 };
+  LLVMTypeRef types[MOST];
+  for (unsigned i = 0; i < n && i < MOST; i++) types[i] = LLVMTypeOf(args[i]);
+  LLVMTypeRef type = LLVMFunctionType(result, types, n, false);
+  LLVMValueRef fn = LLVMGetInlineAsm(type, text, strlen(text), constraints, strlen(constraints), kind == TS__NV_ACTS,
+                                     false,
+                                     LLVMInlineAsmDialectATT, false);
+  LLVMValueRef call = LLVMBuildCall2(g->b, type, fn, args, n, "");
+  if (kind == TS__NV_ACTS) {
+    add_attribute(g, call, "convergent", 0);  // what threads exchange must not move into branches
+  } else {
+    add_attribute(g, call, "memory", kind == TS__NV_PURE ? NO_MEMORY : READS_MEMORY);
+    add_attribute(g, call, "nounwind", 0);
+    add_attribute(g, call, "willreturn", 0);
+  }
+  return call;
+}
+
+static void act(ts__gen *g, const char *text) {
+  ts__nv_asm(g, LLVMVoidTypeInContext(g->ctx), text, "~{memory}", NULL, 0, TS__NV_ACTS);
+}
+
+// --- asynchronous copies ----------------------------------------------------------------------------------------------
+
+// What could not be copied in the background, at once.
+static void copy_now(ts__gen *g, LLVMTypeRef t, LLVMValueRef to, LLVMValueRef from, int to_align, int from_align) {
+  LLVMValueRef v = LLVMBuildLoad2(g->b, t, from, "");
+  LLVMSetAlignment(v, (unsigned)from_align);
+  LLVMSetAlignment(LLVMBuildStore(g->b, v, to), (unsigned)to_align);
+}
+
+// async.copy(dst[i], src[j]): global to shared in the background.
+static void async_copy(ts__gen *g, const ts_expr *dst, const ts_expr *src) {
+  int bytes = ts_code_bytes(dst->type.code) * dst->type.lanes, to_align = 0, from_align = 0;
+  LLVMValueRef to = ts__g_address(g, dst, &to_align), from = ts__g_address(g, src, &from_align);
+  if (!to || !from) return;
+  bool direct = LLVMGetPointerAddressSpace(LLVMTypeOf(to)) == TS__NV_SHARED &&
+                LLVMGetPointerAddressSpace(LLVMTypeOf(from)) == TS__NV_GLOBAL &&
+                (bytes == 4 || bytes == 8 || bytes == 16) && to_align >= bytes && from_align >= bytes;
+  if (!direct) {
+    copy_now(g, ts__g_mem_type(g, dst->buf->code, dst->type.lanes), to, from, to_align, from_align);
+    return;
+  }
+  LLVMValueRef args[] = {to, from};
+  const char *text = bytes == 16  ? "cp.async.cg.shared.global.L2::128B [$0], [$1], 16;"
+                     : bytes == 8 ? "cp.async.ca.shared.global [$0], [$1], 8;"
+                                  : "cp.async.ca.shared.global [$0], [$1], 4;";
+  args[0] = LLVMBuildPtrToInt(g->b, to, LLVMInt32TypeInContext(g->ctx), "");
+  ts__nv_asm(g, LLVMVoidTypeInContext(g->ctx), text, "r,l,~{memory}", args, 2, TS__NV_ACTS);
+}
+
+static void async_wait(ts__gen *g, const ts_expr *e) {
+  int64_t n = 0;
+  ts_is_int(e->arg[0], &n);
+  act(g, ts_arena_printf(g->arena, "cp.async.wait_group %lld;", (long long)n));
+}
+
+// --- shuffles -------------------------------------------------------------------------------------------------------------
+
+static LLVMValueRef shuffle_word(ts__gen *g, LLVMValueRef v, LLVMValueRef by, const char *text) {
+  LLVMValueRef args[] = {v, by};
+  return ts__nv_asm(g, LLVMInt32TypeInContext(g->ctx), text, "=r,r,r", args, 2, TS__NV_ACTS);
+}
+
+static LLVMValueRef shuffle(ts__gen *g, ts_type t, LLVMValueRef v, LLVMValueRef by, const char *text) {
+  LLVMTypeRef i32 = LLVMInt32TypeInContext(g->ctx), reg = LLVMTypeOf(v);
+  int bits = t.code == TS_BOOL ? 1 : ts_code_bits(t.code);
+  if (bits < 32) {
+    LLVMValueRef w = LLVMBuildZExt(g->b, v, i32, "");
+    return LLVMBuildTrunc(g->b, shuffle_word(g, w, by, text), reg, "");
+  }
+  if (bits == 32) return LLVMBuildBitCast(g->b, shuffle_word(g, LLVMBuildBitCast(g->b, v, i32, ""), by, text), reg, "");
+  LLVMTypeRef pair = LLVMVectorType(i32, 2);
+  LLVMValueRef w = LLVMBuildBitCast(g->b, v, pair, ""), r = LLVMGetPoison(pair);
+  for (int i = 0; i < 2; i++) {
+    LLVMValueRef half = shuffle_word(g, LLVMBuildExtractElement(g->b, w, ts__g_i64(g, i), ""), by, text);
+    r = LLVMBuildInsertElement(g->b, r, half, ts__g_i64(g, i), "");
+  }
+  return LLVMBuildBitCast(g->b, r, reg, "");
+}
+
+static ts__val shuffle_call(ts__gen *g, const ts_expr *e, const char *text) {
+  ts__val v = ts__g_expr(g, e->arg[0]);
+  LLVMValueRef by = LLVMBuildTrunc(g->b, ts__g_scalar(g, e->arg[1]), LLVMInt32TypeInContext(g->ctx), "");
+  if (v.lanes == 1) return (ts__val){shuffle(g, e->type, v.v, by, text), 1};
+  LLVMValueRef r = LLVMGetPoison(LLVMTypeOf(v.v));
+  for (int i = 0; i < v.lanes; i++)
+    r = LLVMBuildInsertElement(g->b, r, shuffle(g, e->type, ts__g_lane(g, v, i), by, text), ts__g_i64(g, i), "");
+  return (ts__val){r, v.lanes};
+}
+
+// --- by name --------------------------------------------------------------------------------------------------------------
+
+static ts__val effect(ts__gen *g, const ts_expr *e, ts_effect f) {
+  switch (f) {
+    case TS_EFF_SYNC_BLOCK:
+      act(g, "bar.sync 0;");
+      break;
+    case TS_EFF_SYNC_WARP:
+      act(g, "bar.warp.sync 0xffffffff;");
+      break;
+    case TS_EFF_ASYNC_COPY:
+      async_copy(g, e->arg[0], e->arg[1]);
+      break;
+    case TS_EFF_ASYNC_COMMIT:
+      act(g, "cp.async.commit_group;");
+      break;
+    case TS_EFF_ASYNC_WAIT:
+      async_wait(g, e);
+      break;
+    case TS_EFF_SHUFFLE_XOR:
+      return shuffle_call(g, e, "shfl.sync.bfly.b32 $0, $1, $2, 0x1f, 0xffffffff;");
+    case TS_EFF_SHUFFLE_DOWN:
+      return shuffle_call(g, e, "shfl.sync.down.b32 $0, $1, $2, 0x1f, 0xffffffff;");
+    case TS_EFF_SHUFFLE_FROM:
+      return shuffle_call(g, e, "shfl.sync.idx.b32 $0, $1, $2, 0x1f, 0xffffffff;");
+    default:
+      return ts__g_fail(g, e->type, "no-code", "no code for %.60s on a GPU", e->callee);
+  }
+  return (ts__val){LLVMConstNull(ts__g_reg_type(g, e->type.code, 1)), 1};
+}
+
+bool ts__nv_call(ts__gen *g, const ts_expr *e, ts__val *out) {
+  ts_effect f;
+  if (!ts_effect_of(e, &f)) return false;
+  *out = effect(g, e, f);
+  return true;
+}

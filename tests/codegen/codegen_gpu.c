@@ -1,0 +1,260 @@
+// Code for GPUs without one: functions in gpu/ and the operators of the project are lowered, turned into PTX and assembled.
+//
+// Comments at the head of a case:
+//   # ptx sm_90a has wgmma.fence       for that target; `lacks` is the opposite
+//   # lowered sm_90a has sync.block
+//   # grid 0 n=7 is 4 1 1              of launch number 0
+//   # workspace n=7 is 1024
+//   # refuse CODE                      compiling for sm_90a refuses with this code
+//   # needs sm_90a                     older targets are left out
+//   # registers sm_90a most 128        as the assembler says
+//   # plain                            schedule it first: a kernel a block, a thread an element
+// Nothing may spill. Where there is no ptxas, assembling is left out, and said so.
+#include <stdlib.h>
+
+#include "codegen/codegen.h"
+#include "gpu_plain.h"
+#include "op/op.h"
+#include "target/gpu.h"
+
+static const char *const targets[] = {"cuda:sm_80", "cuda:sm_86", "cuda:sm_89", "cuda:sm_90a"};
+static int failures;
+static bool assembler;
+
+typedef struct testcase {
+  const char *name, *text;
+  ts_arena *a;
+  ts_ir *ir;
+  const ts_func *f;
+} testcase;
+
+static void complain(const testcase *c, const char *fmt, ...) TS_PRINTF(2, 3);
+static void complain(const testcase *c, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  printf("%s: ", c->name);
+  vprintf(fmt, ap);
+  printf("\n");
+  va_end(ap);
+  failures++;
+}
+
+// Calls f with what follows "# KEY " in the head lines.
+static int each_line(const testcase *c, const char *key, void (*f)(const testcase *c, const char *rest)) {
+  int found = 0;
+  for (const char *p = c->text; *p == '#';) {
+    size_t len = strcspn(p, "\n"), k = strlen(key);
+    if (len >= k + 2 && memcmp(p + 2, key, k) == 0 && (len == k + 2 || p[2 + k] == ' ')) {
+      found++;
+      if (f) f(c, len > k + 3 ? ts_arena_strndup(c->a, p + 3 + k, len - 3 - k) : "");
+    }
+    p += len + (p[len] == '\n');
+  }
+  return found;
+}
+
+static bool target_of(const testcase *c, const char *name, ts_target *t) {
+  ts_diag d = {0};
+  if (ts_target_parse(name, t, &d)) return true;
+  complain(c, "%s", d.message);
+  return false;
+}
+
+static void check_text(const testcase *c, const char *text, const char *what, const char *rest) {
+  bool has = strncmp(rest, "has ", 4) == 0;
+  const char *needle = strchr(rest, ' ') + 1;
+  if ((strstr(text, needle) != NULL) != has)
+    complain(c, "%s %s \"%s\":\n%s", what, has ? "lacks" : "has", needle, text);
+}
+
+static void check_ptx(const testcase *c, const char *rest) {
+  ts_target t;
+  ts_diag d = {0};
+  ts_text text = {0};
+  size_t n = strcspn(rest, " ");
+  if (!target_of(c, ts_arena_printf(c->a, "cuda:%.*s", (int)n, rest), &t)) return;
+  if (!ts_codegen_asm(c->f, &t, &text, &d)) complain(c, "ptx: %s [%s]", d.message, d.code);
+  else check_text(c, ts_text_str(&text), "PTX", rest + n + 1);
+  ts_text_free(&text);
+}
+
+static void check_lowered(const testcase *c, const char *rest) {
+  ts_target t;
+  ts_diag d = {0};
+  ts_text text = {0};
+  const ts_func *loops;
+  size_t n = strcspn(rest, " ");
+  if (!target_of(c, ts_arena_printf(c->a, "cuda:%.*s", (int)n, rest), &t)) return;
+  if (!ts_lower(c->ir, c->f, &t, &loops, &d)) complain(c, "lower: %s [%s]", d.message, d.code);
+  else ts_func_print(&text, loops), check_text(c, ts_text_str(&text), "lowered function", rest + n + 1);
+  ts_text_free(&text);
+}
+
+static bool artifact(const testcase *c, const char *target, ts_gpu_code *code) {
+  ts_target t;
+  ts_diag d = {0};
+  ts_object o;
+  if (!target_of(c, target, &t)) return false;
+  if (ts_codegen_object(c->f, &t, c->a, &o, &d) && ts_gpu_code_read(c->a, o.bytes, o.n, code, &d)) return true;
+  complain(c, "%s: %s [%s]", target, d.message, d.code);
+  return false;
+}
+
+// "n=7 t=3 is ..." -> values in the order of the dimensions; returns what follows "is ".
+static const char *values_of(const testcase *c, const char *rest, int64_t *value) {
+  for (; strncmp(rest, "is ", 3) != 0 && *rest;) {
+    size_t n = strcspn(rest, "=");
+    for (int i = 0; i < c->f->ndims; i++)
+      if (strlen(c->f->dims[i].var->name) == n && memcmp(c->f->dims[i].var->name, rest, n) == 0)
+        value[i] = strtoll(rest + n + 1, NULL, 10);
+    rest += strcspn(rest, " ");
+    rest += *rest == ' ';
+  }
+  return *rest ? rest + 3 : rest;
+}
+
+static int64_t value_of(const testcase *c, const ts_gpu_code *code, const char *expr, const int64_t *value) {
+  int64_t out = -1;
+  ts_diag d = {0};
+  if (!ts_gpu_eval(expr, code->dims, value, code->ndims, &out, &d)) complain(c, "%s: %s", expr, d.message);
+  return out;
+}
+
+static void check_grid(const testcase *c, const char *rest) {
+  int64_t value[16] = {0};
+  ts_gpu_code code;
+  char *end;
+  long which = strtol(rest, &end, 10);
+  if (!artifact(c, "cuda:sm_90a", &code)) return;
+  const char *want = values_of(c, end + 1, value);
+  if (which >= code.nlaunches) {
+    complain(c, "has %d launches", code.nlaunches);
+    return;
+  }
+  ts_text got = {0};
+  for (int i = 0; i < 3; i++)
+    ts_text_addf(&got, "%s%lld", i ? " " : "", (long long)value_of(c, &code, code.launches[which].grid[i], value));
+  if (strcmp(ts_text_str(&got), want) != 0) complain(c, "grid %s is %s", rest, ts_text_str(&got));
+  ts_text_free(&got);
+}
+
+static void check_workspace(const testcase *c, const char *rest) {
+  int64_t value[16] = {0};
+  ts_gpu_code code;
+  if (!artifact(c, "cuda:sm_90a", &code)) return;
+  const char *want = values_of(c, rest, value);
+  int64_t got = value_of(c, &code, code.workspace, value);
+  if (got != strtoll(want, NULL, 10)) complain(c, "workspace %s is %lld: %s", rest, (long long)got, code.workspace);
+}
+
+static void check_registers(const testcase *c, const char *rest) {
+  ts_gpu_code code;
+  size_t n = strcspn(rest, " ");
+  const char *most = strstr(rest, "most ");
+  if (!artifact(c, ts_arena_printf(c->a, "cuda:%.*s", (int)n, rest), &code)) return;
+  if (most && code.registers > atoi(most + 5)) complain(c, "%d registers", code.registers);
+}
+
+static void check_refusal(const testcase *c, const char *code) {
+  ts_target t;
+  ts_diag d = {0};
+  ts_object o;
+  if (!target_of(c, "cuda:sm_90a", &t)) return;
+  if (ts_codegen_object(c->f, &t, c->a, &o, &d)) complain(c, "was compiled, not refused with %s", code);
+  else if (strcmp(d.code, code) != 0) complain(c, "refused with %s (%s), not %s", d.code, d.message, code);
+}
+
+static void compile_all(const testcase *c, bool old) {
+  for (size_t i = 0; i < TS_COUNTOF(targets); i++) {
+    ts_gpu_code code;
+    if (!old && i + 1 < TS_COUNTOF(targets)) continue;
+    if (!artifact(c, targets[i], &code)) continue;
+    if (code.spills > 0) complain(c, "%s: %d bytes spilled", targets[i], code.spills);
+    if ((code.kind == TS_GPU_CUBIN) != assembler) complain(c, "%s: not assembled", targets[i]);
+  }
+}
+
+static void run_case(ts_arena *names, const char *file) {
+  testcase c = {.name = file, .a = ts_arena_new("case")};
+  ts_diag d = {0};
+  char *text;
+  size_t n;
+  c.ir = ts_ir_new(c.a);
+  const char *path = ts_path_join(names, TS_CASES, file);
+  if (!ts_file_read(path, c.a, &text, &n, &d)) {
+    complain(&c, "%s", d.message);
+    return;
+  }
+  c.text = text;
+  c.f = ts_func_parse(c.ir, path, text, n, NULL, 0, &d);
+  if (c.f && each_line(&c, "plain", NULL)) c.f = plain_gpu(c.ir, c.f, &d);
+  if (!c.f || !ts_func_verify(c.f, &d)) {
+    complain(&c, "%s", d.message);
+  } else if (!each_line(&c, "refuse", check_refusal)) {
+    compile_all(&c, !each_line(&c, "needs", NULL));
+    each_line(&c, "ptx", check_ptx);
+    each_line(&c, "lowered", check_lowered);
+    each_line(&c, "grid", check_grid);
+    each_line(&c, "workspace", check_workspace);
+    if (assembler) each_line(&c, "registers", check_registers);
+  }
+  ts_arena_free(c.a);
+}
+
+// --- the operators of the project, a thread an element --------------------------------------------------------------------
+
+static const char *const workloads[] = {
+    "matmul q4f16_1 N=96 K=64 A=f32",
+    "matmul q4f16_1 N=96 K=64 A=f16",
+    "matmul q4f16_0 N=96 K=64 A=f16",
+    "matmul q0f32 N=96 K=64 A=f32",
+    "matmul q0f16 N=96 K=64 A=f16",
+    "matmul_add q4f16_1 N=96 K=64 A=f16",
+    "rms_norm H=64 A=f16 eps=1e-5",
+    "add_bias N=48 A=f16",
+    "silu_mul I=48 A=f16",
+    "silu_mul I=48 A=f32",
+    "softmax V=100 A=f32 inv_temperature=0.7",
+    "argmax V=100 A=f32",
+    "embed q4f16_1 V=64 H=64 A=f16",
+    "rope_append H=2 HK=1 D=16 P=64 C=f16 A=f32",
+    "rope_append_rows H=2 HK=1 D=16 P=64 C=f16 A=f16",
+    "attention H=4 HK=2 D=16 P=64 C=f16 A=f32",
+    "attention_rows H=4 HK=2 D=16 P=64 C=f16 A=f16",
+};
+
+static void run_workload(const char *spec_text) {
+  testcase c = {.name = spec_text, .a = ts_arena_new("case"), .text = ""};
+  ts_diag d = {0};
+  ts_spec spec;
+  ts_op_inst inst;
+  c.ir = ts_ir_new(c.a);
+  if (!ts_spec_parse(c.a, spec_text, &spec, &d) || !ts_op_instantiate(c.ir, &spec, "", &inst, &d) ||
+      !(c.f = plain_gpu(c.ir, inst.func, &d)))
+    complain(&c, "%s [%s]", d.message, d.code);
+  else
+    compile_all(&c, true);
+  ts_arena_free(c.a);
+}
+
+// Arguments: beginnings of names of cases; "ops" for the operators; all without.
+int main(int argc, char **argv) {
+  ts_arena *a = ts_arena_new("cases");
+  ts_diag d = {0};
+  char **names;
+  size_t n;
+  int ran = 0;
+  assembler = ts_codegen_ptxas(a) != NULL;
+  if (!assembler) printf("SKIPPED: no ptxas found, so nothing is assembled and registers are not checked\n");
+  if (!ts_dir_list(TS_CASES, ".tir", a, &names, &n, &d)) return ts_diag_print(stdout, &d), 1;
+  for (size_t i = 0; i < n; i++) {
+    bool wanted = argc == 1;
+    for (int k = 1; k < argc; k++) wanted |= strncmp(names[i], argv[k], strlen(argv[k])) == 0;
+    if (wanted) run_case(a, names[i]), ran++;
+  }
+  for (size_t i = 0; i < TS_COUNTOF(workloads) && (argc == 1 || strcmp(argv[1], "ops") == 0); i++, ran++)
+    run_workload(workloads[i]);
+  printf("%d cases, %d failures\n", ran, failures);
+  ts_arena_free(a);
+  return failures || !ran;
+}
