@@ -25,27 +25,52 @@ static bool emit_data(LLVMModuleRef m, LLVMTargetMachineRef tm, const char *path
   return false;
 }
 
-// tunesmith_library_abi, tunesmith_library_plan, tunesmith_library_plan_size.
-static bool write_data(const void *plan, size_t n, const ts_target *t, const char *path, ts_diag *d) {
+static LLVMValueRef bytes_value(LLVMContextRef ctx, const void *p, size_t n) {
+  return LLVMConstStringInContext2(ctx, p, n, true);
+}
+
+static bool already(const ts_object *o, size_t i) {
+  for (size_t k = 0; k < i; k++)
+    if (memcmp(&o[k].id, &o[i].id, sizeof o[i].id) == 0) return true;
+  return false;
+}
+
+// GPU artifacts are data: SYMBOL, the bytes, and SYMBOL_bytes, their number.
+static void add_artifacts(LLVMModuleRef m, LLVMContextRef ctx, const ts_object *o, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    char size[sizeof o->symbol + 8];
+    if (already(o, i)) continue;
+    snprintf(size, sizeof size, "%s_bytes", o[i].symbol);
+    add_data(m, o[i].symbol, bytes_value(ctx, o[i].bytes, o[i].n));
+    add_data(m, size, LLVMConstInt(LLVMInt64TypeInContext(ctx), o[i].n, false));
+  }
+}
+
+// tunesmith_library_abi, tunesmith_library_plan, tunesmith_library_plan_size; beside them the artifacts that are data.
+static bool write_data(const void *plan, size_t n, const ts_object *artifacts, size_t nartifacts, const ts_target *t,
+                       const char *path, ts_diag *d) {
   LLVMInitializeX86TargetInfo();
   LLVMInitializeX86Target();
   LLVMInitializeX86TargetMC();
   LLVMInitializeX86AsmPrinter();
   LLVMTargetRef target;
   char *error = NULL;
-  if (LLVMGetTargetFromTriple(t->triple, &target, &error)) {
+  bool gpu = t->api != TS_API_CPU;  // then the library runs on any x86-64
+  const char *triple = gpu ? "x86_64-unknown-linux-gnu" : t->triple, *arch = gpu ? "x86-64" : t->arch;
+  if (LLVMGetTargetFromTriple(triple, &target, &error)) {
     ts_refuse(d, "unknown-target", "%s", error);
     LLVMDisposeMessage(error);
     return false;
   }
-  LLVMTargetMachineRef tm = LLVMCreateTargetMachine(target, t->triple, t->arch, t->features, LLVMCodeGenLevelNone,
+  LLVMTargetMachineRef tm = LLVMCreateTargetMachine(target, triple, arch, gpu ? "" : t->features, LLVMCodeGenLevelNone,
                                                     LLVMRelocPIC, LLVMCodeModelDefault);
   LLVMContextRef ctx = LLVMContextCreate();
   LLVMModuleRef m = LLVMModuleCreateWithNameInContext("plan", ctx);
-  LLVMSetTarget(m, t->triple);
+  LLVMSetTarget(m, triple);
   add_data(m, "tunesmith_library_abi", LLVMConstInt(LLVMInt32TypeInContext(ctx), TS_KERNEL_ABI, false));
-  add_data(m, "tunesmith_library_plan", LLVMConstStringInContext2(ctx, plan, n, true));
+  add_data(m, "tunesmith_library_plan", bytes_value(ctx, plan, n));
   add_data(m, "tunesmith_library_plan_size", LLVMConstInt(LLVMInt64TypeInContext(ctx), n, false));
+  add_artifacts(m, ctx, artifacts, nartifacts);
   bool ok = emit_data(m, tm, path, d);
   LLVMDisposeModule(m);
   LLVMContextDispose(ctx);
@@ -66,12 +91,6 @@ static const char *file_in(linking *k, const char *name) {
   const char *p = ts_path_join(k->a, k->dir, name);
   ts_vec_push(k->a, &k->files, p);
   return p;
-}
-
-static bool already(const ts_object *o, size_t i) {
-  for (size_t k = 0; k < i; k++)
-    if (memcmp(&o[k].id, &o[i].id, sizeof o[i].id) == 0) return true;
-  return false;
 }
 
 static bool write_objects(linking *k, const ts_object *o, size_t n, ts_diag *d) {
@@ -126,8 +145,9 @@ static bool link_files(linking *k, const char *out, ts_diag *d) {
 
 static bool link_in(linking *k, const ts_object *objects, size_t n, const void *plan, size_t plan_n, const ts_target *t,
                     ts_diag *d) {
-  TS_TRY(write_objects(k, objects, n, d));
-  TS_TRY(write_data(plan, plan_n, t, file_in(k, "plan.o"), d));
+  size_t data = t->api == TS_API_CPU ? 0 : n;
+  TS_TRY(write_objects(k, objects, n - data, d));
+  TS_TRY(write_data(plan, plan_n, objects, data, t, file_in(k, "plan.o"), d));
   const char *out = file_in(k, "library.so");
   TS_TRY(link_files(k, out, d));
   if (rename(out, k->path) != 0) return ts_env_fail(d, "write-failed", "%s: %s", k->path, strerror(errno));

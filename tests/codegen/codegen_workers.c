@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "codegen/codegen.h"
+#include "target/gpu.h"
 #include "threads.h"
 
 static const char scale_text[] =
@@ -312,10 +313,52 @@ static void test_faults(void **state) {
   assert_true(ts_link_library(&o, 1, "p", 1, &x->t, path, &d));
 }
 
+static const char gpu_text[] =
+    "func scale(n: dim(1..100), x: f32[n, 64], y: out f32[n, 64]) {\n  for i in 0..n thread(blockIdx.x) {\n"
+    "    for j in 0..64 thread(threadIdx.x) {\n      block b(v: S = i, u: S = j) {\n        y[v, u] = x[v, u] * 2.0\n"
+    "      }\n    }\n  }\n}\n";
+
+// Kernels for GPUs go the same ways: workers, cache, identity, libraries (as data).
+static void test_gpu(void **state) {
+  fixture *x = *state;
+  ts_diag d = {0};
+  ts_object o[2], again;
+  ts_gpu_code code;
+  char *cache = ts_path_join(x->a, x->dir, "cache"), *path = ts_path_join(x->a, x->dir, "lib.so");
+  setenv("TUNESMITH_PTXAS", "none", 1);
+  static const char *const targets[] = {"cuda:sm_80", "cuda:sm_90a"};
+  for (int i = 0; i < 2; i++) {
+    ts_compiler *c = open_pool(x, targets[i], 1, cache);
+    if (!ts_compiler_run(c, parse(x, gpu_text), x->a, &o[i], &d)) fail_msg("%s", d.message);
+    assert_true(ts_compiler_run(c, parse(x, gpu_text), x->a, &again, &d));
+    assert_true(again.cached && again.n == o[i].n && memcmp(again.bytes, o[i].bytes, again.n) == 0);
+    ts_compiler_close(c);
+    if (!ts_gpu_code_read(x->a, o[i].bytes, o[i].n, &code, &d)) fail_msg("%s", d.message);
+    assert_int_equal(code.nlaunches, 1);
+    assert_int_equal(code.launches[0].block[0], 64);
+    assert_int_equal(code.launches[0].dependent, i);
+    assert_int_equal(code.kind, TS_GPU_PTX);
+    assert_int_equal(code.registers, -1);
+  }
+  unsetenv("TUNESMITH_PTXAS");
+  assert_string_not_equal(o[0].symbol, o[1].symbol);
+  ts_target t;
+  assert_true(ts_target_parse("cuda:sm_90a", &t, &d));
+  if (!ts_link_library((ts_object[]){o[0], o[1], o[0]}, 3, "plan", 4, &t, path, &d)) fail_msg("%s", d.message);
+  void *lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (!lib) fail_msg("%s", dlerror());
+  char bytes[128];
+  snprintf(bytes, sizeof bytes, "%s_bytes", o[1].symbol);
+  assert_int_equal(*(uint64_t *)dlsym(lib, bytes), o[1].n);
+  assert_memory_equal(dlsym(lib, o[1].symbol), o[1].bytes, o[1].n);
+  assert_memory_equal(dlsym(lib, "tunesmith_library_plan"), "plan", 4);
+  dlclose(lib);
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
   const struct CMUnitTest tests[] = {T(test_pool),    T(test_abort),        T(test_timeout),  T(test_refusal),
                                      T(test_cache),   T(test_public_cache), T(test_identity), T(test_bad_object),
-                                     T(test_library), T(test_no_linker),    T(test_faults)};
+                                     T(test_library), T(test_no_linker),    T(test_faults),    T(test_gpu)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
