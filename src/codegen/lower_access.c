@@ -7,7 +7,9 @@ typedef struct in_block {
   const ts_expr *const *reduce;  // values of the iterators that are not spatial, in terms of loop variables
 } in_block;
 typedef struct one_use {
-  bool write, init, guarded;  // init: of the innermost block's init; guarded: may be skipped
+  bool write, init;  // init: of the innermost block's init
+  int nguards;
+  const ts_expr *const *guard;  // runs only when all these hold; NULL: a condition that reads memory
   int nblocks;
   const in_block *block;  // enclosing blocks, outermost first
   const ts_expr *idx[8];  // in terms of loop variables
@@ -31,15 +33,18 @@ typedef struct walk {
   TS_VEC(const ts_stmt *) above;
   TS_VEC(ts_subst) map;
   TS_VEC(in_block) blocks;
-  bool init, guarded;
+  TS_VEC(const ts_expr *) guards;
+  bool init;
 } walk;
 
 static void collect(walk *w, const ts_stmt *s);
 
 static void add_use(walk *w, const ts_expr *const *idx, bool write) {
-  one_use u = {.write = write, .init = w->init, .guarded = w->guarded};
+  one_use u = {.write = write, .init = w->init};
   u.nblocks = (int)w->blocks.n;
   u.block = ts_arena_dup(w->l->arena, w->blocks.p, sizeof *w->blocks.p * w->blocks.n);
+  u.nguards = (int)w->guards.n;
+  u.guard = ts_arena_dup(w->l->arena, w->guards.p, sizeof *w->guards.p * w->guards.n);
   u.nloops = (int)w->loops.n;
   u.nabove = (int)w->above.n;
   u.loop = ts_arena_dup(w->l->arena, w->loops.p, sizeof *w->loops.p * w->loops.n);
@@ -58,25 +63,39 @@ static void collect_expr(walk *w, const ts_expr *e) {
   if (e) ts_expr_visit(e, see_load, w);
 }
 
-static void collect_under(walk *w, const ts_stmt *s, bool guarded) {
-  bool before = w->guarded;
-  w->guarded |= guarded;
-  if (s) collect(w, s);
-  w->guarded = before;
+static const ts_expr *plain(walk *w, const ts_expr *e) {
+  return ts_expr_subst(w->l->ir, e, w->map.p, (int)w->map.n);
 }
 
-// A predicate that only keeps the written indices inside the buffer hides no element that could be read.
+// An index of a store of the block's body that only this condition keeps inside the buffer: then it hides no element that could be
+// read.
 static bool only_bounds(walk *w, const ts_block *b, const ts_expr *cond) {
-  if (cond->kind == TS_E_AND) return only_bounds(w, b, cond->arg[0]) && only_bounds(w, b, cond->arg[1]);
   const ts_buffer *buf = w->out->buf;
   const ts_stmt *s = b->body;
   if (s->kind != TS_S_STORE || s->store.buf != buf) return false;
-  const ts_expr *have = ts_simplify(w->l->an, ts_expr_subst(w->l->ir, cond, w->map.p, (int)w->map.n));
+  const ts_expr *have = ts_simplify(w->l->an, plain(w, cond));
   for (int i = 0; i < buf->ndim; i++) {
-    const ts_expr *at = ts_expr_subst(w->l->ir, s->store.idx[i], w->map.p, (int)w->map.n);
+    const ts_expr *at = plain(w, s->store.idx[i]);
     if (ts_simplify(w->l->an, ts_bin(w->l->ir, TS_E_LT, at, buf->shape[i])) == have) return true;
   }
   return false;
+}
+
+// The parts of the condition join the guards; those that only keep the writes of b (may be NULL) inside the buffer do not.
+static void add_guards(walk *w, const ts_expr *cond, const ts_block *b) {
+  if (cond->kind == TS_E_AND) {
+    add_guards(w, cond->arg[0], b);
+    add_guards(w, cond->arg[1], b);
+  } else if (!b || !only_bounds(w, b, cond)) {
+    ts_vec_push(w->l->arena, &w->guards, ts__has_load(cond) ? NULL : plain(w, cond));
+  }
+}
+
+static void collect_under(walk *w, const ts_stmt *s, const ts_expr *cond, const ts_block *b) {
+  size_t before = w->guards.n;
+  if (cond) add_guards(w, cond, b);
+  if (s) collect(w, s);
+  w->guards.n = before;
 }
 
 // Enters the block: its iterators stand for their values.
@@ -96,14 +115,13 @@ static void collect_block(walk *w, const ts_block *b) {
   size_t outer = w->map.n;
   enter(w, b);
   collect_expr(w, b->predicate);
-  bool guarded = b->predicate && !only_bounds(w, b, b->predicate);
   if (b->init) {
     bool before = w->init;
     w->init = true;
-    collect_under(w, b->init, true);
+    collect_under(w, b->init, b->predicate, NULL);
     w->init = before;
   }
-  collect_under(w, b->body, guarded);
+  collect_under(w, b->body, b->predicate, b);
   w->blocks.n--;
   w->map.n = outer;
 }
@@ -138,8 +156,8 @@ static void collect(walk *w, const ts_stmt *s) {
       break;
     case TS_S_IF:
       collect_expr(w, s->cond.cond);
-      collect_under(w, s->cond.then, true);
-      collect_under(w, s->cond.other, true);
+      collect_under(w, s->cond.then, s->cond.cond, NULL);
+      collect_under(w, s->cond.other, ts_not(w->l->ir, s->cond.cond), NULL);
       break;
     case TS_S_LET:
       collect_expr(w, s->let.value);
@@ -284,10 +302,20 @@ static bool inside(const one_use *r, const ts_block *b) {
   return false;
 }
 
+// Wherever r runs, w has run: every guard of w is one of r, of loops that they share.
+static bool guards_hold(const one_use *w, const one_use *r) {
+  for (int i = 0; i < w->nguards; i++) {
+    bool found = false;
+    for (int k = 0; k < r->nguards && !found; k++) found = w->guard[i] && w->guard[i] == r->guard[k];
+    if (!found) return false;
+  }
+  return true;
+}
+
 // May r rely on the earlier write w? On an init only the reads of its own block may.
 static bool serves(ts__lower *l, const ts__uses *all, const one_use *w, const one_use *r, int above) {
   if (!w->write) return false;
-  if (w->init ? !inside(r, w->block[w->nblocks - 1].block) || !init_runs(w, above) : w->guarded) return false;
+  if (w->init ? !inside(r, w->block[w->nblocks - 1].block) || !init_runs(w, above) : !guards_hold(w, r)) return false;
   return covers(l, all, w, r, above);
 }
 
