@@ -141,4 +141,37 @@ int ts_cuda_call_launches(const ts_cuda_call *c);
 // stream or behind something that is not a kernel says false.
 bool ts_cuda_call_issue(const ts_cuda_call *c, CUstream stream, bool first_dependent, ts_diag *d) TS_WARN_UNUSED;
 
+// --- small kernels (helpers.c): data for measuring, comparison, clocks. PTX text, translated by the driver ----------------
+typedef enum ts_cuda_helper {
+#define HELPER(name) TS_CUDA_##name,
+#include "cuda/helpers.def"
+#undef HELPER
+  TS_CUDA_HELPER__COUNT
+} ts_cuda_helper;
+typedef struct ts_cuda_helpers {
+  const ts_cuda *g;
+  CUmodule module;
+  CUfunction f[TS_CUDA_HELPER__COUNT];
+} ts_cuda_helpers;
+bool ts_cuda_helpers_open(const ts_cuda *g, ts_cuda_helpers *out, ts_diag *d) TS_WARN_UNUSED;
+void ts_cuda_helpers_close(ts_cuda_helpers *h);  // accepts a zeroed object
+void ts_cuda_helpers_ptx(ts_text *out);
+// n elements of type (f32 f16 bf16 f64): random, uniform in [add, add + mul).
+bool ts_cuda_fill_real(const ts_cuda_helpers *h, const char *type, CUdeviceptr p, int64_t n, uint64_t seed, float mul, float add, ts_diag *d) TS_WARN_UNUSED;
+// n elements of bytes (4 or 8) each: random, in [0, below).
+bool ts_cuda_fill_index(const ts_cuda_helpers *h, int bytes, CUdeviceptr p, int64_t n, uint64_t seed, uint64_t below, ts_diag *d) TS_WARN_UNUSED;
+// Random bits; writes whole words of four bytes, up to three bytes more than asked for.
+bool ts_cuda_fill_bits(const ts_cuda_helpers *h, CUdeviceptr p, int64_t bytes, uint64_t seed, ts_diag *d) TS_WARN_UNUSED;
+typedef struct ts_cuda_difference {
+  double worst, largest, square, square_ref;  // max |got - want| (infinite where one is NaN alone), max |want|, sums of squares
+} ts_cuda_difference;
+// Merges the difference of n elements of type (also i8 u8 i32 i64) into *device_result, memory for a ts_cuda_difference.
+bool ts_cuda_compare(const ts_cuda_helpers *h, const char *type, CUdeviceptr got, CUdeviceptr want, int64_t n, CUdeviceptr device_result, ts_diag *d) TS_WARN_UNUSED;
+// Sets the u32 at device_result to 1 when the bytes differ.
+bool ts_cuda_same(const ts_cuda_helpers *h, CUdeviceptr a, CUdeviceptr b, int64_t bytes, CUdeviceptr device_result, ts_diag *d) TS_WARN_UNUSED;
+// Writes three u64 to p: multiprocessor clock, nanoseconds, multiprocessor. Two of them on one multiprocessor give its frequency.
+bool ts_cuda_clock(const ts_cuda_helpers *h, CUstream stream, CUdeviceptr p, ts_diag *d) TS_WARN_UNUSED;
+// Keeps the stream waiting until the u32 at flag is not 0, or ns have passed.
+bool ts_cuda_block(const ts_cuda_helpers *h, CUstream stream, CUdeviceptr flag, uint64_t ns, ts_diag *d) TS_WARN_UNUSED;
+
 #endif
