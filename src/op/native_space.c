@@ -35,12 +35,16 @@ bool ts__native_is_dim(const ts_op *op, const char *name) {
 
 static void add_facts(facts *x, const ts_op *op, const ts_native_fit *f) {
   const ts_target_gpu *g = &f->target->gpu;
+  for (int i = 0; i < op->nparams; i++) {
+    const ts_bind *b = ts_spec_find(op, f->spec, op->params[i].name);
+    if (b && b->kind == TS_BIND_TYPE) add_type(x, op->params[i].name, b->code);
+    if (b && b->kind == TS_BIND_INT) add(x, op->params[i].name, "", b->i);
+  }
   for (int i = 0; i < f->spec->nbind; i++) {
     const ts_bind *b = &f->spec->bind[i];
-    if (b->kind == TS_BIND_TYPE) add_type(x, b->name, b->code);
-    if (b->kind != TS_BIND_INT) continue;
+    if (b->kind != TS_BIND_INT || !ts__native_is_dim(op, b->name)) continue;
     add(x, b->name, "", b->i);
-    if (ts__native_is_dim(op, b->name)) add_dim(x, b->name, b->i, b->i, b->i);
+    add_dim(x, b->name, b->i, b->i, b->i);
   }
   for (int i = 0; i < f->func->ndims; i++) add_dim(x, f->func->dims[i].var->name, f->func->dims[i].lo, f->func->dims[i].hi, f->func->dims[i].multiple);
   add(x, "SMS", "", g->sms);

@@ -50,23 +50,34 @@ static void upper(ts_text *out, const char *s) {
   }
 }
 
-static void add_bind(ts_text *out, const ts_op *op, const ts_bind *b) {
+static void add_bind(ts_text *out, const char *name, const ts_bind *b) {
   switch (b->kind) {
-    case TS_BIND_INT:
-      ts_text_addf(out, "#define TS_%s %lld\n", b->name, (long long)b->i);
-      if (ts__native_is_dim(op, b->name)) ts_text_addf(out, "#define TS_%s_HI %lld\n", b->name, (long long)b->i);
-      break;
+    case TS_BIND_INT: ts_text_addf(out, "#define TS_%s %lld\n", name, (long long)b->i); break;
     case TS_BIND_FLOAT:
-      ts_text_addf(out, "#define TS_%s ", b->name);
+      ts_text_addf(out, "#define TS_%s ", name);
       ts_text_add_double(out, b->f);
       ts_text_add(out, "f\n");
       break;
     case TS_BIND_TYPE:
-      ts_text_addf(out, "#define TS_%s %s\n#define TS_%s_", b->name, c_type(b->code), b->name);
+      ts_text_addf(out, "#define TS_%s %s\n#define TS_%s_", name, c_type(b->code), name);
       upper(out, ts_code_name(b->code));
       ts_text_add(out, " 1\n");
       break;
     case TS_BIND_DIM: break;  // the function's dimensions say it
+  }
+}
+
+static void add_binds(const maker *m, const ts_op *op, ts_text *out) {
+  const ts_spec *s = m->f->spec;
+  for (int i = 0; i < op->nparams; i++) {
+    const ts_bind *b = ts_spec_find(op, s, op->params[i].name);
+    if (b) add_bind(out, op->params[i].name, b);
+  }
+  for (int i = 0; i < s->nbind; i++) {
+    const ts_bind *b = &s->bind[i];
+    if (b->kind != TS_BIND_INT || !ts__native_is_dim(op, b->name)) continue;
+    add_bind(out, b->name, b);
+    ts_text_addf(out, "#define TS_%s_HI %lld\n", b->name, (long long)b->i);
   }
 }
 
@@ -77,7 +88,7 @@ static void add_macros(const maker *m, const ts_op *op, ts_text *out) {
                    "typedef unsigned char uint8_t;\ntypedef unsigned short uint16_t;\ntypedef unsigned int uint32_t;\ntypedef unsigned long long uint64_t;\n"
                    "struct __half;\nstruct __nv_bfloat16;\n");
   for (int i = f->nfacts; i < m->env.n; i++) ts_text_addf(out, "#define %s %lld\n", f->name[i], (long long)m->env.value[i]);
-  for (int i = 0; i < f->spec->nbind; i++) add_bind(out, op, &f->spec->bind[i]);
+  add_binds(m, op, out);
   for (int i = 0; i < f->func->ndims; i++) {
     const ts_dim *x = &f->func->dims[i];
     ts_text_addf(out, "#define TS_DIM_%s %d\n#define TS_%s_LO %lld\n#define TS_%s_HI %lld\n#define TS_%s_MULTIPLE %lld\n", x->var->name, i, x->var->name,
