@@ -2,7 +2,20 @@
 #include "op/intrin.h"
 
 // --- header ------------------------------------------------------------------------------------------------------------
-// intrin NAME { doc "..." requires "feature" ... }
+static bool scope_parse(ts_lex *l, ts_intrin *x, ts_diag *d) {
+  static const struct {
+    const char *name;
+    int threads;
+  } scopes[] = {{"thread", 1}, {"warp", 32}, {"warpgroup", 128}};
+  for (size_t i = 0; i < TS_COUNTOF(scopes); i++) {
+    if (!ts_lex_accept(l, scopes[i].name)) continue;
+    x->threads = scopes[i].threads;
+    return true;
+  }
+  return ts_lex_error(l, d, "a scope is thread, warp or warpgroup");
+}
+
+// intrin NAME { doc "..." requires "feature" ... scope warp }
 static bool header_parse(ts_lex *l, ts_arena *a, ts_intrin *x, ts_diag *d) {
   TS_VEC(const char *) req = {0};
   TS_TRY(ts_lex_expect(l, d, "intrin"));
@@ -15,8 +28,10 @@ static bool header_parse(ts_lex *l, ts_arena *a, ts_intrin *x, ts_diag *d) {
       const char *feature = ts_lex_string(l, a, d);
       if (!feature) return false;
       ts_vec_push(a, &req, feature);
+    } else if (ts_lex_accept(l, "scope")) {
+      TS_TRY(scope_parse(l, x, d));
     } else {
-      return ts_lex_error(l, d, "expected doc, requires or '}'");
+      return ts_lex_error(l, d, "expected doc, requires, scope or '}'");
     }
   }
   x->requires = req.p;
@@ -55,6 +70,7 @@ const ts_intrin *ts_intrin_parse(ts_ir *ir, const char *file, const char *text, 
   ts_intrin *x = ts_new(a, ts_intrin);
   x->file = ts_arena_strdup(a, file);
   x->doc = "";
+  x->threads = 1;
   ts_lex l;
   ts_lex_init(&l, x->file, text, n);
   if (!header_parse(&l, a, x, d)) return NULL;

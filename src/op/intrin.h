@@ -3,6 +3,7 @@
 //   intrin vpdpbusd_16x4 {
 //     doc "sixteen i32 sums of four u8 x i8 products"
 //     requires "avx512vnni"
+//     scope warp               GPU: run by 32 threads together (warpgroup: 128); left out: by each thread alone
 //   }
 //   func desc(...) { ... }   one block below a perfect nest of constant loops
 //   func impl(...) { ... }   the same parameters; vector loads, llvm.* calls, one vector store
@@ -17,6 +18,7 @@ typedef struct ts_intrin {
   const char *name, *doc, *file;
   int nrequires;
   const char *const *requires;  // target features
+  int threads;                  // that run it together: 1, 32 or 128
   const ts_func *desc, *impl;   // parameters pair up by position and name
 } ts_intrin;
 // Load kernels/intrin/NAME.tir. Refusal no-such-intrinsic when there is no such file; syntax and verifier complaints else.
