@@ -17,15 +17,12 @@ static bool model_tasks(ts_arena *a, const options *o, ts_tune_task **tasks, siz
   const ts_quant *q = ts_quant_find(o->quant, d);
   if (!q || !ts_source_open(a, o->model, &src, d)) return false;
   const ts_task *list;
-  bool ok = ts_model_tasks(a, &src.config, q, o->max_seq_len, o->chunk, &list, n, d);
+  ts_target t;
+  bool ok = ts_target_parse(o->target, &t, d) && ts_model_tasks(a, &src.config, q, t.api, o->max_seq_len, o->chunk, &list, n, d);
   if (ok) {
     *tasks = ts_new_array(a, ts_tune_task, *n + 1);
-    int64_t positions = o->max_seq_len, chunk = o->chunk;
-    ok = ts_model_extent(&src.config, &positions, &chunk, d);
-    for (size_t i = 0; ok && i < *n; i++) {  // a prompt token counts as much as a generated one
-      double tokens = strcmp(list[i].phase, "prefill") == 0 ? (double)chunk : 1;
-      (*tasks)[i] = (ts_tune_task){.spec = list[i].spec, .weight = (double)list[i].calls / tokens};
-    }
+    for (size_t i = 0; i < *n; i++)  // a prompt token counts as much as a generated one
+      (*tasks)[i] = (ts_tune_task){.spec = list[i].spec, .weight = (double)list[i].calls / (double)list[i].rows};
   }
   ts_source_close(&src);
   return ok;

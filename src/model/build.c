@@ -32,20 +32,20 @@ static bool prepare(builder *b, ts_diag *d) {
   b->quant = ts_quant_find(o->quant, d);
   if (!b->quant) return false;
   TS_TRY(ts_target_parse(o->target ? o->target : "cpu", &b->target, d));
-  if (b->target.api != TS_API_CPU)
-    return ts_refuse(d, "unsupported-target", "models are built for cpu targets, not '%s'", o->target);
+  if (b->target.api == TS_API_VULKAN)
+    return ts_refuse(d, "unsupported-target", "models are built for cpu and cuda targets, not '%s'", o->target);
   TS_TRY(ts_source_open(b->a, o->model, &b->source, d));
   b->positions = o->max_seq_len;
   b->chunk = o->prefill_chunk;
-  TS_TRY(ts_model_extent(&b->source.config, &b->positions, &b->chunk, d));
+  TS_TRY(ts_model_extent(&b->source.config, b->target.api, &b->positions, &b->chunk, d));
   TS_TRY(ts__tokenizer_facts_of(&b->source, &b->tokenizer, d));
   const char *name = o->name ? o->name : b->source.name;
   if (!plain_name(name)) return ts_refuse(d, "bad-name", "'%s' is no name for a model directory", name);
   b->name = ts_arena_printf(b->a, "%s-%s", name, b->quant->name);
   b->library = ts_arena_printf(b->a, "%s-%s.so", b->name, kinds[b->target.api]);
   for (int p = 0; p < TS__PHASE__COUNT; p++)
-    TS_TRY(
-        ts__steps(b->a, &b->source.config, b->quant, b->positions, b->chunk, (ts__phase)p, &b->step[p], &b->n[p], d));
+    TS_TRY(ts__steps(b->a, &b->source.config, b->quant, b->target.api, b->positions, b->chunk, (ts__phase)p, &b->step[p],
+                     &b->n[p], d));
   return true;
 }
 

@@ -42,6 +42,7 @@ typedef struct ts__plan_opts {
   const ts_model_config *config;
   const ts_quant *quant;
   int64_t positions, chunk, active_vocab;
+  bool synthetic;  // weights are drawn when the library is loaded
 } ts__plan_opts;
 bool ts__plan_text(const ts__plan_opts *o, const ts__step *const step[TS__PHASE__COUNT],
                    const size_t n[TS__PHASE__COUNT], const ts__kernels *k, ts_text *out, ts_diag *d) TS_WARN_UNUSED;

@@ -9,7 +9,8 @@ static bool writes(ts__use u) { return u == TS__WRITE; }
 static bool is_buffer(ts__use u) { return u == TS__READ || u == TS__WRITE || u == TS__UPDATE || u == TS__ROW; }
 
 // Mark in use[] the steps at which b is live over the sequence of a pass: the body's steps, then the head's.
-static void mark(const ts__step *body, size_t n, const ts__step *head, size_t nhead, ts__buf b, bool *use) {
+static void mark(const ts__step *body, size_t n, const ts__step *head, size_t nhead, int b, bool leaves,
+                 bool *use) {
   int64_t last_write = 0;
   for (size_t i = 0; i < n + nhead; i++) {
     const ts__step *s = i < n ? &body[i] : &head[i - n];
@@ -18,7 +19,7 @@ static void mark(const ts__step *body, size_t n, const ts__step *head, size_t nh
       if (!is_buffer(a->use) || a->buf != b) continue;
       if (writes(a->use)) last_write = (int64_t)i;
       for (int64_t j = last_write; j <= (int64_t)i; j++) use[j] = true;
-      if (a->use == TS__ROW || b == TS__BUF_logits)
+      if (a->use == TS__ROW || leaves)
         for (size_t j = i; j < n + nhead; j++) use[j] = true;
       if (a->use == TS__ROW)
         for (size_t j = n; j < n + nhead; j++) use[j] = true;
@@ -26,20 +27,22 @@ static void mark(const ts__step *body, size_t n, const ts__step *head, size_t nh
   }
 }
 
-static bool meet_in(const ts__step *body, size_t n, const ts__step *head, size_t nhead, ts__buf x, ts__buf y) {
+static bool meet_in(const ts__buffers *b, const ts__step *body, size_t n, const ts__step *head, size_t nhead, int x,
+                    int y) {
   ts_arena *a = ts_arena_new("lives");
   bool *ux = ts_new_array(a, bool, n + nhead), *uy = ts_new_array(a, bool, n + nhead), meet = false;
-  mark(body, n, head, nhead, x, ux);
-  mark(body, n, head, nhead, y, uy);
+  mark(body, n, head, nhead, x, x == b->logits, ux);
+  mark(body, n, head, nhead, y, y == b->logits, uy);
   for (size_t i = 0; i < n + nhead && !meet; i++) meet = ux[i] && uy[i];
   ts_arena_free(a);
   return meet;
 }
 
-bool ts__buffers_meet(const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT], ts__buf x,
-                      ts__buf y) {
-  return meet_in(step[TS__DECODE], n[TS__DECODE], step[TS__HEAD], n[TS__HEAD], x, y) ||
-         meet_in(step[TS__PREFILL], n[TS__PREFILL], step[TS__HEAD], n[TS__HEAD], x, y);
+bool ts__buffers_meet(const ts__buffers *b, const ts__step *const step[TS__PHASE__COUNT],
+                      const size_t n[TS__PHASE__COUNT], int x, int y) {
+  for (int p = 0; p < TS__HEAD; p++)
+    if (n[p] && meet_in(b, step[p], n[p], step[TS__HEAD], n[TS__HEAD], x, y)) return true;
+  return false;
 }
 
 static int64_t bytes_of(const ts__buf_info *b, int64_t rows) {
@@ -57,19 +60,19 @@ static int64_t lowest(int64_t bytes, int n, const int64_t *from, const int64_t *
   return at;
 }
 
-int64_t ts__memory_plan(const ts__buf_info info[TS__BUF__COUNT], int64_t rows,
-                        const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT],
-                        int64_t offset[TS__BUF__COUNT]) {
-  bool placed[TS__BUF__COUNT] = {false};
+int64_t ts__memory_plan(const ts__buffers *bufs, int64_t rows, const ts__step *const step[TS__PHASE__COUNT],
+                        const size_t n[TS__PHASE__COUNT], int64_t offset[TS__BUFS]) {
+  const ts__buf_info *info = bufs->buf;
+  bool placed[TS__BUFS] = {false};
   int64_t end = 0;
-  for (int round = 0; round < TS__BUF__COUNT; round++) {  // largest first
+  for (int round = 0; round < bufs->n; round++) {  // largest first
     int b = -1;
-    for (int i = 0; i < TS__BUF__COUNT; i++)
+    for (int i = 0; i < bufs->n; i++)
       if (!placed[i] && (b < 0 || bytes_of(&info[i], rows) > bytes_of(&info[b], rows))) b = i;
-    int64_t from[TS__BUF__COUNT], to[TS__BUF__COUNT];
+    int64_t from[TS__BUFS], to[TS__BUFS];
     int met = 0;
-    for (int i = 0; i < TS__BUF__COUNT; i++)
-      if (placed[i] && ts__buffers_meet(step, n, (ts__buf)i, (ts__buf)b))
+    for (int i = 0; i < bufs->n; i++)
+      if (placed[i] && ts__buffers_meet(bufs, step, n, i, b))
         from[met] = offset[i], to[met++] = offset[i] + bytes_of(&info[i], rows);
     offset[b] = lowest(bytes_of(&info[b], rows), met, from, to);
     placed[b] = true;

@@ -5,11 +5,10 @@
 #include "steps.h"
 
 // offset[b] for every buffer, multiples of 64; returns the bytes of the arena. rows: the most rows in flight.
-int64_t ts__memory_plan(const ts__buf_info info[TS__BUF__COUNT], int64_t rows,
-                        const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT],
-                        int64_t offset[TS__BUF__COUNT]);
+int64_t ts__memory_plan(const ts__buffers *b, int64_t rows, const ts__step *const step[TS__PHASE__COUNT],
+                        const size_t n[TS__PHASE__COUNT], int64_t offset[TS__BUFS]);
 // Whether two buffers are in use at the same time.
-bool ts__buffers_meet(const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT], ts__buf x,
-                      ts__buf y);
+bool ts__buffers_meet(const ts__buffers *b, const ts__step *const step[TS__PHASE__COUNT],
+                      const size_t n[TS__PHASE__COUNT], int x, int y);
 
 #endif

@@ -149,17 +149,18 @@ bool ts_shard_close(ts_shard_writer *w, double source_elements, ts_diag *d) TS_W
 void ts_shard_writer_free(ts_shard_writer *w);  // accepts NULL
 
 // --- tasks -------------------------------------------------------------------------------------------------
-// ------------------------------------------------------------------------------------------------------------ The
-// sequence length and prefill chunk in effect: 0 asks for the default (the model's positions, at most 2048; 128).
-// Positions are rounded up to a multiple of 16, the chunk to one of 8.
-bool ts_model_extent(const ts_model_config *c, int64_t *max_seq_len, int64_t *prefill_chunk, ts_diag *d) TS_WARN_UNUSED;
+// The sequence length and prefill chunk in effect: 0 asks for the default (the model's positions, at most 2048, and 128;
+// on GPUs at most 4096, and 2048). Positions are rounded up to a multiple of 16, the chunk to one of 8 (GPUs: 64, 16).
+bool ts_model_extent(const ts_model_config *c, ts_api api, int64_t *max_seq_len, int64_t *prefill_chunk,
+                     ts_diag *d) TS_WARN_UNUSED;
 // What a model executes: one entry per distinct workload; calls are those of all phases that use it.
 typedef struct ts_task {
   ts_spec spec;
-  const char *phase;  // first that uses it: "decode", "prefill", "head"
-  int64_t calls;      // per decoded token, per prefill chunk, per head evaluation
+  const char *phase;  // first that uses it: "decode", "batch16", "batch64", "prefill", "head"
+  int64_t calls;      // in one pass of it
+  int64_t rows;       // tokens of that pass
 } ts_task;
-bool ts_model_tasks(ts_arena *a, const ts_model_config *c, const ts_quant *q, int64_t max_seq_len,
+bool ts_model_tasks(ts_arena *a, const ts_model_config *c, const ts_quant *q, ts_api api, int64_t max_seq_len,
                     int64_t prefill_chunk, const ts_task **out, size_t *n, ts_diag *d) TS_WARN_UNUSED;
 
 // --- build -------------------------------------------------------------------------------------------------
@@ -169,8 +170,8 @@ typedef struct ts_build_opts {
   const char *quant, *target;
   const char *store;      // NULL: default schedules
   const char *out;        // parent directory: OUT/NAME-QUANT is made
-  int64_t max_seq_len;    // 0: the model's, at most 2048
-  int64_t prefill_chunk;  // 0: 128
+  int64_t max_seq_len;    // 0: see ts_model_extent
+  int64_t prefill_chunk;  // 0: the same
   const char *reuse_lib;  // a library of the same quantization, or NULL
   const char *cache;      // folder of compiled artifacts, or NULL
   bool debug_dump;

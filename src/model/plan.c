@@ -9,6 +9,7 @@ typedef struct planner {
   const ts__kernels *kernels;
   const ts_model_param *params;
   size_t nparams;
+  ts__buffers buffers;
   TS_VEC(ts_plan_weight) weights;
 } planner;
 
@@ -121,15 +122,17 @@ static bool weight_arg(planner *p, const ts__kernel_row *k, const ts__step *s, c
   return ts_bug(d, "plan", "%s: nothing is known to pass as kernel parameter %s", s->text, b->name);
 }
 
+static int64_t row_bytes(const ts__buf_info *b) { return b->per_row * ts_code_bytes(b->type); }
+
 static bool plain_arg(const planner *p, const ts__step *s, const ts__step_arg *a, ts_plan_arg *out) {
   switch (a->use) {
     case TS__READ:
     case TS__WRITE:
     case TS__UPDATE:
-      *out = (ts_plan_arg){.kind = TS_PLAN_ARG_BUFFER, .index = (int)a->buf};
+      *out = (ts_plan_arg){.kind = TS_PLAN_ARG_BUFFER, .index = a->buf};
       return true;
     case TS__ROW:
-      *out = (ts_plan_arg){.kind = TS_PLAN_ARG_BUFFER, .index = (int)a->buf, .row_bytes = p->o->config->hidden * 4};
+      *out = (ts_plan_arg){.kind = TS_PLAN_ARG_BUFFER, .index = a->buf, .row_bytes = row_bytes(&p->buffers.buf[a->buf])};
       return true;
     case TS__COS:
       *out = (ts_plan_arg){.kind = TS_PLAN_ARG_ROPE};
@@ -188,17 +191,44 @@ static bool plan_step(planner *p, const ts__step *s, ts_plan_step *out, ts_diag 
 }
 
 static bool plan_phase(planner *p, ts__phase phase, const ts__step *steps, size_t n, ts_plan_phase *out, ts_diag *d) {
-  static const ts_phase_kind kinds[] = {TS_PHASE_DECODE, TS_PHASE_PREFILL, TS_PHASE_HEAD};
-  bool prefill = phase == TS__PREFILL;
+  static const ts_phase_kind kinds[] = {[TS__DECODE] = TS_PHASE_DECODE,   [TS__BATCH16] = TS_PHASE_PREFILL,
+                                        [TS__BATCH64] = TS_PHASE_PREFILL, [TS__PREFILL] = TS_PHASE_PREFILL,
+                                        [TS__HEAD] = TS_PHASE_HEAD};
   *out = (ts_plan_phase){.kind = kinds[phase],
-                         .n_min = prefill ? 2 : 1,
-                         .n_max = prefill ? p->o->chunk : 1,
-                         .multiple = prefill ? 8 : 1,
+                         .n_min = 1,
+                         .n_max = ts__phase_rows(phase, p->o->chunk),
+                         .multiple = ts__phase_multiple(phase, p->o->target->api),
                          .nsteps = (int)n};
   ts_plan_step *s = ts_new_array(p->a, ts_plan_step, n);
   for (size_t i = 0; i < n; i++) TS_TRY(plan_step(p, &steps[i], &s[i], d));
   out->steps = s;
   return true;
+}
+
+// Time of one pass by the records; 0 when that of a kernel is not known. Records of kernels with symbolic rows are of `chunk` rows.
+static double pass_us(const ts_plan_phase *f, int64_t chunk) {
+  double sum = 0;
+  for (int i = 0; i < f->nsteps; i++) {
+    const ts_plan_step *s = &f->steps[i];
+    bool symbolic = (s->ndims > 0 && s->dims[0] == TS_DIM_N) || (s->ndims > 1 && s->dims[1] == TS_DIM_N);
+    if (!(s->expected_us > 0)) return 0;
+    sum += s->expected_us * (symbolic ? (double)f->n_max / (double)chunk : 1);
+  }
+  return sum;
+}
+
+// A phase serves more rows than the one before it. One whose rows are fixed leaves fewer rows to passes of the one before while records
+// say that those are faster together.
+static void plan_thresholds(ts_plan_phase *f, int n, int64_t chunk) {
+  for (int i = 1; i < n; i++) {
+    const ts_plan_phase *less = &f[i - 1];
+    if (f[i].kind != TS_PHASE_PREFILL) continue;
+    f[i].n_min = less->n_max + 1;
+    double us = pass_us(&f[i], chunk), before = pass_us(less, chunk);
+    while (f[i].multiple == f[i].n_max && us > 0 && before > 0 && f[i].n_min < f[i].n_max &&
+           us > before * (double)((f[i].n_min + less->n_max - 1) / less->n_max))
+      f[i].n_min++;
+  }
 }
 
 // --- the rest of a plan ------------------------------------------------------------------------------------
@@ -221,27 +251,25 @@ static void plan_rope(planner *p, ts_plan *out) {
 
 static bool plan_buffers(planner *p, const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT],
                          ts_plan *out, ts_diag *d) {
-  ts__buf_info info[TS__BUF__COUNT];
-  int64_t offset[TS__BUF__COUNT];
-  ts__buffers(p->o->config, info);
-  out->arena_bytes = ts__memory_plan(info, p->o->chunk, step, n, offset);
-  ts_plan_buffer *b = ts_new_array(p->a, ts_plan_buffer, TS__BUF__COUNT);
-  for (int i = 0; i < TS__BUF__COUNT; i++) {
-    b[i] =
-        (ts_plan_buffer){.name = info[i].name, .per_row = info[i].per_row, .fixed = info[i].fixed, .offset = offset[i]};
-    TS_TRY(dtype_of(info[i].type, &b[i].dtype, d));
+  int64_t offset[TS__BUFS];
+  out->arena_bytes = ts__memory_plan(&p->buffers, p->o->chunk, step, n, offset);
+  ts_plan_buffer *b = ts_new_array(p->a, ts_plan_buffer, p->buffers.n);
+  for (int i = 0; i < p->buffers.n; i++) {
+    const ts__buf_info *f = &p->buffers.buf[i];
+    b[i] = (ts_plan_buffer){.name = f->name, .per_row = f->per_row, .fixed = f->fixed, .offset = offset[i]};
+    TS_TRY(dtype_of(f->type, &b[i].dtype, d));
   }
   out->buffers = b;
-  out->nbuffers = TS__BUF__COUNT;
-  out->tokens = TS__BUF_tokens;
-  out->logits = TS__BUF_logits;
+  out->nbuffers = p->buffers.n;
+  out->tokens = p->buffers.tokens;
+  out->logits = p->buffers.logits;
   return true;
 }
 
 // "+avx2,+fma,-gfni" -> what the target has.
 static void plan_features(planner *p, ts_plan *out) {
   TS_VEC(const char *) v = {0};
-  for (const char *f = p->o->target->features; *f;) {
+  for (const char *f = p->o->target->api == TS_API_CPU ? p->o->target->features : ""; *f;) {
     size_t n = strcspn(f, ",");
     if (*f == '+') ts_vec_push(p->a, &v, ts_arena_strndup(p->a, f + 1, n - 1));
     f += n + (f[n] == ',');
@@ -257,6 +285,9 @@ static void plan_model(planner *p, ts_plan *out) {
   ts_target_print(&target, o->target);
   out->target = ts_arena_strdup(p->a, ts_text_str(&target));
   ts_text_free(&target);
+  out->api = o->target->api;
+  out->gpu = out->api == TS_API_CPU ? "" : ts_arena_strdup(p->a, o->target->arch);
+  out->synthetic = o->synthetic;
   out->name = o->name, out->arch = c->arch, out->quantization = o->quant->name;
   out->vocab = c->vocab, out->active_vocab = o->active_vocab, out->hidden = c->hidden, out->layers = c->layers;
   out->heads = c->heads, out->kv_heads = c->kv_heads, out->head_dim = c->head_dim;
@@ -277,9 +308,10 @@ static bool make_plan(planner *p, const ts__step *const step[TS__PHASE__COUNT], 
   plan_rope(p, out);
   TS_TRY(plan_buffers(p, step, n, out, d));
   ts_plan_phase *phases = ts_new_array(p->a, ts_plan_phase, TS__PHASE__COUNT);
-  for (int i = 0; i < TS__PHASE__COUNT; i++) TS_TRY(plan_phase(p, (ts__phase)i, step[i], n[i], &phases[i], d));
+  for (int i = 0; i < TS__PHASE__COUNT; i++)
+    if (n[i]) TS_TRY(plan_phase(p, (ts__phase)i, step[i], n[i], &phases[out->nphases++], d));
+  plan_thresholds(phases, out->nphases, p->o->chunk);
   out->phases = phases;
-  out->nphases = TS__PHASE__COUNT;
   out->weights = p->weights.p;
   out->nweights = (int)p->weights.n;
   return ts_plan_verify(out, p->o->name, d);
@@ -288,6 +320,7 @@ static bool make_plan(planner *p, const ts__step *const step[TS__PHASE__COUNT], 
 bool ts__plan_text(const ts__plan_opts *o, const ts__step *const step[TS__PHASE__COUNT],
                    const size_t n[TS__PHASE__COUNT], const ts__kernels *k, ts_text *out, ts_diag *d) {
   planner p = {.a = ts_arena_new("plan"), .o = o, .kernels = k};
+  ts__buffers_of(o->config, o->target->api, &p.buffers);
   ts_plan plan = {0};
   bool ok = make_plan(&p, step, n, &plan, d);
   if (ok) ts_plan_print(out, &plan);

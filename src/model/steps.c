@@ -1,8 +1,10 @@
 // Instantiating steps.def for a model, and the tasks that follow from it.
 #include "steps.h"
 
+typedef enum passes { BODY, ONE, MANY, LAST } passes;
 typedef enum scope { EMBED, LAYER, BIAS, HEAD } scope;
 typedef struct row {
+  passes passes;
   scope scope;
   const char *op;
   bool quantized;
@@ -10,32 +12,74 @@ typedef struct row {
   ts__step_arg arg[8];
 } row;
 
+// Indices of buffers.
+#define STEP(passes, scope, op, quantized, params, args)
+#define BUFFER(name, type, row, all) CPU_BUF_##name,
+enum {
+#include "model/steps.def"
+  CPU_BUFS
+};
+#undef BUFFER
+#define BUFFER(name, type, row, all) CUDA_BUF_##name,
+enum {
+#include "model/steps_cuda.def"
+  CUDA_BUFS
+};
+#undef BUFFER
+#undef STEP
+_Static_assert((int)CPU_BUFS <= (int)TS__BUFS && (int)CUDA_BUFS <= (int)TS__BUFS, "more buffers than TS__BUFS");
+
 const char *ts__phase_name(ts__phase p) {
-  static const char *const names[] = {"decode", "prefill", "head"};
+  static const char *const names[] = {"decode", "batch16", "batch64", "prefill", "head"};
   return names[p];
 }
 
-void ts__buffers(const ts_model_config *c, ts__buf_info out[TS__BUF__COUNT]) {
+int64_t ts__phase_rows(ts__phase p, int64_t chunk) {
+  return p == TS__PREFILL ? chunk : p == TS__BATCH64 ? 64 : p == TS__BATCH16 ? 16 : 1;
+}
+
+int64_t ts__phase_multiple(ts__phase p, ts_api api) {
+  return p == TS__PREFILL ? api == TS_API_CPU ? 8 : 16 : ts__phase_rows(p, 0);
+}
+
+void ts__buffers_of(const ts_model_config *c, ts_api api, ts__buffers *out) {
   const int64_t H = c->hidden, I = c->intermediate, V = c->vocab, Q = c->heads * c->head_dim,
                 QKV = Q + 2 * c->kv_heads * c->head_dim;
-  const ts__buf_info table[] = {
+#define STEP(passes, scope, op, quantized, params, args)
 #define BUFFER(name, type, row, all) {#name, TS_##type, row, all},
-#define STEP(scope, op, quantized, params, args)
+  const ts__buf_info cpu[] = {
 #include "model/steps.def"
-#undef STEP
-#undef BUFFER
   };
-  memcpy(out, table, sizeof table);
+  const ts__buf_info cuda[] = {
+#include "model/steps_cuda.def"
+  };
+#undef BUFFER
+#undef STEP
+  *out = api == TS_API_CPU ? (ts__buffers){.n = CPU_BUFS, .tokens = CPU_BUF_tokens, .logits = CPU_BUF_logits}
+                           : (ts__buffers){.n = CUDA_BUFS, .tokens = CUDA_BUF_tokens, .logits = CUDA_BUF_logits};
+  memcpy(out->buf, api == TS_API_CPU ? cpu : cuda, sizeof *cpu * (size_t)out->n);
 }
 
 // --- binding -----------------------------------------------------------------------------------------------
-// n is 1 but for prefill; t is known at run time.
-static void add_dims(ts_bind *b, int *n, const char *op, ts__phase phase, int64_t P, int64_t chunk) {
-  bool prefill = phase == TS__PREFILL;
-  b[(*n)++] = prefill ? (ts_bind){.name = "n", .kind = TS_BIND_DIM, .i = 8, .hi = chunk, .multiple = 8}
-                      : (ts_bind){.name = "n", .kind = TS_BIND_INT, .i = 1};
-  if (!strcmp(op, "attention") || !strcmp(op, "rope_append"))
-    b[(*n)++] = (ts_bind){.name = "t", .kind = TS_BIND_DIM, .i = 0, .hi = prefill ? P - 8 : P - 1, .multiple = 1};
+typedef struct binder {
+  const ts_model_config *c;
+  const ts_quant *q;
+  ts_api api;
+  ts__phase phase;
+  int64_t P, chunk;
+} binder;
+
+// n is the rows of a pass when they are few; t is known at run time. In passes of a few rows only matrix products know the number:
+// the other kernels are those of prefill.
+static void add_dims(const binder *k, const row *r, ts_bind *b, int *n) {
+  int64_t rows = ts__phase_rows(k->phase, k->chunk), multiple = ts__phase_multiple(TS__PREFILL, k->api);
+  bool weights = r->quantized && r->scope != EMBED;
+  bool bound = rows == 1 || (k->phase != TS__PREFILL && weights);
+  b[(*n)++] = bound ? (ts_bind){.name = "n", .kind = TS_BIND_INT, .i = rows}
+                    : (ts_bind){.name = "n", .kind = TS_BIND_DIM, .i = multiple, .hi = k->chunk, .multiple = multiple};
+  if (strstr(r->op, "attention") || strstr(r->op, "rope_append"))
+    b[(*n)++] =
+        (ts_bind){.name = "t", .kind = TS_BIND_DIM, .i = 0, .hi = k->P - (bound ? 1 : multiple), .multiple = 1};
 }
 
 // The format of the row's weight; "" when it has none.
@@ -44,12 +88,16 @@ static const char *format_of(const row *r, const ts_model_config *c, const ts_qu
   return r->scope == EMBED || (r->scope == HEAD && c->tied) ? q->embedding : q->name;
 }
 
-static ts_spec make_spec(ts_arena *a, const row *r, const char *format, ts__phase phase, int64_t P, int64_t chunk) {
+static ts_spec make_spec(ts_arena *a, const binder *k, const row *r, const char *format) {
   ts_bind *b = ts_new_array(a, ts_bind, TS_COUNTOF(r->bind) + 3);
   int n = 0;
-  for (; n < (int)TS_COUNTOF(r->bind) && r->bind[n].name; n++) b[n] = r->bind[n];
-  b[n++] = (ts_bind){.name = "A", .kind = TS_BIND_TYPE, .code = TS_F32};
-  add_dims(b, &n, r->op, phase, P, chunk);
+  bool typed = false;
+  for (; n < (int)TS_COUNTOF(r->bind) && r->bind[n].name; n++) {
+    b[n] = r->bind[n];
+    typed |= !strcmp(b[n].name, "A");
+  }
+  if (!typed) b[n++] = (ts_bind){.name = "A", .kind = TS_BIND_TYPE, .code = TS_F32};
+  add_dims(k, r, b, &n);
   return (ts_spec){.op = r->op, .quant = format, .nbind = n, .bind = b};
 }
 
@@ -73,8 +121,14 @@ static ts__step make_step(ts_arena *a, const row *r, const ts_spec *spec, const 
   return s;
 }
 
-static bool in_phase(const row *r, const ts_model_config *c, ts__phase phase) {
-  return (r->scope == HEAD) == (phase == TS__HEAD) && (r->scope != BIAS || c->qkv_bias);
+static bool in_phase(const binder *k, const row *r) {
+  if (r->scope == BIAS && !k->c->qkv_bias) return false;
+  switch (r->passes) {
+    case BODY: return k->phase != TS__HEAD;
+    case ONE: return k->phase == TS__DECODE;
+    case MANY: return k->phase != TS__DECODE && k->phase != TS__HEAD;
+    default: return k->phase == TS__HEAD;
+  }
 }
 
 // Groups of quantized weights must be whole: kernels have no tails along K.
@@ -95,50 +149,27 @@ static const char *spec_text(ts_arena *a, const ts_spec *s) {
   return text;
 }
 
-bool ts__steps(ts_arena *a, const ts_model_config *c, const ts_quant *quant, int64_t P, int64_t chunk, ts__phase phase,
-               const ts__step **out, size_t *n, ts_diag *d) {
-  const ts__arch *arch = ts__arch_find(c->arch);
-  if (!arch) return ts_refuse(d, "unknown-arch", "architecture '%s' is not supported", c->arch);
-  TS_TRY(check_groups(c, quant, d));
-  const int64_t H = c->hidden, I = c->intermediate, V = c->vocab, D = c->head_dim, heads = c->heads,
-                kv_heads = c->kv_heads;
-  const int64_t Q = heads * D, QKV = Q + 2 * kv_heads * D;
-  const double eps = c->rms_eps;
-  const ts_code cache = quant->type;
-  const row rows[] = {
-#define INT(n, v) {.name = #n, .kind = TS_BIND_INT, .i = v},
-#define TYPE(n, v) {.name = #n, .kind = TS_BIND_TYPE, .code = v},
-#define FLOAT(n, v) {.name = #n, .kind = TS_BIND_FLOAT, .f = v},
-#define READ(n, b) {.name = #n, .use = TS__READ, .buf = TS__BUF_##b},
-#define WRITE(n, b) {.name = #n, .use = TS__WRITE, .buf = TS__BUF_##b},
-#define UPDATE(n, b) {.name = #n, .use = TS__UPDATE, .buf = TS__BUF_##b},
-#define ROW(n, b) {.name = #n, .use = TS__ROW, .buf = TS__BUF_##b},
-#define WEIGHT(n, w) {.name = #n, .use = TS__WEIGHT, .weight = w},
-#define COS(n) {.name = #n, .use = TS__COS},
-#define SIN(n) {.name = #n, .use = TS__SIN},
-#define KEYS(n) {.name = #n, .use = TS__KEYS},
-#define VALUES(n) {.name = #n, .use = TS__VALUES},
-#define BUFFER(name, type, row, all)
-#define STEP(scope, op, quantized, params, args) {scope, #op, quantized, {params}, {args}},
-#include "model/steps.def"
-  };
+// The steps of rows in order: the rows of a layer come together, and are repeated for every layer.
+static bool expand(ts_arena *a, const binder *k, const row *rows, size_t nrows, const ts__step **out, size_t *n, ts_diag *d) {
+  const ts__arch *arch = ts__arch_find(k->c->arch);
+  if (!arch) return ts_refuse(d, "unknown-arch", "architecture '%s' is not supported", k->c->arch);
   TS_VEC(ts__step) v = {0};
-  for (size_t i = 0; i < TS_COUNTOF(rows);) {
-    size_t end = i + 1;  // the rows of a layer come together
+  for (size_t i = 0; i < nrows;) {
+    size_t end = i + 1;
     bool layered = rows[i].scope == LAYER || rows[i].scope == BIAS;
-    while (layered && end < TS_COUNTOF(rows) && (rows[end].scope == LAYER || rows[end].scope == BIAS)) end++;
+    while (layered && end < nrows && (rows[end].scope == LAYER || rows[end].scope == BIAS)) end++;
     size_t first = v.n;
-    for (size_t k = i; k < end; k++) {
-      if (!in_phase(&rows[k], c, phase)) continue;
-      ts_spec spec = make_spec(a, &rows[k], format_of(&rows[k], c, quant), phase, P, chunk);
-      ts_vec_push(a, &v, make_step(a, &rows[k], &spec, spec_text(a, &spec), arch->qkv, 0, c->tied));
+    for (size_t r = i; r < end; r++) {
+      if (!in_phase(k, &rows[r])) continue;
+      ts_spec spec = make_spec(a, k, &rows[r], format_of(&rows[r], k->c, k->q));
+      ts_vec_push(a, &v, make_step(a, &rows[r], &spec, spec_text(a, &spec), arch->qkv, 0, k->c->tied));
     }
     size_t per_layer = v.n - first;
-    for (int64_t l = 1; layered && l < c->layers; l++)
-      for (size_t k = i, at = 0; k < end && at < per_layer; k++)
-        if (in_phase(&rows[k], c, phase)) {
+    for (int64_t l = 1; layered && l < k->c->layers; l++)
+      for (size_t r = i, at = 0; r < end && at < per_layer; r++)
+        if (in_phase(k, &rows[r])) {
           const ts__step *s = &v.p[first + at++];
-          ts_vec_push(a, &v, make_step(a, &rows[k], &s->spec, s->text, arch->qkv, l, c->tied));
+          ts_vec_push(a, &v, make_step(a, &rows[r], &s->spec, s->text, arch->qkv, l, k->c->tied));
         }
     i = end;
   }
@@ -147,32 +178,72 @@ bool ts__steps(ts_arena *a, const ts_model_config *c, const ts_quant *quant, int
   return true;
 }
 
+#define INT(n, v) {.name = #n, .kind = TS_BIND_INT, .i = v},
+#define TYPE(n, v) {.name = #n, .kind = TS_BIND_TYPE, .code = v},
+#define FLOAT(n, v) {.name = #n, .kind = TS_BIND_FLOAT, .f = v},
+#define READ(n, b) {.name = #n, .use = TS__READ, .buf = BUF(b)},
+#define WRITE(n, b) {.name = #n, .use = TS__WRITE, .buf = BUF(b)},
+#define UPDATE(n, b) {.name = #n, .use = TS__UPDATE, .buf = BUF(b)},
+#define ROW(n, b) {.name = #n, .use = TS__ROW, .buf = BUF(b)},
+#define WEIGHT(n, w) {.name = #n, .use = TS__WEIGHT, .weight = w},
+#define COS(n) {.name = #n, .use = TS__COS},
+#define SIN(n) {.name = #n, .use = TS__SIN},
+#define KEYS(n) {.name = #n, .use = TS__KEYS},
+#define VALUES(n) {.name = #n, .use = TS__VALUES},
+#define BUFFER(name, type, row, all)
+#define STEP(passes, scope, op, quantized, params, args) {passes, scope, #op, quantized, {params}, {args}},
+bool ts__steps(ts_arena *a, const ts_model_config *c, const ts_quant *quant, ts_api api, int64_t P, int64_t chunk,
+               ts__phase phase, const ts__step **out, size_t *n, ts_diag *d) {
+  const int64_t H = c->hidden, I = c->intermediate, V = c->vocab, D = c->head_dim, heads = c->heads,
+                kv_heads = c->kv_heads;
+  const int64_t Q = heads * D, QKV = Q + 2 * kv_heads * D;
+  const double eps = c->rms_eps;
+  const ts_code cache = quant->type;
+#define BUF(b) CPU_BUF_##b
+  const row cpu[] = {
+#include "model/steps.def"
+  };
+#undef BUF
+#define BUF(b) CUDA_BUF_##b
+  const row cuda[] = {
+#include "model/steps_cuda.def"
+  };
+#undef BUF
+  const binder k = {.c = c, .q = quant, .api = api, .phase = phase, .P = P, .chunk = chunk};
+  *n = 0;
+  *out = NULL;
+  TS_TRY(check_groups(c, quant, d));
+  if (api != TS_API_CPU) return ts__phase_rows(phase, chunk) > chunk || expand(a, &k, cuda, TS_COUNTOF(cuda), out, n, d);
+  return phase == TS__BATCH16 || phase == TS__BATCH64 || expand(a, &k, cpu, TS_COUNTOF(cpu), out, n, d);
+}
+
 // --- tasks -------------------------------------------------------------------------------------------------
 static int64_t round_up(int64_t v, int64_t m) { return (v + m - 1) / m * m; }
 
-bool ts_model_extent(const ts_model_config *c, int64_t *max_seq_len, int64_t *prefill_chunk, ts_diag *d) {
+bool ts_model_extent(const ts_model_config *c, ts_api api, int64_t *max_seq_len, int64_t *prefill_chunk, ts_diag *d) {
+  const bool cpu = api == TS_API_CPU;
   int64_t most = c->sliding_window ? TS_MIN(c->sliding_window, c->max_positions) : c->max_positions;
-  if (!*max_seq_len) *max_seq_len = TS_MIN(most, (int64_t)2048);
-  if (!*prefill_chunk) *prefill_chunk = 128;
+  if (!*max_seq_len) *max_seq_len = TS_MIN(most, (int64_t)(cpu ? 2048 : 4096));
+  if (!*prefill_chunk) *prefill_chunk = cpu ? 128 : 2048;
   if (*max_seq_len < 16 || *max_seq_len > most)
     return ts_refuse(d, "bad-length", "maximum sequence length %lld is outside 16..%lld, what the model can do",
                      (long long)*max_seq_len, (long long)most);
   if (*prefill_chunk < 8 || *prefill_chunk > 8192)
     return ts_refuse(d, "bad-length", "prefill chunk %lld is outside 8..8192", (long long)*prefill_chunk);
-  *max_seq_len = round_up(*max_seq_len, 16);
-  *prefill_chunk = TS_MIN(round_up(*prefill_chunk, 8), *max_seq_len);
+  *max_seq_len = round_up(*max_seq_len, cpu ? 16 : 64);
+  *prefill_chunk = TS_MIN(round_up(*prefill_chunk, cpu ? 8 : 16), *max_seq_len);
   return true;
 }
 
-bool ts_model_tasks(ts_arena *a, const ts_model_config *c, const ts_quant *q, int64_t max_seq_len,
+bool ts_model_tasks(ts_arena *a, const ts_model_config *c, const ts_quant *q, ts_api api, int64_t max_seq_len,
                     int64_t prefill_chunk, const ts_task **out, size_t *n, ts_diag *d) {
   TS_VEC(ts_task) v = {0};
   TS_VEC(const char *) text = {0};
-  TS_TRY(ts_model_extent(c, &max_seq_len, &prefill_chunk, d));
+  TS_TRY(ts_model_extent(c, api, &max_seq_len, &prefill_chunk, d));
   for (int phase = 0; phase < TS__PHASE__COUNT; phase++) {
     const ts__step *s;
     size_t ns;
-    TS_TRY(ts__steps(a, c, q, max_seq_len, prefill_chunk, (ts__phase)phase, &s, &ns, d));
+    TS_TRY(ts__steps(a, c, q, api, max_seq_len, prefill_chunk, (ts__phase)phase, &s, &ns, d));
     for (size_t i = 0; i < ns; i++) {
       size_t k = 0;
       while (k < v.n && strcmp(text.p[k], s[i].text)) k++;
@@ -180,7 +251,9 @@ bool ts_model_tasks(ts_arena *a, const ts_model_config *c, const ts_quant *q, in
         v.p[k].calls++;
         continue;
       }
-      ts_vec_push(a, &v, ((ts_task){.spec = s[i].spec, .phase = ts__phase_name((ts__phase)phase), .calls = 1}));
+      int64_t rows = ts__phase_rows((ts__phase)phase, prefill_chunk);
+      ts_vec_push(a, &v,
+                  ((ts_task){.spec = s[i].spec, .phase = ts__phase_name((ts__phase)phase), .calls = 1, .rows = rows}));
       ts_vec_push(a, &text, s[i].text);
     }
   }

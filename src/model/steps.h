@@ -4,19 +4,18 @@
 
 #include "model_impl.h"
 
-typedef enum ts__buf {
-#define BUFFER(name, type, row, all) TS__BUF_##name,
-#define STEP(scope, op, quantized, params, args)
-#include "model/steps.def"
-#undef STEP
-#undef BUFFER
-  TS__BUF__COUNT
-} ts__buf;
 typedef struct ts__buf_info {
   const char *name;
   ts_code type;
   int64_t per_row, fixed;  // elements
 } ts__buf_info;
+enum { TS__BUFS = 16 };
+// The activation buffers of a kind of target.
+typedef struct ts__buffers {
+  int n;
+  int tokens, logits;  // indices
+  ts__buf_info buf[TS__BUFS];
+} ts__buffers;
 
 typedef enum ts__use {
   TS__READ,
@@ -32,11 +31,19 @@ typedef enum ts__use {
 typedef struct ts__step_arg {
   const char *name;  // of the kernel's parameter; a quantized weight `w` is w, w_q, w_s or what packing makes of it
   ts__use use;
-  ts__buf buf;         // READ, WRITE, UPDATE, ROW (one row of it)
+  int buf;             // READ, WRITE, UPDATE, ROW (one row of it): index of a buffer
   const char *weight;  // WEIGHT: parameter of the model
 } ts__step_arg;
 
-typedef enum ts__phase { TS__DECODE, TS__PREFILL, TS__HEAD, TS__PHASE__COUNT } ts__phase;
+// Passes over the layers by their rows, then the head. BATCH16 and BATCH64: few rows, on GPUs only.
+typedef enum ts__phase {
+  TS__DECODE,
+  TS__BATCH16,
+  TS__BATCH64,
+  TS__PREFILL,
+  TS__HEAD,
+  TS__PHASE__COUNT
+} ts__phase;
 const char *ts__phase_name(ts__phase p);
 typedef struct ts__step {
   ts_spec spec;
@@ -45,9 +52,12 @@ typedef struct ts__step {
   int nargs;
   const ts__step_arg *args;
 } ts__step;
-// P: positions of the cache; chunk: most rows of a prefill pass.
-void ts__buffers(const ts_model_config *c, ts__buf_info out[TS__BUF__COUNT]);
-bool ts__steps(ts_arena *a, const ts_model_config *c, const ts_quant *q, int64_t P, int64_t chunk, ts__phase phase,
-               const ts__step **out, size_t *n, ts_diag *d) TS_WARN_UNUSED;
+void ts__buffers_of(const ts_model_config *c, ts_api api, ts__buffers *out);
+// The largest number of rows of a pass, and what it rounds rows up to. chunk: most rows of a prefill pass.
+int64_t ts__phase_rows(ts__phase p, int64_t chunk);
+int64_t ts__phase_multiple(ts__phase p, ts_api api);
+// P: positions of the cache. A phase that the target does not have has no steps.
+bool ts__steps(ts_arena *a, const ts_model_config *c, const ts_quant *q, ts_api api, int64_t P, int64_t chunk,
+               ts__phase phase, const ts__step **out, size_t *n, ts_diag *d) TS_WARN_UNUSED;
 
 #endif

@@ -123,6 +123,8 @@ static bool rope_ok(const check *c) {
 
 static bool model_ok(const check *c) {
   const ts_plan *p = c->p;
+  if (p->api == TS_API_CUDA ? strncmp(p->gpu, "sm_", 3) != 0 : *p->gpu != 0) return wrong(c, "target", "api and gpu disagree");
+  if (p->synthetic && p->api == TS_API_CPU) return wrong(c, "target", "random weights are drawn by GPUs only");
   if (p->active_vocab > p->vocab) return wrong(c, "model", "active_vocab above vocab");
   if (p->prefill_chunk > p->max_rows) return wrong(c, "model", "prefill_chunk above max_rows");
   if (p->kv_bytes < 0 || p->kv_bytes > LARGEST / (2 * p->layers)) return wrong(c, "memory", "bad kv_bytes");

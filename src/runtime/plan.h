@@ -4,6 +4,8 @@
 //   uint32_t tunesmith_library_abi          TS_KERNEL_ABI
 //   unsigned char tunesmith_library_plan[]  the plan, JSON text in UTF-8
 //   uint64_t tunesmith_library_plan_size    its bytes
+// A kernel NAME of a CPU library is code, with NAME_workspace beside it (target/target.h). In a library for a GPU it is data: the
+// artifact (target/gpu.h), with uint64_t NAME_bytes beside it.
 // Included through runtime/runtime.h.
 #ifndef TS_RUNTIME_PLAN_H
 #define TS_RUNTIME_PLAN_H
@@ -91,7 +93,7 @@ typedef struct ts_plan_arg {
 typedef enum ts_plan_dim { TS_DIM_N, TS_DIM_T } ts_plan_dim;  // rows (rounded up), tokens already in the cache
 typedef enum ts_plan_source { TS_FROM_EXACT, TS_FROM_NEAREST, TS_FROM_DEFAULT, TS_FROM_LIBRARY, TS_FROM__COUNT } ts_plan_source;
 typedef struct ts_plan_step {
-  const char *kernel;     // symbol; KERNEL_workspace stands beside it
+  const char *kernel;     // symbol
   const char *op;         // "matmul": label for profiles
   const char *spec;       // workload, "matmul q4f16_1 N=576 K=576 n=1"
   ts_plan_source source;  // which record served it
@@ -114,6 +116,9 @@ typedef struct ts_plan_phase {
 
 typedef struct ts_plan {
   const char *target;           // canonical target text of the build
+  ts_api api;                   // TS_API_CPU, or TS_API_CUDA: kernels are artifacts for GPUs of `gpu`
+  const char *gpu;              // "sm_90a"; "" for CPUs
+  bool synthetic;               // weights are random numbers, drawn when the library is loaded; GPUs only
   int nfeatures;
   const char *const *features;  // CPU features the kernels use: "avx512vnni"
   // model

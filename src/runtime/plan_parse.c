@@ -298,6 +298,13 @@ static bool header(parser *s, const json_t *root) {
     return ts_refuse(s->d, "plan-version", "%s: plan version %lld, this runtime reads %d", s->j.file, (long long)version,
                      TS_PLAN_VERSION);
   TS_TRY(ts__json_str(&s->j, root, "target", s->a, &s->p->target, s->d));
+  const char *api = "cpu";
+  s->p->gpu = "";
+  TS_TRY(ts__json_opt_str(&s->j, root, "api", s->a, &api, s->d));
+  TS_TRY(ts__json_opt_str(&s->j, root, "gpu", s->a, &s->p->gpu, s->d));
+  TS_TRY(ts__json_opt_bool(&s->j, root, "synthetic", &s->p->synthetic, s->d));
+  if (strcmp(api, "cpu") && strcmp(api, "cuda")) return bad(s, "unknown api", api);
+  s->p->api = strcmp(api, "cuda") ? TS_API_CPU : TS_API_CUDA;
   return strings(s, root, "features", &s->p->features, &s->p->nfeatures);
 }
 

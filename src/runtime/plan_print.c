@@ -179,6 +179,11 @@ static void phases(ts_text *o, const ts_plan *p) {
 void ts_plan_print(ts_text *o, const ts_plan *p) {
   ts_text_addf(o, "{\n  \"format\": \"%s\",\n  \"version\": %d,\n  ", TS_PLAN_FORMAT, TS_PLAN_VERSION);
   key_str(o, "target", p->target);
+  if (p->api == TS_API_CUDA) {
+    ts_text_add(o, ",\n  \"api\": \"cuda\",\n  ");
+    key_str(o, "gpu", p->gpu);
+  }
+  if (p->synthetic) ts_text_add(o, ",\n  \"synthetic\": true");
   ts_text_add(o, ",\n  \"features\": [");
   for (int i = 0; i < p->nfeatures; i++) {
     if (i) ts_text_add(o, ", ");

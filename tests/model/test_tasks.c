@@ -7,7 +7,7 @@ static void tasks_of(const char *model, const char *quant, int64_t seq, ts_arena
   ts_diag d = {0};
   must(ts_source_open(a, model, &s, &d), &d);
   const ts_quant *q = ts_quant_find(quant, &d);
-  must(ts_model_tasks(a, &s.config, q, seq, 0, t, n, &d), &d);
+  must(ts_model_tasks(a, &s.config, q, TS_API_CPU, seq, 0, t, n, &d), &d);
 }
 
 static int64_t calls(const ts_task *t, size_t n, const char *text) {
@@ -67,19 +67,19 @@ static void extents(void **state) {
   ts_model_config c = {.max_positions = 4096};
   ts_diag d = {0};
   int64_t seq = 0, chunk = 0;
-  must(ts_model_extent(&c, &seq, &chunk, &d), &d);
+  must(ts_model_extent(&c, TS_API_CPU, &seq, &chunk, &d), &d);
   assert_int_equal(seq, 2048);
   assert_int_equal(chunk, 128);
   seq = 1000, chunk = 9;
-  must(ts_model_extent(&c, &seq, &chunk, &d), &d);
+  must(ts_model_extent(&c, TS_API_CPU, &seq, &chunk, &d), &d);
   assert_int_equal(seq, 1008);
   assert_int_equal(chunk, 16);
   seq = 5000;
-  expect_refusal(ts_model_extent(&c, &seq, &chunk, &d), &d, "bad-length", "5000");
+  expect_refusal(ts_model_extent(&c, TS_API_CPU, &seq, &chunk, &d), &d, "bad-length", "5000");
   seq = 4096, chunk = -1;
-  expect_refusal(ts_model_extent(&c, &seq, &chunk, &d), &d, "bad-length", "-1");
+  expect_refusal(ts_model_extent(&c, TS_API_CPU, &seq, &chunk, &d), &d, "bad-length", "-1");
   c.sliding_window = 512, seq = 0, chunk = 0;
-  must(ts_model_extent(&c, &seq, &chunk, &d), &d);
+  must(ts_model_extent(&c, TS_API_CPU, &seq, &chunk, &d), &d);
   assert_int_equal(seq, 512);
 }
 
@@ -98,15 +98,48 @@ static void odd_groups(void **state) {
   const ts_task *t;
   size_t n;
   ts_diag d = {0};
-  expect_refusal(ts_model_tasks(a, &c, ts_quant_find("q4f16_1", &d), 0, 0, &t, &n, &d), &d, "unsupported-config", "48");
-  must(ts_model_tasks(a, &c, ts_quant_find("q0f16", &d), 0, 0, &t, &n, &d), &d);
+  expect_refusal(ts_model_tasks(a, &c, ts_quant_find("q4f16_1", &d), TS_API_CPU, 0, 0, &t, &n, &d), &d, "unsupported-config", "48");
+  must(ts_model_tasks(a, &c, ts_quant_find("q0f16", &d), TS_API_CPU, 0, 0, &t, &n, &d), &d);
+  ts_arena_free(a);
+}
+
+static void cuda_tasks(void **state) {
+  (void)state;
+  ts_arena *a = ts_arena_new("test");
+  const ts_task *t;
+  size_t n;
+  ts_source s;
+  ts_diag d = {0};
+  must(ts_source_open(a, "synthetic:Llama-3-8B", &s, &d), &d);
+  must(ts_model_tasks(a, &s.config, ts_quant_find("q4f16_1", &d), TS_API_CUDA, 0, 0, &t, &n, &d), &d);
+  static const struct {
+    const char *text;
+    int64_t calls;
+  } rows[] = {
+      {"embed q4f16_1 A=f32 H=4096 V=128256 n=1", 1},
+      {"norm_matmul q4f16_1 A=f32 K=4096 N=6144 eps=1e-05 n=1", 32},
+      {"rope_attention_rows A=f32 C=f16 D=128 H=32 HK=8 P=4096 n=1 t=0..4095", 32},
+      {"matmul_add q4f16_1 A=f32 K=4096 N=4096 n=1", 32},
+      {"norm_matmul_silu q4f16_1 A=f32 I=14336 K=4096 eps=1e-05 n=1", 32},
+      {"matmul_add q4f16_1 A=f32 K=14336 N=4096 n=1", 32},
+      {"norm_matmul q4f16_1 A=f32 K=4096 N=128256 eps=1e-05 n=1", 1},
+      {"matmul q4f16_1 A=f16 K=4096 N=28672 n=16", 32},
+      {"matmul_add q4f16_1 A=f16 K=14336 N=4096 R=f32 n=64", 32},
+      {"matmul q4f16_1 A=f16 K=4096 N=6144 n=16..2048%16", 32},
+      {"embed q4f16_1 A=f16 H=4096 R=f32 V=128256 n=16..2048%16", 3},
+      {"attention_rows A=f16 C=f16 D=128 H=32 HK=8 P=4096 n=16..2048%16 t=0..4080", 96},
+      {"rms_norm A=f16 H=4096 R=f32 eps=1e-05 n=16..2048%16", 192},
+  };
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++)
+    if (calls(t, n, rows[i].text) != rows[i].calls)
+      fail_msg("%s: %lld calls", rows[i].text, (long long)calls(t, n, rows[i].text));
+  assert_int_equal(n, 24);
   ts_arena_free(a);
 }
 
 // Run the steps on symbolic contents: every read must find what was last written to that buffer. Buffers that overlap
 // in memory destroy each other here.
-static void no_buffer_is_overwritten_in_use(void **state) {
-  (void)state;
+static void no_buffer_is_overwritten(ts_api api) {
   ts_arena *a = ts_arena_new("test");
   ts_source s;
   ts_diag d = {0};
@@ -114,50 +147,58 @@ static void no_buffer_is_overwritten_in_use(void **state) {
   const ts_quant *q = ts_quant_find("q4f16_1", &d);
   const ts__step *step[TS__PHASE__COUNT];
   size_t n[TS__PHASE__COUNT];
-  enum { ROWS = 32 };
+  enum { ROWS = 64 };
   for (int p = 0; p < TS__PHASE__COUNT; p++)
-    must(ts__steps(a, &s.config, q, 64, ROWS, (ts__phase)p, &step[p], &n[p], &d), &d);
-  ts__buf_info info[TS__BUF__COUNT];
-  int64_t offset[TS__BUF__COUNT], bytes[TS__BUF__COUNT], sum = 0;
-  ts__buffers(&s.config, info);
-  int64_t arena = ts__memory_plan(info, ROWS, step, n, offset);
-  for (int b = 0; b < TS__BUF__COUNT; b++) {
-    bytes[b] = (info[b].per_row * ROWS + info[b].fixed) * 4;
+    must(ts__steps(a, &s.config, q, api, 64, ROWS, (ts__phase)p, &step[p], &n[p], &d), &d);
+  ts__buffers info;
+  int64_t offset[TS__BUFS], bytes[TS__BUFS], sum = 0;
+  ts__buffers_of(&s.config, api, &info);
+  int64_t arena = ts__memory_plan(&info, ROWS, step, n, offset);
+  for (int b = 0; b < info.n; b++) {
+    bytes[b] = (info.buf[b].per_row * ROWS + info.buf[b].fixed) * ts_code_bytes(info.buf[b].type);
     assert_int_equal(offset[b] % 64, 0);
     assert_true(offset[b] + bytes[b] <= arena);
     sum += bytes[b];
   }
   assert_true(arena < sum);  // something is shared
-  for (int first = 0; first < 2; first++) {
-    int valid[TS__BUF__COUNT] = {[TS__BUF_tokens] = 1};
-    ts__phase order[] = {first ? TS__PREFILL : TS__DECODE, TS__HEAD, TS__HEAD, TS__HEAD};
+  for (int first = 0; first < TS__HEAD; first++) {
+    if (!n[first]) continue;
+    int valid[TS__BUFS] = {0};
+    valid[info.tokens] = 1;
+    ts__phase order[] = {(ts__phase)first, TS__HEAD, TS__HEAD, TS__HEAD};
     for (size_t p = 0; p < TS_COUNTOF(order); p++) {
       for (size_t i = 0; i < n[order[p]]; i++) {
         const ts__step *x = &step[order[p]][i];
         for (int k = 0; k < x->nargs; k++)
           if (x->args[k].use <= TS__ROW && x->args[k].use != TS__WRITE && !valid[x->args[k].buf])
-            fail_msg("%s reads lost %s", x->text, info[x->args[k].buf].name);
+            fail_msg("%s reads lost %s", x->text, info.buf[x->args[k].buf].name);
         for (int k = 0; k < x->nargs; k++) {
           if (x->args[k].use != TS__WRITE && x->args[k].use != TS__UPDATE) continue;
-          int b = (int)x->args[k].buf;
-          for (int o = 0; o < TS__BUF__COUNT; o++)
+          int b = x->args[k].buf;
+          for (int o = 0; o < info.n; o++)
             if (o != b && offset[o] < offset[b] + bytes[b] && offset[b] < offset[o] + bytes[o]) valid[o] = 0;
           valid[b] = 1;
         }
         for (int k = 0; k < x->nargs; k++)  // arguments of one kernel never overlap
           for (int j = 0; j < k; j++)
             if (x->args[k].use <= TS__ROW && x->args[j].use <= TS__ROW && x->args[k].buf != x->args[j].buf)
-              assert_true(ts__buffers_meet(step, n, x->args[k].buf, x->args[j].buf));
+              assert_true(ts__buffers_meet(&info, step, n, x->args[k].buf, x->args[j].buf));
       }
-      if (order[p] == TS__HEAD) assert_true(valid[TS__BUF_logits]);
+      if (order[p] == TS__HEAD) assert_true(valid[info.logits]);
     }
   }
   ts_source_close(&s);
   ts_arena_free(a);
 }
 
+static void no_buffer_is_overwritten_in_use(void **state) {
+  (void)state;
+  no_buffer_is_overwritten(TS_API_CPU);
+  no_buffer_is_overwritten(TS_API_CUDA);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(llama_tasks), cmocka_unit_test(qwen_has_biases),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(llama_tasks), cmocka_unit_test(cuda_tasks), cmocka_unit_test(qwen_has_biases),
                                      cmocka_unit_test(extents), cmocka_unit_test(odd_groups),
                                      cmocka_unit_test(no_buffer_is_overwritten_in_use)};
   return cmocka_run_group_tests(tests, NULL, NULL);
