@@ -317,6 +317,11 @@ typedef struct ts__match {
 } ts__match;
 bool ts__match_intrin(ts__ctx *c, ts__match *m);
 
+// --- nests (nest.c) -----------------------------------------------------------------------------------------------------------------------
+// The loops of the block are plain, hold nothing else, and are its iterators, one each (or iterators of one value); no predicate.
+// Facts around the nest become known.
+bool ts__trivial_nest(ts__ctx *c, int arg, int block, int *loops, int *n);
+
 // --- lists of factors (factors.c) -----------------------------------------------------------------------------------------------------
 // n factors whose product is the extent, uniform over all such lists.
 void ts__factors_draw(ts_rng *r, int64_t extent, int64_t *f, int n);

@@ -13,55 +13,6 @@ typedef struct plan {
   const ts_expr **back;  // the old iterators in terms of the new ones
 } plan;
 
-static bool refuse_binding(ts__ctx *c, const ts_iter *it) {
-  ts__refuse(c, TS_R_not_affine, 0, "iterator {1} of block {0} is not bound to a loop of its own");
-  ts__fact_node(c, c->arg[0].node);
-  ts__fact_s(c, it->var->name);
-  return false;
-}
-
-// Each iterator is one loop of the nest with the same range, or the only value of its domain.
-static bool bindings_check(ts__ctx *c, const plan *p) {
-  const ts_block *b = ts__block(c, c->arg[0].node);
-  int bound = 0;
-  for (int i = 0; i < b->niters; i++) {
-    const ts_iter *it = &b->iters[i];
-    int at = -1;
-    for (int l = 0; l < p->nloops && it->value->kind == TS_E_VAR; l++)
-      if (ts__stmt(c, p->loops[l])->loop.var == it->value->var) at = l;
-    if (at < 0) {
-      bool single = ts_prove_eq(ts__an(c), it->dom.extent, ts_int(c->ir, 1)) == TS_YES;
-      if (!single || it->value->kind == TS_E_VAR) return refuse_binding(c, it);
-      continue;
-    }
-    const ts_stmt *l = ts__stmt(c, p->loops[at]);
-    bool same = ts_prove_eq(ts__an(c), l->loop.min, it->dom.min) == TS_YES &&
-                ts_prove_eq(ts__an(c), l->loop.extent, it->dom.extent) == TS_YES;
-    for (int k = 0; k < i; k++) same &= b->iters[k].value != it->value;
-    if (!same) return refuse_binding(c, it);
-    bound++;
-  }
-  if (bound == p->nloops && !b->predicate) return true;
-  ts__refuse(c, TS_R_not_affine, 0,
-             b->predicate ? "block {0} has a predicate" : "some loop of block {0} is bound to no iterator");
-  ts__fact_node(c, c->arg[0].node);
-  return false;
-}
-
-// The loops are a plain nest from the scope down to the block.
-static bool nest_check(ts__ctx *c, const plan *p) {
-  for (int l = 0; l < p->nloops; l++) {
-    TS_TRY(ts__plain_loop(c, 0, p->loops[l]));
-    int child = l + 1 < p->nloops ? p->loops[l + 1] : c->arg[0].node;
-    if (c->t->node[child].parent == p->loops[l]) continue;
-    ts__refuse(c, TS_R_not_only_child, 0, "loop {1} holds more than block {0}");
-    ts__fact_node(c, c->arg[0].node);
-    ts__fact_node(c, p->loops[l]);
-    return false;
-  }
-  return true;
-}
-
 static bool independent(ts__ctx *c, const plan *p) {
   const ts_stmt *nest[TS__MAX_DEPTH];
   ts_dep dep[TS__MAX_DEPTH];
@@ -137,11 +88,8 @@ bool ts__check_transform_block_layout(ts__ctx *c) {
     return false;
   }
   if (c->t->node[me].parent < 0) return ts__refuse(c, TS_R_loop_position, 0, "the root block has no iterators");
-  p->nloops = ts__loops_of(c, me, p->loops);
   p->n = map.n;
-  TS_TRY(nest_check(c, p));
-  ts__enter(c, p->nloops ? p->loops[0] : me);
-  TS_TRY(bindings_check(c, p));
+  TS_TRY(ts__trivial_nest(c, 0, me, p->loops, &p->nloops));
   TS_TRY(independent(c, p));
   const ts_expr **at = ts_new_array(c->a, const ts_expr *, b->niters);
   for (int i = 0; i < b->niters; i++) {
