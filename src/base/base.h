@@ -210,6 +210,8 @@ uint64_t ts_now_ns(void);                     // monotonic
 void ts_utc_now(char out[32]);                // 2026-11-21T08:46:00.123Z
 void ts_interrupt_install(void);              // SIGINT, SIGTERM set a flag; a second SIGINT exits at once
 bool ts_interrupted(void);
+// For prompts, which go on after Ctrl-C: forgets a SIGINT. False, and nothing is forgotten, when SIGTERM came.
+bool ts_interrupt_clear(void);
 
 // --- fault points (fault.c) -----------------------------------------------------------------------------
 // TS_FAULT="NAME:K" makes the K-th visit of fault point NAME fail ("NAME:K+": all from the K-th on). Points: alloc

@@ -20,11 +20,12 @@ void ts_utc_now(char out[32]) {
   snprintf(out + n, 32 - n, ".%03dZ", (int)(t.tv_nsec / 1000000));
 }
 
-static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t interrupted, terminated;
 
 static void on_signal(int sig) {
   if (interrupted && sig == SIGINT) _exit(130);
   interrupted = 1;
+  if (sig != SIGINT) terminated = 1;
 }
 
 void ts_interrupt_install(void) {
@@ -34,3 +35,9 @@ void ts_interrupt_install(void) {
 }
 
 bool ts_interrupted(void) { return interrupted != 0; }
+
+bool ts_interrupt_clear(void) {
+  if (terminated) return false;
+  interrupted = 0;
+  return true;
+}

@@ -31,4 +31,7 @@ int ts_cli_parse(const ts_cli *c, int argc, char **argv, char ***args, int *narg
 // Prints the diagnostic and gives its exit code.
 int ts_cli_fail(const ts_diag *d);
 
+// s as a JSON string, quotes included.
+void ts__json_string(ts_text *out, const char *s);
+
 #endif

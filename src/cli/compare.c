@@ -20,25 +20,11 @@ static bool open_side(ts_arena *a, const char *arg, side *s, ts_diag *d) {
 
 static const char *number(ts_arena *a, double v) { return isfinite(v) ? ts_arena_printf(a, "%.6g", v) : ""; }
 
-static void add_json_string(ts_text *out, const char *s) {
-  ts_text_add(out, "\"");
-  for (; *s; s++) {
-    unsigned char c = (unsigned char)*s;
-    if (c == '"' || c == '\\')
-      ts_text_addf(out, "\\%c", c);
-    else if (c < 0x20)
-      ts_text_addf(out, "\\u%04x", c);
-    else
-      ts_text_addn(out, s, 1);
-  }
-  ts_text_add(out, "\"");
-}
-
 static void print_json(const ts_compared *c, size_t n, ts_arena *a) {
   for (size_t i = 0; i < n; i++, c++) {
     ts_text t = {0};
     ts_text_add(&t, "{\"what\":");
-    add_json_string(&t, c->what);
+    ts__json_string(&t, c->what);
     ts_text_addf(&t, ",\"unit\":\"%s\",\"change\":\"%s\",\"na\":%zu,\"nb\":%zu", c->unit, ts_change_name(c->change),
                  c->na, c->nb);
     const struct {

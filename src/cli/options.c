@@ -94,3 +94,17 @@ int ts_cli_fail(const ts_diag *d) {
   ts_diag_print(stderr, d);
   return ts_diag_exit(d);
 }
+
+void ts__json_string(ts_text *out, const char *s) {
+  ts_text_add(out, "\"");
+  for (; *s; s++) {
+    unsigned char c = (unsigned char)*s;
+    if (c == '"' || c == '\\')
+      ts_text_addf(out, "\\%c", c);
+    else if (c < 0x20)
+      ts_text_addf(out, "\\u%04x", c);
+    else
+      ts_text_addn(out, s, 1);
+  }
+  ts_text_add(out, "\"");
+}

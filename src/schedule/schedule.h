@@ -12,6 +12,7 @@
 #ifndef TS_SCHEDULE_H
 #define TS_SCHEDULE_H
 
+#include "analysis/analysis.h"
 #include "base/base.h"
 #include "ir/ir.h"
 
@@ -197,5 +198,43 @@ const ts_stmt *ts_sched_loop(const ts_sched *s, ts_rv rv);
 const ts_stmt *ts_sched_block(const ts_sched *s, ts_rv rv);
 bool ts_sched_int(const ts_sched *s, ts_rv rv, int64_t *out);
 ts_rv ts_sched_find(const ts_sched *s, const char *name);  // by its name in the trace, -1 when there is none
+
+// --- explaining (explain.c) ----------------------------------------------------------------------------------------------
+// What the engine knows about a block. Text is that of expressions; NULL where there is nothing to say.
+typedef struct ts_explain_iter {
+  const char *name, *kind;    // "spatial" "reduce" "opaque"
+  const char *domain, *value; // "0..64", binding
+  const char *map;            // the binding as splits and fusions of loops; NULL when it is not affine
+} ts_explain_iter;
+typedef struct ts_explain_loop {
+  const char *name, *range, *kind;  // "serial" "parallel" .. or a thread axis
+  bool spatial, reduce;             // what kind of iterators it feeds
+  const char *obstacle, *code;      // what keeps its iterations from being independent; NULL when they are
+  bool has_witness;
+  int64_t first, second;            // two iterations that collide
+} ts_explain_loop;
+typedef struct ts_explain_region {
+  const char *buffer, *scope;
+  bool write;
+  int ndim;
+  const char *const *one, *const *all;  // of an instance, over its iterators; of all instances
+} ts_explain_region;
+typedef struct ts_explain_dep {
+  const char *block, *buffer, *kind;  // "read-after-write"
+  bool before, producer, consumer;    // the other block stands before this one; makes what it reads; reads what it makes
+  const char *distance;               // iterations of common loops from the earlier access to the later: "i: 0..2"; "" without such
+} ts_explain_dep;
+typedef struct ts_explain {
+  const char *block, *intrin, *predicate, *affine;  // affine: why the bindings are no affine map
+  bool reduces;
+  const char *reducer;  // "sum"; NULL when it is no known one
+  ts_tri injective, surjective;  // of the bindings: each instance once at most, every instance
+  int niters, nloops, nregions, ndeps;
+  const ts_explain_iter *iter;
+  const ts_explain_loop *loop;
+  const ts_explain_region *region;
+  const ts_explain_dep *dep;
+} ts_explain;
+bool ts_sched_explain(const ts_sched *s, const char *block, ts_explain *out, ts_diag *d) TS_WARN_UNUSED;
 
 #endif

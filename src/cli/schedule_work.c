@@ -1,0 +1,193 @@
+// tunesmith schedule: the function, its trace, running and lowering.
+#include <math.h>
+#include <stdlib.h>
+
+#include "cli/schedule.h"
+#include "codegen/codegen.h"
+
+// --- the function -----------------------------------------------------------------------------------------------------
+static bool is_file(const char *s) {
+  size_t n = strlen(s);
+  return n > 4 && strcmp(s + n - 4, ".tir") == 0;
+}
+
+// A workload ("matmul q4f16_1 N=64 K=128 A=f32"), or a file with one function.
+bool ts__work_open(ts__work *w, const char *what, ts_diag *d) {
+  w->what = what;
+  w->is_file = is_file(what);
+  if (w->is_file) {
+    char *text;
+    size_t n;
+    TS_TRY(ts_file_read(what, w->a, &text, &n, d));
+    w->f = ts_func_parse(w->ir, what, text, n, NULL, 0, d);
+    TS_TRY(w->f && ts_func_verify(w->f, d));
+  } else {
+    TS_TRY(ts_spec_parse(w->a, what, &w->spec, d) && ts_op_instantiate(w->ir, &w->spec, w->o->variant, &w->inst, d));
+    w->f = w->inst.func;
+  }
+  w->s = ts_sched_new(w->ir, w->f, (uint64_t)w->o->seed);
+  return true;
+}
+
+const ts_trace *ts__work_trace(const ts__work *w, const char *path, ts_diag *d) {
+  char *text;
+  size_t n;
+  return ts_file_read(path, w->a, &text, &n, d) ? ts_trace_parse(w->a, path, text, n, d) : NULL;
+}
+
+void ts__func_show(const ts_func *f) {
+  ts_text t = {0};
+  ts_func_print(&t, f);
+  fputs(ts_text_str(&t), stdout);
+  ts_text_free(&t);
+}
+
+// --- running -------------------------------------------------------------------------------------------------------------
+enum { MOST_DIMS = 8 };
+
+// Sizes near n that g, which may hold for fewer than the function as written, admits; in the order of f's dimensions.
+static bool dims_get(const ts_func *f, const ts_func *g, int64_t n, int64_t *dims, ts_diag *d) {
+  if (f->ndims > MOST_DIMS || g->ndims != f->ndims) return ts_refuse(d, "too-many-dimensions", "%s has %d symbolic dimensions", f->name, f->ndims);
+  for (int i = 0; i < g->ndims; i++) {
+    const ts_dim *x = &g->dims[i];
+    int64_t m = x->multiple, v = (TS_MAX(n, x->lo) + m - 1) / m * m;
+    dims[i] = v > x->hi ? x->hi / m * m : v;
+  }
+  return true;
+}
+
+static bool array_make(ts_arena *a, const ts_func *f, const int64_t *dims, const ts_param *p, ts_rng *r, ts_array **out, ts_diag *d) {
+  const ts_var *vars[MOST_DIMS];
+  for (int i = 0; i < f->ndims; i++) vars[i] = f->dims[i].var;
+  ts_array *x = *out = ts_new(a, ts_array);
+  *x = (ts_array){.code = p->buf->code, .ndim = p->buf->ndim};
+  int64_t count = 1;
+  for (int k = 0; k < x->ndim; k++)
+    if (!ts_eval_int(p->buf->shape[k], vars, dims, f->ndims, &x->shape[k]) || x->shape[k] < 0 || __builtin_mul_overflow(count, x->shape[k], &count) ||
+        count > (int64_t)1 << 28)
+      return ts_refuse(d, "too-large", "%s is too large to interpret", p->buf->name);
+  x->data = ts_arena_alloc(a, (size_t)(count + 1) * (size_t)ts_code_bytes(x->code), 64);
+  for (int64_t i = 0; i < count; i++)
+    ts_array_set(x, i, ts_code_is_float(x->code) ? (double)((int)ts_rng_below(r, 33) - 16) / 16 : (double)ts_rng_below(r, 100));
+  return true;
+}
+
+static bool interpret(ts_arena *a, const ts__work *w, const ts_func *f, const int64_t *dims, ts_array **args, ts_diag *d) {
+  ts_rng r = ts_rng_new((uint64_t)w->o->seed, 1);
+  ts_interp_opts opts = {.check_races = true};
+  for (int i = 0; i < f->nparams; i++) TS_TRY(array_make(a, f, dims, &f->params[i], &r, &args[i], d));
+  return ts_interp_run(f, dims, args, &opts, d);
+}
+
+// The largest difference of an output from that of the function as written, relative to its largest magnitude.
+static bool compare(const ts_func *f, ts_array **x, ts_array **y) {
+  bool same = true;
+  for (int i = 0; i < f->nparams; i++) {
+    if (f->params[i].role == TS_IN) continue;
+    double top = 0, worst = 0;
+    for (int64_t k = 0; k < ts_array_count(x[i]); k++) {
+      top = fmax(top, fabs(ts_array_get(x[i], k)));
+      worst = fmax(worst, fabs(ts_array_get(x[i], k) - ts_array_get(y[i], k)));
+    }
+    double error = worst > 0 ? worst / fmax(top, 1e-300) : 0;
+    printf("run: %s differs by %.3g of its largest element\n", f->params[i].buf->name, error);
+    same &= error <= 1e-3;
+  }
+  return same;
+}
+
+bool ts__work_run(const ts__work *w, ts_diag *d) {
+  const ts_func *f = w->f, *g = ts_sched_func(w->s);
+  int64_t dims[MOST_DIMS];
+  TS_TRY(dims_get(f, g, w->o->n, dims, d));
+  ts_arena *a = ts_arena_new("run");
+  ts_array **x = ts_new_array(a, ts_array *, f->nparams), **y = ts_new_array(a, ts_array *, f->nparams);
+  bool ok = interpret(a, w, f, dims, x, d) && interpret(a, w, g, dims, y, d);
+  if (ok && !compare(f, x, y)) ok = ts_refuse(d, "wrong-result", "the scheduled function computes something else");
+  ts_arena_free(a);
+  return ok;
+}
+
+// --- replaying ---------------------------------------------------------------------------------------------------------------
+void ts__refusal_show(FILE *to, const ts_sched *s, const char *file, const char *line) {
+  ts_text t = {0};
+  ts_refusal_render(&t, ts_sched_refusal(s), ts_sched_func(s), file, line);
+  fputs(ts_text_str(&t), to);
+  ts_text_free(&t);
+}
+
+// Every step, and the function after it.
+static bool steps_show(ts__work *w, const ts_trace *t, ts_diag *d) {
+  for (int i = 0; i < t->n; i++) {
+    ts_text line = {0};
+    ts_inst_print(&line, t, t->inst[i]);
+    const char *step = ts_arena_strdup(w->a, ts_text_str(&line));
+    ts_text_free(&line);
+    const ts_func *before = ts_sched_func(w->s);
+    printf("# %s\n", step);
+    if (!ts_sched_step(w->s, step, d)) {
+      ts__refusal_show(stderr, w->s, t->file, step);
+      return false;
+    }
+    if (ts_sched_func(w->s) != before) ts__func_show(ts_sched_func(w->s));
+  }
+  return true;
+}
+
+static const char *const outcome_word[] = {"applied", "adapted", "refused", "skipped"};
+
+static void report_json(const ts_trace *t, const ts_replay *r) {
+  for (int i = 0; i < r->n; i++) {
+    ts_text step = {0}, out = {0};
+    ts_inst_print(&step, t, t->inst[i]);
+    ts_text_addf(&out, "{\"line\": %d, \"outcome\": \"%s\", \"step\": ", r->step[i].line, outcome_word[r->step[i].outcome]);
+    ts__json_string(&out, ts_text_str(&step));
+    if (r->step[i].note) {
+      ts_text_add(&out, ", \"note\": ");
+      ts__json_string(&out, r->step[i].note);
+    }
+    printf("%s}\n", ts_text_str(&out));
+    ts_text_free(&step);
+    ts_text_free(&out);
+  }
+}
+
+static void report_text(const ts_trace *t, const ts_replay *r, bool all) {
+  FILE *to = all ? stdout : stderr;
+  for (int i = 0; i < r->n; i++) {
+    const ts_step_report *s = &r->step[i];
+    if (!all && s->outcome == TS_STEP_APPLIED) continue;
+    ts_text step = {0};
+    if (all) ts_inst_print(&step, t, t->inst[i]);
+    fprintf(to, "%s:%d: %s%s%s%s%s\n", t->file, s->line, outcome_word[s->outcome], all ? ": " : "", ts_text_str(&step), s->note ? ": " : "", s->note ? s->note : "");
+    ts_text_free(&step);
+  }
+  if (all) printf("%d steps of %d: %d applied, %d adapted, %d refused, %d skipped\n", r->n, t->n, r->applied, r->adapted, r->refused, r->skipped);
+}
+
+bool ts__work_replay(ts__work *w, const ts_trace *t, ts_diag *d) {
+  const ts__work_opts *o = w->o;
+  if (o->step) return steps_show(w, t, d);
+  ts_replay r = {.strict = o->strict, .keep_going = o->keep_going};
+  bool ok = ts_sched_replay_trace(w->s, t, &r, d);
+  if (o->report && !strcmp(o->format, "json")) report_json(t, &r);
+  else report_text(t, &r, o->report);
+  if (!ok && !o->keep_going) ts__refusal_show(stderr, w->s, t->file, NULL);
+  return ok || o->keep_going;
+}
+
+// --- lowering -----------------------------------------------------------------------------------------------------------------
+bool ts__work_lower(const ts__work *w, bool lowered, bool assembly, ts_diag *d) {
+  const ts_func *f = ts_sched_func(w->s), *loops;
+  ts_target t;
+  TS_TRY(ts_target_parse(w->o->target, &t, d));
+  if (lowered) {
+    TS_TRY(ts_lower(w->ir, f, &t, &loops, d));
+    ts__func_show(loops);
+  }
+  ts_text text = {0};
+  bool ok = !assembly || ts_codegen_asm(f, &t, &text, d);
+  fputs(ts_text_str(&text), stdout);
+  ts_text_free(&text);
+  return ok;
+}
