@@ -1,4 +1,4 @@
-// tunesmith probe: this machine and its measured ceilings.
+// tunesmith probe: this machine, or a GPU of it, and the measured ceilings.
 #include <math.h>
 
 #include "cli/cli.h"
@@ -7,17 +7,27 @@
 #include "measure/measure.h"
 
 typedef struct options {
-  const char *store, *format;
+  const char *store, *format, *target;
   int64_t threads;
   double seconds;
 } options;
 
-static void print_table(const ts_target *t, const ts_probe *p) {
+static void print_gpu(const ts_target *t) {
+  printf("%s (%s), %d multiprocessors, %d threads and %lld KiB of shared memory each (%lld a block), second-level cache %lld MiB, memory %.1f GiB\n", t->product, t->arch, t->gpu.sms,
+         t->gpu.sm_threads, (long long)t->gpu.sm_shared >> 10, (long long)t->gpu.block_shared >> 10, (long long)t->l2_bytes >> 20, (double)t->gpu.memory_bytes / (double)(1 << 30));
+}
+
+static void print_cpu(const ts_target *t) {
   printf("%s (%s), %d cores, %d hardware threads, caches %lld KiB / %lld KiB / %lld MiB, vectors of %d bytes\n", t->product, t->arch, t->cores,
          t->threads, (long long)t->l1_bytes >> 10, (long long)t->l2_bytes >> 10, (long long)t->l3_bytes >> 20, t->vector_bytes);
+}
+
+static void print_table(const ts_target *t, const ts_probe *p) {
+  if (t->api == TS_API_CUDA) print_gpu(t);
+  else print_cpu(t);
   for (int i = 0; i < TS_CEILING__COUNT; i++)
     if (!isnan(p->value[i]))
-      printf("%-8s %10.4g %-8s %s\n", ts_ceiling_name((ts_ceiling)i), p->value[i], ts_ceiling_unit((ts_ceiling)i), ts_ceiling_doc((ts_ceiling)i));
+      printf("%-10s %10.4g %-8s %s\n", ts_ceiling_name((ts_ceiling)i), p->value[i], ts_ceiling_unit((ts_ceiling)i), ts_ceiling_doc((ts_ceiling)i));
 }
 
 static void print_json(const ts_target *t, const ts_probe *p) {
@@ -55,8 +65,8 @@ static bool run(const options *o, ts_diag *d) {
   ts_probe p;
   if (strcmp(o->format, "table") && strcmp(o->format, "json")) return ts_refuse(d, "usage", "--format is table or json, not '%s'", o->format);
   if (o->threads < 0 || o->threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)o->threads);
-  TS_TRY(ts_target_parse("cpu", &t, d));
-  TS_TRY(ts_device_probe((int)o->threads, o->seconds, &p, d));
+  TS_TRY(ts_target_parse(o->target, &t, d));
+  TS_TRY(t.api == TS_API_CUDA ? ts_device_probe_gpu(&t, o->seconds, &p, d) : ts_target_runs_here(&t, d) && ts_device_probe((int)o->threads, o->seconds, &p, d));
   if (o->store) TS_TRY(keep(o, &t, &p, d));
   if (strcmp(o->format, "json")) print_table(&t, &p);
   else print_json(&t, &p);
@@ -64,14 +74,15 @@ static bool run(const options *o, ts_diag *d) {
 }
 
 int ts_cmd_probe(int argc, char **argv) {
-  options o = {.format = "table", .seconds = 3};
+  options o = {.format = "table", .seconds = 3, .target = "cpu"};
   const ts_opt opts[] = {
+      {"target", TS_OPT_TEXT, &o.target, "T", "cpu (the default), cuda or cuda:N"},
       {"threads", TS_OPT_INT, &o.threads, "N", "threads of the many-thread rows (default: one per physical core)"},
       {"time", TS_OPT_TIME, &o.seconds, "TIME", "how long to measure, about (default: 3s)"},
       {"store", TS_OPT_TEXT, &o.store, "FILE", "keep the ceilings with this machine in a store"},
       {"format", TS_OPT_TEXT, &o.format, "F", "table or json"},
   };
-  const ts_cli cli = {"probe", "[options]", "This machine and what it can do at most: memory bandwidth and arithmetic, measured now.", opts,
+  const ts_cli cli = {"probe", "[options]", "This machine, or a GPU of it, and what it can do at most: memory bandwidth, arithmetic, launches, measured now.", opts,
                       TS_COUNTOF(opts), 0, 0};
   char **args;
   ts_diag d = {0};

@@ -129,7 +129,7 @@ static bool typed(const char *type, const char *const *names, int n, ts_cuda_hel
 
 bool ts_cuda_fill_real(const ts_cuda_helpers *h, const char *type, CUdeviceptr p, int64_t n, uint64_t seed, float mul, float add, ts_diag *d) {
   static const char *const names[] = {"f32", "f16", "bf16", "f64"};
-  ts_cuda_helper which;
+  ts_cuda_helper which = TS_CUDA_same;
   TS_TRY(typed(type, names, 4, TS_CUDA_fill_f32, &which, d));
   return launch(h, which, n, (void *[]){&p, &n, &seed, &mul, &add}, d);
 }
@@ -145,7 +145,7 @@ bool ts_cuda_fill_bits(const ts_cuda_helpers *h, CUdeviceptr p, int64_t bytes, u
 
 bool ts_cuda_compare(const ts_cuda_helpers *h, const char *type, CUdeviceptr got, CUdeviceptr want, int64_t n, CUdeviceptr device_result, ts_diag *d) {
   static const char *const names[] = {"f32", "f16", "bf16", "f64", "i8", "u8", "i32", "i64"};
-  ts_cuda_helper which;
+  ts_cuda_helper which = TS_CUDA_same;
   TS_TRY(typed(type, names, 8, TS_CUDA_compare_f32, &which, d));
   return launch(h, which, n, (void *[]){&got, &want, &n, &device_result}, d);
 }

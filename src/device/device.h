@@ -3,6 +3,7 @@
 #define TS_DEVICE_H
 
 #include "base/base.h"
+#include "cuda/cuda.h"
 #include "target/target.h"
 
 // Rows of ceilings.def: CEILING(name, unit, doc).
@@ -22,6 +23,10 @@ typedef struct ts_probe {
 } ts_probe;
 // Measure every ceiling with `threads` pinned threads (0: one per physical core); about `seconds` in all.
 bool ts_device_probe(int threads, double seconds, ts_probe *out, ts_diag *d) TS_WARN_UNUSED;
+// The same for a GPU target's device, in a child process of its own.
+bool ts_device_probe_gpu(const ts_target *t, double seconds, ts_probe *out, ts_diag *d) TS_WARN_UNUSED;
+// Memory read bandwidth of a device held by this process, bytes/s.
+bool ts_device_gpu_read_bandwidth(const ts_cuda *g, double seconds, double *bytes_per_s, ts_diag *d) TS_WARN_UNUSED;
 // "name value unit" lines, one a ceiling that is there.
 void ts_probe_print(ts_text *out, const ts_probe *p);
 

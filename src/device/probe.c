@@ -226,6 +226,7 @@ bool ts_device_probe(int threads, double seconds, ts_probe *p, ts_diag *d) {
   one = all;
   one.threads = 1;
   double *v = p->value;
+  for (int i = 0; i < TS_CEILING__COUNT; i++) v[i] = NAN;
   p->threads = all.threads;
   TS_TRY(over_memory(&one, work_read, true, false, &v[TS_CEILING_read_1], d));
   TS_TRY(over_memory(&all, work_read, true, false, &v[TS_CEILING_read], d));

@@ -19,7 +19,7 @@ void *ts_gpu_driver_open(ts_diag *d) {
 
 enum { MOST_GPUS = 16 };
 typedef struct gpu_facts {
-  char name[96];
+  char name[96], uuid[36], pci[20];
   int major, minor, sms, warp, max_threads, sm_threads, sm_blocks, sm_registers, block_shared, sm_shared, l2;
   size_t memory;
 } gpu_facts;
@@ -37,10 +37,13 @@ typedef struct driver {
   int (*attribute)(int *value, int attribute, int device);
   int (*memory)(size_t *bytes, int device);
   int (*error_name)(int error, const char **text);
+  int (*uuid)(unsigned char bytes[16], int device);
+  int (*pci)(char *id, int size, int device);
 } driver;
 
 static bool driver_symbols(void *h, driver *v) {
-  static const char *const names[] = {"cuInit", "cuDeviceGetCount", "cuDeviceGet", "cuDeviceGetName", "cuDeviceGetAttribute", "cuDeviceTotalMem_v2", "cuGetErrorName"};
+  static const char *const names[] = {"cuInit", "cuDeviceGetCount", "cuDeviceGet", "cuDeviceGetName", "cuDeviceGetAttribute", "cuDeviceTotalMem_v2", "cuGetErrorName",
+                                      "cuDeviceGetUuid", "cuDeviceGetPCIBusId"};
   void *p[TS_COUNTOF(names)];
   for (size_t i = 0; i < TS_COUNTOF(names); i++)
     if (!(p[i] = dlsym(h, names[i]))) return false;
@@ -57,6 +60,9 @@ static bool ask_gpu(const driver *v, int ordinal, gpu_facts *g) {
   if (v->get(&device, ordinal) || v->name(g->name, (int)sizeof g->name, device) || v->memory(&g->memory, device)) return false;
   for (size_t i = 0; i < TS_COUNTOF(wanted); i++)
     if (v->attribute(wanted[i].to, wanted[i].attribute, device)) return false;
+  unsigned char id[16];
+  if (v->uuid(id, device) || v->pci(g->pci, (int)sizeof g->pci, device)) return false;
+  for (int i = 0; i < 16; i++) snprintf(g->uuid + 2 * i, 3, "%02x", id[i]);
   return true;
 }
 
@@ -119,5 +125,7 @@ bool ts__gpu_host(int ordinal, ts_target *t, ts_diag *d) {
   snprintf(t->product, sizeof t->product, "%s", g->name);
   t->gpu = (ts_target_gpu){.compute = g->major * 10 + g->minor, .sms = g->sms, .warp = g->warp, .max_threads = g->max_threads, .sm_threads = g->sm_threads, .sm_blocks = g->sm_blocks,
                            .sm_registers = g->sm_registers, .block_shared = g->block_shared, .sm_shared = g->sm_shared, .memory_bytes = (int64_t)g->memory, .device = ordinal};
+  memcpy(t->gpu.uuid, g->uuid, sizeof g->uuid);
+  memcpy(t->gpu.pci, g->pci, sizeof g->pci);
   return true;
 }

@@ -33,6 +33,7 @@ typedef struct ts_target_gpu {
   int64_t block_shared, sm_shared; // bytes of shared memory a block may ask for; of a multiprocessor
   int64_t memory_bytes;            // of the device; 0 when not known
   int device;                      // ordinal of the GPU it stands for, to measure and run on
+  char uuid[36], pci[20];          // of that GPU, "" when not known
 } ts_target_gpu;
 typedef struct ts_target {
   ts_api api;
