@@ -1,5 +1,6 @@
-// bench/engine: how fast candidates are made. Prints "name value unit" lines.
-//   schedule.steps, schedule.replay: the matmul's hand-written schedule on a fresh function; median of the replays
+// bench/engine: how fast candidates are made. Prints "name value unit" lines, first of bench/gemm.trace on bench/gemm.tir (a product in
+// multi-level tiles, cached, tensorized), with names that begin with "gemm.", then of the largest hand-written schedule:
+//   schedule.steps, schedule.replay: the schedule on a fresh function; median of the replays
 //   engine.step: of that, per step; engine.candidates_per_second: copy, sample, schedule, verify and hash, one core
 //   engine.candidate_bytes: the arena of a candidate at its end; engine.allocations: calls of the allocator a candidate
 //   engine.refuse_over_apply: time of steps that refuse over time of like steps that apply (and are undone)
@@ -73,15 +74,15 @@ static bool candidate(bench *b, int i, uint64_t seed, ts_diag *d) {
   return ok;
 }
 
-static void print_candidates(bench *b) {
+static void print_candidates(bench *b, const char *prefix) {
   int tenth = TS_MAX(b->n / 10, 1);
   double first = median(b->whole, tenth), last = median(b->whole + b->n - tenth, tenth), replay = median(b->replay, b->n);
-  printf("schedule.steps %d count\nschedule.replay %.4g us\n", b->steps, replay);
-  printf("engine.step %.4g us\n", replay / b->steps);
-  printf("engine.candidates %d count\n", b->n);
-  printf("engine.candidates_per_second %.0f 1/s\n", 1e6 / median(b->whole, b->n));
-  printf("engine.candidate_bytes %zu bytes\nengine.allocations %zu count\n", b->bytes, b->allocations);
-  printf("engine.rate_drift %.3f ratio\n", last / first - 1);
+  printf("%sschedule.steps %d count\n%sschedule.replay %.4g us\n", prefix, b->steps, prefix, replay);
+  printf("%sengine.step %.4g us\n", prefix, replay / b->steps);
+  printf("%sengine.candidates %d count\n", prefix, b->n);
+  printf("%sengine.candidates_per_second %.0f 1/s\n", prefix, 1e6 / median(b->whole, b->n));
+  printf("%sengine.candidate_bytes %zu bytes\n%sengine.allocations %zu count\n", prefix, b->bytes, prefix, b->allocations);
+  printf("%sengine.rate_drift %.3f ratio\n", prefix, last / first - 1);
 }
 
 // --- refusals -----------------------------------------------------------------------------------------------------
@@ -146,23 +147,40 @@ static bool print_compile(const bench *b, const ts_target *t, ts_diag *d) {
   return ok;
 }
 
+// Make `n` candidates of f by the trace of that path and print what they cost.
+static bool make(ts_arena *a, const ts_func *f, const char *path, int n, const char *prefix, bench *b, ts_diag *d) {
+  char *text;
+  size_t bytes;
+  TS_TRY(ts_file_read(path, a, &text, &bytes, d));
+  *b = (bench){.func = f, .trace = ts_trace_parse(a, path, text, bytes, d), .n = n};
+  b->replay = ts_new_array(a, double, n);
+  b->whole = ts_new_array(a, double, n);
+  bool ok = b->trace != NULL;
+  uint64_t seed = 0, most = 16 * (uint64_t)n + 100;
+  for (int i = 0; ok && i < n && seed < most; seed++) i += candidate(b, i, seed, d);
+  ok = ok && seed < most;
+  if (ok) print_candidates(b, prefix);
+  return ok;
+}
+
+static bool make_gemm(ts_arena *a, int n, ts_diag *d) {
+  bench b;
+  char *text;
+  size_t bytes;
+  TS_TRY(ts_file_read(TS_BENCH_DIR "/gemm.tir", a, &text, &bytes, d));
+  const ts_func *f = ts_func_parse(ts_ir_new(a), "gemm.tir", text, bytes, NULL, 0, d);
+  return f && make(a, f, TS_BENCH_DIR "/gemm.trace", n, "gemm.", &b, d);
+}
+
 static bool run(int candidates, bool compile, const char *path, ts_diag *d) {
   ts_arena *a = ts_arena_new("bench");
   ts_spec spec;
   ts_op_inst inst;
   ts_target t;
-  char *text;
-  size_t bytes;
-  TS_TRY(ts_target_parse("cpu", &t, d) && ts_spec_parse(a, workload, &spec, d) && ts_op_instantiate(ts_ir_new(a), &spec, "a16", &inst, d));
-  TS_TRY(ts_file_read(ts_path_join(a, ts_data_dir(), path), a, &text, &bytes, d));
-  bench b = {.func = inst.func, .trace = ts_trace_parse(a, path, text, bytes, d), .n = candidates};
-  b.replay = ts_new_array(a, double, candidates);
-  b.whole = ts_new_array(a, double, candidates);
-  bool ok = b.trace != NULL;
-  uint64_t seed = 0, most = 16 * (uint64_t)candidates + 100;
-  for (int i = 0; ok && i < candidates && seed < most; seed++) i += candidate(&b, i, seed, d);
-  ok = ok && seed < most;
-  if (ok) print_candidates(&b);
+  bench b;
+  bool ok = make_gemm(a, candidates, d) && ts_target_parse("cpu", &t, d) && ts_spec_parse(a, workload, &spec, d) &&
+            ts_op_instantiate(ts_ir_new(a), &spec, "a16", &inst, d) &&
+            make(a, inst.func, ts_path_join(a, ts_data_dir(), path), candidates, "", &b, d);
   ok = ok && print_refusals(&b, d) && (!compile || print_compile(&b, &t, d));
   ts_arena_free(a);
   return ok;
