@@ -5,6 +5,7 @@
 
 #include "cli/bench.h"
 #include "device/device.h"
+#include "target/target.h"
 
 static const double bandwidth_seconds = 0.25;
 
@@ -220,7 +221,12 @@ static bool check(const options *o, ts_diag *d) {
   if (!known) return ts_refuse(d, "usage", "--format is table, json, csv or md, not '%s'", o->format);
   if (o->repeats < 1 || o->repeats > MAX_REPEATS) return ts_refuse(d, "usage", "-r is 1 to %d", MAX_REPEATS);
   if (o->threads < 0 || o->threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)o->threads);
-  return true;
+  ts_target t;
+  TS_TRY(ts_target_parse("cpu", &t, d));
+  if (o->threads <= t.cores) return true;
+  ts_refuse(d, "bad-option", "--threads %lld is more than the %d cores that this process may use", (long long)o->threads, t.cores);
+  ts_hint(d, "threads that share a core measure their waiting for each other; leave --threads out for one a core");
+  return false;
 }
 
 static void print(const bench *b) {
@@ -272,7 +278,7 @@ int ts_cmd_bench(int argc, char **argv) {
       {"n", TS_OPT_TEXT, &o->generates, "N,...", "numbers of tokens to decode; 0 for none (default: 128, or the context)"},
       {"depth", TS_OPT_TEXT, &o->depths, "N,...", "tokens in the cache before each test (default: 0)"},
       {"r", TS_OPT_INT, &o->repeats, "N", "repetitions after one to warm up (default: 5)"},
-      {"threads", TS_OPT_INT, &o->threads, "N", "threads (default: one per physical core)"},
+      {"threads", TS_OPT_INT, &o->threads, "N", "threads, at most one per physical core (default: that)"},
       {"store", TS_OPT_TEXT, &o->store, "FILE", "keep the results in a store"},
       {"format", TS_OPT_TEXT, &o->format, "F", "table, json, csv or md"},
       {"no-bandwidth", TS_OPT_FLAG, &o->no_bandwidth, NULL, "do not measure DRAM read bandwidth before and after"},

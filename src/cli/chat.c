@@ -1,9 +1,9 @@
 // tunesmith chat: talk to a built model, on a terminal, over a pipe, or one prompt at a time.
 #include <math.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/line.h"
 #include "runtime/runtime.h"
 
 typedef struct options {
@@ -188,6 +188,22 @@ static const char help[] =
     "/set NAME=VALUE  temperature, top_p, top_k, repetition_penalty, presence_penalty, frequency_penalty, seed, max_tokens, system\n"
     "/reload [DIR]    load the model again, or another\n";
 
+// Tab: the commands, and the settings after /set.
+static const char **complete(void *arg, ts_arena *a, const char *text, size_t n, size_t *from, size_t *count) {
+  static const char *const words[] = {"/exit", "/help", "/metrics", "/reload", "/reset", "/set", "/stats"};
+  static const char *const settings[] = {"frequency_penalty=", "max_tokens=", "presence_penalty=", "repetition_penalty=", "seed=", "system=", "temperature=", "top_k=", "top_p="};
+  (void)arg;
+  bool set = n >= 5 && !strncmp(text, "/set ", 5);
+  *from = set ? 5 : 0;
+  *count = 0;
+  const char **out = ts_new_array(a, const char *, TS_COUNTOF(settings));
+  for (size_t i = 0; i < (set ? TS_COUNTOF(settings) : TS_COUNTOF(words)); i++) {
+    const char *w = set ? settings[i] : words[i];
+    if (n > *from && !strncmp(w, text + *from, n - *from)) out[(*count)++] = w;
+  }
+  return out;
+}
+
 static bool reload(chat *c, const char *dir, ts_diag *d) {
   close_model(c);
   if (*dir) snprintf(c->dir, sizeof c->dir, "%s", dir);
@@ -213,25 +229,25 @@ static bool command(chat *c, char *line) {
   return true;
 }
 
+// On a terminal Ctrl-C drops the line or stops the answer, and the conversation goes on.
 static void converse(chat *c) {
-  bool tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
-  char *line = NULL;
-  size_t cap = 0;
   ts_diag d = {0};
+  ts__line *in = ts__line_open(&(ts__line_opts){.prompt = ">>> ", .history = "chat_history", .complete = complete, .arg = c});
+  bool tty = ts__line_is_terminal(in);
   if (tty) printf("%s, %s, %d threads. /help lists the commands.\n", ts_engine_plan(c->engine)->name, ts_engine_plan(c->engine)->quantization,
                   ts_pool_threads(ts_engine_pool(c->engine)));
   ts_session_profile(c->session, true);
   for (bool more = true; more && !ts_interrupted();) {
-    if (tty) fputs(">>> ", stdout), fflush(stdout);
-    ssize_t n = getline(&line, &cap, stdin);
-    if (n < 0) break;
-    while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r')) line[--n] = 0;
-    if (n == 0) continue;
+    char *line;
+    ts__line_end end = ts__line_read(in, &line);
+    if (end == TS__LINE_END) break;
+    if (end == TS__LINE_INTERRUPTED || !*line) continue;
     if (line[0] == '/') more = command(c, line);
     else if (!answer(c, line, &d)) ts_diag_print(stderr, &d);
+    if (tty) (void)ts_interrupt_clear();
   }
   if (tty) putchar('\n');
-  free(line);
+  ts__line_close(in);
 }
 
 static int run(chat *c) {

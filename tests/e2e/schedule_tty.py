@@ -13,7 +13,7 @@ PROMPT = r"schedule> "
 
 def begin():
     t = Terminal(["tunesmith", "schedule", FILE])
-    t.expect(PROMPT)
+    t.prompt(PROMPT)
     return t
 
 
@@ -25,31 +25,31 @@ def check(ok, what):
 t = begin()
 t.keys('b = get_bl\t"m\t\r')  # a primitive and a block name
 t.expect(r"b: block mm")
-t.expect(PROMPT)
+t.prompt(PROMPT)
 t.keys("i, j, k = get_lo\tb\r")
 t.expect(r"k: loop k, 32 iterations")
-t.expect(PROMPT)
+t.prompt(PROMPT)
 t.keys("split j [_, 8] ta\tp\t\r")  # a keyword and its word
 t.expect(r"for j_1 in 0\.\.8")
-t.expect(PROMPT)
+t.prompt(PROMPT)
 t.keys("undo\r")
 t.expect(r"undone: split j \[_, 8\] tail=perfect")
-t.expect(PROMPT)
+t.prompt(PROMPT)
 t.keys("re\t\t")  # several words begin so
 t.expect(r"redo\s+reindex\s+")
 t.keys("\x15")  # the line is dropped
 for _ in range(3):  # Ctrl-C returns to the prompt, as often as it is pressed
     t.keys("half a line\x03")
-    t.expect(PROMPT)
+    t.prompt(PROMPT)
 t.keys("redo\r")
 t.expect(r"again: split j")
-t.expect(PROMPT)
+t.prompt(PROMPT)
 t.keys("\x1b[A\x1b[A\r")  # up, up: undo
 t.expect(r"undone: split j")
-t.expect(PROMPT)
+t.prompt(PROMPT)
 t.keys("parallel i\r")
 t.expect(r"for i in 0\.\.16 parallel")
-t.expect(PROMPT)
+t.prompt(PROMPT)
 t.keys("\x04")  # end of input
 check(t.wait() == 0, "the exit code at the end of input")
 m = re.search(r"unsaved steps are in (\S+)", t.seen)
@@ -62,10 +62,10 @@ t.keys("\x1b[A")
 t.expect(r"parallel i")
 t.keys("\x15load " + m.group(1) + "\r")
 t.expect(r"3 steps of 3")
-t.expect(PROMPT)
+t.prompt(PROMPT)
 t.keys("vectorize k\r")
 t.expect(r"witness: k = ")
-t.expect(PROMPT)
+t.prompt(PROMPT)
 t.keys("quit\r")
 check(t.wait() == 0, "the exit code of quit")
 check("unsaved" not in t.seen, "loaded steps count as unsaved:\n" + t.seen)
@@ -73,7 +73,7 @@ check("unsaved" not in t.seen, "loaded steps count as unsaved:\n" + t.seen)
 t = begin()  # ended from outside: the steps are kept
 t.keys('b = get_block "mm"\r')
 t.expect(r"b: block mm")
-t.expect(PROMPT)
+t.prompt(PROMPT)
 os.kill(t.pid, signal.SIGTERM)
 check(t.wait() == 0, "the exit code after SIGTERM")
 check("unsaved steps are in" in t.seen, "nothing was said after SIGTERM:\n" + t.seen)

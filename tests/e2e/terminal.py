@@ -4,6 +4,7 @@ import pty
 import re
 import select
 import sys
+import termios
 import time
 
 
@@ -41,6 +42,12 @@ class Terminal:
                 sys.exit("FAIL: no '%s' in:\n%s" % (pattern, self.seen))
             if not os.path.exists("/proc/%d" % self.pid) and not self.read(0.2):
                 sys.exit("FAIL: the program ended before '%s':\n%s" % (pattern, self.seen))
+
+    def prompt(self, pattern):
+        """Wait for a prompt, and until keys are read one by one there: a control key that comes earlier has another meaning."""
+        self.expect(pattern)
+        while self.read(0.1) or termios.tcgetattr(self.fd)[3] & termios.ICANON:
+            pass
 
     def wait(self, seconds=20):
         """The exit code, once the program ended; -signal when it was killed."""
