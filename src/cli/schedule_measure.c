@@ -27,7 +27,7 @@ typedef struct bout {
 static const ts_func *by_default(bout *b, ts_diag *d) {
   ts_op_inst inst;
   const char *text;
-  if (!ts_op_instantiate(b->w->ir, &b->w->spec, "", &inst, d) || !ts_default_trace(b->a, b->w->spec.op, &text, d)) return NULL;
+  if (!ts_op_instantiate(b->w->ir, &b->w->spec, "", &inst, d) || !ts_default_trace(b->a, b->w->spec.op, inst.func, &b->target, &text, d)) return NULL;
   ts_sched *s = ts_sched_new(b->w->ir, inst.func, 0);
   if (text[strspn(text, " \n")] && !ts_sched_replay(s, "default.trace", text, strlen(text), NULL, d)) return NULL;
   return ts_sched_func(s);

@@ -51,12 +51,36 @@ static const char *trace_text(maker *m, const ts_sched *s) {
   return text;
 }
 
+static void set_pack(maker *m, ts__kernel_row *r, const char *variant, const ts_func *pack) {
+  r->pack = pack ? with_name(m, by_rules(m, pack), r->spec.op, variant, "_pack") : NULL;
+}
+
+// A point of a native template. The row's function is the variant's, for its parameters.
+static bool native(maker *m, ts__kernel_row *r, const char *variant, const char *trace, const ts_op_inst *inst, ts_diag *d) {
+  ts_native_fit *fit = ts_new(m->a, ts_native_fit);
+  const int64_t *point;
+  ts_text unit = {0}, text = {0};
+  bool ok = ts_native_replay(m->a, trace, &r->spec, variant, inst->func, m->o->target, fit, &point, d) && ts_native_unit(m->a, fit, point, &unit, d);
+  if (ok) {
+    ts_native_print(&text, fit->native, point);
+    r->variant = ts_arena_strdup(m->a, variant);
+    r->trace = ts_arena_strdup(m->a, ts_text_str(&text));
+    r->func = with_name(m, inst->func, r->spec.op, variant, "");
+    r->unit = (ts_unit){.name = r->func->name, .bytes = ts_arena_dup(m->a, unit.p, unit.n), .n = unit.n};
+    set_pack(m, r, variant, inst->pack);
+  }
+  ts_text_free(&unit);
+  ts_text_free(&text);
+  return ok;
+}
+
 // Instantiate a variant of the row's workload and replay a trace on it ("": none). exact: the trace was made for this
 // workload.
 static bool schedule(maker *m, ts__kernel_row *r, const char *variant, const char *file, const char *trace, bool exact,
                      ts_diag *d) {
   ts_op_inst inst;
   TS_TRY(ts_op_instantiate(m->ir, &r->spec, variant, &inst, d));
+  if (ts_native_is(trace)) return native(m, r, variant, trace, &inst, d);
   ts_sched *s = ts_sched_new(m->ir, inst.func, 0);
   ts_replay how = {.strict = exact};
   if (trace[strspn(trace, " \n")]) TS_TRY(ts_sched_replay(s, file, trace, strlen(trace), &how, d));
@@ -64,16 +88,17 @@ static bool schedule(maker *m, ts__kernel_row *r, const char *variant, const cha
   r->variant = ts_arena_strdup(m->a, variant);
   r->trace = trace_text(m, s);
   r->func = with_name(m, ts_sched_func(s), r->spec.op, variant, "");
-  r->pack = inst.pack ? with_name(m, by_rules(m, inst.pack), r->spec.op, variant, "_pack") : NULL;
+  set_pack(m, r, variant, inst.pack);
   return true;
 }
 
 // --- without a record --------------------------------------------------------------------------------------
-// -------------------------------------------------------------------------------------------------- The default
-// schedule of the reference. `rules`: what rules find, for rows whose neighbours come from records.
+// The default schedule of the reference. `rules`: what rules find, for rows whose neighbours come from records.
 static bool by_default(maker *m, ts__kernel_row *r, const char *variant, bool rules, ts_diag *d) {
   const char *text = "";
-  if (!*variant && !rules) TS_TRY(ts_default_trace(m->a, r->spec.op, &text, d));
+  ts_op_inst inst;
+  TS_TRY(ts_op_instantiate(m->ir, &r->spec, "", &inst, d));
+  if (!*variant && !rules) TS_TRY(ts_default_trace(m->a, r->spec.op, inst.func, m->o->target, &text, d));
   r->served = "default";
   r->record = "";
   TS_TRY(schedule(m, r, variant, "default.trace", text, false, d));
@@ -172,8 +197,9 @@ static bool serve_all(maker *m, ts_diag *d) {
 // --- compiling ---------------------------------------------------------------------------------------------
 static bool submit(ts_compiler *c, const ts__kernels *k, ts_diag *d) {
   for (size_t i = 0; i < k->n; i++) {
-    TS_TRY(ts_compiler_submit(c, k->row[i].func, 2 * i, d));
-    if (k->row[i].pack) TS_TRY(ts_compiler_submit(c, k->row[i].pack, 2 * i + 1, d));
+    const ts__kernel_row *r = &k->row[i];
+    TS_TRY(r->unit.bytes ? ts_compiler_submit_unit(c, &r->unit, 2 * i, d) : ts_compiler_submit(c, r->func, 2 * i, d));
+    if (r->pack) TS_TRY(ts_compiler_submit(c, r->pack, 2 * i + 1, d));
   }
   return true;
 }

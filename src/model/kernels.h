@@ -15,6 +15,7 @@ typedef struct ts__kernel_row {
   double expected_us;   // 0: unknown
   const char *trace;    // schedule as text
   const ts_func *func;  // scheduled
+  ts_unit unit;         // of a native template, else bytes NULL; func then says its parameters only
   const ts_func *pack;  // or NULL
   ts_object object, pack_object;
 } ts__kernel_row;

@@ -6,7 +6,11 @@
 //     scope warp               GPU: run by 32 threads together (warpgroup: 128); left out: by each thread alone
 //   }
 //   func desc(...) { ... }   one block below a perfect nest of constant loops
-//   func impl(...) { ... }   the same parameters; vector loads, llvm.* calls, one vector store
+//   func impl(...) { ... }   the same parameters; vector loads, llvm.* and asm calls, vector stores
+//
+// A parameter of impl in a scope other than global wants operands of that scope. One in scope "fragment.X" is a tile spread over the
+// threads: vload(c, L)[0, 0] are the L elements that the executing thread holds, in the order of its registers; which ones is
+// for the implementations that share X to agree on.
 #ifndef TS_OP_INTRIN_H
 #define TS_OP_INTRIN_H
 

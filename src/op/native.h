@@ -12,6 +12,7 @@
 #include "base/base.h"
 #include "ir/ir.h"
 #include "op/op.h"
+#include "target/gpu.h"
 #include "target/target.h"
 
 typedef struct ts_native_text {  // an expression or a list of words, and where it stands
@@ -72,6 +73,8 @@ enum { TS_NATIVE_POINTS = 1 << 16 };
 bool ts_native_points(ts_arena *a, const ts_native_fit *f, const int64_t **points, size_t *n, double *all, ts_diag *d) TS_WARN_UNUSED;
 // Values of an expression over the fit's names at a point.
 bool ts_native_eval(const ts_native_fit *f, const int64_t *point, const char *expr, int64_t *out, ts_diag *d) TS_WARN_UNUSED;
+// The launches of a point: a unit without its source.
+bool ts_native_launches(ts_arena *a, const ts_native_fit *f, const int64_t *point, ts_gpu_code *out, ts_diag *d) TS_WARN_UNUSED;
 // The unit of a point; refusal "constraint" names the line that forbids it.
 bool ts_native_unit(ts_arena *a, const ts_native_fit *f, const int64_t *point, ts_text *out, ts_diag *d) TS_WARN_UNUSED;
 

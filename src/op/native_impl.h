@@ -3,7 +3,6 @@
 #define TS_OP_NATIVE_IMPL_H
 
 #include "op/native.h"
-#include "target/gpu.h"
 
 bool ts__native_is_dim(const ts_op *op, const char *name);  // a bound name that is no parameter
 bool ts__native_name(const char *s, size_t n);  // an identifier of at most 40 characters

@@ -291,6 +291,12 @@ static bool make_code(maker *m, ts_gpu_code *c) {
   return true;
 }
 
+bool ts_native_launches(ts_arena *a, const ts_native_fit *f, const int64_t *point, ts_gpu_code *out, ts_diag *d) {
+  ts_diag own = {0};
+  maker m = {.a = a, .f = f, .t = f->native, .d = d ? d : &own};
+  return ts__native_env_at(a, f, point, &m.env, m.d) && make_code(&m, out);
+}
+
 bool ts_native_unit(ts_arena *a, const ts_native_fit *f, const int64_t *point, ts_text *out, ts_diag *d) {
   ts_diag own = {0};
   maker m = {.a = a, .f = f, .t = f->native, .d = d ? d : &own};

@@ -27,12 +27,65 @@ ts__member *ts__member_draw(ts__session *s, int sketch, const ts_trace *t, uint6
   ts_text text = {0};
   ts_trace_print(&text, ts_sched_trace(sched));
   double *decisions;
-  *m = (ts__member){.tag = s->members.n + 1, .sketch = sketch, .arena = a, .func = ts_sched_func(sched), .hash = hash, .median = NAN};
+  *m = (ts__member){.sketch = sketch, .arena = a, .func = ts_sched_func(sched), .hash = hash, .median = NAN};
   m->trace = ts_arena_strdup(s->arena, ts_text_str(&text));
   m->ndecisions = ts_decisions(s->arena, ts_sched_trace(sched), &decisions);
   m->decisions = decisions;
   ts_text_free(&text);
   return m;
+}
+
+// The unit is made here: its launches give the prior, and a constraint that fails is told before anything is compiled.
+static bool fill_native(ts__session *s, ts__member *m, const ts_sketch *k, const int64_t *point, ts_diag *d) {
+  int np = k->native->native->nparams;
+  double *x = ts_new_array(s->arena, double, np + 1);
+  ts_text unit = {0}, text = {0};
+  ts_gpu_code c;
+  bool ok = ts_native_unit(m->arena, k->native, point, &unit, d) && ts_gpu_code_read(m->arena, unit.p, unit.n, &c, d);
+  if (ok) {
+    for (int i = 0; i < np; i++) x[i] = log2(1 + fabs((double)point[i]));
+    ts_native_print(&text, k->native->native, point);
+    m->trace = ts_arena_strdup(s->arena, ts_text_str(&text));
+    m->unit = (ts_unit){.name = k->native->native->name, .bytes = ts_arena_dup(m->arena, unit.p, unit.n), .n = unit.n};
+    m->decisions = x;
+    m->ndecisions = (size_t)np;
+    m->prior = ts__prior(k->native, &c, ts_workload_dims(s->workload));
+  }
+  ts_text_free(&unit);
+  ts_text_free(&text);
+  return ok;
+}
+
+static uint64_t point_hash(const ts_sketch *k, const int64_t *point) {
+  const ts_native *t = k->native->native;
+  return ts_hash64(point, (size_t)t->nparams * sizeof *point, ts_hash64(t->label, strlen(t->label), 1));
+}
+
+ts__member *ts__member_point(ts__session *s, int sketch, const int64_t *point, ts_diag *d) {
+  const ts_sketch *k = &s->space.sketch[sketch];
+  uint64_t hash = point_hash(k, point);
+  if (seen(s, hash)) return ts_refuse(d, "duplicate", "the candidate was met before"), NULL;
+  ts_vec_push(s->arena, &s->hashes, hash);  // one that fails is not tried again
+  ts__member *m = ts_new(s->arena, ts__member);
+  *m = (ts__member){.sketch = sketch, .arena = ts_arena_new("candidate"), .func = k->func, .hash = hash, .median = NAN};
+  if (fill_native(s, m, k, point, d)) return m;
+  ts_arena_free(m->arena);
+  return NULL;
+}
+
+ts__member *ts__member_recall(ts__session *s, int sketch, const char *text, ts_diag *d) {
+  const ts_sketch *k = &s->space.sketch[sketch];
+  if ((k->native != NULL) != ts_native_is(text)) return ts_refuse(d, "other-sketch", "made from another sketch"), NULL;
+  if (k->native) {
+    ts_native_fit fit;
+    const int64_t *point;
+    if (!ts_native_replay(s->arena, text, s->space.spec, k->variant, k->func, s->space.target, &fit, &point, d)) return NULL;
+    if (strcmp(fit.native->label, k->native->native->label) != 0) return ts_refuse(d, "other-sketch", "made from another template"), NULL;
+    return ts__member_point(s, sketch, point, d);
+  }
+  const ts_trace *trace = ts_trace_parse(s->arena, "store", text, strlen(text), d);
+  if (!trace || trace->n != k->trace->n) return NULL;
+  return ts__member_draw(s, sketch, trace, 0, d);
 }
 
 static int by_median(const void *x, const void *y) {
@@ -74,34 +127,19 @@ static const ts_trace *vary(ts__session *s, ts_arena *a, const ts__member *m, co
   return t;
 }
 
-// One proposal: a fresh draw of a sketch, a mutation, or a crossover.
-static ts__member *propose_one(ts__session *s, ts_arena *scratch, ts_rng *rng) {
-  ts__member *top[8];
-  size_t n = ts__ranked(s, top, TS_COUNTOF(top));
-  ts_diag d = {0};
-  uint32_t dice = ts_rng_below(rng, 10);
-  if (!n || dice < 3) {
-    int sketch = (int)ts_rng_below(rng, (uint32_t)s->space.n);
-    return ts__member_draw(s, sketch, s->space.sketch[sketch].trace, ts_rng_u64(rng), &d);
-  }
-  const ts__member *m = top[ts_rng_below(rng, (uint32_t)n)], *other = top[ts_rng_below(rng, (uint32_t)n)];
-  bool cross = dice < 5 && other != m && other->sketch == m->sketch;
-  const ts_trace *t = vary(s, scratch, m, cross ? other : NULL, rng);
-  return t ? ts__member_draw(s, m->sketch, t, ts_rng_u64(rng), &d) : NULL;
-}
-
-static ts_gp *fit(const ts__session *s, ts_arena *a, const ts__member *like) {
+// A model of log time less the prior, from what was measured of a sketch; NULL while that is too little.
+static ts_gp *fit(const ts__session *s, ts_arena *a, int sketch, size_t ndecisions) {
   enum { MOST_POINTS = 300 };
   const double **x = ts_new_array(a, const double *, MOST_POINTS);
   double *y = ts_new_array(a, double, MOST_POINTS);
   size_t n = 0;
   for (size_t i = s->members.n; i-- > 0 && n < MOST_POINTS;) {
     const ts__member *m = s->members.p[i];
-    if (m->state != TS__GOOD || m->sketch != like->sketch || m->ndecisions != like->ndecisions) continue;
+    if (m->state != TS__GOOD || m->sketch != sketch || m->ndecisions != ndecisions) continue;
     x[n] = m->decisions;
-    y[n++] = log(m->median);
+    y[n++] = log(m->median) - m->prior;
   }
-  return n >= 3 ? ts_gp_fit(a, x, y, n, like->ndecisions) : NULL;
+  return n >= 3 ? ts_gp_fit(a, x, y, n, ndecisions) : NULL;
 }
 
 // Whether the sketch was measured twice and never came near the best: its decisions do not matter.
@@ -123,12 +161,78 @@ typedef struct models {
   struct { int sketch; size_t ndecisions; ts_gp *gp; } of[POOL];
 } models;
 
-static ts_gp *model_for(const ts__session *s, ts_arena *a, models *x, const ts__member *m) {
+static ts_gp *model_for(const ts__session *s, ts_arena *a, models *x, int sketch, size_t ndecisions) {
   for (size_t i = 0; i < x->n; i++)
-    if (x->of[i].sketch == m->sketch && x->of[i].ndecisions == m->ndecisions) return x->of[i].gp;
-  x->of[x->n].sketch = m->sketch;
-  x->of[x->n].ndecisions = m->ndecisions;
-  return x->of[x->n++].gp = fit(s, a, m);
+    if (x->of[i].sketch == sketch && x->of[i].ndecisions == ndecisions) return x->of[i].gp;
+  ts_gp *g = fit(s, a, sketch, ndecisions);
+  if (x->n == POOL) return g;
+  x->of[x->n].sketch = sketch;
+  x->of[x->n].ndecisions = ndecisions;
+  return x->of[x->n++].gp = g;
+}
+
+// --- points of native templates ---------------------------------------------------------------------------------------------
+// Log time of a point up to a constant before anything of it was measured; INFINITY when it makes no unit.
+static double prior_of(ts__session *s, const ts_sketch *k, const int64_t *point) {
+  ts_arena *a = ts_arena_new("prior");
+  ts_gpu_code c;
+  double prior = ts_native_launches(a, k->native, point, &c, NULL) ? ts__prior(k->native, &c, ts_workload_dims(s->workload)) : INFINITY;
+  ts_arena_free(a);
+  return prior;
+}
+
+// Priors of all points of a sketch, worked out once.
+static const double *priors(ts__session *s, int sketch) {
+  const ts_sketch *k = &s->space.sketch[sketch];
+  if (!s->priors) s->priors = ts_new_array(s->arena, double *, 128);
+  if (s->priors[sketch]) return s->priors[sketch];
+  double *p = s->priors[sketch] = ts_new_array(s->arena, double, k->npoints + 1);
+  for (size_t i = 0; i < k->npoints; i++) p[i] = prior_of(s, k, k->points + i * (size_t)k->native->native->nparams);
+  return p;
+}
+
+const int64_t *ts__point_best(ts__session *s, int sketch, ts_gp *g) {
+  const ts_sketch *k = &s->space.sketch[sketch];
+  size_t np = (size_t)k->native->native->nparams, best = SIZE_MAX;
+  const double *prior = priors(s, sketch);
+  double most = -INFINITY, x[64];
+  for (size_t i = 0; i < k->npoints; i++) {
+    const int64_t *p = k->points + i * np;
+    if (!(prior[i] < INFINITY) || seen(s, point_hash(k, p))) continue;
+    double score = -prior[i], mean, sd;
+    for (size_t j = 0; j < np; j++) x[j] = log2(1 + fabs((double)p[j]));
+    if (g) {
+      ts_gp_predict(g, x, &mean, &sd);
+      score = ts_expected_gain(s->best ? log(s->best->median) : mean, mean + prior[i], sd);
+    }
+    if (score > most) most = score, best = i;
+  }
+  return best == SIZE_MAX ? NULL : k->points + best * np;
+}
+
+// --- proposals -----------------------------------------------------------------------------------------------------------------
+static ts__member *propose_point(ts__session *s, ts_arena *scratch, models *fitted, int sketch, ts_rng *rng) {
+  const ts_sketch *k = &s->space.sketch[sketch];
+  size_t np = (size_t)k->native->native->nparams;
+  ts_gp *g = model_for(s, scratch, fitted, sketch, np);
+  const int64_t *p = g || ts_rng_below(rng, 2) ? ts__point_best(s, sketch, g) : k->points + ts_rng_below(rng, (uint32_t)k->npoints) * np;
+  ts_diag d = {0};
+  return p ? ts__member_point(s, sketch, p, &d) : NULL;
+}
+
+// One proposal: a fresh draw of a sketch, a mutation, or a crossover.
+static ts__member *propose_one(ts__session *s, ts_arena *scratch, models *fitted, ts_rng *rng) {
+  ts__member *top[8];
+  size_t n = ts__ranked(s, top, TS_COUNTOF(top));
+  ts_diag d = {0};
+  uint32_t dice = ts_rng_below(rng, 10);
+  const ts__member *m = n ? top[ts_rng_below(rng, (uint32_t)n)] : NULL, *other = n ? top[ts_rng_below(rng, (uint32_t)n)] : NULL;
+  int sketch = !n || dice < 3 ? (int)ts_rng_below(rng, (uint32_t)s->space.n) : m->sketch;
+  if (s->space.sketch[sketch].native) return propose_point(s, scratch, fitted, sketch, rng);
+  if (!n || dice < 3) return ts__member_draw(s, sketch, s->space.sketch[sketch].trace, ts_rng_u64(rng), &d);
+  bool cross = dice < 5 && other != m && other->sketch == m->sketch;
+  const ts_trace *t = vary(s, scratch, m, cross ? other : NULL, rng);
+  return t ? ts__member_draw(s, m->sketch, t, ts_rng_u64(rng), &d) : NULL;
 }
 
 // The most promising of several proposals by expected gain; proposals of sketches that the model knows too little about win
@@ -141,14 +245,15 @@ ts__member *ts__propose(ts__session *s, uint64_t stream) {
   models fitted = {0};
   size_t n = 0;
   for (int tries = 0; tries < 3 * POOL && n < POOL; tries++) {
-    ts__member *m = propose_one(s, scratch, &rng);
+    ts__member *m = propose_one(s, scratch, &fitted, &rng);
     if (m) pool[n++] = m;
   }
   for (size_t i = 0; i < n; i++) {
-    ts_gp *g = model_for(s, scratch, &fitted, pool[i]);
+    ts_gp *g = model_for(s, scratch, &fitted, pool[i]->sketch, pool[i]->ndecisions);
     double mean, sd, gain = 1e9;
     if (g) {
       ts_gp_predict(g, pool[i]->decisions, &mean, &sd);
+      mean += pool[i]->prior;
       gain = ts_expected_gain(s->best ? log(s->best->median) : mean, mean, sd);
     }
     if (hopeless(s, pool[i]->sketch)) gain = 0;

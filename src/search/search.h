@@ -1,8 +1,9 @@
 // search: from a workload to the fastest candidate found: design space, cost model, evolution, sessions in the store.
 //
-// A design space is a list of sketches: a variant of the operator and a trace whose sampling steps are open. Sketches come from
-// kernels/templates/<op>/ (VARIANT.NAME.trace; "ref" is the reference as written) and from rules that look at the function. A
-// candidate is a sketch with its decisions. The default schedule, the incumbent of the store and the best found go to an interleaved
+// A design space is a list of sketches: a variant of the operator and a trace whose sampling steps are open, or the legal points of a
+// native template (op/native.h). Sketches come from kernels/templates/<op>/ (VARIANT.NAME.trace for CPUs, VARIANT.NAME.cuda.trace
+// and VARIANT.NAME.cu for GPUs; "ref" is the reference as written) and from rules that look at the function. A candidate is a
+// sketch with its decisions. The default schedule, the incumbent of the store and the best found go to an interleaved
 // final; tuning never records something slower than the default.
 #ifndef TS_SEARCH_H
 #define TS_SEARCH_H
@@ -11,6 +12,7 @@
 #include "codegen/codegen.h"
 #include "db/db.h"
 #include "measure/measure.h"
+#include "op/native.h"
 #include "op/op.h"
 #include "schedule/schedule.h"
 #include "target/target.h"
@@ -19,27 +21,32 @@
 typedef struct ts_sketch {
   const char *name;       // "a16.rows", "ref.rules"
   const char *variant;    // "" is the reference
-  const char *source;     // "default", "template", "rules", "incumbent"
+  const char *source;     // "default", "template", "rules", "native", "incumbent"
   const ts_func *func;    // of the variant, in the space's context
   const ts_func *pack;    // or NULL
   double tolerance;
-  const ts_trace *trace;
+  const ts_trace *trace;        // NULL for a native template:
+  const ts_native_fit *native;  // its legal points, best guesses first
+  const int64_t *points;
+  size_t npoints;
 } ts_sketch;
 typedef struct ts_space {
   ts_arena *arena;
   ts_ir *ir;
   const ts_spec *spec;
+  const ts_target *target;
   size_t n;
   ts_sketch *sketch;      // [0] is the default schedule
 } ts_space;
-// The sketches that fit spec, target and the permitted numerics ("" or "a8"). Templates that do not apply to this shape are left
+// (spec and target must outlive it.) The sketches that fit spec, target and the permitted numerics ("" or "a8"). Templates that do not apply to this shape are left
 // out; a template with a syntax error is a refusal.
 bool ts_space_open(const ts_spec *spec, const ts_target *t, const char *numerics, ts_space *out, ts_diag *d) TS_WARN_UNUSED;
 bool ts_space_add(ts_space *s, const char *name, const char *variant, const char *source, const char *trace_text, ts_diag *d) TS_WARN_UNUSED;
 void ts_space_close(ts_space *s);  // accepts a zeroed object
-// The default schedule of an operator: kernels/templates/<op>/default.trace, "" when there is none.
-bool ts_default_trace(ts_arena *a, const char *op, const char **text, ts_diag *d) TS_WARN_UNUSED;
-// A sketch for any function, found by rules: inline, tile, parallel, vectorize, unroll. False when nothing applies.
+// The default schedule of an operator, whose reference is f: kernels/templates/<op>/default.trace (GPUs: default.cuda.trace). Without
+// one: nothing on CPUs, what rules find on GPUs.
+bool ts_default_trace(ts_arena *a, const char *op, const ts_func *f, const ts_target *t, const char **text, ts_diag *d) TS_WARN_UNUSED;
+// A sketch for any function, found by rules: tile, parallel, vectorize; for GPUs: fuse, split, bind. False when nothing applies.
 bool ts_rules_sketch(ts_ir *ir, const ts_func *f, const ts_target *t, const ts_trace **out);
 // Replay on a fresh schedule. Open decisions are drawn from seed. NULL when a step refuses.
 ts_sched *ts_sketch_draw(ts_ir *ir, const ts_sketch *s, const ts_trace *trace, uint64_t seed, ts_diag *d);

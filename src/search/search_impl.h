@@ -3,6 +3,7 @@
 #define TS_SEARCH_IMPL_H
 
 #include "search/search.h"
+#include "target/gpu.h"
 
 typedef enum ts__state { TS__PROPOSED, TS__GOOD, TS__BAD } ts__state;
 // One candidate. Its arena holds schedule, function and object; it is given back when the candidate is out of the running.
@@ -11,12 +12,15 @@ typedef struct ts__member {
   int sketch;
   ts__state state;
   ts_arena *arena;        // NULL once given back
-  const ts_func *func;
+  const ts_func *func;    // of a native template: the reference, for its parameters
+  ts_unit unit;           // of a native template, else bytes NULL
   ts_object object;
+  bool compiled;          // the compiler is through with it
   const char *trace;      // text, in the session's arena
-  uint64_t hash;          // of the function
+  uint64_t hash;          // of the function, or of the template and the point
   size_t ndecisions;
   const double *decisions;
+  double prior;           // of log time, up to a constant (prior.c); 0 when nothing is known
   double median;          // ns
   ts_id build_id;
   bool incumbent;
@@ -33,10 +37,17 @@ typedef struct ts__session {
   ts_workload *workload;
   ts_meter *meter;
   ts_object *pack;        // one per sketch; bytes NULL when there is none
+  const ts_func **pack_func;
   ts_id workload_id, session_id;
   ts_db_workload row;
+  const ts_db_winner *winner;  // of the store, or NULL
+  int winner_sketch;
   TS_VEC(ts__member *) members;
+  TS_VEC(ts__member *) batch;  // those that were submitted and not yet measured
+  uint64_t number;             // of the session in its run: the upper half of the compiler's tags
+  bool begun;                  // the first batch was measured
   TS_VEC(uint64_t) hashes;
+  double **priors;             // of the points of native sketches
   ts__member *best, *fallback, *incumbent;  // fallback: the default schedule
   int64_t trials, failed, batches;
   double started_ms;      // elapsed in earlier runs of this session
@@ -45,18 +56,40 @@ typedef struct ts__session {
   const char *text;       // the workload's text
 } ts__session;
 
-bool ts__session_open(ts__session *s, const ts_tune_task *task, const ts_tune_opts *o, ts_db *db, const ts_place *p, ts_compiler *c, ts_diag *d) TS_WARN_UNUSED;
-// The default schedule, the incumbent, and one draw of every sketch.
-bool ts__session_begin(ts__session *s, ts_diag *d) TS_WARN_UNUSED;
-// Up to `n` new candidates: proposed, compiled, verified, timed, recorded. False only for environment failures.
-bool ts__session_batch(ts__session *s, int n, ts_diag *d) TS_WARN_UNUSED;
-// The interleaved final and the decision.
+// --- a session step by step ---------------------------------------------------------------------------------------
+//   open --first--> submitted --take.. --> ready --measure--> begun --next--> submitted ... --end--> decided
+// Submitting never waits, so that several sessions' candidates compile while one is measured; take() is given what the compiler
+// finished. The functions are false for environment failures only.
+bool ts__session_open(ts__session *s, uint64_t number, const ts_tune_task *task, const ts_tune_opts *o, ts_db *db, const ts_place *p, ts_compiler *c, ts_diag *d) TS_WARN_UNUSED;
+// The default schedule, the incumbent, and the first guesses of every sketch.
+bool ts__session_first(ts__session *s, ts_diag *d) TS_WARN_UNUSED;
+// Up to `n` new candidates; none when nothing new is left to try.
+bool ts__session_next(ts__session *s, int n, ts_diag *d) TS_WARN_UNUSED;
+bool ts__session_take(ts__session *s, const ts_compiled *c, ts_diag *d) TS_WARN_UNUSED;
+bool ts__session_ready(const ts__session *s);  // every submitted candidate is compiled
+// Verify, time and record what was submitted.
+bool ts__session_measure(ts__session *s, ts_diag *d) TS_WARN_UNUSED;
+// The interleaved final and the decision (final.c).
 bool ts__session_end(ts__session *s, bool interrupted, ts_tune_row *out, ts_arena *a, ts_diag *d) TS_WARN_UNUSED;
 void ts__session_close(ts__session *s);
+
+// session.c, for the final
+bool ts__measure_one(ts__session *s, ts__member *m, const ts_effort *e, ts_diag *d) TS_WARN_UNUSED;
+bool ts__record_verdict(ts__session *s, const ts__member *m, const ts_outcome_row *r, ts_diag *d) TS_WARN_UNUSED;
+bool ts__record_times(ts__session *s, const ts__member *m, const ts_outcome_row *r, int rung, ts_diag *d) TS_WARN_UNUSED;
 
 // propose.c
 ts__member *ts__propose(ts__session *s, uint64_t stream);
 ts__member *ts__member_draw(ts__session *s, int sketch, const ts_trace *t, uint64_t seed, ts_diag *d);
+ts__member *ts__member_point(ts__session *s, int sketch, const int64_t *point, ts_diag *d);
+// From text that a store keeps, for the sketch that it was made from; NULL when it does not fit.
+ts__member *ts__member_recall(ts__session *s, int sketch, const char *text, ts_diag *d);
+// The best untried point of a native sketch as far as is known; NULL when all were tried.
+const int64_t *ts__point_best(ts__session *s, int sketch, ts_gp *g);
+
+// prior.c: log time of a point up to a constant, from its launches alone: multiprocessors that stay idle, a last wave that is not full,
+// too few threads to keep memory busy. dims: as measured.
+double ts__prior(const ts_native_fit *f, const ts_gpu_code *c, const int64_t *dims);
 size_t ts__ranked(const ts__session *s, ts__member **out, size_t most);  // good members, fastest first
 
 #endif

@@ -4,12 +4,13 @@
 
 #include "search/search_impl.h"
 
-enum { BATCH = 12 };
+enum { BATCH = 12, AHEAD = 3 };
 
 typedef struct tuner {
   const ts_tune_opts *o;
   size_t n;
   ts__session *s;
+  ts_compiler *compiler;
   uint64_t begin_ns;
   ts_progress progress;
 } tuner;
@@ -51,23 +52,74 @@ static ts__session *most_promising(tuner *t) {
   double most = 0;
   for (size_t i = 0; i < t->n; i++) {
     ts__session *s = &t->s[i];
-    double hope = s->best ? s->task.weight * s->best->median * s->slack : 0;
+    double hope = s->best && !s->batch.n ? s->task.weight * s->best->median * s->slack : 0;
     if (hope > most) most = hope, best = s;
   }
   return best;
 }
 
+// Hand what the compiler has finished to its sessions: all that is there now, or until `until` has everything it submitted.
+static bool collect(tuner *t, const ts__session *until, ts_diag *d) {
+  while (ts_compiler_pending(t->compiler) && !(until && ts__session_ready(until))) {
+    ts_arena *scratch = ts_arena_new("object");
+    ts_compiled c;
+    int got = ts_compiler_next(t->compiler, until ? 60 : 0, scratch, &c);
+    bool ok = got != 1 || ts__session_take(&t->s[c.tag >> 32], &c, d);  // ORDER: compiler_tag() of the sessions
+    ts_arena_free(scratch);
+    if (!ok) return false;
+    if (got != 1 && !until) return true;
+  }
+  return true;
+}
+
+// While a CPU measures nothing else runs; a GPU measures while the host's cores compile what comes next.
+static bool overlaps(const tuner *t) { return t->o->target->api != TS_API_CPU; }
+
+static bool measure(tuner *t, ts__session *s, ts_diag *d) {
+  TS_TRY(collect(t, s, d) && ts__session_measure(s, d));
+  report(t, s);
+  return true;
+}
+
+// The session whose batch is to be measured next: one that is compiled, else the first that was submitted.
+static ts__session *waiting(tuner *t) {
+  ts__session *first = NULL;
+  for (size_t i = 0; i < t->n; i++) {
+    if (!t->s[i].batch.n) continue;
+    if (ts__session_ready(&t->s[i])) return &t->s[i];
+    if (!first) first = &t->s[i];
+  }
+  return first;
+}
+
+// Batches ahead of the one that is measured, so that the compiler always has work.
+static bool submit_ahead(tuner *t, ts_diag *d) {
+  int ahead = overlaps(t) ? AHEAD : 1, n = 0;
+  for (size_t i = 0; i < t->n; i++) n += t->s[i].batch.n > 0;
+  while (n < ahead) {
+    ts__session *s = most_promising(t);
+    if (!s) return true;
+    TS_TRY(ts__session_next(s, BATCH, d));
+    n += s->batch.n > 0;
+  }
+  return true;
+}
+
 static bool search(tuner *t, ts_diag *d) {
   for (size_t i = 0; i < t->n; i++) {
     if (ts_interrupted()) return true;
-    TS_TRY(ts__session_begin(&t->s[i], d));
-    report(t, &t->s[i]);
+    TS_TRY(ts__session_first(&t->s[i], d));
+    if (!overlaps(t)) TS_TRY(measure(t, &t->s[i], d));
+  }
+  for (ts__session *s; (s = waiting(t));) {
+    if (ts_interrupted()) return true;
+    TS_TRY(measure(t, s, d));
   }
   while (!spent(t)) {
-    ts__session *s = most_promising(t);
+    TS_TRY(submit_ahead(t, d));
+    ts__session *s = waiting(t);
     if (!s) break;  // nothing new to try anywhere
-    TS_TRY(ts__session_batch(s, BATCH, d));
-    report(t, s);
+    TS_TRY(collect(t, NULL, d) && measure(t, s, d));
   }
   return true;
 }
@@ -99,6 +151,14 @@ static bool check_tasks(const ts_tune_task *tasks, size_t n, ts_diag *d) {
   return ok;
 }
 
+// Workers for compiling: a core each.
+static int host_cores(void) {
+  ts_target host;
+  return ts_target_parse("cpu", &host, NULL) ? TS_MAX(host.cores, 1) : 1;
+}
+
+static const char *device_name(ts_arena *a, const ts_target *t) { return t->api == TS_API_CUDA ? ts_arena_printf(a, "cuda%d", t->gpu.device) : "cpu"; }
+
 bool ts_tune(ts_arena *a, const ts_tune_task *tasks, size_t n, const ts_tune_opts *o, ts_tune_result *out, ts_diag *d) {
   *out = (ts_tune_result){0};
   TS_TRY(check_tasks(tasks, n, d));
@@ -112,12 +172,12 @@ bool ts_tune(ts_arena *a, const ts_tune_task *tasks, size_t n, const ts_tune_opt
     return false;
   }
   tuner t = {.o = o, .s = calloc(n + 1, sizeof *t.s), .begin_ns = ts_now_ns()};
-  ts_compiler *c = ts_compiler_open(o->target, o->target->cores, o->cache, d);
+  ts_compiler *c = t.compiler = ts_compiler_open(o->target, host_cores(), o->cache, d);
   ts_place place;
-  bool ok = t.s && c && ts_device_lock("cpu", &lock, d) && ts_place_put(db, o->target, o->threads, &place, d) && ts_db_batch(db, 64, 50, d);
+  bool ok = t.s && c && ts_device_lock(device_name(a, o->target), &lock, d) && ts_place_put(db, o->target, o->threads, &place, d) && ts_db_batch(db, 64, 50, d);
   ts_progress_begin(&t.progress, "tune", 0);
   for (size_t i = 0; ok && i < n && !ts_interrupted(); i++) {
-    ok = ts__session_open(&t.s[t.n++], &tasks[i], o, db, &place, c, d);
+    ok = ts__session_open(&t.s[t.n++], i, &tasks[i], o, db, &place, c, d);
     t.progress.total = n;
     ts_progress_step(&t.progress, i + 1, t.s[i].text);
   }

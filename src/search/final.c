@@ -1,0 +1,112 @@
+// The final of a session: the best candidates against the default and the incumbent, interleaved; the decision.
+#include <math.h>
+#include <stdlib.h>
+
+#include "search/search_impl.h"
+
+enum { FINALISTS = 4, FINAL_ROUNDS = 15 };
+
+typedef struct final {
+  ts__member *m[FINALISTS + 2];
+  ts_outcome_row row[FINALISTS + 2];
+  size_t n;
+} final;
+
+// A candidate known from an earlier run of the session: compiled and measured again so that it can take part.
+static bool revive(ts__session *s, ts__member *m, ts_diag *d) {
+  if (m->object.bytes || !m->arena) return true;
+  ts_diag failed = {0};
+  if (!ts_compiler_run(s->compiler, m->func, m->arena, &m->object, &failed)) return failed.kind == TS_REFUSAL || (*d = failed, false);
+  return ts__measure_one(s, m, &ts_effort_search, d);
+}
+
+static bool hold_final(ts__session *s, ts_arena *a, final *f, ts_diag *d) {
+  uint64_t tags[FINALISTS + 2];
+  ts__member *top[FINALISTS];
+  size_t n = ts__ranked(s, top, FINALISTS);
+  for (size_t i = 0; i < n; i++) TS_TRY(revive(s, top[i], d));
+  n = ts__ranked(s, top, FINALISTS);
+  *f = (final){.n = 1, .m = {s->fallback}};
+  if (s->incumbent && s->incumbent->state == TS__GOOD) f->m[f->n++] = s->incumbent;
+  for (size_t i = 0; i < n; i++) {
+    bool there = !top[i]->object.bytes;
+    for (size_t k = 0; k < f->n; k++) there |= f->m[k] == top[i];
+    if (!there) f->m[f->n++] = top[i];
+  }
+  for (size_t i = 0; i < f->n; i++) tags[i] = f->m[i]->tag;
+  TS_TRY(ts_meter_final(s->meter, tags, f->n, FINAL_ROUNDS, 3, a, f->row, d));
+  for (size_t i = 0; i < f->n; i++) {
+    TS_TRY(ts__record_verdict(s, f->m[i], &f->row[i], d));
+    if (f->row[i].kind == TS_MEASURED && f->row[i].n) TS_TRY(ts__record_times(s, f->m[i], &f->row[i], 1, d));
+  }
+  return true;
+}
+
+static size_t rounds_of(const final *f, size_t i, size_t j) { return TS_MIN(f->row[i].n, f->row[j].n); }
+
+static ts_compare compare_rows(const final *f, size_t i, size_t j) {
+  return ts_compare_paired(f->row[i].samples, f->row[j].samples, rounds_of(f, i, j), 0.01);
+}
+
+static bool usable(const final *f, size_t i) { return f->row[i].kind == TS_MEASURED && f->row[i].n && f->row[i].stats.median > 0; }
+
+// A disturbance only ever slows a sample down, so where medians are too noisy for a verdict the lower quartiles still tell.
+static bool clearly_ahead(const final *f, size_t i, size_t j) { return f->row[i].stats.q1 < 0.8 * f->row[j].stats.q1; }
+
+static bool beats(const final *f, size_t i, size_t j) {
+  ts_verdict v = compare_rows(f, i, j).verdict;
+  return v == TS_FASTER || (v == TS_UNCLEAR && clearly_ahead(f, i, j));
+}
+
+// The fastest that beats the incumbent, and the default; else whichever of them stays.
+static size_t elect(const ts__session *s, const final *f, ts_compare *against_default) {
+  size_t best = 0, holder = 0;
+  for (size_t i = 1; i < f->n; i++) {
+    if (usable(f, i) && f->row[i].stats.q1 < f->row[best].stats.q1) best = i;
+    if (f->m[i] == s->incumbent && s->incumbent->incumbent && usable(f, i)) holder = i;
+  }
+  if (best != holder && !beats(f, best, holder)) best = holder;
+  *against_default = compare_rows(f, best, 0);
+  if (best && against_default->verdict == TS_SLOWER) best = 0, *against_default = compare_rows(f, 0, 0);
+  return best;
+}
+
+// Whether the fastest could not be told from the default although it looks faster: disturbed, worth another try.
+static bool disturbed(const ts__session *s, const final *f) {
+  ts_compare c;
+  return elect(s, f, &c) != 0 && c.verdict == TS_UNCLEAR;
+}
+
+static bool record_decision(ts__session *s, const final *f, size_t best, const ts_compare *c, ts_diag *d) {
+  if (best && !ts_db_put_comparison(s->db,
+                                    &(ts_db_comparison){.a_build_id = f->m[best]->build_id, .b_build_id = f->m[0]->build_id, .device_id = s->place.device_id,
+                                                        .environment_id = s->place.environment_id, .session_id = s->session_id, .metric = "time",
+                                                        .rounds = (int64_t)rounds_of(f, best, 0), .log_ratio = c->log_ratio, .ci_lo = c->ci_lo, .ci_hi = c->ci_hi,
+                                                        .verdict = ts_verdict_name(c->verdict)},
+                                    d))
+    return false;
+  return ts_db_put_decision(s->db,
+                            &(ts_db_decision){.workload_id = s->workload_id, .target_id = s->place.target_id, .toolchain_id = s->place.toolchain_id,
+                                              .policy = ts_place_policy(s->arena), .build_id = f->m[best]->build_id, .beat_build_id = f->m[0]->build_id,
+                                              .log_ratio = c->log_ratio, .ci_lo = c->ci_lo, .ci_hi = c->ci_hi, .session_id = s->session_id},
+                            d) != 0;
+}
+
+bool ts__session_end(ts__session *s, bool interrupted, ts_tune_row *out, ts_arena *a, ts_diag *d) {
+  ts_arena *scratch = ts_arena_new("final");
+  final f;
+  bool ok = hold_final(s, scratch, &f, d);
+  for (int again = 0; ok && again < 2 && !interrupted && usable(&f, 0) && disturbed(s, &f); again++) ok = hold_final(s, scratch, &f, d);
+  if (ok && !usable(&f, 0)) ok = ts_bug(d, "default-failed", "%s: the default schedule failed in the final: %s", s->text, f.row[0].message);
+  if (ok) {
+    ts_compare c;
+    size_t best = elect(s, &f, &c);
+    ok = record_decision(s, &f, best, &c, d);
+    *out = (ts_tune_row){.workload = ts_arena_strdup(a, s->text), .winner = ts_arena_strdup(a, s->space.sketch[f.m[best]->sketch].name),
+                         .default_ns = f.row[0].stats.median, .best_ns = f.row[best].stats.median, .against_default = c, .trials = s->trials,
+                         .failed = s->failed, .kept_incumbent = f.m[best] == s->incumbent};
+  }
+  if (ok && !interrupted) ok = ts_db_end_session(s->db, s->session_id, "done", d);
+  ts_arena_free(scratch);
+  return ok;
+}

@@ -1,0 +1,71 @@
+// Rules for GPUs: a block's nest becomes one kernel. Spatial loops alone: fused, and shared out over blocks of threads. With a
+// reduction that is long enough for a block of threads: a block for each result, its threads sharing the reduction; with a short
+// one: a thread for each result.
+#include "search/rules.h"
+
+enum { SHARED_REDUCTION = 64, THREADS = 256, REDUCERS = 128 };
+
+static int64_t product(const ts__nest *x, bool reduce) {
+  int64_t n = 1;
+  for (int i = 0; i < x->n; i++)
+    if (x->reduce[i] == reduce) n *= x->extent[i] ? x->extent[i] : 1 << 12;
+  return n;
+}
+
+// The loops of one kind as one; -1 when there are none. The nest is ordered, spatial loops outside.
+static ts_rv fuse_kind(ts__rules *r, const ts__nest *x, bool reduce) {
+  ts_arg list[TS__MOST_LOOPS];
+  int n = 0;
+  for (int i = 0; i < x->n; i++)
+    if (x->reduce[i] == reduce) list[n++] = TS_ARV(x->loop[i]);
+  ts_rv fused = -1;
+  if (n < 2) return n ? list[0].rv : -1;
+  return ts__rules_call(r, TS_P_fuse, TS_ARGS(TS_ALISTN(n, list)), &fused) ? fused : -1;
+}
+
+static bool order(ts__rules *r, const ts__nest *x) {
+  ts_arg list[TS__MOST_LOOPS];
+  int n = 0;
+  bool ordered = true;
+  for (int i = 1; i < x->n; i++) ordered &= x->reduce[i] >= x->reduce[i - 1];
+  for (int pass = 0; pass < 2; pass++)
+    for (int i = 0; i < x->n; i++)
+      if (x->reduce[i] == (pass == 1)) list[n++] = TS_ARV(x->loop[i]);
+  return ordered || ts__rules_call(r, TS_P_reorder, TS_ARGS(TS_ALISTN(n, list)), NULL);
+}
+
+// A choice of the search among powers of two; the rules themselves take `first`.
+static ts_rv choose(ts__rules *r, int64_t first, int64_t lo, int64_t hi) {
+  ts_arg list[8];
+  int n = 0;
+  for (int64_t v = lo; v <= hi && n < 8; v *= 2) list[n++] = TS_AINT(v);
+  ts_rv v = -1;
+  const ts_arg decision = TS_ALIST(TS_AINT(first));
+  return ts__rules_call(r, TS_P_sample_categorical, TS_ARGS(TS_ALISTN(n, list), TS_ANONE, decision), &v) ? v : -1;
+}
+
+// Split by a chosen number of threads; the inner part runs along threadIdx.x.
+static bool along_threads(ts__rules *r, ts_rv loop, int64_t first, int64_t lo, int64_t hi, ts_rv *outer) {
+  ts_rv v = choose(r, first, lo, hi), parts[2];
+  int n;
+  const ts_arg factors = TS_ALIST(TS_AOPEN, TS_ARV(v));
+  if (v < 0 || !ts_sched_call(r->s, TS_P_split, TS_ARGS(TS_ARV(loop), factors), parts, 2, &n, NULL)) return false;
+  *outer = parts[0];
+  return ts__rules_call(r, TS_P_bind, TS_ARGS(TS_ARV(parts[1]), TS_AWORD("threadIdx.x")), NULL);
+}
+
+static void on_blocks(ts__rules *r, ts_rv loop) { (void)ts__rules_call(r, TS_P_bind, TS_ARGS(TS_ARV(loop), TS_AWORD("blockIdx.x")), NULL); }
+
+void ts__rules_gpu(ts__rules *r, ts__nest *x) {
+  ts_rv outer;
+  if (!order(r, x)) return;
+  ts_rv spatial = fuse_kind(r, x, false);
+  if (ts__rules_has_reduce(x) && product(x, true) >= SHARED_REDUCTION) {
+    ts_rv reduction = fuse_kind(r, x, true);
+    if (reduction >= 0 && along_threads(r, reduction, REDUCERS, 32, 512, &outer)) {
+      if (spatial >= 0) on_blocks(r, spatial);
+      return;
+    }
+  }
+  if (spatial >= 0 && along_threads(r, spatial, THREADS, 64, 512, &outer)) on_blocks(r, outer);
+}
