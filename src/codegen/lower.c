@@ -1,5 +1,5 @@
 // Lowering: blocks to plain loops over flat buffers.
-#include "codegen/lower.h"
+#include "codegen/lower_gpu.h"
 
 const ts_expr *ts__guard_and(ts_ir *ir, const ts_expr *a, const ts_expr *b) {
   return !a ? b : !b ? a : ts_bin(ir, TS_E_AND, a, b);
@@ -34,6 +34,7 @@ static const ts_func *run(ts__lower *l) {
   const ts_func *f = l->f;
   if (f->stage == TS_STAGE_BLOCKS) {
     const ts_stmt *s = ts__place_buffers(l, f->body);
+    if (!l->failed && l->t->api == TS_API_CUDA) s = ts__gpu_kernels(l, s);
     if (!l->failed) s = ts__lower_blocks(l, s);
     if (l->failed) return NULL;
     f = with_body(l, f, s);

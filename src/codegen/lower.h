@@ -5,6 +5,11 @@
 #include "analysis/analysis.h"
 #include "codegen/codegen_impl.h"
 
+typedef struct ts__lower_place {
+  const ts_buffer *buf;
+  int64_t offset;  // in elements
+} ts__lower_place;
+
 typedef struct ts__lower {
   ts_ir *ir;
   ts_arena *arena;
@@ -13,10 +18,14 @@ typedef struct ts__lower {
   const ts_target *t;
   ts_diag *d;
   bool failed;
+  TS_VEC(ts__lower_place) places;  // of shared buffers
 } ts__lower;
 
 // Inner buffers of blocks become allocations, sunk to where they are used and shrunk (lower_alloc.c).
 const ts_stmt *ts__place_buffers(ts__lower *l, const ts_stmt *body);
+// body with an allocation of b, in scope around it, as deep and small as its use allows. False: some read of b finds nothing that the
+// body wrote before.
+bool ts__place_buffer(ts__lower *l, const ts_stmt **body, const ts_buffer *b);
 // Blocks become plain statements (lower_block.c).
 const ts_stmt *ts__lower_blocks(ts__lower *l, const ts_stmt *body);
 // The implementation of a tensorized block's intrinsic on its operands; NULL after a refusal (lower_intrin.c).

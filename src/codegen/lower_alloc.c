@@ -177,13 +177,14 @@ static const ts_stmt *exchange(void *arg, const ts_stmt *s) {
   return s == x->from ? x->to : s;
 }
 
-// body with an allocation of b around the deepest statement that may have one.
-static const ts_stmt *place_one(ts__lower *l, const ts_stmt *body, const ts_buffer *b) {
+// body with an allocation of b around the deepest statement that may have one. *whole: body itself may.
+static const ts_stmt *place_one(ts__lower *l, const ts_stmt *body, const ts_buffer *b, bool *whole) {
   const ts_stmt *at[64];
   int n = 0;
   if (!uses(body, b)) return body;
   for (const ts_stmt *s = body; s && n < 64; s = deeper(s, b)) at[n++] = s;
   ts__uses *u = ts__uses_of(l, body, b);
+  if (whole) *whole = ts__self_contained(l, u, body);
   while (n > 1 && !ts__self_contained(l, u, at[n - 1])) n--;
   const ts_stmt *t = at[n - 1];
   placing p = {.l = l, .from = b};
@@ -198,13 +199,19 @@ static const ts_stmt *place_one(ts__lower *l, const ts_stmt *body, const ts_buff
   return ts_stmt_rewrite(l->ir, body, exchange, NULL, &x);
 }
 
+bool ts__place_buffer(ts__lower *l, const ts_stmt **body, const ts_buffer *b) {
+  bool whole = true;
+  *body = place_one(l, *body, b, &whole);
+  return whole;
+}
+
 static const ts_stmt *place(void *arg, const ts_stmt *s) {
   ts__lower *l = arg;
   if (s->kind != TS_S_BLOCK || s->block->nallocs == 0) return s;
   ts_stmt *c;
   const ts_stmt *r = ts_stmt_copy(l->ir, s, &c);
   ts_block *b = ts_arena_dup(l->arena, s->block, sizeof *b);
-  for (int i = 0; i < b->nallocs; i++) b->body = place_one(l, b->body, b->allocs[i]);
+  for (int i = 0; i < b->nallocs; i++) b->body = place_one(l, b->body, b->allocs[i], NULL);
   b->nallocs = 0;
   c->block = b;
   return r;

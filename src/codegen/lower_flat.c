@@ -68,15 +68,23 @@ static const ts_expr *total(ts_ir *ir, const ts_buffer *b) {
   return ts_add(ir, ts__flat_index(ir, b, last), n);
 }
 
+static const ts__lower_place *place_of(const ts__lower *l, const ts_buffer *b) {
+  for (size_t i = 0; i < l->places.n; i++)
+    if (l->places.p[i].buf == b) return &l->places.p[i];
+  return NULL;
+}
+
 static const ts_buffer *flat_of(flattener *x, const ts_buffer *b) {
   for (size_t i = 0; i < x->map.n; i++)
     if (x->map.p[i].from == b) return x->map.p[i].to;
   const ts_buffer *to = b;
-  if (b->ndim > 1 || b->stride || b->offset) {
+  const ts__lower_place *at = place_of(x->l, b);
+  if (b->ndim > 1 || b->stride || b->offset || at) {
     const ts_expr **shape = ts_new_array(x->l->arena, const ts_expr *, 1);
     shape[0] = ts_simplify(x->l->an, total(x->l->ir, b));
     ts_buffer *n = ts_buffer_new(x->l->ir, b->name, b->code, 1, shape, b->scope);
     n->align = b->align;
+    if (at) n->offset = ts_int(x->l->ir, at->offset);
     to = n;
   }
   ts_vec_push(x->l->arena, &x->map, ((pair){b, to}));

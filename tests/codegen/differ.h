@@ -220,7 +220,7 @@ static const ts_func *lowered(testcase *c, const char *target) {
   return loops;
 }
 
-static void run(testcase *c, char *rest) {
+__attribute__((unused)) static void run(testcase *c, char *rest) {
   int64_t dims[MOST] = {0};
   ts_diag d = {0};
   data want;

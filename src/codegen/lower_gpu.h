@@ -1,0 +1,77 @@
+// codegen, inside: what the passes for GPUs share. ORDER gpu form: lower.h says what they make.
+#ifndef TS_CODEGEN_LOWER_GPU_H
+#define TS_CODEGEN_LOWER_GPU_H
+
+#include "codegen/lower.h"
+
+enum { TS__WARP_THREADS = 32, TS__ALL_THREADS = 1 << TS_THREAD_X | 1 << TS_THREAD_Y | 1 << TS_THREAD_Z };
+
+// An allocation found in a kernel, with what was around it.
+typedef struct ts__owned {
+  const ts_buffer *buf;
+  unsigned active;  // axes whose loops were around it
+  int first, last;  // leaves that it was there for
+} ts__owned;
+
+typedef struct ts__packed {
+  const ts_buffer *buf;
+  int64_t at, bytes;
+  int first, last;
+} ts__packed;
+
+typedef struct ts__kernel {
+  ts__lower *l;
+  const ts_var *var[TS_AXIS__COUNT];  // NULL: the axis is not in use
+  const ts_expr *extent[TS_AXIS__COUNT];
+  ts_notes notes[TS_AXIS__COUNT];
+  unsigned used;              // axes in use, as bits
+  const ts_stmt *body;        // below all thread loops; blocks are still there
+  TS_VEC(ts__owned) owned;    // taken out of the body
+  TS_VEC(ts__packed) packed;  // where shared buffers lie
+  int leaves;
+} ts__kernel;
+static inline bool ts__is_shared(const ts_buffer *b) { return strncmp(b->scope, "shared", 6) == 0; }
+static inline bool ts__is_private(const ts_buffer *b) {
+  return strcmp(b->scope, "local") == 0 || strncmp(b->scope, "fragment.", 9) == 0;
+}
+int64_t ts__threads_of(const ts__kernel *k, ts_axis a);                                     // 1 when not in use
+bool ts__gpu_refuse(ts__lower *l, const char *code, const char *fmt, ...) TS_PRINTF(3, 4);  // false
+
+// The statements at the top as kernels, in allocations of workspace (lower_gpu.c). l->f is the function with blocks;
+// NULL after a refusal.
+const ts_stmt *ts__gpu_kernels(ts__lower *l, const ts_stmt *body);
+
+// Places for what the kernel owns (lower_gpu_place.c): private buffers shrink to what one thread uses, shared ones are
+// packed and returned outermost first; workspace goes to `outside`. False after a refusal.
+typedef struct ts__homes {
+  TS_VEC(const ts_buffer *) shared, outside;
+} ts__homes;
+bool ts__gpu_place(ts__kernel *k, ts__homes *out);
+
+// Barriers where one thread needs or overwrites what another one touches (lower_gpu_sync.c).
+bool ts__gpu_sync(ts__kernel *k);
+
+// Accesses (lower_gpu_touch.c). Every one below s, with its indices over loop and thread variables.
+typedef struct ts__touch {
+  const ts_buffer *buf;
+  bool write;
+  bool async;      // by a copy that arrives later
+  bool arrival;    // a wait for such copies: the rest but buf is empty
+  unsigned group;  // axes that number the threads which do it together
+  unsigned uses;   // axes on which what the leaf does depends
+  const ts_expr *idx[8];
+  int nloops;
+  const ts_stmt *const *loop;  // around it, below the top of the kernel, outermost first
+} ts__touch;
+typedef struct ts__touches {
+  TS_VEC(ts__touch) v;
+} ts__touches;
+// outer: loops around s.
+void ts__touches_of(ts__kernel *k, const ts_stmt *s, const ts_stmt *const *outer, int nouter, ts__touches *out);
+
+// Can two threads that differ along these axes touch one element by a and b? Both are in the same iteration of their
+// first `common` loops.
+typedef enum ts__apart { TS__APART, TS__SAME_WARP, TS__MAY_MEET } ts__apart;
+ts__apart ts__threads_apart(ts__kernel *k, const ts__touch *a, const ts__touch *b, int common, unsigned axes);
+
+#endif
