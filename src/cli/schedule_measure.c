@@ -51,11 +51,13 @@ static bool enter(bout *b, int side, const ts_func *f, const ts_func *pack, doub
 static bool bout_run(bout *b, ts_diag *d) {
   const ts__work *w = b->w;
   const uint64_t tags[] = {1, 2};
-  TS_TRY(ts_target_parse(w->o->target, &b->target, d) && ts_target_runs_here(&b->target, d));
+  TS_TRY(ts_target_parse(w->o->target, &b->target, d));
+  bool gpu = b->target.api == TS_API_CUDA;
+  if (!gpu) TS_TRY(ts_target_runs_here(&b->target, d));
   TS_TRY((b->compiler = ts_compiler_open(&b->target, 1, NULL, d)) != NULL);
   TS_TRY((b->workload = ts_workload_open(&w->spec, &b->target, b->compiler, d)) != NULL);
   TS_TRY(ts_func_serves(ts_sched_func(w->s), ts_workload_reference(b->workload), d));
-  TS_TRY(ts_device_lock("cpu", &b->lock, d));
+  TS_TRY(ts_device_lock(gpu ? ts_arena_printf(b->a, "cuda%d", b->target.gpu.device) : "cpu", &b->lock, d));
   TS_TRY((b->meter = ts_meter_open(b->workload, &(ts_meter_opts){.threads = (int)w->o->threads, .seed = (uint64_t)w->o->seed}, d)) != NULL);
   TS_TRY(enter(b, DEFAULT, by_default(b, d), NULL, 0, d));
   TS_TRY(enter(b, MINE, ts_sched_func(w->s), w->inst.pack, w->inst.tolerance, d));
@@ -64,7 +66,7 @@ static bool bout_run(bout *b, ts_diag *d) {
     if (b->row[i].kind != TS_MEASURED) return ts_refuse(d, "not-measured", "%s: %s: %s", side_name[i], ts_outcome_kind_name(b->row[i].kind), b->row[i].message);
   b->cost = ts_workload_cost(b->workload);
   b->compare = ts_compare_paired(b->row[MINE].samples, b->row[DEFAULT].samples, TS_MIN(b->row[MINE].n, b->row[DEFAULT].n), 0.01);
-  return ts_device_probe((int)w->o->threads, 1, &b->probe, d);
+  return gpu ? ts_device_probe_gpu(&b->target, 1, &b->probe, d) : ts_device_probe((int)w->o->threads, 1, &b->probe, d);
 }
 
 // --- output -----------------------------------------------------------------------------------------------------------
@@ -74,7 +76,8 @@ static void text_show(const bout *b) {
   const ts_func *f = ts_workload_reference(b->workload);
   printf("%s", b->w->what);
   for (int i = 0; i < f->ndims; i++) printf("%s %s = %lld", i ? "," : ", measured at", f->dims[i].var->name, (long long)dims[i]);
-  printf(", %d threads; largest error %.2g of %.2g allowed\n", b->probe.threads, b->row[MINE].rel_error, TS_MAX(b->w->inst.tolerance, ts_workload_tolerance(b->workload)));
+  if (b->target.api == TS_API_CPU) printf(", %d threads", b->probe.threads);
+  printf("; largest error %.2g of %.2g allowed\n", b->row[MINE].rel_error, TS_MAX(b->w->inst.tolerance, ts_workload_tolerance(b->workload)));
   printf("%-14s %12s %25s %10s %10s %8s %8s\n", "", "median us", "95 % interval", "GFLOP/s", "GB/s", "of fma", "of read");
   for (int i = 0; i < SIDES; i++) {
     const ts_stats *s = &b->row[i].stats;
