@@ -1,34 +1,45 @@
 /* tunesmith
 doc       one position, flash-decoding: positions split over blocks and warps, tensor cores, f16 operands with their rest
-requires  sm_80
-param     WARPS 4 8
-param     SPLITS 1 2 4 8 16 32
+requires  sm_90
+param     WARPS 8 4
+param     SPLITS 4 2 8 16 1 32
+param     CLUSTER 0 1
 where     n == 1
+where     CLUSTER == 0 || (SPLITS > 1 && SPLITS <= 16)
 where     D % 64 == 0
 where     H <= 8 * HK
 where     HK <= 64
 where     C_F16
-workspace 256 + 4 * HK * SPLITS * (H / HK) * (D + 2)
-zeroed    256
+workspace CLUSTER ? 0 : 256 + 4 * HK * SPLITS * (H / HK) * (D + 2)
+zeroed    CLUSTER ? 0 : 256
 launch    decode
 grid      HK ; SPLITS ; 1
 block     32 * WARPS ; 1 ; 1
-shared    4 * WARPS * (H / HK) * (D + 2)
+shared    4 * (WARPS + 1) * (H / HK) * (D + 2)
+cluster   1 ; CLUSTER ? SPLITS : 1 ; 1
 dependent 1
 args      b0 b1 b2 b3 w d
 */
 #include "decode_attention.cuh"
 
-extern "C" __global__ void __launch_bounds__(32 * WARPS) decode(const act *q, const unsigned short *kc, const unsigned short *vc, act *y, float *workspace, const long long *dims) {
+#ifdef TS_t
+#define T_NOW TS_t
+#else
+#define T_NOW (int)dims[TS_DIM_t]
+#endif
+
+extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) decode(const act *q, const u16 *kc, const u16 *vc, act *y, float *workspace, const long long *dims) {
   extern __shared__ __align__(16) float shared[];
+  const split_range r = range_of(T_NOW);
+  const u16 *k = kc + (size_t)blockIdx.x * TS_P * D, *v = vc + (size_t)blockIdx.x * TS_P * D;
+  warp_state s;
+  query_values x;
+  u32 operand[QK_CHUNKS][2][4];
   dependents_may_start();
   wait_for_predecessors();
-#ifdef TS_t
-  const int last = TS_t;
-#else
-  const int last = (int)dims[TS_DIM_t];
-#endif
-  const int parts = parts_of(last);
-  if ((int)blockIdx.y >= parts) return;
-  decode_attention(q, nullptr, nullptr, kc, vc, y, workspace, last, parts, nullptr, nullptr, shared);
+  if (!CLUSTER && (int)blockIdx.y >= r.parts) return;
+  load_query(x, q + (size_t)blockIdx.x * GROUP * D);
+  begin(s, r, k, v, r.last);
+  make_query(operand, x, nullptr, nullptr);
+  finish(s, r, operand, k, v, r.last, nullptr, nullptr, shared, y, workspace);
 }

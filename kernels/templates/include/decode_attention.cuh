@@ -4,7 +4,13 @@
 // through mma.m16n8k16 with heads as rows. Rows 0..7 of the query operand hold the f16 value of each head, rows 8..15 what that
 // rounding lost, so that products are nearly those of f32; the probabilities are split the same way. Both operands come
 // from global memory straight into registers: the order of d within a product is free, so every lane reads 16 bytes of a row.
-// Parts meet in the workspace; the last block of a head combines them and leaves the counter at zero.
+// The loads of the next positions are issued as soon as the registers of the current ones have been used.
+//
+// Parts of a head are a cluster and meet in its shared memory (CLUSTER), or they meet in the workspace, where the last block
+// combines them and leaves the counter at zero.
+//
+// Rows of the cache before the newest position were written by earlier steps, which have ended before any kernel of this step starts. So
+// where the newest row comes from this kernel itself (FRESH), loading begins before the wait for the preceding kernel.
 #pragma once
 #include "gemm_ptx.cuh"
 
@@ -40,6 +46,15 @@ static __device__ __forceinline__ float act_load(const act *p) {
   asm volatile("{.reg .b16 h; ld.global.b16 h, [%1]; cvt.f32.f16 %0, h;}" : "=f"(r) : "l"(p));
   return r;
 }
+static __device__ __forceinline__ void act_load8(float *x, const act *p) {
+  const uint4 v = load16(p);
+  const u32 w[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    const float2 f = unpack_f16(w[i]);
+    x[2 * i] = f.x, x[2 * i + 1] = f.y;
+  }
+}
 static __device__ __forceinline__ void act_store(act *p, float v) { asm volatile("{.reg .b16 h; cvt.rn.f16.f32 h, %1; st.global.b16 [%0], h;}" ::"l"(p), "f"(v) : "memory"); }
 #else
 typedef float act;
@@ -48,52 +63,75 @@ static __device__ __forceinline__ float act_load(const act *p) {
   asm volatile("ld.global.f32 %0, [%1];" : "=f"(r) : "l"(p));
   return r;
 }
+static __device__ __forceinline__ void act_load8(float *x, const act *p) {
+#pragma unroll
+  for (int i = 0; i < 2; i++) {
+    const uint4 v = load16(p + 4 * i);
+    x[4 * i] = __uint_as_float(v.x), x[4 * i + 1] = __uint_as_float(v.y), x[4 * i + 2] = __uint_as_float(v.z), x[4 * i + 3] = __uint_as_float(v.w);
+  }
+}
 static __device__ __forceinline__ void act_store(act *p, float v) { *p = v; }
 #endif
 
 // What a warp keeps while it walks over its positions: head lane / 4; acc[c][j][0..1] (+ [2..3]) is O at
-// d = 64 c + 8 (2 (lane % 4) + {0, 1}) + j.
+// d = 64 c + 8 (2 (lane % 4) + {0, 1}) + j. k and v hold 16 positions: k[t] is position 8 t + lane / 4, v[t][e] is 8 t + 2 (lane % 4) + e.
 struct warp_state {
   float m, l;
   float acc[V_CHUNKS][8][4];
+  uint4 k[2][QK_CHUNKS], v[2][2][V_CHUNKS];
 };
 
-// The positions base .. base + 15 of one key-value head; last is the newest one. Its row comes from fresh_k and fresh_v
-// in shared memory when FRESH (it may not be in global memory yet).
-template <bool FRESH>
-static __device__ __forceinline__ void attend16(warp_state &s, const u32 (&q)[QK_CHUNKS][2][4], const unsigned short *kc, const unsigned short *vc,
-                                                int base, int last, const unsigned short *fresh_k, const unsigned short *fresh_v) {
+// Rows base .. base + 15, at most `most`, of the keys; of the values.
+static __device__ __forceinline__ void load_keys(warp_state &s, const u16 *kc, int base, int most) {
   const int lane = threadIdx.x & 31, quad = lane & 3, row = lane >> 2;
-  uint4 k[2][QK_CHUNKS], v[2][2][V_CHUNKS];
 #pragma unroll
   for (int t = 0; t < 2; t++) {
-    int p = min(base + 8 * t + row, last);
-    const unsigned short *r = FRESH && p == last ? fresh_k : kc + (size_t)p * D;
+    const u16 *r = kc + (size_t)min(base + 8 * t + row, most) * D + 8 * quad;
 #pragma unroll
-    for (int c = 0; c < QK_CHUNKS; c++)
-      if (FRESH) k[t][c] = *(const uint4 *)(r + 32 * c + 8 * quad);
-      else k[t][c] = load16(r + 32 * c + 8 * quad);
+    for (int c = 0; c < QK_CHUNKS; c++) s.k[t][c] = load16(r + 32 * c);
   }
+}
+static __device__ __forceinline__ void load_values(warp_state &s, const u16 *vc, int base, int most) {
+  const int lane = threadIdx.x & 31, quad = lane & 3, row = lane >> 2;
 #pragma unroll
   for (int t = 0; t < 2; t++)
 #pragma unroll
     for (int e = 0; e < 2; e++) {
-      int p = min(base + 8 * t + 2 * quad + e, last);
-      const unsigned short *r = FRESH && p == last ? fresh_v : vc + (size_t)p * D;
+      const u16 *r = vc + (size_t)min(base + 8 * t + 2 * quad + e, most) * D + 8 * row;
 #pragma unroll
-      for (int c = 0; c < V_CHUNKS; c++)
-        if (FRESH) v[t][e][c] = *(const uint4 *)(r + 64 * c + 8 * row);
-        else v[t][e][c] = load16(r + 64 * c + 8 * row);
+      for (int c = 0; c < V_CHUNKS; c++) s.v[t][e][c] = load16(r + 64 * c);
     }
+}
+// Positions from `last` on take the newest row, in shared memory.
+static __device__ __forceinline__ void patch(warp_state &s, const u16 *fresh_k, const u16 *fresh_v, int base, int last) {
+  const int lane = threadIdx.x & 31, quad = lane & 3, row = lane >> 2;
+#pragma unroll
+  for (int t = 0; t < 2; t++) {
+    if (base + 8 * t + row >= last) {
+#pragma unroll
+      for (int c = 0; c < QK_CHUNKS; c++) s.k[t][c] = *(const uint4 *)(fresh_k + 32 * c + 8 * quad);
+    }
+#pragma unroll
+    for (int e = 0; e < 2; e++)
+      if (base + 8 * t + 2 * quad + e >= last) {
+#pragma unroll
+        for (int c = 0; c < V_CHUNKS; c++) s.v[t][e][c] = *(const uint4 *)(fresh_v + 64 * c + 8 * row);
+      }
+  }
+}
 
+// The 16 positions in k and v; then those of `next` (none when it is not below `end`, both in units of 16) begin to load.
+static __device__ __forceinline__ void attend16(warp_state &s, const u32 (&q)[QK_CHUNKS][2][4], const u16 *kc, const u16 *vc, int base, int last, int next, int end,
+                                                int most) {
+  const int lane = threadIdx.x & 31, quad = lane & 3;
   float score[2][2], top = s.m;
 #pragma unroll
   for (int t = 0; t < 2; t++) {
     float c[4] = {0, 0, 0, 0};
 #pragma unroll
     for (int i = 0; i < QK_CHUNKS; i++) {
-      mma_m16n8k16(c, q[i][0], k[t][i].x, k[t][i].y);
-      mma_m16n8k16(c, q[i][1], k[t][i].z, k[t][i].w);
+      mma_m16n8k16(c, q[i][0], s.k[t][i].x, s.k[t][i].y);
+      mma_m16n8k16(c, q[i][1], s.k[t][i].z, s.k[t][i].w);
     }
 #pragma unroll
     for (int e = 0; e < 2; e++) {
@@ -101,6 +139,7 @@ static __device__ __forceinline__ void attend16(warp_state &s, const u32 (&q)[QK
       top = fmaxf(top, score[t][e]);
     }
   }
+  if (next < end) load_keys(s, kc, 16 * next, most);
   top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
   top = fmaxf(top, __shfl_xor_sync(~0u, top, 2));
   const float keep = exp2_fast(s.m - top);
@@ -115,7 +154,7 @@ static __device__ __forceinline__ void attend16(warp_state &s, const u32 (&q)[QK
   }
 #pragma unroll
   for (int c = 0; c < V_CHUNKS; c++) {
-    const u32 *r00 = &v[0][0][c].x, *r01 = &v[0][1][c].x, *r10 = &v[1][0][c].x, *r11 = &v[1][1][c].x;
+    const u32 *r00 = &s.v[0][0][c].x, *r01 = &s.v[0][1][c].x, *r10 = &s.v[1][0][c].x, *r11 = &s.v[1][1][c].x;
 #pragma unroll
     for (int j = 0; j < 8; j++) {
       float *o = s.acc[c][j];
@@ -124,98 +163,85 @@ static __device__ __forceinline__ void attend16(warp_state &s, const u32 (&q)[QK
       mma_m16n8k16(s.acc[c][j], p, byte_perm(r00[j / 2], r01[j / 2], pick), byte_perm(r10[j / 2], r11[j / 2], pick));
     }
   }
+  if (next < end) load_values(s, vc, 16 * next, most);
 }
 
-// Query heads of the block's key-value head as the A operand, scaled so that exp2 of a score is the softmax weight.
-// With cos and sin (rows of the position) the halves are rotated first.
-static __device__ __forceinline__ void load_query(u32 (&q)[QK_CHUNKS][2][4], const act *src, const float *cos, const float *sin) {
-  const int lane = threadIdx.x & 31, quad = lane & 3, head = lane >> 2;
-  const float scale = 1.4426950408889634f * rsqrtf((float)D);
+// Query heads of the block's key-value head: the loads, and then the A operand, scaled so that exp2 of a score is the softmax
+// weight. With cos and sin (rows of the position) the halves are rotated first.
+struct query_values {
   float x[QK_CHUNKS][8];
+};
+static __device__ __forceinline__ void load_query(query_values &v, const act *src) {
+  const int lane = threadIdx.x & 31, quad = lane & 3, head = lane >> 2;
 #pragma unroll
-  for (int c = 0; c < QK_CHUNKS; c++)
-#pragma unroll
-    for (int e = 0; e < 8; e++) x[c][e] = head < GROUP ? act_load(src + head * D + 32 * c + 8 * quad + e) * scale : 0.0f;
+  for (int c = 0; c < QK_CHUNKS; c++) act_load8(v.x[c], src + min(head, GROUP - 1) * D + 32 * c + 8 * quad);
+}
+static __device__ __forceinline__ void make_query(u32 (&q)[QK_CHUNKS][2][4], query_values &v, const float *cos, const float *sin) {
+  const int lane = threadIdx.x & 31, quad = lane & 3, head = lane >> 2;
+  const float scale = head < GROUP ? 1.4426950408889634f * rsqrtf((float)D) : 0.0f;
   if (cos) {
 #pragma unroll
     for (int c = 0; c < QK_CHUNKS / 2; c++)
 #pragma unroll
       for (int e = 0; e < 8; e++) {
         int i = 32 * c + 8 * quad + e;
-        float a = x[c][e], b = x[c + QK_CHUNKS / 2][e], co = cos[i], si = sin[i];
-        x[c][e] = a * co - b * si;
-        x[c + QK_CHUNKS / 2][e] = b * co + a * si;
+        float a = v.x[c][e], b = v.x[c + QK_CHUNKS / 2][e], co = cos[i], si = sin[i];
+        v.x[c][e] = a * co - b * si;
+        v.x[c + QK_CHUNKS / 2][e] = b * co + a * si;
       }
   }
 #pragma unroll
   for (int c = 0; c < QK_CHUNKS; c++)
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-      split_half(x[c][4 * h], x[c][4 * h + 1], q[c][h][0], q[c][h][1]);
-      split_half(x[c][4 * h + 2], x[c][4 * h + 3], q[c][h][2], q[c][h][3]);
+      split_half(v.x[c][4 * h] * scale, v.x[c][4 * h + 1] * scale, q[c][h][0], q[c][h][1]);
+      split_half(v.x[c][4 * h + 2] * scale, v.x[c][4 * h + 3] * scale, q[c][h][2], q[c][h][3]);
     }
 }
 
-// Bytes in the workspace of one part: m and l, then O, of each head of the group.
+// Where parts meet: floats of one part, m and l, then O, of each head of the group.
 enum { PART = GROUP * (D + 2) };
 
-// Whole kernel body. fresh_k == NULL: the newest row is in the cache already.
-static __device__ __forceinline__ void decode_attention(const act *query, const float *cos, const float *sin, const unsigned short *kc, const unsigned short *vc,
-                                                        act *y, float *workspace, int last, int parts, const unsigned short *fresh_k, const unsigned short *fresh_v,
-                                                        float *shared) {
-  const int kv = blockIdx.x, part = blockIdx.y, lane = threadIdx.x & 31, warp = threadIdx.x >> 5, quad = lane & 3, head = lane >> 2;
-  const int tiles = last / 16 + 1, first = (int)((long long)tiles * part / parts), end = (int)((long long)tiles * (part + 1) / parts);
-  u32 q[QK_CHUNKS][2][4];
-  load_query(q, query + (size_t)kv * GROUP * D, cos, sin);
-  warp_state s;
-  s.m = -1e30f, s.l = 0;
-#pragma unroll
-  for (int c = 0; c < V_CHUNKS; c++)
-#pragma unroll
-    for (int j = 0; j < 8; j++)
-#pragma unroll
-      for (int e = 0; e < 4; e++) s.acc[c][j][e] = 0;
-  const unsigned short *k = kc + (size_t)kv * TS_P * D, *v = vc + (size_t)kv * TS_P * D;
-  int tile = first + warp;
-  for (; tile < end && (16 * tile + 15 < last || !fresh_k); tile += WARPS) attend16<false>(s, q, k, v, 16 * tile, last, fresh_k, fresh_v);
-  if (tile < end) attend16<true>(s, q, k, v, 16 * tile, last, fresh_k, fresh_v);
-  s.l += __shfl_xor_sync(~0u, s.l, 1);
-  s.l += __shfl_xor_sync(~0u, s.l, 2);
+static __device__ __forceinline__ float load_cluster(u32 a) {
+  float v;
+  asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(v) : "r"(a) : "memory");
+  return v;
+}
 
-  // Warps meet in shared memory: [warp][head] m, l, O[D].
-  float *mine = shared + (size_t)(warp * GROUP + head) * (D + 2);
-  if (head < GROUP) {
-    if (quad == 0) mine[0] = s.m, mine[1] = s.l;
+// The block's result in part[] of its shared memory -> y, by all blocks of the cluster, each a share.
+static __device__ __forceinline__ void combine_cluster(const float *part, act *y, int parts) {
+  cluster_arrive();
+  cluster_wait();
+  u32 from[SPLITS];
 #pragma unroll
-    for (int c = 0; c < V_CHUNKS; c++)
-#pragma unroll
-      for (int j = 0; j < 8; j++)
-#pragma unroll
-        for (int e = 0; e < 2; e++) mine[2 + 64 * c + 8 * (2 * quad + e) + j] = s.acc[c][j][e] + s.acc[c][j][e + 2];
-  }
-  __syncthreads();
-  float *out = workspace + 64 + (size_t)(kv * SPLITS + part) * PART;
-  for (int i = threadIdx.x; i < GROUP * D; i += 32 * WARPS) {
+  for (int p = 0; p < SPLITS; p++) from[p] = cluster_address(shared_address(part), p);
+  for (int i = blockIdx.y * 32 * WARPS + threadIdx.x; i < GROUP * D; i += 32 * WARPS * SPLITS) {
     const int h = i / D, e = i % D;
-    float m = -1e30f, l = 0, o = 0;
+    float m[SPLITS], l[SPLITS], o[SPLITS], top = -1e30f, den = 0, num = 0;
 #pragma unroll
-    for (int w = 0; w < WARPS; w++) m = fmaxf(m, shared[(w * GROUP + h) * (D + 2)]);
+    for (int p = 0; p < SPLITS; p++)
+      if (p < parts) {
+        const u32 at = from[p] + 4 * h * (D + 2);
+        m[p] = load_cluster(at), l[p] = load_cluster(at + 4), o[p] = load_cluster(at + 8 + 4 * e);
+      }
 #pragma unroll
-    for (int w = 0; w < WARPS; w++) {
-      const float *x = shared + (w * GROUP + h) * (D + 2);
-      float f = exp2_fast(x[0] - m);
-      l += f * x[1], o += f * x[2 + e];
-    }
-    if (parts == 1) {
-      act_store(y + (size_t)(kv * GROUP + h) * D + e, o / l);
-    } else {
-      if (e == 0) out[h * (D + 2)] = m, out[h * (D + 2) + 1] = l;
-      out[h * (D + 2) + 2 + e] = o;
-    }
+    for (int p = 0; p < SPLITS; p++)
+      if (p < parts) top = fmaxf(top, m[p]);
+#pragma unroll
+    for (int p = 0; p < SPLITS; p++)
+      if (p < parts) {
+        const float f = exp2_fast(m[p] - top);
+        den += f * l[p], num += f * o[p];
+      }
+    act_store(y + (size_t)blockIdx.x * GROUP * D + i, num / den);
   }
-  if (parts == 1) return;
+  cluster_arrive();  // nobody leaves while its memory is read
+  cluster_wait();
+}
 
-  // The last part of the head combines all.
+// The same through the workspace, by the block that comes last.
+static __device__ __forceinline__ void combine_workspace(float *workspace, act *y, int parts) {
+  const int kv = blockIdx.x;
   __shared__ u32 arrived;
   __threadfence();
   __syncthreads();
@@ -233,13 +259,79 @@ static __device__ __forceinline__ void decode_attention(const act *query, const 
       float f = exp2_fast(__ldcg(x) - m);
       l += f * __ldcg(x + 1), o += f * __ldcg(x + 2 + e);
     }
-    act_store(y + (size_t)(kv * GROUP + h) * D + e, o / l);
+    act_store(y + (size_t)kv * GROUP * D + i, o / l);
   }
   if (threadIdx.x == 0) ((u32 *)workspace)[kv] = 0;
 }
 
-// Parts that are worth their block: each gets at least one turn of all warps.
-static __device__ __forceinline__ int parts_of(int last) {
-  const int most = (last / 16 + WARPS) / WARPS;
-  return most < SPLITS ? most : SPLITS;
+// What the kernels are made of, in order: begin (first positions load), then the wait for the preceding kernel, then finish.
+struct split_range {
+  int last, parts, tile, end;  // newest position; parts in use; units of 16 positions of this warp: tile, tile + WARPS, ... below end
+};
+static __device__ __forceinline__ split_range range_of(int last) {
+  split_range r;
+  r.last = last;
+  r.parts = min(SPLITS, (last / 16 + WARPS) / WARPS);  // each part gets at least one turn of all warps
+  const int tiles = last / 16 + 1, part = blockIdx.y;
+  r.tile = (int)((long long)tiles * part / r.parts) + (threadIdx.x >> 5);
+  r.end = part < r.parts ? (int)((long long)tiles * (part + 1) / r.parts) : 0;
+  return r;
+}
+static __device__ __forceinline__ void begin(warp_state &s, const split_range &r, const u16 *k, const u16 *v, int most) {
+  s.m = -1e30f, s.l = 0;
+#pragma unroll
+  for (int c = 0; c < V_CHUNKS; c++)
+#pragma unroll
+    for (int j = 0; j < 8; j++)
+#pragma unroll
+      for (int e = 0; e < 4; e++) s.acc[c][j][e] = 0;
+  if (r.tile < r.end) {
+    load_keys(s, k, 16 * r.tile, most);
+    load_values(s, v, 16 * r.tile, most);
+  }
+}
+// fresh_k, fresh_v: the newest row in shared memory, or NULL when it is in the cache. shared: WARPS * PART floats, then PART.
+static __device__ __forceinline__ void finish(warp_state &s, const split_range &r, const u32 (&q)[QK_CHUNKS][2][4], const u16 *k, const u16 *v, int most,
+                                              const u16 *fresh_k, const u16 *fresh_v, float *shared, act *y, float *workspace) {
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, quad = lane & 3, head = lane >> 2;
+  for (int tile = r.tile; tile < r.end; tile += WARPS) {
+    if (fresh_k && 16 * tile + 15 >= r.last) patch(s, fresh_k, fresh_v, 16 * tile, r.last);
+    attend16(s, q, k, v, 16 * tile, r.last, tile + WARPS, r.end, most);
+  }
+  s.l += __shfl_xor_sync(~0u, s.l, 1);
+  s.l += __shfl_xor_sync(~0u, s.l, 2);
+
+  // Warps meet in shared memory: [warp][head] m, l, O[D].
+  float *mine = shared + (size_t)(warp * GROUP + head) * (D + 2), *part = shared + WARPS * PART;
+  if (head < GROUP) {
+    if (quad == 0) mine[0] = s.m, mine[1] = s.l;
+#pragma unroll
+    for (int c = 0; c < V_CHUNKS; c++)
+#pragma unroll
+      for (int j = 0; j < 8; j++)
+#pragma unroll
+        for (int e = 0; e < 2; e++) mine[2 + 64 * c + 8 * (2 * quad + e) + j] = s.acc[c][j][e] + s.acc[c][j][e + 2];
+  }
+  __syncthreads();
+  float *out = CLUSTER ? part : workspace + 64 + (size_t)(blockIdx.x * SPLITS + blockIdx.y) * PART;
+  for (int i = threadIdx.x; i < GROUP * D; i += 32 * WARPS) {
+    const int h = i / D, e = i % D;
+    float m[WARPS], top = -1e30f, l = 0, o = 0;
+#pragma unroll
+    for (int w = 0; w < WARPS; w++) top = fmaxf(top, m[w] = shared[(w * GROUP + h) * (D + 2)]);
+#pragma unroll
+    for (int w = 0; w < WARPS; w++) {
+      const float *x = shared + (w * GROUP + h) * (D + 2);
+      float f = exp2_fast(m[w] - top);
+      l += f * x[1], o += f * x[2 + e];
+    }
+    if (SPLITS == 1 || (!CLUSTER && r.parts == 1)) {
+      act_store(y + (size_t)blockIdx.x * GROUP * D + i, o / l);
+    } else {
+      if (e == 0) out[h * (D + 2)] = top, out[h * (D + 2) + 1] = l;
+      out[h * (D + 2) + 2 + e] = o;
+    }
+  }
+  if (CLUSTER) combine_cluster(part, y, r.parts);
+  else if (r.parts > 1) combine_workspace(workspace, y, r.parts);
 }

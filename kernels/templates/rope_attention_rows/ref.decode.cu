@@ -1,49 +1,60 @@
 /* tunesmith
 doc       one position: rotates, appends, then flash-decoding over blocks and warps on tensor cores
-requires  sm_80
-param     WARPS 4 8
-param     SPLITS 1 2 4 8 16 32
+requires  sm_90
+param     WARPS 8 4
+param     SPLITS 4 2 8 16 1 32
+param     CLUSTER 0 1
 where     n == 1
+where     CLUSTER == 0 || (SPLITS > 1 && SPLITS <= 16)
 where     D % 64 == 0
 where     H <= 8 * HK
 where     HK <= 64
 where     C_F16
-workspace 256 + 4 * HK * SPLITS * (H / HK) * (D + 2)
-zeroed    256
+workspace CLUSTER ? 0 : 256 + 4 * HK * SPLITS * (H / HK) * (D + 2)
+zeroed    CLUSTER ? 0 : 256
 launch    decode
 grid      HK ; SPLITS ; 1
 block     32 * WARPS ; 1 ; 1
-shared    4 * WARPS * (H / HK) * (D + 2) + 4 * D
+shared    4 * (WARPS + 1) * (H / HK) * (D + 2) + 4 * D
+cluster   1 ; CLUSTER ? SPLITS : 1 ; 1
 dependent 1
 args      b0 b1 b2 b3 b4 b5 w d
 */
 #include "decode_attention.cuh"
 
-extern "C" __global__ void __launch_bounds__(32 * WARPS) decode(const act *qkv, const float *cos, const float *sin, unsigned short *kc, unsigned short *vc, act *y, float *workspace,
-                                                               const long long *dims) {
+#ifdef TS_t
+#define T_NOW TS_t
+#else
+#define T_NOW (int)dims[TS_DIM_t]
+#endif
+
+extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) decode(const act *qkv, const float *cos, const float *sin, u16 *kc, u16 *vc, act *y, float *workspace, const long long *dims) {
   extern __shared__ __align__(16) float shared[];
-  unsigned short *fresh = (unsigned short *)shared;
+  u16 *fresh = (u16 *)shared;
+  const split_range r = range_of(T_NOW);
+  const int kv = blockIdx.x, last = r.last, most = max(last - 1, 0);
+  const bool newest = (int)blockIdx.y == r.parts - 1;  // has the positions that end with the new one
+  const u16 *k = kc + (size_t)kv * TS_P * D, *v = vc + (size_t)kv * TS_P * D;
+  warp_state s;
+  query_values x;
+  u32 operand[QK_CHUNKS][2][4];
+  begin(s, r, k, v, most);
+  cos += (size_t)last * (D / 2), sin += (size_t)last * (D / 2);
   dependents_may_start();
   wait_for_predecessors();
-#ifdef TS_t
-  const int last = TS_t;
-#else
-  const int last = (int)dims[TS_DIM_t];
-#endif
-  const int parts = parts_of(last), kv = blockIdx.x;
-  if ((int)blockIdx.y >= parts) return;
-  cos += (size_t)last * (D / 2), sin += (size_t)last * (D / 2);
-  const bool newest = (int)blockIdx.y == parts - 1;  // has the tile of the new position
+  if (!CLUSTER && (int)blockIdx.y >= r.parts) return;
+  load_query(x, qkv + (size_t)kv * GROUP * D);
   if (newest) {
-    const act *k = qkv + (size_t)(TS_H + kv) * D, *v = qkv + (size_t)(TS_H + TS_HK + kv) * D;
-    unsigned short *krow = kc + ((size_t)kv * TS_P + last) * D, *vrow = vc + ((size_t)kv * TS_P + last) * D;
+    const act *key = qkv + (size_t)(TS_H + kv) * D, *value = qkv + (size_t)(TS_H + TS_HK + kv) * D;
+    u16 *krow = kc + ((size_t)kv * TS_P + last) * D, *vrow = vc + ((size_t)kv * TS_P + last) * D;
     for (int i = threadIdx.x; i < D / 2; i += 32 * WARPS) {
-      const float a = act_load(k + i), b = act_load(k + i + D / 2), co = cos[i], si = sin[i];
-      u32 r = pack_f16(a * co - b * si, b * co + a * si), w = pack_f16(act_load(v + i), act_load(v + i + D / 2));
-      fresh[i] = krow[i] = (unsigned short)r, fresh[i + D / 2] = krow[i + D / 2] = (unsigned short)(r >> 16);
-      fresh[D + i] = vrow[i] = (unsigned short)w, fresh[D + i + D / 2] = vrow[i + D / 2] = (unsigned short)(w >> 16);
+      const float a = act_load(key + i), b = act_load(key + i + D / 2), va = act_load(value + i), vb = act_load(value + i + D / 2), co = cos[i], si = sin[i];
+      const u32 rotated = pack_f16(a * co - b * si, b * co + a * si), w = pack_f16(va, vb);
+      fresh[i] = krow[i] = (u16)rotated, fresh[i + D / 2] = krow[i + D / 2] = (u16)(rotated >> 16);
+      fresh[D + i] = vrow[i] = (u16)w, fresh[D + i + D / 2] = vrow[i + D / 2] = (u16)(w >> 16);
     }
     __syncthreads();
   }
-  decode_attention(qkv, cos, sin, kc, vc, y, workspace, last, parts, newest ? fresh : nullptr, fresh + D, shared + D);
+  make_query(operand, x, cos, sin);
+  finish(s, r, operand, k, v, most, newest ? fresh : nullptr, fresh + D, shared + D, y, workspace);
 }
