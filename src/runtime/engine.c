@@ -97,8 +97,10 @@ static bool side_end(side *s, ts_engine *e, bool ok, ts_diag *d) {
 
 static bool load(ts_engine *e, const ts_engine_opts *o, ts_diag *d) {
   TS_TRY((e->library = ts_library_open(e->library_path, d)) != NULL);
-  TS_TRY((e->pool = ts_pool_new(o ? o->threads : 0, d)) != NULL);
-  TS_TRY((e->index = ts_index_open(e->arena, e->params, d)) != NULL);
+  const ts_plan *p = ts_library_plan(e->library);
+  bool gpu = p->api != TS_API_CPU;
+  TS_TRY((e->pool = ts_pool_new(gpu ? 1 : o ? o->threads : 0, d)) != NULL);
+  if (!p->synthetic) TS_TRY((e->index = ts_index_open(e->arena, e->params, d)) != NULL);
   e->weights = ts_weights_load(e->library, e->index, e->weights_path, e->pool, d);
   return e->weights != NULL;
 }

@@ -1,4 +1,4 @@
-// Running the phases of a plan: kernels in order over bound pointers.
+// Running the phases of a plan on the CPU: kernels in order over bound pointers.
 #include <stdlib.h>
 
 #include "runtime/runtime_impl.h"
@@ -14,7 +14,8 @@ typedef struct bound_step {
   uint64_t calls, ns;  // profile
 } bound_step;
 
-struct ts__exec {
+typedef struct exec {
+  ts__exec base;
   const ts_plan *plan;
   const char *file;
   ts_arena *arena;
@@ -22,7 +23,7 @@ struct ts__exec {
   ts_pages activations, kv, rope, workspace;
   bound_step **steps;  // [phase][step]
   bool profile;
-};
+} exec;
 
 // A cache below this is on small pages: a short conversation then touches little of it, and starts sooner. Larger ones are read at the
 // speed of memory, where huge pages pay.
@@ -31,12 +32,12 @@ struct ts__exec {
 static size_t up64(size_t n) { return (n + 63) & ~(size_t)63; }
 
 // K of all layers, then V: each at a multiple of 64.
-static void *cache(const ts__exec *e, ts_plan_arg_kind kind, int layer) {
+static void *cache(const exec *e, ts_plan_arg_kind kind, int layer) {
   size_t one = up64((size_t)e->plan->kv_bytes), at = (size_t)layer + (kind == TS_PLAN_ARG_V ? (size_t)e->plan->layers : 0);
   return e->kv.p + at * one;
 }
 
-static void *pointer(const ts__exec *e, const ts_weights *w, const ts_plan_arg *a) {
+static void *pointer(const exec *e, const ts_weights *w, const ts_plan_arg *a) {
   size_t table = (size_t)e->plan->rope.positions * (size_t)e->plan->rope.dim / 2 * sizeof(float);
   switch (a->kind) {
     case TS_PLAN_ARG_BUFFER: return e->activations.p + e->plan->buffers[a->index].offset;
@@ -46,7 +47,7 @@ static void *pointer(const ts__exec *e, const ts_weights *w, const ts_plan_arg *
   }
 }
 
-static bool bind(ts__exec *e, const ts_weights *w, const ts_plan_step *s, bound_step *b, ts_diag *d) {
+static bool bind(exec *e, const ts_weights *w, const ts_plan_step *s, bound_step *b, ts_diag *d) {
   b->step = s;
   b->buf = ts_new_array(e->arena, void *, s->nargs + 1);
   for (int i = 0; i < s->nargs; i++) {
@@ -61,7 +62,7 @@ static bool bind(ts__exec *e, const ts_weights *w, const ts_plan_step *s, bound_
   return true;
 }
 
-static bool bind_all(ts__exec *e, const ts_library *l, const ts_weights *w, ts_diag *d) {
+static bool bind_all(exec *e, const ts_library *l, const ts_weights *w, ts_diag *d) {
   const ts_plan *p = e->plan;
   e->steps = ts_new_array(e->arena, bound_step *, p->nphases);
   for (int i = 0; i < p->nphases; i++) {
@@ -74,7 +75,7 @@ static bool bind_all(ts__exec *e, const ts_library *l, const ts_weights *w, ts_d
   return true;
 }
 
-static bool tables(ts__exec *e, ts_diag *d) {
+static bool tables(exec *e, ts_diag *d) {
   if (!e->plan->has_rope) return true;
   const ts_plan_rope *r = &e->plan->rope;
   size_t table = (size_t)r->positions * (size_t)r->dim / 2 * sizeof(float);
@@ -83,21 +84,8 @@ static bool tables(ts__exec *e, ts_diag *d) {
   return true;
 }
 
-ts__exec *ts__exec_new(const ts_library *l, const ts_weights *w, ts_pool *pool, ts_diag *d) {
-  ts_arena *a = ts_arena_new("session");
-  ts__exec *e = ts_new(a, ts__exec);
-  const ts_plan *p = ts_library_plan(l);
-  *e = (ts__exec){.plan = p, .file = ts_library_path(l), .arena = a, .pool = pool};
-  size_t kv = up64((size_t)p->kv_bytes) * (size_t)p->layers * 2;
-  if (ts_pages_map(&e->activations, (size_t)p->arena_bytes, "activations", d) && ts__pages_map(&e->kv, kv, kv >= HUGE_CACHE, "KV cache", d) &&
-      tables(e, d) && bind_all(e, l, w, d))
-    return e;
-  ts__exec_free(e);
-  return NULL;
-}
-
-void ts__exec_free(ts__exec *e) {
-  if (!e) return;
+static void exec_free(ts__exec *base) {
+  exec *e = (exec *)base;
   ts_pages_unmap(&e->activations);
   ts_pages_unmap(&e->kv);
   ts_pages_unmap(&e->rope);
@@ -105,18 +93,21 @@ void ts__exec_free(ts__exec *e) {
   ts_arena_free(e->arena);
 }
 
-void *ts__exec_buffer(const ts__exec *e, int buffer) { return e->activations.p + e->plan->buffers[buffer].offset; }
+static void *buffer(const exec *e, int i) { return e->activations.p + e->plan->buffers[i].offset; }
 
-size_t ts__exec_bytes(const ts__exec *e) { return e->activations.n + e->kv.n + e->rope.n + e->workspace.n; }
+static size_t exec_bytes(const ts__exec *base) {
+  const exec *e = (const exec *)base;
+  return e->activations.n + e->kv.n + e->rope.n + e->workspace.n;
+}
 
-static bool grow_workspace(ts__exec *e, const bound_step *b, int64_t bytes, ts_diag *d) {
+static bool grow_workspace(exec *e, const bound_step *b, int64_t bytes, ts_diag *d) {
   if (bytes < 0 || bytes > INT64_C(1) << 40)
     return ts_bug(d, "workspace", "%s: kernel %s wants %lld bytes", e->file, b->step->kernel, (long long)bytes);
   ts_pages_unmap(&e->workspace);
   return ts_pages_map(&e->workspace, (size_t)bytes + (size_t)bytes / 4, "workspace", d);
 }
 
-static bool run_step(ts__exec *e, bound_step *b, const int64_t value[2], int64_t row, ts_diag *d) {
+static bool run_step(exec *e, bound_step *b, const int64_t value[2], int64_t row, ts_diag *d) {
   int64_t dim[2] = {0};
   for (int i = 0; i < b->step->ndims; i++) dim[i] = value[b->step->dims[i]];
   int64_t bytes = b->kernel.workspace(dim);
@@ -127,7 +118,8 @@ static bool run_step(ts__exec *e, bound_step *b, const int64_t value[2], int64_t
   return true;
 }
 
-bool ts__exec_run(ts__exec *e, const ts_plan_phase *f, int64_t n, int64_t t, int64_t row, ts_diag *d) {
+// A phase with n rows (already rounded up) after t tokens; row is for row views.
+static bool run(exec *e, const ts_plan_phase *f, int64_t n, int64_t t, int64_t row, ts_diag *d) {
   const int64_t value[2] = {[TS_DIM_N] = n, [TS_DIM_T] = t};
   bound_step *steps = e->steps[f - e->plan->phases];
   uint64_t last = e->profile ? ts_now_ns() : 0;
@@ -142,32 +134,46 @@ bool ts__exec_run(ts__exec *e, const ts_plan_phase *f, int64_t n, int64_t t, int
   return true;
 }
 
-void ts__exec_profile(ts__exec *e, bool on) {
+static bool exec_pass(ts__exec *base, const ts_plan_phase *f, const int32_t *tokens, int64_t rows, int64_t n, int64_t t, ts_diag *d) {
+  exec *e = (exec *)base;
+  int32_t *in = buffer(e, e->plan->tokens);
+  memcpy(in, tokens, sizeof *in * (size_t)rows);
+  memset(in + rows, 0, sizeof *in * (size_t)(n - rows));
+  return run(e, f, n, t, 0, d);
+}
+
+static bool exec_head(ts__exec *base, const ts_plan_phase *f, int64_t row, int64_t t, ts_diag *d) { return run((exec *)base, f, 1, t, row, d); }
+static bool exec_finish(ts__exec *base, ts_diag *d) { return (void)base, (void)d, true; }
+static const float *exec_logits(ts__exec *base) { return buffer((exec *)base, ((exec *)base)->plan->logits); }
+
+static void exec_profile(ts__exec *base, bool on) {
+  exec *e = (exec *)base;
   e->profile = on;
   for (int i = 0; i < e->plan->nphases; i++)
     for (int k = 0; k < e->plan->phases[i].nsteps; k++) e->steps[i][k].calls = e->steps[i][k].ns = 0;
 }
 
-static const char *phase_name(ts_phase_kind k) {
-  return k == TS_PHASE_DECODE ? "decode" : k == TS_PHASE_PREFILL ? "prefill" : "head";
+static ts__step_time step_time(const void *arg, int phase, int step) {
+  const bound_step *b = &((const exec *)arg)->steps[phase][step];
+  return (ts__step_time){b->calls, b->ns};
 }
 
-size_t ts__exec_profile_rows(const ts__exec *e, ts_arena *a, ts_profile_row **rows) {
-  TS_VEC(ts_profile_row) v = {0};
-  for (int i = 0; i < e->plan->nphases; i++) {
-    const char *phase = phase_name(e->plan->phases[i].kind);
-    size_t begin = v.n;
-    for (int k = 0; k < e->plan->phases[i].nsteps; k++) {
-      const bound_step *b = &e->steps[i][k];
-      size_t r = begin;
-      while (r < v.n && strcmp(v.p[r].spec, b->step->spec) != 0) r++;
-      if (r == v.n)
-        ts_vec_push(a, &v, ((ts_profile_row){.op = b->step->op, .spec = b->step->spec, .phase = phase,
-                                             .source = ts_plan_source_name(b->step->source), .expected_us = b->step->expected_us}));
-      v.p[r].calls += b->calls;
-      v.p[r].ns += b->ns;
-    }
-  }
-  *rows = v.p;
-  return v.n;
+static size_t exec_profile_rows(const ts__exec *base, ts_arena *a, ts_profile_row **rows) {
+  return ts__profile_rows(((const exec *)base)->plan, step_time, base, a, rows);
+}
+
+static const ts__exec_kind cpu = {.free = exec_free, .bytes = exec_bytes, .pass = exec_pass, .head = exec_head, .finish = exec_finish,
+                                  .logits = exec_logits, .profile = exec_profile, .profile_rows = exec_profile_rows};
+
+ts__exec *ts__exec_new(const ts_library *l, const ts_weights *w, ts_pool *pool, ts_diag *d) {
+  ts_arena *a = ts_arena_new("session");
+  exec *e = ts_new(a, exec);
+  const ts_plan *p = ts_library_plan(l);
+  *e = (exec){.base = {&cpu}, .plan = p, .file = ts_library_path(l), .arena = a, .pool = pool};
+  size_t kv = up64((size_t)p->kv_bytes) * (size_t)p->layers * 2;
+  if (ts_pages_map(&e->activations, (size_t)p->arena_bytes, "activations", d) && ts__pages_map(&e->kv, kv, kv >= HUGE_CACHE, "KV cache", d) &&
+      tables(e, d) && bind_all(e, l, w, d))
+    return &e->base;
+  exec_free(&e->base);
+  return NULL;
 }

@@ -95,6 +95,31 @@ static bool step(ts_session *s, writer *w, ts_gen_result *r, ts_diag *d) {
   return w->stop != TS_STOP_NONE || ts_session_feed(s, &id, 1, d);
 }
 
+// The same with tokens that the device chooses, ahead of what is shown here.
+static bool run_ahead(ts_session *s, writer *w, ts_gen_result *r, uint64_t start, ts_diag *d) {
+  int64_t room = ts_session_capacity(s) - ts_session_length(s), most = w->o->max_tokens ? w->o->max_tokens : INT64_MAX;
+  TS_TRY(ts_session_ahead_begin(s, &w->o->sampler, most, d));
+  bool ok = true;
+  while (ok && w->stop == TS_STOP_NONE) {
+    int32_t id = -1;
+    if (!(ok = ts_session_ahead_next(s, &id, d))) break;
+    r->new_tokens++;
+    if (is_stop(w, id)) {
+      w->stop = TS_STOP_TOKEN;
+    } else {
+      ts_decoder_push(&w->decoder, id, &w->pending);
+      deliver(w);
+      if (w->stop == TS_STOP_NONE && r->new_tokens >= most) w->stop = TS_STOP_LENGTH;
+      if (w->stop == TS_STOP_NONE && r->new_tokens > room) w->stop = TS_STOP_CONTEXT;
+    }
+    if (!r->first_ns) r->first_ns = ts_now_ns() - start;
+  }
+  ts_diag late = {0};
+  bool stopped = ts_session_ahead_stop(s, TS_MAX(r->new_tokens - 1, (int64_t)0), &late);
+  if (ok && !stopped && d) *d = late;
+  return ok && stopped;
+}
+
 bool ts_generate(ts_session *s, const ts_tokenizer *t, const int32_t *tokens, size_t n, const ts_gen_opts *o, ts_gen_result *r,
                  ts_diag *d) {
   *r = (ts_gen_result){0};
@@ -105,6 +130,7 @@ bool ts_generate(ts_session *s, const ts_tokenizer *t, const int32_t *tokens, si
   writer w = {.o = o};
   ts_decoder_init(&w.decoder, t, !o->keep_special);
   bool ok = true;
+  if (ts_session_can_run_ahead(s, &o->sampler)) ok = run_ahead(s, &w, r, start, d);
   while (ok && w.stop == TS_STOP_NONE) {
     ok = step(s, &w, r, d);
     if (r->new_tokens == 1 && !r->first_ns) r->first_ns = ts_now_ns() - start;

@@ -59,6 +59,7 @@ static bool read_plan(ts_library *l, ts_diag *d) {
 
 static bool runs_here(const ts_library *l, ts_diag *d) {
   ts_target host;
+  if (l->plan->api != TS_API_CPU) return true;  // asked where its memory is made
   TS_TRY(ts_target_parse("cpu", &host, d));
   for (int i = 0; i < l->plan->nfeatures; i++)
     if (!ts_target_has(&host, l->plan->features[i])) {
@@ -81,16 +82,33 @@ static bool resolve(const ts_library *l, const char *name, ts__kernel *k, ts_dia
   return true;
 }
 
+// A kernel for a GPU is data; what it says is checked when it is loaded there.
+static bool resolve_artifact(const ts_library *l, const char *name, ts__kernel *k, ts_diag *d) {
+  char bytes[600];
+  if (snprintf(bytes, sizeof bytes, "%s_bytes", name) >= (int)sizeof bytes)
+    return ts_refuse(d, "library-kernel", "%s: kernel name is too long", l->path);
+  const uint64_t *n = dlsym(l->handle, bytes);
+  k->artifact = dlsym(l->handle, name);
+  if (!k->artifact || !n)
+    return ts_refuse(d, "library-kernel", "%s: the plan names kernel %s, which the library lacks", l->path, k->artifact ? bytes : name);
+  k->artifact_bytes = *n;
+  return true;
+}
+
+static bool resolve_one(const ts_library *l, const char *name, ts__kernel *k, ts_diag *d) {
+  return l->plan->api == TS_API_CPU ? resolve(l, name, k, d) : resolve_artifact(l, name, k, d);
+}
+
 static bool resolve_all(ts_library *l, ts_diag *d) {
   const ts_plan *p = l->plan;
   l->steps = ts_new_array(l->arena, ts__kernel *, p->nphases);
   for (int i = 0; i < p->nphases; i++) {
     l->steps[i] = ts_new_array(l->arena, ts__kernel, p->phases[i].nsteps);
-    for (int k = 0; k < p->phases[i].nsteps; k++) TS_TRY(resolve(l, p->phases[i].steps[k].kernel, &l->steps[i][k], d));
+    for (int k = 0; k < p->phases[i].nsteps; k++) TS_TRY(resolve_one(l, p->phases[i].steps[k].kernel, &l->steps[i][k], d));
   }
   l->packs = ts_new_array(l->arena, ts__kernel, p->nweights);
   for (int i = 0; i < p->nweights; i++)
-    if (p->weights[i].pack) TS_TRY(resolve(l, p->weights[i].pack, &l->packs[i], d));
+    if (p->weights[i].pack) TS_TRY(resolve_one(l, p->weights[i].pack, &l->packs[i], d));
   return true;
 }
 

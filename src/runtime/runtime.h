@@ -52,8 +52,9 @@ bool ts_index_read(const ts_index *x, const ts_index_tensor *t, ts_dtype as, voi
 
 // --- model library (library.c) ------------------------------------------------------------------------------------
 typedef struct ts_library ts_library;
-// Open a model library: a whole x86-64 shared object with our interface, built for a CPU like this one (else the refusal
-// names the missing feature), with a valid plan and every kernel that the plan names.
+// Open a model library: a whole x86-64 shared object with our interface, with a valid plan and every kernel that the plan names;
+// built for a CPU like this one (else the refusal names the missing feature), or for GPUs, which are first asked for when weights are
+// loaded.
 ts_library *ts_library_open(const char *path, ts_diag *d) TS_WARN_UNUSED;
 void ts_library_close(ts_library *l);  // accepts NULL
 const ts_plan *ts_library_plan(const ts_library *l);
@@ -67,9 +68,11 @@ const char *ts_library_path(const ts_library *l);
 //   file.
 typedef struct ts_weights ts_weights;
 // From the packed file when it is there and fits plan and index, else from the shards (packing as needed). `packed` may be NULL.
+// The weights of a plan for GPUs go to the GPU, from the shards; those of a plan with random weights are drawn there, and x is NULL.
 ts_weights *ts_weights_load(const ts_library *l, const ts_index *x, const char *packed, ts_pool *pool, ts_diag *d) TS_WARN_UNUSED;
 void ts_weights_free(ts_weights *w);  // accepts NULL
-const void *ts_weights_part(const ts_weights *w, int weight, int part);
+const void *ts_weights_part(const ts_weights *w, int weight, int part);  // in this process; not of weights on a GPU
+const char *ts_weights_device(const ts_weights *w);  // name of the GPU that holds them, or NULL
 size_t ts_weights_bytes(const ts_weights *w);
 bool ts_weights_from_file(const ts_weights *w);  // whether the packed file served
 bool ts_weights_write(const ts_weights *w, const ts_index *x, const char *path, ts_diag *d) TS_WARN_UNUSED;
@@ -191,7 +194,7 @@ const ts_plan *ts_engine_plan(const ts_engine *e);
 const ts_tokenizer *ts_engine_tokenizer(const ts_engine *e);
 const ts_chat_config *ts_engine_config(const ts_engine *e);
 const ts_weights *ts_engine_weights(const ts_engine *e);
-const ts_index *ts_engine_index(const ts_engine *e);
+const ts_index *ts_engine_index(const ts_engine *e);  // NULL: random weights, there is no container
 ts_pool *ts_engine_pool(ts_engine *e);
 const char *ts_engine_library_path(const ts_engine *e);
 
@@ -216,6 +219,13 @@ void ts_session_truncate(ts_session *s, int64_t length);  // forget all after th
 // Choose the next token from the logits of the last one (it is not appended). -1 with a diagnostic when no logit is finite.
 int32_t ts_session_sample(ts_session *s, const ts_sampler *how, ts_diag *d) TS_WARN_UNUSED;
 size_t ts_session_bytes(const ts_session *s);  // cache, activations, workspaces
+// Generation that does not wait for the host. begin refuses nothing where can_run_ahead says yes (on GPUs, for samplers without
+// penalties): from here on the device chooses tokens, appends them and computes their logits, up to `most` of them, ahead of what next
+// has handed out. stop ends it: the session then has the first `keep` of the tokens handed out.
+bool ts_session_can_run_ahead(const ts_session *s, const ts_sampler *how);
+bool ts_session_ahead_begin(ts_session *s, const ts_sampler *how, int64_t most, ts_diag *d) TS_WARN_UNUSED;
+bool ts_session_ahead_next(ts_session *s, int32_t *token, ts_diag *d) TS_WARN_UNUSED;
+bool ts_session_ahead_stop(ts_session *s, int64_t keep, ts_diag *d) TS_WARN_UNUSED;
 // Time per operator since the last reset; costs a clock read a step when on.
 typedef struct ts_profile_row {
   const char *op, *spec, *phase, *source;

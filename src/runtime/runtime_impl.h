@@ -12,8 +12,10 @@ bool ts__read_at(int fd, const char *path, void *dst, int64_t n, int64_t offset,
 
 // library.c: the code of a step of a phase, of a weight's pack
 typedef struct ts__kernel {
-  ts_kernel_fn run;
+  ts_kernel_fn run;             // CPU
   ts_workspace_fn workspace;
+  const void *artifact;         // GPU: target/gpu.h
+  uint64_t artifact_bytes;
 } ts__kernel;
 ts__kernel ts__library_step(const ts_library *l, int phase, int step);
 ts__kernel ts__library_pack(const ts_library *l, int weight);
@@ -23,30 +25,62 @@ typedef struct ts__part {
   int64_t offset, bytes;  // in the memory of the weights
   bool owner;             // false: the same bytes as an earlier part
 } ts__part;
+typedef struct ts__gpu ts__gpu;
 struct ts_weights {
   const ts_plan *plan;
   ts_arena *arena;
-  ts_pages pages;
+  ts_pages pages;       // in this process
+  ts__gpu *gpu;         // or on a GPU, held as long as its weights
+  uint64_t device;      // address there
   int *first;  // of each weight, into parts; first[nweights] is their number
   ts__part *parts;
   int64_t bytes;
   bool from_file;
 };
+// weights.c: places of parts, multiples of align; a tensor of the parameter container that a weight is made of
+void ts__weights_place(ts_weights *w, int64_t align);
+const ts_index_tensor *ts__weights_storage(const ts_weights *w, const ts_index *x, int weight, int i, ts_diag *d) TS_WARN_UNUSED;
+// cuda_weights.c: open the GPU and fill its memory: from the container, or, where the plan says so, with random numbers (x is NULL then)
+bool ts__weights_load_cuda(ts_weights *w, const ts_library *l, const ts_index *x, ts_diag *d) TS_WARN_UNUSED;
+void ts__weights_free_cuda(ts_weights *w);
+
 // 1: read; 0: there is no such file, or it belongs to other parameters; -1: it is broken, or reading failed.
 int ts__weights_read_file(ts_weights *w, const ts_index *x, const char *path, ts_pool *pool, ts_diag *d);
 
 // session.c: use at most this many positions
 void ts__session_limit(ts_session *s, int64_t capacity);
 
-// exec.c: memory and bound kernels of one sequence
+// Memory and bound kernels of one sequence: exec.c on the CPU, cuda_exec.c on a GPU.
 typedef struct ts__exec ts__exec;
+typedef struct ts__exec_kind {
+  void (*free)(ts__exec *e);
+  size_t (*bytes)(const ts__exec *e);
+  // Compute rows[0..rows) at position t with a phase that is not the head, n rows with those that only fill up. May return before it is
+  // done; what it needs of `tokens` is copied.
+  bool (*pass)(ts__exec *e, const ts_plan_phase *f, const int32_t *tokens, int64_t rows, int64_t n, int64_t t, ts_diag *d);
+  // The logits of a row of the last pass, which was the token at position t.
+  bool (*head)(ts__exec *e, const ts_plan_phase *f, int64_t row, int64_t t, ts_diag *d);
+  bool (*finish)(ts__exec *e, ts_diag *d);     // wait until all is done
+  const float *(*logits)(ts__exec *e);         // of the last head; NaN after a failure
+  void (*profile)(ts__exec *e, bool on);
+  size_t (*profile_rows)(const ts__exec *e, ts_arena *a, ts_profile_row **rows);
+  // Generation without the host in between; NULL members: none. begin: choose the token at position `length` from the logits of the last
+  // head and queue passes, each for the token chosen before it and choosing the next, while positions are below `end`. next: the
+  // next token chosen, in order (-1: no logit was finite), queueing more. stop: wait for what is queued.
+  bool (*ahead_begin)(ts__exec *e, const ts_sampler *how, int64_t length, int64_t end, ts_diag *d);
+  bool (*ahead_next)(ts__exec *e, int32_t *token, ts_diag *d);
+  bool (*ahead_stop)(ts__exec *e, ts_diag *d);
+} ts__exec_kind;
+struct ts__exec {
+  const ts__exec_kind *kind;
+};
 ts__exec *ts__exec_new(const ts_library *l, const ts_weights *w, ts_pool *pool, ts_diag *d) TS_WARN_UNUSED;
-void ts__exec_free(ts__exec *e);
-void *ts__exec_buffer(const ts__exec *e, int buffer);
-size_t ts__exec_bytes(const ts__exec *e);
-// Run a phase of the plan with n rows (already rounded up) after t tokens; row is for row views.
-bool ts__exec_run(ts__exec *e, const ts_plan_phase *f, int64_t n, int64_t t, int64_t row, ts_diag *d) TS_WARN_UNUSED;
-void ts__exec_profile(ts__exec *e, bool on);
-size_t ts__exec_profile_rows(const ts__exec *e, ts_arena *a, ts_profile_row **rows);
+ts__exec *ts__exec_new_cuda(const ts_library *l, const ts_weights *w, ts_diag *d) TS_WARN_UNUSED;
+// profile.c: rows by phase and workload from the calls and times of steps, given by get
+typedef struct ts__step_time {
+  uint64_t calls, ns;
+} ts__step_time;
+size_t ts__profile_rows(const ts_plan *p, ts__step_time (*get)(const void *arg, int phase, int step), const void *arg, ts_arena *a,
+                        ts_profile_row **rows);
 
 #endif

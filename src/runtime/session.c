@@ -9,6 +9,9 @@ struct ts_session {
   const ts_plan_phase *head;
   int32_t *tokens;  // plan->max_seq of them
   int64_t length, capacity;
+  bool stale;       // the logits are not those of the last token
+  bool ahead;       // the device is choosing tokens
+  int64_t base;     // length when it began to
   float *work;      // 2 * vocab floats for the sampler
 };
 
@@ -33,7 +36,7 @@ ts_session *ts_session_new(const ts_library *l, const ts_weights *w, ts_pool *po
   if (!s->tokens || !s->work)
     (void)ts_env_fail(d, "out-of-memory", "no memory for a session of %lld tokens", (long long)p->max_seq);
   else
-    s->exec = ts__exec_new(l, w, pool, d);
+    s->exec = p->api == TS_API_CUDA ? ts__exec_new_cuda(l, w, d) : ts__exec_new(l, w, pool, d);
   if (s->exec) return s;
   ts_session_free(s);
   return NULL;
@@ -41,7 +44,7 @@ ts_session *ts_session_new(const ts_library *l, const ts_weights *w, ts_pool *po
 
 void ts_session_free(ts_session *s) {
   if (!s) return;
-  ts__exec_free(s->exec);
+  if (s->exec) s->exec->kind->free(s->exec);
   free(s->tokens);
   free(s->work);
   free(s);
@@ -66,17 +69,21 @@ static int64_t pass_rows(const ts_plan *p, int64_t n, int64_t t) {
 // Compute `rows` tokens at position t; their hidden states are then in the buffers.
 static bool pass(ts_session *s, const int32_t *tokens, int64_t rows, ts_diag *d) {
   const ts_plan_phase *f = ts_plan_pick(s->plan, rows);
-  int64_t n = round_up(rows, f->multiple);
-  int32_t *in = ts__exec_buffer(s->exec, s->plan->tokens);
-  memcpy(in, tokens, sizeof *in * (size_t)rows);
-  memset(in + rows, 0, sizeof *in * (size_t)(n - rows));
-  TS_TRY(ts__exec_run(s->exec, f, n, s->length, 0, d));
+  s->stale = true;
+  TS_TRY(s->exec->kind->pass(s->exec, f, tokens, rows, round_up(rows, f->multiple), s->length, d));
   memcpy(s->tokens + s->length, tokens, sizeof *tokens * (size_t)rows);
   s->length += rows;
   return true;
 }
 
+static bool head(ts_session *s, int64_t row, int64_t t, ts_diag *d) {
+  TS_TRY(s->exec->kind->head(s->exec, s->head, row, t, d));
+  s->stale = t != s->length - 1;
+  return true;
+}
+
 static bool acceptable(const ts_session *s, const int32_t *tokens, size_t n, ts_diag *d) {
+  if (s->ahead) return ts_bug(d, "session-busy", "a session that runs ahead takes no tokens");
   if (n > (size_t)(s->capacity - s->length))
     return ts_refuse(d, "context-full", "%zu tokens after %lld do not fit in the context of %lld", n, (long long)s->length,
                      (long long)s->plan->max_seq);
@@ -88,7 +95,8 @@ static bool acceptable(const ts_session *s, const int32_t *tokens, size_t n, ts_
 
 static bool head_rows(ts_session *s, int64_t rows, bool (*row)(void *, int64_t, const float *), void *arg, ts_diag *d) {
   for (int64_t r = 0; r < rows; r++) {
-    TS_TRY(ts__exec_run(s->exec, s->head, 1, s->length - rows + r, r, d));
+    TS_TRY(head(s, r, s->length - rows + r, d));
+    TS_TRY(s->exec->kind->finish(s->exec, d));
     if (!row(arg, s->length - rows + r, ts_session_logits(s))) return ts_refuse(d, "stopped", "stopped by the caller");
   }
   return true;
@@ -102,34 +110,75 @@ bool ts_session_score(ts_session *s, const int32_t *tokens, size_t n, bool (*row
     TS_TRY(pass(s, tokens + i, rows, d));
     i += (size_t)rows;
     if (row) TS_TRY(head_rows(s, rows, row, arg, d));
-    if (!row && i == n) TS_TRY(ts__exec_run(s->exec, s->head, 1, s->length - 1, rows - 1, d));
+    if (!row && i == n) TS_TRY(head(s, rows - 1, s->length - 1, d));
   }
-  return true;
+  return s->exec->kind->finish(s->exec, d);
 }
 
 bool ts_session_feed(ts_session *s, const int32_t *tokens, size_t n, ts_diag *d) {
   return ts_session_score(s, tokens, n, NULL, NULL, d);
 }
 
-const float *ts_session_logits(const ts_session *s) { return ts__exec_buffer(s->exec, s->plan->logits); }
+// After running ahead, or forgetting tokens, the logits are of another token: the last one is computed again.
+static bool refresh(ts_session *s, ts_diag *d) {
+  if (!s->stale || s->length == 0) return true;
+  int32_t last = s->tokens[s->length - 1];
+  s->length--;
+  return ts_session_feed(s, &last, 1, d);
+}
+
+const float *ts_session_logits(const ts_session *s) { return s->exec->kind->logits(s->exec); }
 int64_t ts_session_length(const ts_session *s) { return s->length; }
 int64_t ts_session_capacity(const ts_session *s) { return s->capacity; }
 void ts__session_limit(ts_session *s, int64_t capacity) { s->capacity = TS_MIN(capacity, s->plan->max_seq); }
 const int32_t *ts_session_tokens(const ts_session *s) { return s->tokens; }
 
 void ts_session_truncate(ts_session *s, int64_t length) {
-  if (length >= 0 && length < s->length) s->length = length;
+  if (length < 0 || length >= s->length) return;
+  s->length = length;
+  s->stale = true;
 }
 
 int32_t ts_session_sample(ts_session *s, const ts_sampler *how, ts_diag *d) {
+  if (!refresh(s, d)) return -1;
   int32_t id = ts_sampler_pick(how, ts_session_logits(s), s->plan->active_vocab, s->tokens, (size_t)s->length,
                                (uint64_t)s->length, s->work);
   if (id < 0) (void)ts_bug(d, "no-finite-logit", "token %lld: no logit is a finite number", (long long)s->length);
   return id;
 }
 
-size_t ts_session_bytes(const ts_session *s) { return ts__exec_bytes(s->exec); }
-void ts_session_profile(ts_session *s, bool on) { ts__exec_profile(s->exec, on); }
+size_t ts_session_bytes(const ts_session *s) { return s->exec->kind->bytes(s->exec); }
+void ts_session_profile(ts_session *s, bool on) { s->exec->kind->profile(s->exec, on); }
 size_t ts_session_profile_rows(const ts_session *s, ts_arena *a, ts_profile_row **rows) {
-  return ts__exec_profile_rows(s->exec, a, rows);
+  return s->exec->kind->profile_rows(s->exec, a, rows);
+}
+
+// --- running ahead -----------------------------------------------------------------------------------------------------
+bool ts_session_can_run_ahead(const ts_session *s, const ts_sampler *how) {
+  bool penalties = how->repetition_penalty != 1.0 || how->presence_penalty != 0 || how->frequency_penalty != 0;
+  return s->exec->kind->ahead_begin && !penalties;
+}
+
+bool ts_session_ahead_begin(ts_session *s, const ts_sampler *how, int64_t most, ts_diag *d) {
+  if (s->ahead || s->length == 0) return ts_bug(d, "session-busy", "a session runs ahead once, after tokens");
+  TS_TRY(refresh(s, d));
+  int64_t end = most - 1 < s->capacity - s->length ? s->length + most - 1 : s->capacity;  // the last token's pass is not wanted
+  TS_TRY(s->exec->kind->ahead_begin(s->exec, how, s->length, end, d));
+  s->ahead = true;
+  s->base = s->length;
+  return true;
+}
+
+bool ts_session_ahead_next(ts_session *s, int32_t *token, ts_diag *d) {
+  TS_TRY(s->exec->kind->ahead_next(s->exec, token, d));
+  if (*token < 0) return ts_bug(d, "no-finite-logit", "token %lld: no logit is a finite number", (long long)s->length);
+  if (s->length < s->capacity) s->tokens[s->length++] = *token;
+  return true;
+}
+
+bool ts_session_ahead_stop(ts_session *s, int64_t keep, ts_diag *d) {
+  s->ahead = false;
+  s->length = TS_MIN(s->length, s->base + keep);
+  s->stale = true;
+  return s->exec->kind->ahead_stop(s->exec, d);
 }

@@ -12,8 +12,7 @@ static json_t *shared_part(json_t *seen, const ts_plan_weight *w, int part) {
   return json_object_get(seen, key);
 }
 
-// Give every part its place, multiples of 64 from the beginning.
-static void place(ts_weights *w) {
+void ts__weights_place(ts_weights *w, int64_t align) {
   const ts_plan *p = w->plan;
   json_t *seen = json_object();
   int k = 0;
@@ -29,14 +28,14 @@ static void place(ts_weights *w) {
         continue;
       }
       if (at) json_integer_set(at, w->bytes);
-      w->bytes += (w->parts[k].bytes + 63) & ~INT64_C(63);
+      w->bytes += (w->parts[k].bytes + align - 1) & -align;
     }
   }
   w->first[p->nweights] = k;
   json_decref(seen);
 }
 
-static const ts_index_tensor *storage(const ts_weights *w, const ts_index *x, int weight, int i, ts_diag *d) {
+const ts_index_tensor *ts__weights_storage(const ts_weights *w, const ts_index *x, int weight, int i, ts_diag *d) {
   const ts_plan_storage *s = &w->plan->weights[weight].storage[i];
   const ts_index_tensor *t = ts_index_find(x, s->name);
   if (!t) {
@@ -57,7 +56,7 @@ static bool load_plain(ts_weights *w, const ts_index *x, int weight, ts_diag *d)
   for (int i = 0; i < pw->nparts; i++) {
     const ts__part *part = &w->parts[w->first[weight] + i];
     if (!part->owner) continue;
-    const ts_index_tensor *t = storage(w, x, weight, i, d);
+    const ts_index_tensor *t = ts__weights_storage(w, x, weight, i, d);
     TS_TRY(t && ts_index_read(x, t, pw->parts[i].dtype, w->pages.p + part->offset, d));
   }
   return true;
@@ -76,7 +75,7 @@ static bool load_packed(ts_weights *w, const ts_library *l, const ts_index *x, i
   bool ok = true;
   int64_t at = 0;
   for (int i = 0; ok && i < pw->nstorage; i++) {
-    const ts_index_tensor *t = storage(w, x, weight, i, d);
+    const ts_index_tensor *t = ts__weights_storage(w, x, weight, i, d);
     buf[i] = scratch.p + at;
     ok = t && ts_index_read(x, t, t->t.dtype, buf[i], d);
     at += (ts_tensor_bytes(&pw->storage[i].t) + 63) & ~INT64_C(63);
@@ -103,7 +102,13 @@ ts_weights *ts_weights_load(const ts_library *l, const ts_index *x, const char *
   for (int i = 0; i < w->plan->nweights; i++) n += w->plan->weights[i].nparts;
   w->first = ts_new_array(a, int, w->plan->nweights + 1);
   w->parts = ts_new_array(a, ts__part, n);
-  place(w);
+  if (w->plan->api == TS_API_CUDA) {
+    ts__weights_place(w, 256);
+    if (ts__weights_load_cuda(w, l, x, d)) return w;
+    ts_weights_free(w);
+    return NULL;
+  }
+  ts__weights_place(w, 64);
   bool ok = ts_pages_map(&w->pages, (size_t)w->bytes, "weights", d);
   int served = ok && packed ? ts__weights_read_file(w, x, packed, pool, d) : 0;
   w->from_file = served == 1;
@@ -116,6 +121,7 @@ ts_weights *ts_weights_load(const ts_library *l, const ts_index *x, const char *
 void ts_weights_free(ts_weights *w) {
   if (!w) return;
   ts_pages_unmap(&w->pages);
+  ts__weights_free_cuda(w);
   ts_arena_free(w->arena);
 }
 

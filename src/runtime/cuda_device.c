@@ -1,0 +1,111 @@
+// The GPU of a model: opening it, memory on it, the runtime's own kernels.
+#include <stdlib.h>
+
+#include "runtime/cuda_impl.h"
+
+static const char ptx[] =
+#include "runtime/cuda_kernels.inc"
+    ;
+
+bool ts__gpu_check(const ts__gpu *g, CUresult r, const char *what, ts_diag *d) { return ts_cuda_check(g->g.cu, r, d, "%s", what); }
+bool ts__gpu_enter(const ts__gpu *g, ts_diag *d) { return ts__gpu_check(g, g->g.cu->cuCtxSetCurrent(g->g.context), "using the GPU", d); }
+bool ts__gpu_sync(const ts__gpu *g, const char *what, ts_diag *d) { return ts__gpu_check(g, g->g.cu->cuStreamSynchronize(g->stream), what, d); }
+
+// "sm_90a" is code for compute capability 9.0 alone; "sm_80" also runs on newer ones of major number 8.
+static bool arch_fits(const char *arch, int compute) {
+  char *end;
+  long code = strtol(arch + 3, &end, 10);
+  return *end ? code == compute : code <= compute && code / 10 == compute / 10;
+}
+
+static bool right_gpu(const ts__gpu *g, const ts_plan *p, const char *file, ts_diag *d) {
+  if (arch_fits(p->gpu, g->g.compute)) return true;
+  (void)ts_refuse(d, "wrong-gpu", "%s: built for GPUs of %s, this one (%s) is sm_%d", file, p->gpu, g->g.name, g->g.compute);
+  ts_hint(d, "build the model with --target cuda on this machine");
+  return false;
+}
+
+static bool load_entries(ts__gpu *g, ts_diag *d) {
+  static const char *const names[TS__GPU_ENTRY__COUNT] = {"tunesmith_set", "tunesmith_greedy", "tunesmith_sample"};
+  TS_TRY(ts__gpu_check(g, g->g.cu->cuModuleLoadDataEx(&g->module, ptx, 0, NULL, NULL), "loading the runtime's kernels", d));
+  for (int i = 0; i < TS__GPU_ENTRY__COUNT; i++)
+    TS_TRY(ts__gpu_check(g, g->g.cu->cuModuleGetFunction(&g->entry[i], g->module, names[i]), names[i], d));
+  return true;
+}
+
+static int ordinal(void) {
+  const char *s = getenv("TUNESMITH_GPU");
+  return s && *s ? atoi(s) : 0;
+}
+
+static bool open_gpu(ts__gpu *g, const ts_plan *p, const char *file, ts_diag *d) {
+  if (!ts_cuda_open(ordinal(), &g->g, d)) {
+    if (d && d->kind == TS_ENVIRONMENT && !strcmp(d->code, "no-cuda-driver")) {
+      ts_diag why = *d;
+      (void)ts_env_fail(d, "no-cuda-driver", "%s: built for NVIDIA GPUs (%s), and %s", file, p->gpu, why.message);
+      ts_hint(d, "%s", *why.hint ? why.hint : "install NVIDIA's driver, or build the model with --target cpu");
+    }
+    return false;
+  }
+  TS_TRY(right_gpu(g, p, file, d));
+  TS_TRY(ts__gpu_check(g, g->g.cu->cuStreamCreate(&g->stream, TS_CU_STREAM_NON_BLOCKING), "making a stream", d));
+  return load_entries(g, d);
+}
+
+ts__gpu *ts__gpu_open(const ts_plan *p, const char *file, ts_diag *d) {
+  ts__gpu *g = calloc(1, sizeof *g);
+  if (!g) {
+    (void)ts_env_fail(d, "out-of-memory", "no memory to hold a GPU");
+    return NULL;
+  }
+  if (open_gpu(g, p, file, d)) return g;
+  ts__gpu_close(g);
+  return NULL;
+}
+
+void ts__gpu_close(ts__gpu *g) {
+  if (!g) return;
+  if (g->g.context) (void)g->g.cu->cuCtxSetCurrent(g->g.context);
+  if (g->module) (void)g->g.cu->cuModuleUnload(g->module);
+  if (g->stream) (void)g->g.cu->cuStreamDestroy(g->stream);
+  ts_cuda_close(&g->g);
+  free(g);
+}
+
+bool ts__gpu_launch(const ts__gpu *g, ts__gpu_entry e, unsigned blocks, unsigned threads, void **args, ts_diag *d) {
+  return ts__gpu_check(g, g->g.cu->cuLaunchKernel(g->entry[e], blocks, 1, 1, threads, 1, 1, 0, g->stream, args, NULL), "launching a kernel", d);
+}
+
+// --- memory ------------------------------------------------------------------------------------------------------------
+bool ts__device_map(const ts__gpu *g, ts__device_memory *m, size_t n, const char *what, ts_diag *d) {
+  *m = (ts__device_memory){0};
+  if (!n) return true;
+  CUresult r = g->g.cu->cuMemAlloc(&m->p, n);
+  if (r == TS_CU_OUT_OF_MEMORY) {
+    size_t available = 0, total = 0;
+    (void)g->g.cu->cuMemGetInfo(&available, &total);
+    (void)ts_env_fail(d, "out-of-device-memory", "%s: %.1f MB wanted, %.1f of %.1f MB are free on %s", what, (double)n / 1e6, (double)available / 1e6, (double)total / 1e6, g->g.name);
+    ts_hint(d, "build the model with a smaller --max-seq-len or --prefill-chunk, or close what else uses the GPU");
+    return false;
+  }
+  TS_TRY(ts__gpu_check(g, r, what, d));
+  m->n = n;
+  return true;
+}
+
+void ts__device_unmap(const ts__gpu *g, ts__device_memory *m) {
+  if (m->p) (void)g->g.cu->cuMemFree(m->p);
+  *m = (ts__device_memory){0};
+}
+
+bool ts__pinned_map(const ts__gpu *g, ts__pinned *m, size_t n, const char *what, ts_diag *d) {
+  *m = (ts__pinned){0};
+  TS_TRY(ts__gpu_check(g, g->g.cu->cuMemHostAlloc(&m->p, n, TS_CU_HOST_MAPPED), what, d));
+  m->n = n;
+  return true;
+}
+
+void ts__pinned_unmap(const ts__gpu *g, ts__pinned *m) {
+  if (m->p) (void)g->g.cu->cuMemFreeHost(m->p);
+  *m = (ts__pinned){0};
+}
