@@ -8,7 +8,7 @@ param     TILES 1 2
 param     SPLIT 1 2 4 8
 param     HINT 1 0
 param     PER_SM 1 2
-where     n <= 8
+where     n <= 16
 where     N % (16 * TILES) == 0 && K % 64 == 0
 where     WARPS * SPLIT <= K / 64
 where     WARPS * CHUNK * STAGES <= 256

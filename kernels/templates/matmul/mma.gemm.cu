@@ -1,0 +1,47 @@
+/* tunesmith
+doc       many rows of f16: wgmma with weights dequantized into its register operand, one producer warp, blocks that stay
+requires  sm_90a
+param     TALL 1 2
+param     WIDTH 256 128 64
+param     STAGES 4 5 6 3
+param     GROUP 8 16 4
+where     A_F16 && K % 64 == 0 && N % 16 == 0
+where     TALL * WIDTH <= 256
+where     n_hi > 32
+define    SMEM STAGES * (WIDTH * 128 + TALL * 4608) + 16 * STAGES + 1024
+where     SMEM <= SHARED
+launch    gemm_q4_entry
+grid      min(ceildiv(n, WIDTH) * ceildiv(N, 128 * TALL), SMS) ; 1 ; 1
+block     384 ; 1 ; 1
+shared    SMEM
+dependent 1
+args      t0 b1 b2 b3 d
+tmap      0 b0 f16 swizzle 128 dims K ; n strides K * 2 box 64 ; WIDTH
+*/
+#include "gemm_q4.cuh"
+
+#if TS_OP_matmul_add
+enum { END = GEMM_ADD };
+#if TS_R_F16
+typedef u16 output;
+#else
+typedef float output;
+#endif
+#else
+enum { END = GEMM_STORE };
+typedef u16 output;
+#endif
+typedef gemm_shape<TS_N, TS_K, TALL, WIDTH, STAGES, GROUP> shape;
+static_assert(shape::bytes <= SMEM, "the layout of shared memory");
+
+extern "C" __global__ void __launch_bounds__(384, 1)
+gemm_q4_entry(const __grid_constant__ tensor_map x, const void *codes, const void *scales, output *y, const long long *dims) {
+  dependents_may_start();
+  wait_for_predecessors();
+#ifdef TS_n
+  const int rows = TS_n;
+#else
+  const int rows = (int)dims[TS_DIM_n];
+#endif
+  gemm_q4<shape, END>(&x, codes, scales, y, rows);
+}

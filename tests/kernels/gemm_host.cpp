@@ -1,0 +1,104 @@
+// gemm_host: a matrix template, compiled for the host with one point of its space, against the meaning of its packed weights.
+#include "host/host.h"
+
+#include TEMPLATE
+
+#ifdef TS_I
+enum { N = 2 * TS_I };
+#else
+enum { N = TS_N };
+#endif
+#ifdef GEMM
+enum { K = TS_K, ROWS = GEMM };
+typedef u16 input;
+#else
+enum { K = TS_K, ROWS = TS_n };
+#endif
+
+static float uniform() {
+  return (float)(host_random() % 20001) / 10000.0f - 1.0f;
+}
+// ORDER: the packed layout "mma" of kernels/ops/matmul.mma.tir.
+static double weight(const std::vector<u32> &codes, const std::vector<u16> &scales, int i, int k) {
+  int o = i / 16, g = i % 8, up = i / 8 % 2, u = k / 64, step = k / 16 % 4, t = k % 8 / 2, e = k % 2, half = k / 8 % 2;
+  u32 word = codes[(((size_t)o * (K / 64) + u) * 32 + g * 4 + t) * 4 + step];
+  int code = word >> 4 * (up + 2 * half + 4 * e) & 15;
+  return (code - 7) * (double)host_half(scales[(((size_t)o * (K / 64) + u) * 8 + g) * 4 + k / 32 % 2 * 2 + up]);
+}
+
+int main() {
+  std::vector<u32> codes((size_t)N * K / 8 + 4);
+  std::vector<u16> scales((size_t)N * K / 32 + 8);
+  u32 *cp = codes.data();
+  while ((uintptr_t)cp % 16) cp++;
+  for (auto &c : codes) c = host_random() * 3u ^ host_random() << 9;
+  for (auto &s : scales) s = host_to_half(0.01f + 0.02f * (float)(host_random() % 100));
+  std::vector<u32> used(cp, cp + (size_t)N * K / 8);
+  u16 *sp = scales.data();
+  while ((uintptr_t)sp % 16) sp++;
+  std::vector<u16> used_scales(sp, sp + (size_t)N * K / 32);
+  std::vector<input> x((size_t)ROWS * K);
+  std::vector<float> g(K), xf((size_t)ROWS * K);
+  for (size_t i = 0; i < x.size(); i++) {
+    float v = uniform() * 3;
+#if INPUT_F16
+    x[i] = host_to_half(v);
+    xf[i] = host_half(x[i]);
+#else
+    x[i] = xf[i] = v;
+#endif
+  }
+  for (auto &v : g) v = 0.5f + uniform() * 0.4f;
+#ifdef TS_I
+  int outs = TS_I;
+#else
+  int outs = N;
+#endif
+  std::vector<output> y((size_t)ROWS * outs), before;
+  for (auto &v : y) v = (output)(sizeof(output) == 2 ? 0x3c00 : 3);  // an old value, for sums
+  before = y;
+#ifdef GEMM
+  tensor_map map = {x.data(), K, ROWS, 64, WIDTH};
+  long long dims = ROWS;
+  bool ok = host_launch(GRID, 1, 384, [&] { RUN; });
+#else
+  bool ok = host_launch(GRID, SPLIT, WARPS * 32, [&] { RUN; });
+#endif
+  if (!ok) {
+    fprintf(stderr, "the kernel does not end\n");
+    return 1;
+  }
+  double err = 0, all = 0;
+  for (int r = 0; r < ROWS; r++) {
+    double ss = 0, factor = 1;
+#ifdef TS_eps
+    for (int k = 0; k < K; k++) ss += (double)xf[(size_t)r * K + k] * xf[(size_t)r * K + k];
+    factor = 1 / sqrt(ss / K + TS_eps);
+#endif
+    (void)ss;
+    std::vector<double> sum(N);
+    for (int i = 0; i < N; i++)
+      for (int k = 0; k < K; k++) {
+        double v = xf[(size_t)r * K + k] * factor;
+#ifdef TS_eps
+        v *= g[k];
+#endif
+        sum[i] += v * weight(used, used_scales, i, k);
+      }
+    for (int i = 0; i < outs; i++) {
+      double want = sum[i];
+#ifdef TS_I
+      want = sum[i] / (1 + exp(-sum[i])) * sum[i + TS_I];
+#elif TS_OP_matmul_add
+      want += sizeof(output) == 2 ? 1 : 3;
+#endif
+      output o = y[(size_t)r * outs + i];
+      double got = sizeof(output) == 2 ? host_half((u16)o) : (double)o;
+      err += (got - want) * (got - want);
+      all += want * want;
+    }
+  }
+  double e = sqrt(err / all), limit = INPUT_F16 || sizeof(output) == 2 ? 6e-4 : 2e-6;
+  printf("%s relative error %.3g (limit %.1g)\n", e < limit ? "ok" : "WRONG", e, limit);
+  return e < limit ? 0 : 1;
+}

@@ -1,0 +1,215 @@
+// gemm_ptx for the host: the same functions as kernels/templates/include/gemm_ptx.cuh, so that the kernels built on them run on a
+// CPU. Every lane is a fiber; blocks of a cluster run together, clusters one after the other. Bulk copies land as late as a
+// barrier allows, or at once, by chance: a ring that reuses a slot too early or reads it too soon shows.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+typedef unsigned int u32;
+typedef unsigned short u16;
+typedef unsigned long long u64;
+struct float2 {
+  float x, y;
+};
+struct float4 {
+  float x, y, z, w;
+};
+struct uint2 {
+  u32 x, y;
+};
+struct alignas(16) uint4 {
+  u32 x, y, z, w;
+};
+struct dim3_ {
+  int x, y, z;
+};
+static inline float2 make_float2(float x, float y) {
+  return {x, y};
+}
+#define __device__
+#define __global__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __grid_constant__
+#define __align__(n) alignas(n)
+using std::min;
+using std::max;
+static inline float rsqrtf(float x) {
+  return 1.0f / sqrtf(x);
+}
+#define __expf host_expf
+static inline float host_expf(float x) {
+  return expf(x);
+}
+
+// --- lanes ---------------------------------------------------------------------------------------------------------
+struct host_lane {
+  dim3_ thread, block;
+  int rank, index;  // block of the cluster, thread of the block
+};
+extern thread_local host_lane *host_me;
+extern dim3_ host_grid;
+extern int host_threads, host_blocks;  // of a block, of a cluster
+#define threadIdx (host_me->thread)
+#define blockIdx (host_me->block)
+#define gridDim host_grid
+unsigned char *host_shared();
+unsigned char *host_at(u32 address);
+void host_yield();
+// All of a group of lanes arrive, then go on: a warp, a warpgroup, a block, the cluster.
+void host_meet(int kind);
+enum { HOST_WARP, HOST_WARPGROUP, HOST_BLOCK, HOST_CLUSTER };
+// Where the lanes of a warp or warpgroup lay what they exchange.
+u32 *host_slot(int kind, int lane);
+
+#define SHARED_MEMORY(name) unsigned char *name = host_shared()
+static inline u32 shared_address(const void *p) {
+  return (u32)((const unsigned char *)p - host_shared()) + ((u32)host_me->rank << 24);
+}
+static inline void __syncwarp() {
+  host_meet(HOST_WARP);
+}
+static inline void __syncthreads() {
+  host_meet(HOST_BLOCK);
+}
+static inline float __shfl_xor_sync(u32, float v, int m) {
+  int lane = host_me->index & 31;
+  memcpy(host_slot(HOST_WARP, lane), &v, 4);
+  host_meet(HOST_WARP);
+  float r;
+  memcpy(&r, host_slot(HOST_WARP, lane ^ m), 4);
+  host_meet(HOST_WARP);
+  return r;
+}
+static inline void atomicAdd(float *p, float v) {
+  *p += v;
+}
+
+static inline void dependents_may_start() {}
+static inline void wait_for_predecessors() {}
+
+// --- barriers and copies -------------------------------------------------------------------------------------------
+struct host_barrier {  // in the eight bytes of the barrier
+  short pending, count;
+  int bytes_phase;  // bytes still to come * 2 + phase
+};
+static_assert(sizeof(host_barrier) == 8, "a barrier is eight bytes");
+void host_barrier_arrive(u32 bar, int count, int bytes);
+bool host_barrier_done(u32 bar, u32 parity);
+void host_copy(u32 dst, const void *src, u32 bytes, u32 bar);
+static inline void barrier_init(u32 bar, u32 count) {
+  host_barrier b = {(short)count, (short)count, 0};
+  memcpy(host_at(bar), &b, 8);
+}
+static inline void barrier_init_fence() {}
+static inline void barrier_expect(u32 bar, u32 bytes) {
+  host_barrier_arrive(bar, 1, (int)bytes);
+}
+static inline void barrier_arrive(u32 bar) {
+  host_barrier_arrive(bar, 1, 0);
+}
+static inline void barrier_wait(u32 bar, u32 parity) {
+  while (!host_barrier_done(bar, parity)) host_yield();
+}
+static inline u64 policy_evict_first() {
+  return 1;
+}
+static inline void copy_bulk(u32 dst, const void *src, u32 bytes, u32 bar) {
+  host_copy(dst, src, bytes, bar);
+}
+static inline void copy_bulk_hint(u32 dst, const void *src, u32 bytes, u32 bar, u64) {
+  host_copy(dst, src, bytes, bar);
+}
+struct tensor_map {  // of the host: a matrix of halves, its rows and columns, the box; 128-byte swizzle
+  const u16 *base;
+  int columns, rows, box_columns, box_rows;
+};
+void copy_tensor_2d(u32 dst, const tensor_map *map, int x, int y, u32 bar);
+static inline void prefetch_tensor_map(const tensor_map *) {}
+
+static inline float2 load2(const float *p) {
+  return {p[0], p[1]};
+}
+static inline u32 load_u32(const void *p) {
+  u32 v;
+  memcpy(&v, p, 4);
+  return v;
+}
+
+// --- halves --------------------------------------------------------------------------------------------------------
+static inline float host_half(u16 h) {
+  _Float16 f;
+  memcpy(&f, &h, 2);
+  return (float)f;
+}
+static inline u16 host_to_half(float f) {
+  _Float16 h = (_Float16)f;
+  u16 v;
+  memcpy(&v, &h, 2);
+  return v;
+}
+static inline u32 pack_f16(float lo, float hi) {
+  return host_to_half(lo) | (u32)host_to_half(hi) << 16;
+}
+static inline float2 unpack_f16(u32 v) {
+  return {host_half((u16)v), host_half((u16)(v >> 16))};
+}
+static inline u32 sub_f16x2(u32 a, u32 b) {
+  float2 x = unpack_f16(a), y = unpack_f16(b);
+  return pack_f16(x.x - y.x, x.y - y.y);
+}
+static inline u32 mul_f16x2(u32 a, u32 b) {
+  float2 x = unpack_f16(a), y = unpack_f16(b);
+  return pack_f16(x.x * y.x, x.y * y.y);
+}
+static inline u32 fma_f16x2(u32 a, u32 b, u32 c) {
+  float2 x = unpack_f16(a), y = unpack_f16(b), z = unpack_f16(c);
+  return pack_f16(x.x * y.x + z.x, x.y * y.y + z.y);
+}
+template <u32 MASK> static inline u32 mask_or(u32 a, u32 bits) {
+  return (a & MASK) | bits;
+}
+#include "codes_to_f16.cuh"
+
+// --- tensor cores: m16n8k16, lane = 4 g + t ------------------------------------------------------------------------
+static inline void mma_m16n8k16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  int lane = host_me->index & 31, g = lane >> 2, t = lane & 3;
+  u32 *me = host_slot(HOST_WARP, lane);
+  for (int i = 0; i < 4; i++) me[i] = a[i];
+  me[4] = b0;
+  me[5] = b1;
+  host_meet(HOST_WARP);
+  for (int e = 0; e < 4; e++) {
+    int row = g + (e >= 2 ? 8 : 0), col = 2 * t + (e & 1);
+    float sum = d[e];
+    for (int k = 0; k < 16; k++) {
+      u32 av = host_slot(HOST_WARP, (row & 7) * 4 + (k & 7) / 2)[(row >> 3) + 2 * (k >> 3)];
+      u32 bv = host_slot(HOST_WARP, col * 4 + (k & 7) / 2)[4 + (k >> 3)];
+      sum += host_half((u16)(k & 1 ? av >> 16 : av)) * host_half((u16)(k & 1 ? bv >> 16 : bv));
+    }
+    d[e] = sum;
+  }
+  host_meet(HOST_WARP);
+}
+
+// --- clusters ------------------------------------------------------------------------------------------------------
+static inline u32 cluster_rank() {
+  return (u32)host_me->rank;
+}
+static inline void cluster_arrive() {}
+static inline void cluster_wait() {
+  host_meet(HOST_CLUSTER);
+}
+static inline u32 cluster_address(u32 a, u32 rank) {
+  return (a & 0xffffffu) | rank << 24;
+}
+static inline void store_cluster(u32 a, float v) {
+  memcpy(host_at(a), &v, 4);
+}

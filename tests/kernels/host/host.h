@@ -1,0 +1,159 @@
+// host: runs a kernel built on the host's gemm_ptx, cluster after cluster.
+#pragma once
+#include "gemm_ptx.cuh"
+#include <ucontext.h>
+
+#include <functional>
+
+thread_local host_lane *host_me;
+dim3_ host_grid;
+int host_threads, host_blocks;
+
+enum { HOST_STACK = 64 << 10, HOST_SHARED = 232448 };
+struct host_pending {
+  u32 dst, bar, bytes;
+  const void *src;
+  std::vector<unsigned char> own;
+};
+struct host_meeting {
+  int arrived = 0;
+  unsigned long turn = 0;
+};
+static std::vector<std::vector<unsigned char>> host_memory;
+static std::vector<host_pending> host_copies;
+static std::vector<host_meeting> host_meetings[4];
+static std::vector<u32> host_slots;
+static ucontext_t host_main;
+static std::vector<ucontext_t> host_context;
+static std::vector<host_lane> host_lanes;
+static std::vector<bool> host_ended;
+static const std::function<void()> *host_kernel;
+static u64 host_seed = 1;
+
+static u32 host_random() {
+  host_seed = host_seed * 6364136223846793005ull + 1442695040888963407ull;
+  return (u32)(host_seed >> 33);
+}
+unsigned char *host_shared() {
+  unsigned char *p = host_memory[host_me->rank].data();
+  return p + (1024 - (uintptr_t)p % 1024) % 1024;
+}
+unsigned char *host_at(u32 address) {
+  unsigned char *p = host_memory[address >> 24].data();
+  return p + (1024 - (uintptr_t)p % 1024) % 1024 + (address & 0xffffff);
+}
+static void host_land(size_t i) {
+  host_pending c = host_copies[i];
+  host_copies.erase(host_copies.begin() + i);
+  memcpy(host_at(c.dst), c.own.empty() ? c.src : c.own.data(), c.bytes);
+  host_barrier_arrive(c.bar, 0, -(int)c.bytes);
+}
+void host_barrier_arrive(u32 bar, int count, int bytes) {
+  host_barrier b;
+  memcpy(&b, host_at(bar), 8);
+  b.pending = (short)(b.pending - count);
+  b.bytes_phase += bytes * 2;
+  if (b.pending < 0) fprintf(stderr, "barrier %x: more arrivals than it counts\n", bar), abort();
+  if (b.pending == 0 && b.bytes_phase >> 1 == 0) {
+    b.pending = b.count;
+    b.bytes_phase ^= 1;
+  }
+  memcpy(host_at(bar), &b, 8);
+}
+bool host_barrier_done(u32 bar, u32 parity) {
+  host_barrier b;
+  if (!host_copies.empty() && host_random() % 4 == 0) host_land(host_random() % host_copies.size());
+  memcpy(&b, host_at(bar), 8);
+  return (u32)(b.bytes_phase & 1) != parity;
+}
+void host_copy(u32 dst, const void *src, u32 bytes, u32 bar) {
+  if (bytes % 16 || dst % 16 || (uintptr_t)src % 16) fprintf(stderr, "bulk copy of %u bytes to %x from %p\n", bytes, dst, src), abort();
+  if ((dst & 0xffffff) + bytes > HOST_SHARED) fprintf(stderr, "bulk copy beyond shared memory\n"), abort();
+  host_copies.push_back({dst, bar, bytes, src, {}});
+  if (host_random() % 2) host_land(host_copies.size() - 1);
+}
+void copy_tensor_2d(u32 dst, const tensor_map *m, int x, int y, u32 bar) {
+  host_pending c = {dst, bar, (u32)(m->box_columns * m->box_rows * 2), NULL, {}};
+  c.own.resize(c.bytes);
+  if (dst % 1024) fprintf(stderr, "tensor copy to %x\n", dst), abort();
+  for (int r = 0; r < m->box_rows; r++)
+    for (int k = 0; k < m->box_columns; k++) {
+      u32 off = (u32)(r * m->box_columns + k) * 2;
+      u16 v = y + r < m->rows && x + k < m->columns ? m->base[(size_t)(y + r) * m->columns + x + k] : 0;
+      off ^= (off >> 7 & 7) << 4;
+      memcpy(&c.own[off], &v, 2);
+    }
+  host_copies.push_back(c);
+  if (host_random() % 2) host_land(host_copies.size() - 1);
+}
+static int host_group(int kind, int *size) {
+  int i = host_me->rank * host_threads + host_me->index;
+  *size = kind == HOST_WARP ? 32 : kind == HOST_WARPGROUP ? 128 : kind == HOST_BLOCK ? host_threads : host_threads * host_blocks;
+  return i / *size;
+}
+u32 *host_slot(int kind, int lane) {
+  int size, group = host_group(kind, &size);
+  return &host_slots[((size_t)group * size + lane) * 64];
+}
+void host_yield() {
+  host_lane *me = host_me;
+  swapcontext(&host_context[me->rank * host_threads + me->index], &host_main);
+  host_me = me;
+}
+void host_meet(int kind) {
+  int size, group = host_group(kind, &size);
+  host_meeting &m = host_meetings[kind][group];
+  unsigned long turn = m.turn;
+  if (++m.arrived == size) {
+    m.arrived = 0;
+    m.turn++;
+    return;
+  }
+  while (host_meetings[kind][group].turn == turn) host_yield();
+}
+static void host_run_lane() {
+  (*host_kernel)();
+  host_ended[host_me->rank * host_threads + host_me->index] = true;
+  swapcontext(&host_context[host_me->rank * host_threads + host_me->index], &host_main);
+}
+// One cluster: every lane in turn until all have ended; false when nobody can go on.
+static bool host_run_cluster(int first) {
+  int lanes = host_threads * host_blocks;
+  host_memory.assign(host_blocks, std::vector<unsigned char>(HOST_SHARED + 1024, 0xa5));
+  host_copies.clear();
+  host_slots.assign((size_t)lanes * 64, 0);
+  for (auto &m : host_meetings) m.assign(lanes, host_meeting());
+  host_lanes.assign(lanes, host_lane());
+  host_context.assign(lanes, ucontext_t());
+  host_ended.assign(lanes, false);
+  std::vector<unsigned char> stacks((size_t)lanes * HOST_STACK);
+  for (int i = 0; i < lanes; i++) {
+    host_lanes[i] = {{i % host_threads, 0, 0}, {first + i / host_threads, 0, 0}, i / host_threads, i % host_threads};
+    getcontext(&host_context[i]);
+    host_context[i].uc_stack.ss_sp = &stacks[(size_t)i * HOST_STACK];
+    host_context[i].uc_stack.ss_size = HOST_STACK;
+    makecontext(&host_context[i], host_run_lane, 0);
+  }
+  for (long turn = 0, left = lanes; left; turn++) {
+    if (turn > 200000) return false;
+    int from = (int)(host_random() % (u32)lanes);
+    left = 0;
+    for (int i = 0; i < lanes; i++) {
+      int l = (from + i) % lanes;
+      if (host_ended[l]) continue;
+      left++;
+      host_me = &host_lanes[l];
+      swapcontext(&host_main, &host_context[l]);
+    }
+  }
+  return true;
+}
+static bool host_launch(int grid, int cluster, int threads, const std::function<void()> &kernel) {
+  host_grid = {grid, 1, 1};
+  host_threads = threads;
+  host_blocks = cluster;
+  host_kernel = &kernel;
+  for (int b = 0; b < grid; b += cluster)
+    if (!host_run_cluster(b)) return false;
+  return true;
+}
