@@ -18,7 +18,7 @@
 //   args ARG ...                          b0, b1, ... buffers; w workspace; d dims; tK tensor map K
 //   tmap K b0 f16 swizzle 128 dims EXPR ; EXPR strides EXPR box EXPR ; EXPR     dims innermost first, strides in bytes
 //   image cubin BYTES                     or ptx, or cuda (source, of a native template before it is compiled); then a newline and the bytes
-// Expressions are integers over the names in dims: + - * / (rounds down) % parentheses, comparisons (0 or 1), c ? a : b,
+// Expressions are integers over the names in dims: + - * / (rounds down) % parentheses, comparisons (0 or 1), && || !, c ? a : b,
 // min(a, b), max(a, b), ceildiv(a, b), pow2ceil(a).
 //
 // An entry receives one 64-bit pointer per b and w, a `const int64_t *` in device memory for d (the values of the dims, in order), a

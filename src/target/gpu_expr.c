@@ -124,6 +124,15 @@ static bool read_primary(reader *r, int64_t *out) {
 
 static bool read_unary(reader *r, int64_t *out) {
   int minus = 0;
+  skip_spaces(r);
+  if (*r->p == '!') {
+    if (++r->depth > MOST_DEPTH) return fail(r, "nested too deeply");
+    r->p++;
+    TS_TRY(read_unary(r, out));
+    r->depth--;
+    *out = *out == 0;
+    return true;
+  }
   while (accept(r, "-")) minus++;
   TS_TRY(read_primary(r, out));
   return minus % 2 == 0 || apply(r, OP_SUB, 0, *out, out);
@@ -151,10 +160,28 @@ static bool read_level(reader *r, int level, int64_t *out) {
   return true;
 }
 
+// a && b (all: true), a || b over what `of` reads; the right side does not count when the left one decides.
+static bool read_logic(reader *r, bool all, bool (*of)(reader *, int64_t *), int64_t *out) {
+  TS_TRY(of(r, out));
+  while (accept(r, all ? "&&" : "||")) {
+    int64_t right;
+    bool left = *out != 0, decided = left != all;
+    r->skipped += decided;
+    TS_TRY(of(r, &right));
+    r->skipped -= decided;
+    *out = decided ? left : right != 0;
+  }
+  return true;
+}
+
+static bool read_compared(reader *r, int64_t *out) { return read_level(r, 0, out); }
+static bool read_all(reader *r, int64_t *out) { return read_logic(r, true, read_compared, out); }
+static bool read_any(reader *r, int64_t *out) { return read_logic(r, false, read_all, out); }
+
 // c ? a : b; the branch that is not taken may divide by zero.
 static bool read_choice(reader *r, int64_t *out) {
   if (++r->depth > MOST_DEPTH) return fail(r, "nested too deeply");
-  TS_TRY(read_level(r, 0, out));
+  TS_TRY(read_any(r, out));
   if (accept(r, "?")) {
     int64_t a, b;
     bool yes = *out != 0;

@@ -96,15 +96,18 @@ static void every_template_serves(void **state) {
     char **name;
     size_t files;
     const char *dir = ts_path_join(x->a, ts_data_dir(), ts_arena_printf(x->a, "kernels/templates/%s", op[i].templates));
+    if (!ts_file_exists(dir)) continue;  // as written, or for GPUs alone
     must(ts_dir_list(dir, ".trace", x->a, &name, &files, &d), &d);
-    bool has_default = false;
+    bool has_default = false, any = false;
     for (size_t k = 0; k < files; k++) {
+      if (strstr(name[k], ".cuda.trace")) continue;
+      any = true;
       const char *base = ts_arena_strndup(x->a, name[k], strlen(name[k]) - 6);
       has_default |= strcmp(base, "default") == 0;
       if (strcmp(base, "default") != 0 && !has(x->used.p, x->used.n, ts_arena_printf(x->a, "%s/%s", op[i].templates, base)))
         fail_msg("kernels/templates/%s/%s applies to no workload", op[i].templates, name[k]);
     }
-    if (!has_default) fail_msg("%s has no default.trace", op[i].name);
+    if (any && !has_default) fail_msg("%s has no default.trace", op[i].name);
   }
 }
 
