@@ -38,18 +38,66 @@ static size_t lines_split(ts_arena *a, char *text, char ***out) {
   return n;
 }
 
-// The lines of `now` that are not those of `was`, with one around them.
+// Lines near those to show are shown as well, gaps become "...".
+static void lines_show(char **line, const bool *wanted, size_t n, size_t around) {
+  size_t shown = 0;
+  for (size_t i = 0; i < n; i++) {
+    bool near = false;
+    for (size_t k = i < around ? 0 : i - around; k <= i + around && k < n && !near; k++) near = wanted[k];
+    if (!near) continue;
+    if (i > shown) puts("...");
+    puts(line[i]);
+    shown = i + 1;
+  }
+  if (shown < n) puts("...");
+}
+
+// wanted[j]: line y[j] belongs to no longest common subsequence with x, or something is gone before it.
+static void lines_compare(ts_arena *a, char **x, size_t n, char **y, size_t m, bool *wanted) {
+  enum { MOST = 4000000 };
+  if (n * m > MOST) {
+    for (size_t j = 0; j < m; j++) wanted[j] = true;
+    return;
+  }
+  size_t w = m + 1;
+  uint32_t *best = ts_new_array(a, uint32_t, (n + 1) * w);
+  for (size_t i = n; i-- > 0;)
+    for (size_t j = m; j-- > 0;)
+      best[i * w + j] = !strcmp(x[i], y[j]) ? best[(i + 1) * w + j + 1] + 1 : TS_MAX(best[(i + 1) * w + j], best[i * w + j + 1]);
+  for (size_t i = 0, j = 0; i < n || j < m;) {
+    if (i < n && j < m && !strcmp(x[i], y[j])) i++, j++;
+    else if (j < m && (i >= n || best[i * w + j + 1] >= best[(i + 1) * w + j])) wanted[j++] = true;
+    else i++, wanted[j] = true;  // wanted has room for one more
+  }
+}
+
+// What of `now` is not as it was.
 static void change_show(const ts_func *was, const ts_func *now) {
   ts_arena *a = ts_arena_new("change");
   char **x, **y;
   size_t n = lines_split(a, printed(a, was), &x), m = lines_split(a, printed(a, now), &y), head = 0, tail = 0;
   while (head < n && head < m && !strcmp(x[head], y[head])) head++;
   while (tail < n - head && tail < m - head && !strcmp(x[n - 1 - tail], y[m - 1 - tail])) tail++;
-  size_t from = head ? head - 1 : 0, to = TS_MIN(m, m - tail + 1);
-  if (from > 0) puts("...");
-  for (size_t i = from; i < to; i++) puts(y[i]);
-  if (to < m) puts("...");
+  bool *wanted = ts_new_array(a, bool, m + 1);
+  size_t from = head ? head - 1 : 0;  // a line in common, so that there always is one
+  lines_compare(a, x + from, n - from - tail, y + from, m - from - tail, wanted + from);
   if (head == n && n == m) puts("nothing changed");
+  else lines_show(y, wanted, m, 1);
+  ts_arena_free(a);
+}
+
+// A refusal with what lies near the culprits of a long function.
+static void refusal_show(const ts_sched *s, const char *step) {
+  enum { LONG = 40 };
+  ts_arena *a = ts_arena_new("refusal");
+  ts_text t = {0};
+  char **line;
+  ts_refusal_render(&t, ts_sched_refusal(s), ts_sched_func(s), NULL, step);
+  size_t n = lines_split(a, ts_arena_strdup(a, ts_text_str(&t)), &line);
+  bool *wanted = ts_new_array(a, bool, n + 1);
+  for (size_t i = 0; i < n; i++) wanted[i] = n < LONG || i < 3 || line[i][0] == '>' || !strncmp(line[i], "  witness:", 10) || !strncmp(line[i], "  hint:", 7);
+  lines_show(line, wanted, n, n < LONG ? 0 : 2);
+  ts_text_free(&t);
   ts_arena_free(a);
 }
 
@@ -126,7 +174,7 @@ static bool step_apply(session *s, const char *line) {
   const ts_func *before = ts_sched_func(x);
   int steps = ts_sched_trace(x)->n;
   if (!ts_sched_step(x, line, &d)) {
-    if (ts_sched_refusal(x)->code != TS_R_none && ts_sched_refusal(x)->step == steps && strcmp(d.code, "syntax") != 0) ts__refusal_show(stdout, x, NULL, line);
+    if (ts_sched_refusal(x)->code != TS_R_none && ts_sched_refusal(x)->step == steps && strcmp(d.code, "syntax") != 0) refusal_show(x, line);
     else ts_diag_print(stdout, &d);
     return false;
   }
