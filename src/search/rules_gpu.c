@@ -1,6 +1,6 @@
-// Rules for GPUs: a block's nest becomes one kernel. Spatial loops alone: fused, and shared out over blocks of threads. With a
-// reduction that is long enough for a block of threads: a block for each result, its threads sharing the reduction; with a short
-// one: a thread for each result.
+// Rules for GPUs: a block's nest becomes one kernel. With a reduction that is long enough for a block of threads: a block for each
+// result, its threads sharing the reduction. Else a thread for each result, the spatial loops fused; where their fusion cannot be
+// shown to be one to one (two symbolic extents), the last loop alone is shared out over threads.
 #include "search/rules.h"
 
 enum { SHARED_REDUCTION = 64, THREADS = 256, REDUCERS = 128 };
@@ -12,12 +12,19 @@ static int64_t product(const ts__nest *x, bool reduce) {
   return n;
 }
 
-// The loops of one kind as one; -1 when there are none. The nest is ordered, spatial loops outside.
-static ts_rv fuse_kind(ts__rules *r, const ts__nest *x, bool reduce) {
+// Steps so far, and back to there.
+static int steps(const ts__rules *r) { return ts_sched_trace(r->s)->n; }
+static bool back(ts__rules *r, int to) {
+  ts_sched_undo(r->s, steps(r) - to);
+  return false;
+}
+
+// The first `most` loops of one kind as one; -1 when there are none. The nest is ordered, spatial loops outside.
+static ts_rv fuse_kind(ts__rules *r, const ts__nest *x, bool reduce, int most) {
   ts_arg list[TS__MOST_LOOPS];
   int n = 0;
   for (int i = 0; i < x->n; i++)
-    if (x->reduce[i] == reduce) list[n++] = TS_ARV(x->loop[i]);
+    if (x->reduce[i] == reduce && n < most) list[n++] = TS_ARV(x->loop[i]);
   ts_rv fused = -1;
   if (n < 2) return n ? list[0].rv : -1;
   return ts__rules_call(r, TS_P_fuse, TS_ARGS(TS_ALISTN(n, list)), &fused) ? fused : -1;
@@ -54,18 +61,50 @@ static bool along_threads(ts__rules *r, ts_rv loop, int64_t first, int64_t lo, i
   return ts__rules_call(r, TS_P_bind, TS_ARGS(TS_ARV(parts[1]), TS_AWORD("threadIdx.x")), NULL);
 }
 
-static void on_blocks(ts__rules *r, ts_rv loop) { (void)ts__rules_call(r, TS_P_bind, TS_ARGS(TS_ARV(loop), TS_AWORD("blockIdx.x")), NULL); }
+static bool on_axis(ts__rules *r, ts_rv loop, const char *axis) { return ts__rules_call(r, TS_P_bind, TS_ARGS(TS_ARV(loop), TS_AWORD(axis)), NULL); }
+
+static int spatial_loops(const ts__nest *x) {
+  int n = 0;
+  for (int i = 0; i < x->n; i++) n += !x->reduce[i];
+  return n;
+}
+
+// A block for each result.
+static bool shared_reduction(ts__rules *r, const ts__nest *x) {
+  int begin = steps(r);
+  ts_rv spatial = fuse_kind(r, x, false, x->n), reduction = fuse_kind(r, x, true, x->n), outer;
+  bool ok = reduction >= 0 && (spatial >= 0 || !spatial_loops(x)) && along_threads(r, reduction, REDUCERS, 32, 512, &outer) && (spatial < 0 || on_axis(r, spatial, "blockIdx.x"));
+  return ok || back(r, begin);
+}
+
+// A thread for each result.
+static bool all_along_threads(ts__rules *r, const ts__nest *x) {
+  int begin = steps(r);
+  ts_rv spatial = fuse_kind(r, x, false, x->n), outer;
+  return (spatial >= 0 && along_threads(r, spatial, THREADS, 64, 512, &outer) && on_axis(r, outer, "blockIdx.x")) || back(r, begin);
+}
+
+// The same with the last spatial loop along threads and the others on blocks.
+static bool last_along_threads(ts__rules *r, const ts__nest *x) {
+  int begin = steps(r), n = spatial_loops(x);
+  if (n < 2) return false;
+  ts_rv others = fuse_kind(r, x, false, n - 1), outer;
+  return (others >= 0 && along_threads(r, x->loop[n - 1], THREADS, 64, 512, &outer) && on_axis(r, outer, "blockIdx.y") && on_axis(r, others, "blockIdx.x")) || back(r, begin);
+}
+
+// Loops in their new order: spatial ones first.
+static void sort_nest(ts__nest *x) {
+  ts__nest y = *x;
+  int n = 0;
+  for (int pass = 0; pass < 2; pass++)
+    for (int i = 0; i < x->n; i++)
+      if (x->reduce[i] == (pass == 1)) y.loop[n] = x->loop[i], y.reduce[n] = x->reduce[i], y.extent[n++] = x->extent[i];
+  *x = y;
+}
 
 void ts__rules_gpu(ts__rules *r, ts__nest *x) {
-  ts_rv outer;
   if (!order(r, x)) return;
-  ts_rv spatial = fuse_kind(r, x, false);
-  if (ts__rules_has_reduce(x) && product(x, true) >= SHARED_REDUCTION) {
-    ts_rv reduction = fuse_kind(r, x, true);
-    if (reduction >= 0 && along_threads(r, reduction, REDUCERS, 32, 512, &outer)) {
-      if (spatial >= 0) on_blocks(r, spatial);
-      return;
-    }
-  }
-  if (spatial >= 0 && along_threads(r, spatial, THREADS, 64, 512, &outer)) on_blocks(r, outer);
+  sort_nest(x);
+  if (ts__rules_has_reduce(x) && product(x, true) >= SHARED_REDUCTION && shared_reduction(r, x)) return;
+  if (!all_along_threads(r, x)) (void)last_along_threads(r, x);
 }
