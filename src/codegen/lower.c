@@ -34,8 +34,10 @@ static const ts_func *run(ts__lower *l) {
   const ts_func *f = l->f;
   if (f->stage == TS_STAGE_BLOCKS) {
     const ts_stmt *s = ts__place_buffers(l, f->body);
+    if (!l->failed) s = ts__pipeline(l, s);
     if (!l->failed && l->t->api == TS_API_CUDA) s = ts__gpu_kernels(l, s);
     if (!l->failed) s = ts__lower_blocks(l, s);
+    if (!l->failed) s = ts__fragment_allocs(l, s);
     if (l->failed) return NULL;
     f = with_body(l, f, s);
   } else if (is_flat(f)) {
@@ -44,6 +46,7 @@ static const ts_func *run(ts__lower *l) {
   f = ts__flatten(l, f);
   f = with_body(l, f, ts__expand_buffers(l, f->body));
   f = ts_simplify_func(l->an, f);
+  f = with_body(l, f, ts__join_copies(l, f->body));
   return l->failed ? NULL : with_body(l, f, ts__hoist_conditions(l, f->body));
 }
 

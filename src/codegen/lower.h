@@ -10,6 +10,13 @@ typedef struct ts__lower_place {
   int64_t offset;  // in elements
 } ts__lower_place;
 
+// A buffer in scope "fragment.X" and what it becomes: tile after tile, the registers of one thread.
+typedef struct ts__fragment {
+  const ts_buffer *from, *to;
+  int64_t tile[8];    // extents of a tile in each dimension
+  int64_t registers;  // elements of a tile that one thread holds
+} ts__fragment;
+
 typedef struct ts__lower {
   ts_ir *ir;
   ts_arena *arena;
@@ -18,6 +25,7 @@ typedef struct ts__lower {
   const ts_target *t;
   ts_diag *d;
   bool failed;
+  TS_VEC(ts__fragment) fragments;
   TS_VEC(ts__lower_place) places;  // of shared buffers
 } ts__lower;
 
@@ -30,11 +38,20 @@ bool ts__place_buffer(ts__lower *l, const ts_stmt **body, const ts_buffer *b);
 const ts_stmt *ts__lower_blocks(ts__lower *l, const ts_stmt *body);
 // The implementation of a tensorized block's intrinsic on its operands; NULL after a refusal (lower_intrin.c).
 const ts_stmt *ts__lower_intrin(ts__lower *l, const ts_block *b);
+// The element idx of an intrinsic's operand, a tile of a fragment, that `threads` threads share: its buffer of registers, and in *at the
+// place there; NULL after a refusal. Then the allocations of fragments, once all blocks are lowered (lower_fragment.c).
+const ts_buffer *ts__fragment_access(ts__lower *l, const ts_operand *o, const ts_buffer *param, int threads,
+                                     const ts_expr *const *idx, const ts_expr **at);
+const ts_stmt *ts__fragment_allocs(ts__lower *l, const ts_stmt *body);
 // All buffers one-dimensional, parameters too (lower_flat.c).
 const ts_func *ts__flatten(ts__lower *l, const ts_func *f);
 // Private copies for the lanes of vector loops, and for the iterations of parallel loops where the stack is too small
 // (lower_expand.c).
 const ts_stmt *ts__expand_buffers(ts__lower *l, const ts_stmt *body);
+// Loops with stages overlap their iterations (lower_pipe.c); refusal "pipeline".
+const ts_stmt *ts__pipeline(ts__lower *l, const ts_stmt *body);
+// Vector loops around an asynchronous copy become one copy of a vector; what cannot be copied so is stored (lower_async.c).
+const ts_stmt *ts__join_copies(ts__lower *l, const ts_stmt *body);
 // Conditions out of the loops that they do not depend on (lower_hoist.c).
 const ts_stmt *ts__hoist_conditions(ts__lower *l, const ts_stmt *body);
 

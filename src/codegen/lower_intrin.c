@@ -6,8 +6,11 @@ typedef struct views {
   ts__lower *l;
   const ts_block *block;
   const ts_func *impl;
+  int threads;
   bool refused;
 } views;
+
+static bool is_fragment(const ts_buffer *b) { return strncmp(b->scope, "fragment.", 9) == 0; }
 
 static const ts_operand *operand_of(const views *v, const ts_buffer *param) {
   for (int i = 0; i < v->impl->nparams; i++) {
@@ -24,6 +27,7 @@ static const ts_buffer *view_access(void *arg, const ts_buffer *b, const ts_expr
   ts_ir *ir = v->l->ir;
   const ts_operand *o = operand_of(v, b);
   if (!o) return NULL;
+  if (is_fragment(o->buf)) return ts__fragment_access(v->l, o, b, v->threads, idx, out);
   for (int d = 0; d < o->buf->ndim; d++) {
     out[d] = o->start[d];
     for (int i = 0; i < o->ndim; i++)
@@ -47,7 +51,7 @@ static bool view_stride(views *v, const ts_operand *o, int i, int64_t *out) {
 static bool neighbours(views *v, const ts_buffer *b, int lanes) {
   const ts_operand *o = operand_of(v, b);
   int64_t run = 1, stride, extent;
-  if (!o) return true;
+  if (!o || is_fragment(o->buf)) return true;
   for (int i = o->ndim - 1; i >= 0 && run < lanes; i--) {
     if (!ts_is_int(b->shape[i], &extent)) return false;
     if (extent > 1 && (!view_stride(v, o, i, &stride) || stride != run)) return false;
@@ -74,19 +78,36 @@ static bool check_store(void *arg, const ts_stmt *s) {
   return true;
 }
 
+// An operand is in the memory that the implementation wants it in.
+static bool scopes_fit(views *v) {
+  for (int i = 0; i < v->impl->nparams; i++) {
+    const ts_buffer *p = v->impl->params[i].buf;
+    const ts_operand *o = operand_of(v, p);
+    bool any = strcmp(p->scope, "global") == 0;
+    if (!o || (any ? !is_fragment(o->buf) : strcmp(p->scope, o->buf->scope) == 0)) continue;
+    return ts_refuse(v->l->d, "operand-scope", "block %s: intrinsic %s wants its operand %s in scope %s; %s is in scope %s",
+                     v->block->name, v->block->intrin, p->name, p->scope, o->buf->name, o->buf->scope);
+  }
+  return true;
+}
+
 const ts_stmt *ts__lower_intrin(ts__lower *l, const ts_block *b) {
   const ts_intrin *in = ts_intrin_load(l->ir, b->intrin, l->d);
   const char *missing = NULL;
   if (in && !ts_intrin_fits(in, l->t, &missing)) {
-    ts_refuse(l->d, "missing-feature", "block %s: intrinsic %s needs %s, which cpu:%s lacks", b->name, b->intrin,
+    ts_refuse(l->d, "missing-feature", "block %s: intrinsic %s needs %s, which %s lacks", b->name, b->intrin,
               missing, l->t->arch);
     in = NULL;
   }
   if (!in) return l->failed = true, NULL;
-  views v = {.l = l, .block = b, .impl = ts_func_clone(l->ir, in->impl)};
+  views v = {.l = l, .block = b, .impl = ts_func_clone(l->ir, in->impl), .threads = in->threads};
+  if (!scopes_fit(&v)) return l->failed = true, NULL;
   const ts_stmt *body = v.impl->body;
   ts_stmt_visit(body, check_store, check_load, &v);
   if (v.refused) return l->failed = true, NULL;
-  while (body->kind == TS_S_BLOCK) body = body->block->body;  // the root block of a function with blocks
-  return ts__map_access(l->ir, body, view_access, &v);
+  const ts_block *root = body->kind == TS_S_BLOCK ? body->block : NULL;  // of a function with blocks
+  if (root) body = root->body;
+  for (int i = 0; root && i < root->nallocs; i++) body = ts_alloc(l->ir, root->allocs[i], body);
+  body = ts__map_access(l->ir, body, view_access, &v);
+  return l->failed ? NULL : body;
 }

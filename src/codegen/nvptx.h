@@ -49,6 +49,8 @@ typedef enum ts__nv_kind {
 } ts__nv_kind;
 LLVMValueRef ts__nv_asm(ts__gen *g, LLVMTypeRef result, const char *text, const char *constraints, LLVMValueRef *args,
                         unsigned n, ts__nv_kind kind);
+// asm(...) of implementations (nvptx_asm.c).
+ts__val ts__nv_asm_call(ts__gen *g, const ts_expr *e);
 // Functions with instructions of their own (nvptx_math.c); NULL: none.
 LLVMValueRef ts__nv_math(ts__gen *g, const char *name, LLVMValueRef *args, int lanes);
 

@@ -12,7 +12,7 @@ static void add_attribute(ts__gen *g, LLVMValueRef call, const char *name, uint6
 
 LLVMValueRef ts__nv_asm(ts__gen *g, LLVMTypeRef result, const char *text, const char *constraints, LLVMValueRef *args,
                         unsigned n, ts__nv_kind kind) {
-  enum { MOST = 320 };
+  enum { MOST = 320 };  // more than an instruction written out may have
   LLVMTypeRef types[MOST];
   for (unsigned i = 0; i < n && i < MOST; i++) types[i] = LLVMTypeOf(args[i]);
   LLVMTypeRef type = LLVMFunctionType(result, types, n, false);
@@ -134,8 +134,22 @@ static ts__val effect(ts__gen *g, const ts_expr *e, ts_effect f) {
   return (ts__val){LLVMConstNull(ts__g_reg_type(g, e->type.code, 1)), 1};
 }
 
+// Where an element lies, as a number.
+static ts__val address_of(ts__gen *g, const ts_expr *e) {
+  int align;
+  LLVMValueRef p = ts__g_address(g, e->arg[0], &align);
+  if (!p) return ts__g_fail(g, e->type, "unbound-buffer", "no storage");
+  bool shared = LLVMGetPointerAddressSpace(LLVMTypeOf(p)) == TS__NV_SHARED;
+  if (shared != (e->type.code == TS_U32))
+    return ts__g_fail(g, e->type, "operand-scope", "buffer %.60s is in the wrong kind of memory for its instruction",
+                      e->arg[0]->buf->name);
+  return (ts__val){LLVMBuildPtrToInt(g->b, p, ts__g_reg_type(g, e->type.code, 1), ""), 1};
+}
+
 bool ts__nv_call(ts__gen *g, const ts_expr *e, ts__val *out) {
   ts_effect f;
+  if (ts_asm_of(NULL, e, &(ts_asm){0})) return *out = ts__nv_asm_call(g, e), true;
+  if (strcmp(e->callee, "address") == 0) return *out = address_of(g, e), true;
   if (!ts_effect_of(e, &f)) return false;
   *out = effect(g, e, f);
   return true;

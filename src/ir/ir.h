@@ -107,6 +107,16 @@ bool ts_effect_of(const ts_expr *e, ts_effect *out);  // is e such a call?
 const ts_expr *ts_effect_call(ts_ir *ir, ts_effect f, const ts_expr *const *args);
 const char *ts_effect_name(ts_effect f);  // "sync.block"
 const char *ts_effect_doc(ts_effect f);
+// Instructions of a target written out, in implementations of tensor intrinsics (docs/tir.md): what they may do with memory, their text,
+// and where their operands are.
+typedef enum ts_asm_kind { TS_ASM, TS_ASM_PURE, TS_ASM_READS } ts_asm_kind;
+typedef struct ts_asm {
+  ts_asm_kind kind;
+  const char *text, *constraints;
+} ts_asm;
+const char *ts_asm_name(ts_asm_kind k);  // "asm" "asm.pure" "asm.reads"
+const ts_expr *ts_asm_call(ts_ir *ir, ts_type t, const ts_asm *x, const ts_expr *const *args, int n);
+bool ts_asm_of(ts_arena *a, const ts_expr *e, ts_asm *out);  // is e such a call? its texts go to a, which may be NULL: only the kind then
 // Same kind, type and payload as e with other arguments; returns e itself when none changed.
 const ts_expr *ts_expr_with(ts_ir *ir, const ts_expr *e, const ts_expr *const *args);
 static inline const ts_expr *ts_add(ts_ir *ir, const ts_expr *a, const ts_expr *b);

@@ -49,6 +49,7 @@ void ts__pack(ts_code c, void *at, int64_t i, double f);  // one element into me
 void ts__unpack(ts_code c, const void *at, int64_t *i, double *f);
 int ts__math_args(const char *callee);  // number of arguments of a row of math.def, -1 when there is none
 bool ts__effect_find(const char *callee, ts_effect *out);
+bool ts__asm_find(const char *name, size_t n, ts_asm_kind *out);
 int ts__effect_args(ts_effect f);
 bool ts__effect_is_value(ts_effect f);
 

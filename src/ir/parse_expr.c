@@ -351,7 +351,24 @@ static bool effect_call(ts__parser *p, ts_effect f, ts__val *out) {
   return true;
 }
 
-// llvm.NAME(a, b): TYPE.
+// asm("text", "constraints", a, b): TYPE.
+static bool asm_call(ts__parser *p, ts_asm_kind kind, ts__val *out) {
+  const ts_expr *e[MAX_ARGS];
+  ts_type t;
+  int n = 0;
+  ts_arena *a = ts_ir_arena(p->ir);
+  ts_asm x = {.kind = kind};
+  TS_TRY((x.text = ts_lex_string(p->l, a, p->d)) != NULL && ts_lex_expect(p->l, p->d, ","));
+  TS_TRY((x.constraints = ts_lex_string(p->l, a, p->d)) != NULL);
+  if (ts_lex_accept(p->l, ",")) TS_TRY(free_arguments(p, e, &n));
+  TS_TRY(ts_lex_expect(p->l, p->d, ")") && ts_lex_expect(p->l, p->d, ":") && ts__parse_type(p, &t));
+  for (const char *c = x.text; *c; c++)
+    if (*c < ' ' && *c != '\n') return ts_lex_error(p->l, p->d, "a control character in the text of an instruction");
+  *out = hard(ts_asm_call(p->ir, t, &x, e, n));
+  return true;
+}
+
+// llvm.NAME(a, b): TYPE, address(b[i]): TYPE.
 static bool llvm_call(ts__parser *p, const char *name, ts__val *out) {
   const ts_expr *e[MAX_ARGS];
   ts_type t;
@@ -366,8 +383,10 @@ static bool llvm_call(ts__parser *p, const char *name, ts__val *out) {
 static bool call(ts__parser *p, const char *name, const ts_type *expect, ts__val *out) {
   int want = ts__math_args(name);
   ts_effect effect;
+  ts_asm_kind kind;
   if (strcmp(name, "vload") == 0) return vload(p, out);
-  if (strncmp(name, "llvm.", 5) == 0) return llvm_call(p, name, out);
+  if (strncmp(name, "llvm.", 5) == 0 || strcmp(name, "address") == 0) return llvm_call(p, name, out);
+  if (ts__asm_find(name, strlen(name), &kind)) return asm_call(p, kind, out);
   if (strcmp(name, "cast") == 0) {
     TS_TRY(cast(p, false, out));
   } else if (strcmp(name, "bitcast") == 0) {

@@ -253,7 +253,40 @@ static void load(ts__printer *p, const ts_expr *e) {
   ts_text_add(p->out, "]");
 }
 
+// A string with its quotes.
+static void quoted(ts__printer *p, const char *s) {
+  ts_text_add(p->out, "\"");
+  for (; *s; s++) {
+    if (*s == '\n') ts_text_add(p->out, "\\n");
+    else if (*s == '"' || *s == '\\') ts_text_addf(p->out, "\\%c", *s);
+    else ts_text_addn(p->out, s, 1);
+  }
+  ts_text_add(p->out, "\"");
+}
+
+static void instruction(ts__printer *p, const ts_expr *e) {
+  ts_arena *a = ts_arena_new("asm");
+  ts_asm x;
+  if (ts_asm_of(a, e, &x)) {
+    ts_text_addf(p->out, "%s(", ts_asm_name(x.kind));
+    quoted(p, x.text);
+    ts_text_add(p->out, ", ");
+    quoted(p, x.constraints);
+    for (uint32_t i = 0; i < e->nargs; i++) {
+      ts_text_add(p->out, ", ");
+      ts__print_expr(p, e->arg[i], TS__DEFAULT);
+    }
+    ts_text_add(p->out, "): ");
+    ts__print_type(p, e->type);
+  }
+  ts_arena_free(a);
+}
+
 static void call(ts__printer *p, const ts_expr *e) {
+  if (ts_asm_of(NULL, e, &(ts_asm){0})) {
+    instruction(p, e);
+    return;
+  }
   ts_text_add(p->out, e->callee);
   arguments(p, e, TS__DEFAULT);
   ts_effect effect;

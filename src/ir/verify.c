@@ -97,10 +97,20 @@ static bool check_effect(verifier *v, const ts_expr *e, ts_effect f) {
   return !is_input(v, a[0]->buf) || complain(v, "store to the input '%s'", a[0]->buf->name);
 }
 
+// address(b[i]): u32 of shared memory, u64 of other.
+static bool check_address(verifier *v, const ts_expr *e) {
+  bool plain = e->nargs == 1 && e->arg[0]->kind == TS_E_LOAD && e->type.lanes == 1;
+  if (!plain) return complain(v, "'address' takes an element of a buffer");
+  bool shared = strncmp(e->arg[0]->buf->scope, "shared", 6) == 0;
+  return e->type.code == (shared ? TS_U32 : TS_U64) || complain(v, "an address is u32 in shared memory, u64 elsewhere");
+}
+
 static bool check_call(verifier *v, const ts_expr *e) {
   int want = ts__math_args(e->callee);
   ts_effect effect;
   if (ts__effect_find(e->callee, &effect)) return check_effect(v, e, effect);
+  if (strcmp(e->callee, "address") == 0) return check_address(v, e);
+  if (ts_asm_of(NULL, e, &(ts_asm){0})) return true;
   if (want < 0) return strncmp(e->callee, "llvm.", 5) == 0 || complain(v, "unknown function '%s'", e->callee);
   if (want != (int)e->nargs) return complain(v, "'%s' takes %d arguments", e->callee, want);
   for (uint32_t i = 0; i < e->nargs; i++) {
@@ -417,7 +427,8 @@ static bool check_signature(verifier *v) {
   }
   for (int i = 0; i < v->f->nparams; i++) {
     const ts_buffer *b = v->f->params[i].buf;
-    if (strcmp(b->scope, "global") != 0) return complain(v, "parameter '%s' is not in global memory", b->name);
+    bool free_scope = strcmp(v->f->name, "impl") == 0;  // of an intrinsic: the scope it wants of its operand
+    if (!free_scope && strcmp(b->scope, "global") != 0) return complain(v, "parameter '%s' is not in global memory", b->name);
     TS_TRY(check_buffer(v, b));
   }
   return check_notes(v, v->f->notes);
