@@ -49,6 +49,9 @@ static bool prepare(builder *b, ts_diag *d) {
   return true;
 }
 
+// Random weights for a GPU are drawn there: no file of them is written.
+static bool drawn(const builder *b) { return b->source.kind == TS_SOURCE_SYNTHETIC && b->target.api == TS_API_CUDA; }
+
 // --- the library -------------------------------------------------------------------------------------------
 static bool make_kernels(builder *b, ts_diag *d) {
   ts_ir *ir = ts_ir_new(b->a);
@@ -65,7 +68,8 @@ static bool make_kernels(builder *b, ts_diag *d) {
                       .quant = b->quant,
                       .positions = b->positions,
                       .chunk = b->chunk,
-                      .active_vocab = active};
+                      .active_vocab = active,
+                      .synthetic = drawn(b)};
   return ts__plan_text(&po, b->step, b->n, &b->kernels, &b->plan, d);
 }
 
@@ -172,10 +176,10 @@ static bool write_debug(builder *b, const char *dir, ts_diag *d) {
     ts_text_addf(&func, "# %s\n", k->text);
     ts_func_print(&func, k->func);
     const char *stem = ts_path_join(b->a, debug, k->object.symbol);
-    ok = ts_codegen_asm(k->func, &b->target, &assembly, d) &&
-         ts_file_write(ts_arena_printf(b->a, "%s.tir", stem), func.p, func.n, d) &&
-         ts_file_write(ts_arena_printf(b->a, "%s.trace", stem), k->trace, strlen(k->trace), d) &&
-         ts_file_write(ts_arena_printf(b->a, "%s.s", stem), ts_text_str(&assembly), assembly.n, d);
+    ok = ts_file_write(ts_arena_printf(b->a, "%s.tir", stem), func.p, func.n, d) &&
+         ts_file_write(ts_arena_printf(b->a, "%s.trace", stem), k->trace, strlen(k->trace), d);
+    if (ok && k->unit.bytes) ok = ts_file_write(ts_arena_printf(b->a, "%s.cu", stem), k->unit.bytes, k->unit.n, d);
+    else if (ok) ok = ts_codegen_asm(k->func, &b->target, &assembly, d) && ts_file_write(ts_arena_printf(b->a, "%s.s", stem), ts_text_str(&assembly), assembly.n, d);
     ts_text_free(&func);
     ts_text_free(&assembly);
   }
@@ -211,13 +215,13 @@ static bool fill_directory(builder *b, ts_diag *d) {
              *library = ts_path_join(b->a, dir, b->library);
   const char *weights = ts_arena_printf(b->a, "%.*s.weights", (int)strlen(library) - 3, library);
   TS_TRY(ts_dir_make(params, d));
-  TS_TRY(ts__params_write(&b->source, b->quant, b->o->round, params, &b->r->param_bytes, d));
+  if (!drawn(b)) TS_TRY(ts__params_write(&b->source, b->quant, b->o->round, params, &b->r->param_bytes, d));
   TS_TRY(write_config(b, params, d));
   TS_TRY(b->o->reuse_lib ? reuse_library(b, library, d) : link_library(b, library, d));
   list_kernels(b);
   if (!b->o->reuse_lib) TS_TRY(write_report(b, dir, d));
   if (b->o->debug_dump && !b->o->reuse_lib) TS_TRY(write_debug(b, dir, d));
-  bool here = ts_target_runs_here(&b->target, NULL);
+  bool here = b->target.api == TS_API_CPU && ts_target_runs_here(&b->target, NULL);
   if (here) TS_TRY(write_weights(b, library, params, weights, d));
   b->r->weights = here ? ts_arena_printf(b->a, "%.*s.weights", (int)strlen(b->library) - 3, b->library) : NULL;
   return true;

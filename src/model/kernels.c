@@ -51,8 +51,9 @@ static const char *trace_text(maker *m, const ts_sched *s) {
   return text;
 }
 
+// Named after the variant alone: operators that read one weight in one layout share its packed form.
 static void set_pack(maker *m, ts__kernel_row *r, const char *variant, const ts_func *pack) {
-  r->pack = pack ? with_name(m, by_rules(m, pack), r->spec.op, variant, "_pack") : NULL;
+  r->pack = pack ? with_name(m, by_rules(m, pack), "pack", variant, "") : NULL;
 }
 
 // A point of a native template. The row's function is the variant's, for its parameters.
@@ -93,6 +94,31 @@ static bool schedule(maker *m, ts__kernel_row *r, const char *variant, const cha
 }
 
 // --- without a record --------------------------------------------------------------------------------------
+// The first guess of the variant's native templates, as text: the point that a template's author names, else the first legal one of the
+// first template that serves the workload. NULL: none does, as always on CPUs.
+static const char *first_guess(maker *m, const ts_spec *spec, const char *variant) {
+  const ts_native **t, *best = NULL;
+  const int64_t *points, *point = NULL;
+  size_t n, npoints;
+  double all;
+  ts_diag why;
+  ts_op_inst inst;
+  const ts_op *op = m->o->target->api == TS_API_CUDA ? ts_op_find(m->a, spec->op, &why) : NULL;
+  if (!op || !ts_op_instantiate(m->ir, spec, variant, &inst, &why) || !ts_native_list(m->a, op, variant, &t, &n, &why)) return NULL;
+  for (size_t i = 0; i < n && !(best && best->nstarts); i++) {
+    ts_native_fit fit;
+    if (!ts_native_bind(m->a, t[i], spec, inst.func, m->o->target, &fit, &why)) continue;
+    if (!ts_native_points(m->a, &fit, &points, &npoints, &all, &why) || !npoints) continue;
+    if (!best || t[i]->nstarts) best = t[i], point = points;
+  }
+  if (!best) return NULL;
+  ts_text text = {0};
+  ts_native_print(&text, best, point);
+  const char *out = ts_arena_strdup(m->a, ts_text_str(&text));
+  ts_text_free(&text);
+  return out;
+}
+
 // The default schedule of the reference. `rules`: what rules find, for rows whose neighbours come from records.
 static bool by_default(maker *m, ts__kernel_row *r, const char *variant, bool rules, ts_diag *d) {
   const char *text = "";
@@ -101,6 +127,8 @@ static bool by_default(maker *m, ts__kernel_row *r, const char *variant, bool ru
   if (!*variant && !rules) TS_TRY(ts_default_trace(m->a, r->spec.op, inst.func, m->o->target, &text, d));
   r->served = "default";
   r->record = "";
+  const char *guess = first_guess(m, &r->spec, variant);
+  if (guess) return schedule(m, r, variant, "first guess", guess, false, d);
   TS_TRY(schedule(m, r, variant, "default.trace", text, false, d));
   if (rules) r->func = with_name(m, by_rules(m, r->func), r->spec.op, variant, "");
   return true;
@@ -116,19 +144,6 @@ static bool use_record(maker *m, ts__kernel_row *r, const ts__record *w) {
   return true;
 }
 
-// Workloads that read the same weights: equal but for the dimensions.
-static bool same_weights(const ts_spec *x, const ts_spec *y) {
-  if (strcmp(x->op, y->op) || strcmp(x->quant, y->quant)) return false;
-  for (int i = 0; i < x->nbind; i++) {
-    const ts_bind *b = &x->bind[i];
-    if (!strcmp(b->name, "n") || !strcmp(b->name, "t") || b->kind != TS_BIND_INT) continue;
-    bool equal = false;
-    for (int k = 0; k < y->nbind; k++) equal |= !strcmp(y->bind[k].name, b->name) && y->bind[k].i == b->i;
-    if (!equal) return false;
-  }
-  return true;
-}
-
 typedef struct group {
   size_t n;
   ts__kernel_row *row[MOST_ROWS];
@@ -136,19 +151,20 @@ typedef struct group {
   size_t count[MOST_ROWS];
 } group;
 
-// What a row costs a token, when prompts and answers are equally long: a prefill pass is for many.
+// What a row costs a token, when prompts and answers are equally long: a pass of many rows is for many.
 static double weight_of(const ts__kernel_row *r) {
-  for (int i = 0; i < r->spec.nbind; i++)
-    if (!strcmp(r->spec.bind[i].name, "n") && r->spec.bind[i].kind == TS_BIND_DIM)
-      return 1.0 / (double)r->spec.bind[i].hi;
+  for (int i = 0; i < r->spec.nbind; i++) {
+    const ts_bind *b = &r->spec.bind[i];
+    if (!strcmp(b->name, "n")) return 1.0 / (double)(b->kind == TS_BIND_DIM ? b->hi : b->i);
+  }
   return 1;
 }
 
-// Time of all rows of a group by their best records of one variant; infinite when a row has none.
+// Time of all rows of a group by their best records of one variant; infinite when a row has records of others only.
 static double variant_cost(const group *g, const char *variant) {
   double sum = 0;
   for (size_t i = 0; i < g->n; i++) {
-    double us = INFINITY;
+    double us = g->count[i] ? INFINITY : 0;
     for (size_t k = 0; k < g->count[i] && isinf(us); k++)
       if (g->record[i][k].exact && g->record[i][k].expected_us > 0 && !strcmp(g->record[i][k].variant, variant))
         us = g->record[i][k].expected_us;
@@ -171,11 +187,28 @@ static const char *choose_variant(const group *g) {
   return best;
 }
 
+// Without records: the variant whose native templates serve the rows that cost most. NULL: none serves any.
+static const char *guess_variant(maker *m, const group *g) {
+  ts_diag why;
+  const ts_op *op = m->o->target->api == TS_API_CUDA ? ts_op_find(m->a, g->row[0]->spec.op, &why) : NULL;
+  const char *best = NULL;
+  double most = 0;
+  for (int v = 0; op && v < op->nvariants; v++) {
+    double sum = 0;
+    if (!ts__variant_permitted(op, op->variants[v].name, m->o->target, m->o->numerics)) continue;
+    for (size_t i = 0; i < g->n; i++)
+      if (first_guess(m, &g->row[i]->spec, op->variants[v].name)) sum += weight_of(g->row[i]);
+    if (sum > most) most = sum, best = op->variants[v].name;
+  }
+  return best;
+}
+
 static bool serve_group(maker *m, group *g, ts_diag *d) {
   for (size_t i = 0; i < g->n; i++)
     TS_TRY(
         ts__records_find(m->a, m->db, &g->row[i]->spec, m->o->target, m->o->numerics, &g->record[i], &g->count[i], d));
   const char *variant = choose_variant(g);
+  if (!variant) variant = guess_variant(m, g);
   for (size_t i = 0; i < g->n; i++) {
     for (size_t k = 0; k < g->count[i] && !g->row[i]->func; k++)
       if (!strcmp(g->record[i][k].variant, variant)) (void)use_record(m, g->row[i], &g->record[i][k]);
@@ -184,11 +217,15 @@ static bool serve_group(maker *m, group *g, ts_diag *d) {
   return true;
 }
 
+static bool same_weight(const ts__kernel_row *x, const ts__kernel_row *y) {
+  return x->weight && y->weight && !strcmp(x->weight, y->weight);
+}
+
 static bool serve_all(maker *m, ts_diag *d) {
   for (size_t i = 0; i < m->k->n; i++) {
     group g = {0};
     for (size_t j = i; j < m->k->n && g.n < MOST_ROWS; j++)
-      if (!m->k->row[j].func && same_weights(&m->k->row[i].spec, &m->k->row[j].spec)) g.row[g.n++] = &m->k->row[j];
+      if (!m->k->row[j].func && (i == j || same_weight(&m->k->row[i], &m->k->row[j]))) g.row[g.n++] = &m->k->row[j];
     if (!m->k->row[i].func) TS_TRY(serve_group(m, &g, d));
   }
   return true;
@@ -223,7 +260,9 @@ static bool collect(maker *m, ts_compiler *c, ts_progress *p, ts_diag *d) {
 }
 
 static bool compile_all(maker *m, ts_diag *d) {
-  ts_compiler *c = ts_compiler_open(m->o->target, TS_MIN(TS_MAX(m->o->target->cores, 1), 8), m->o->cache, d);
+  ts_target host = {.cores = 1};
+  if (!ts_target_parse("cpu", &host, d)) return false;
+  ts_compiler *c = ts_compiler_open(m->o->target, TS_MIN(TS_MAX(host.cores, 1), 16), m->o->cache, d);
   if (!c) return false;
   ts_compiler_set_timeout(c, 120);
   uint64_t jobs = m->k->n;
@@ -237,6 +276,13 @@ static bool compile_all(maker *m, ts_diag *d) {
 }
 
 // --- all ---------------------------------------------------------------------------------------------------
+// The packed weight that a step reads; NULL when it has none. Rows of embeddings are read as they are stored.
+static const char *weight_of_step(const ts__step *s) {
+  for (int i = 0; i < s->nargs && strcmp(s->spec.op, "embed"); i++)
+    if (s->args[i].use == TS__WEIGHT && !strcmp(s->args[i].name, "w")) return s->args[i].weight;
+  return NULL;
+}
+
 static void collect_rows(maker *m, const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT]) {
   size_t most = 0;
   for (int p = 0; p < TS__PHASE__COUNT; p++) most += n[p];
@@ -245,7 +291,7 @@ static void collect_rows(maker *m, const ts__step *const step[TS__PHASE__COUNT],
     for (size_t i = 0; i < n[p]; i++)
       if (!ts__kernels_find(m->k, step[p][i].text))
         m->k->row[m->k->n++] =
-            (ts__kernel_row){.text = step[p][i].text, .phase = (ts__phase)p, .spec = step[p][i].spec};
+            (ts__kernel_row){.text = step[p][i].text, .phase = (ts__phase)p, .spec = step[p][i].spec, .weight = weight_of_step(&step[p][i])};
 }
 
 bool ts__kernels_make(ts_arena *a, ts_ir *ir, const ts__step *const step[TS__PHASE__COUNT],

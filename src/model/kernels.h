@@ -9,6 +9,7 @@ typedef struct ts__kernel_row {
   const char *text;  // workload
   ts__phase phase;   // first that uses it
   ts_spec spec;
+  const char *weight;   // first parameter that it reads as `w`, or NULL
   const char *variant;  // "" is the reference
   const char *served;   // "exact", "nearest", "default"
   const char *record;   // what the store says of it, ""

@@ -62,12 +62,23 @@ static bool parts_of(planner *p, const ts__kernel_row *k, const ts_model_param *
   return true;
 }
 
+static const ts_plan_weight *find_weight(const planner *p, const char *name) {
+  for (size_t i = 0; i < p->weights.n; i++)
+    if (!strcmp(p->weights.p[i].name, name)) return &p->weights.p[i];
+  return NULL;
+}
+
 // The plan's weight for a parameter as kernel k reads it, made when new.
 static bool weight_index(planner *p, const ts__kernel_row *k, const char *param, int *out, ts_diag *d) {
   const ts_model_param *m = find_param(p, param);
   if (!m) return ts_bug(d, "plan", "no parameter %s", param);
   const char *pack = k->pack ? k->pack_object.symbol : NULL;
-  ts_plan_weight w = {.name = k->pack ? ts_arena_printf(p->a, "%s:%s", param, k->variant) : param, .pack = pack};
+  ts_plan_weight w = {.name = param, .pack = pack};
+  for (int layout = 1; k->pack; layout++) {  // variants of one name may have layouts of their own
+    w.name = ts_arena_printf(p->a, layout > 1 ? "%s:%s.%d" : "%s:%s", param, k->variant, layout);
+    const ts_plan_weight *have = find_weight(p, w.name);
+    if (!have || !strcmp(have->pack, pack)) break;
+  }
   for (size_t i = 0; i < p->weights.n; i++)
     if (!strcmp(p->weights.p[i].name, w.name)) return *out = (int)i, true;
   TS_TRY(storage_of(p, m, &w, d));

@@ -17,8 +17,7 @@ static const char *variant_of(ts_arena *a, const char *generator) {
   return strcmp(v, "ref") ? v : "";
 }
 
-// Whether the target runs the variant and its numerics were asked for.
-static bool permitted(const ts_op *op, const char *variant, const ts_target *t, const char *numerics) {
+bool ts__variant_permitted(const ts_op *op, const char *variant, const ts_target *t, const char *numerics) {
   for (int i = 0; i < op->nvariants; i++) {
     const ts_op_variant *v = &op->variants[i];
     if (strcmp(v->name, variant)) continue;
@@ -101,11 +100,11 @@ bool ts__records_find(ts_arena *a, ts_db *db, const ts_spec *spec, const ts_targ
   for (int pass = 0; pass < 3; pass++) {  // the winner, what was tried, winners of others
     for (size_t i = 0; pass != 1 && i < found; i++) {
       ts__record r = make_record(a, &w[i]);
-      if (r.exact == (pass == 0) && permitted(op, r.variant, t, numerics)) (*out)[(*n)++] = r;
+      if (r.exact == (pass == 0) && ts__variant_permitted(op, r.variant, t, numerics)) (*out)[(*n)++] = r;
     }
     for (size_t i = 0; pass == 1 && i < ntried; i++) {
       ts__record r = tried_record(a, &tried[i]);
-      if (good(&tried[i]) && permitted(op, r.variant, t, numerics)) (*out)[(*n)++] = r;
+      if (good(&tried[i]) && ts__variant_permitted(op, r.variant, t, numerics)) (*out)[(*n)++] = r;
     }
   }
   return true;

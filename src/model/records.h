@@ -12,6 +12,8 @@ typedef struct ts__record {
   bool exact;          // of this workload on this target
   double expected_us;  // 0: unknown
 } ts__record;
+// Whether the target runs the variant and its numerics were asked for.
+bool ts__variant_permitted(const ts_op *op, const char *variant, const ts_target *t, const char *numerics);
 // Records that may serve, best first: the winner, the other verified candidates of this workload by time, winners of
 // other shapes and machines. None without a store (db NULL). Variants that need what the target lacks, or numerics that
 // were not asked for, are left out.
