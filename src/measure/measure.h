@@ -65,6 +65,13 @@ typedef struct ts_candidate {
 } ts_candidate;
 typedef enum ts_outcome_kind { TS_MEASURED, TS_WRONG, TS_GUARD, TS_CRASHED, TS_TIMED_OUT, TS_OUTCOME_KIND__COUNT } ts_outcome_kind;
 const char *ts_outcome_kind_name(ts_outcome_kind k);  // "ok" "wrong" "guard" "crash" "timeout": as stores say it
+// A GPU beside the samples: what its driver said after them. NAN, -1: not known.
+typedef struct ts_device_state {
+  double watts, celsius;
+  int64_t throttle;     // clocks event reasons, as NVML's bits
+  int registers;        // of a thread; heaviest entry
+  int64_t local_bytes;  // of a thread: spills and arrays in memory
+} ts_device_state;
 typedef struct ts_outcome_row {
   ts_outcome_kind kind;
   double rel_error;       // largest |candidate - reference| / largest |reference|, over all outputs and runs
@@ -72,7 +79,10 @@ typedef struct ts_outcome_row {
   char message[200];
   size_t n;               // samples, ns per launch
   double *samples;        // in the arena given
-  uint8_t *flags;         // 1: the thread was interrupted during the sample
+  double *clocks;         // MHz beside each sample; NAN where not known
+  uint8_t *flags;         // 1: the thread was interrupted during the sample; 2: the device ran below its sustained clock
+  const char *timer;      // "monotonic", "graph", "cupti", "event": never compared with each other
+  ts_device_state state;
   ts_stats stats;
   const char *stop;       // "interval", "quota", "time"
 } ts_outcome_row;

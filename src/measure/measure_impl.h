@@ -29,6 +29,20 @@ bool ts__layout_of(const ts_func *f, const ts_spec *spec, const ts_func *ref, co
 // Values of f's dimensions: those of the reference with the same name.
 bool ts__dims_of(const ts_func *f, const ts_func *ref, const int64_t *ref_dims, int64_t *out, ts_diag *d) TS_WARN_UNUSED;
 
+// The reference on a shape that the interpreter can do.
+typedef struct ts__small {
+  ts__layout layout;
+  int64_t dims[8];
+  ts_object object;
+  double tolerance;
+  const void *data[TS__MOST_PARAMS];      // before
+  const void *expected[TS__MOST_PARAMS];  // after, as interpreted
+} ts__small;
+
+// A function with one GPU thread an element of each block's output: the plainest schedule there is. Refuses what has no blocks in nests
+// of their own.
+const ts_func *ts__plain_gpu(ts_ir *ir, const ts_func *f, ts_diag *d) TS_WARN_UNUSED;
+
 enum { TS__CASES = 2 };  // the case that is timed, and another that is only verified
 struct ts_workload {
   ts_arena *arena;
@@ -36,7 +50,9 @@ struct ts_workload {
   ts_spec spec;
   ts_target target;
   const ts_func *reference;
-  ts_object object;           // of the reference
+  ts_object object;           // of the reference; of a GPU: with one thread an element of its outputs
+  bool on_host;               // of a GPU: its reference runs on the CPU, since it has no such schedule there
+  ts__small *small;           // of a GPU: what the worker checks the reference with before it trusts it
   double tolerance;
   int64_t dims[TS__CASES][8];
   ts_cost cost;
@@ -66,13 +82,35 @@ typedef struct ts__reply {
   ts_outcome_kind kind;
   double rel_error, rel_l2, busy_s;
   char message[200], stop[16];
-  size_t n;  // samples follow as doubles, then flags as bytes
+  size_t n;        // samples follow as doubles, clocks as doubles, then flags as bytes
+  bool over;       // the worker ends after this: the device or the process is not to be trusted any more
+  char timer[12];  // what samples were timed with: one of them for all samples that are compared
+  ts_device_state state;
 } ts__reply;
+
+// --- samples (samples.c) ---------------------------------------------------------------------------------------------
+typedef struct ts__samples {
+  double *v, *mhz;
+  uint8_t *flag;
+  size_t n, cap;
+} ts__samples;
+enum { TS__FINAL_LEAST = 5 };  // rounds of a final, at least
+void ts__samples_add(ts__samples *s, double ns, double mhz, uint8_t flag);
+void ts__samples_free(ts__samples *s);
+const char *ts__stop_reason(const ts_effort *e, const ts__samples *s, uint64_t begin_ns);  // NULL: go on
+// Enough rounds for a verdict, and far behind even at its fastest: further rounds would only cost time.
+bool ts__samples_settled(const ts__samples *s, double best);
+void ts__shuffle(size_t *order, size_t n, ts_rng *rng);
+ts__reply ts__reply_new(const char *timer);
+bool ts__send_reply(int fd, ts__reply *r, const ts__samples *s);
+void ts__say(ts__reply *r, ts_outcome_kind kind, const char *fmt, ...) TS_PRINTF(3, 4);
+int ts__find_slot(const ts__layout *l, const char *name);  // -1: none
 
 typedef struct ts__worker_arg {
   const ts_workload *w;
   ts_meter_opts opts;
 } ts__worker_arg;
 void ts__worker_serve(int fd, void *arg);
+void ts__gpu_worker_serve(int fd, void *arg);  // gpu_worker.c
 
 #endif

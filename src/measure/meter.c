@@ -31,17 +31,18 @@ const char *ts_outcome_kind_name(ts_outcome_kind k) {
   return names[k];
 }
 
-static bool read_reply(ts_meter *m, double timeout_s, ts_arena *a, ts__reply *r, double **samples, uint8_t **flags, int *got) {
+static bool read_reply(ts_meter *m, double timeout_s, ts_arena *a, ts__reply *r, ts_outcome_row *row, int *got) {
   ts_text t = {0};
   *got = ts_msg_recv(m->worker.fd, &t, timeout_s);
   bool ok = *got == 1 && t.n >= sizeof *r;
   if (ok) {
     memcpy(r, t.p, sizeof *r);
-    ok = t.n == sizeof *r + r->n * 9;
+    ok = t.n == sizeof *r + r->n * 17;
   }
-  if (ok && samples) {
-    *samples = ts_arena_dup(a, t.p + sizeof *r, r->n * 8);
-    *flags = ts_arena_dup(a, t.p + sizeof *r + r->n * 8, r->n);
+  if (ok && row) {
+    row->samples = ts_arena_dup(a, t.p + sizeof *r, r->n * 8);
+    row->clocks = ts_arena_dup(a, t.p + sizeof *r + r->n * 8, r->n * 8);
+    row->flags = ts_arena_dup(a, t.p + sizeof *r + r->n * 16, r->n);
   }
   if (ok) m->busy_s += r->busy_s;
   ts_text_free(&t);
@@ -52,10 +53,10 @@ static bool start(ts_meter *m, ts_diag *d) {
   if (m->worker.pid) return true;
   for (size_t i = 0; i < m->n; i++) m->k[i].loaded = false;
   m->placements = 0;
-  TS_TRY(ts_worker_start(&m->worker, ts__worker_serve, &m->arg, d));
+  TS_TRY(ts_worker_start(&m->worker, m->arg.w->target.api == TS_API_CUDA ? ts__gpu_worker_serve : ts__worker_serve, &m->arg, d));
   ts__reply r;
   int got;
-  if (read_reply(m, 120, NULL, &r, NULL, NULL, &got) && r.kind == TS_MEASURED) return true;
+  if (read_reply(m, 120, NULL, &r, NULL, &got) && r.kind == TS_MEASURED) return true;
   ts_worker_stop(&m->worker, NULL);
   return ts_env_fail(d, "worker-failed", "the measuring worker did not start: %s", got == 1 ? r.message : "it ended");
 }
@@ -121,32 +122,40 @@ static void bury(ts_meter *m, int got, ts_outcome_row *out) {
   else snprintf(out->message, sizeof out->message, "the worker ended with signal %d, exit code %d", end.signal, end.exit_code);
 }
 
-static void fill_row(const ts__reply *r, double *samples, uint8_t *flags, ts_arena *a, ts_outcome_row *out) {
+static void fill_row(const ts__reply *r, ts_arena *a, ts_outcome_row *out) {
   out->kind = r->kind;
   out->rel_error = r->rel_error;
   out->rel_l2 = r->rel_l2;
   memcpy(out->message, r->message, sizeof out->message);
   out->n = r->n;
-  out->samples = samples;
-  out->flags = flags;
-  out->stats = ts_stats_of(samples, r->n);
+  out->stats = ts_stats_of(out->samples, r->n);
   out->stop = ts_arena_strdup(a, r->stop);
+  out->timer = ts_arena_strdup(a, r->timer);
+  out->state = r->state;
+}
+
+// The worker said that it ends.
+static void retire(ts_meter *m) {
+  ts_worker_stop(&m->worker, NULL);
+  m->restarts++;
 }
 
 static void exchange(ts_meter *m, known *k, ts_arena *a, ts_outcome_row *out) {
   ts__reply r;
-  double *samples;
-  uint8_t *flags;
   int got = -1;
   k->placed = ++m->placements;
-  bool ok = send_request(m, k) && read_reply(m, m->arg.opts.timeout_s, a, &r, &samples, &flags, &got);
+  bool ok = send_request(m, k) && read_reply(m, m->arg.opts.timeout_s, a, &r, out, &got);
   k->loaded = ok && r.kind == TS_MEASURED;
-  if (ok) fill_row(&r, samples, flags, a, out);
-  else bury(m, got, out);
+  if (!ok) {
+    bury(m, got, out);
+    return;
+  }
+  fill_row(&r, a, out);
+  if (r.over) retire(m);
 }
 
 bool ts_meter_run(ts_meter *m, uint64_t tag, const ts_candidate *c, const ts_effort *e, ts_arena *a, ts_outcome_row *out, ts_diag *d) {
-  *out = (ts_outcome_row){.stop = ""};
+  *out = (ts_outcome_row){.stop = "", .timer = ""};
   TS_TRY(start(m, d));
   ts__request q = {.verb = TS__RUN, .tag = tag, .effort = *e, .object = *c->object, .has_pack = c->pack != NULL,
                    .tolerance = c->tolerance > 0 ? c->tolerance : m->arg.w->tolerance};
@@ -198,15 +207,16 @@ bool ts_meter_final(ts_meter *m, const uint64_t *tags, size_t n, size_t rounds, 
   ts_text_free(&t);
   for (size_t i = 0; i < n; i++) {
     ts__reply r;
-    double *samples;
-    uint8_t *flags;
     int got = -1;
-    out[i] = (ts_outcome_row){.stop = ""};
-    if (!sent || !read_reply(m, max_s + m->arg.opts.timeout_s, a, &r, &samples, &flags, &got)) {
+    out[i] = (ts_outcome_row){.stop = "", .timer = ""};
+    if (!sent || !read_reply(m, max_s + m->arg.opts.timeout_s, a, &r, &out[i], &got)) {
       bury(m, got, &out[i]);
       return ts_env_fail(d, "final-failed", "the worker ended during the final: %s", out[i].message);
     }
-    fill_row(&r, samples, flags, a, &out[i]);
+    fill_row(&r, a, &out[i]);
+    if (!r.over) continue;
+    retire(m);
+    return ts_env_fail(d, "final-failed", "the worker ended during the final: %s", out[i].message);
   }
   return true;
 }

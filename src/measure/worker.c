@@ -6,7 +6,7 @@
 #include "measure/measure_impl.h"
 #include "runtime/runtime.h"
 
-enum { MOST_COPIES = 512, SAMPLE_NS = 1000000, FINAL_LEAST = 5 };
+enum { MOST_COPIES = 512, SAMPLE_NS = 1000000 };
 
 // --- memory with guard bands -------------------------------------------------------------------------------------
 typedef struct memory {
@@ -80,21 +80,6 @@ typedef struct worker {
   double busy_s;
   uint64_t rotation;
 } worker;
-
-static void say(ts__reply *r, ts_outcome_kind kind, const char *fmt, ...) TS_PRINTF(3, 4);
-static void say(ts__reply *r, ts_outcome_kind kind, const char *fmt, ...) {
-  va_list ap;
-  va_start(ap, fmt);
-  r->kind = kind;
-  vsnprintf(r->message, sizeof r->message, fmt, ap);
-  va_end(ap);
-}
-
-static int find_slot(const ts__layout *l, const char *name) {
-  for (int i = 0; i < l->n; i++)
-    if (strcmp(l->slot[i].name, name) == 0) return i;
-  return -1;
-}
 
 // Content before a run: inputs as filled, outputs poisoned (all bits set: NaN).
 static void reset(data *c) {
@@ -203,13 +188,13 @@ static weights *plain_weights(worker *w) {
 static weights *packed_weights(worker *w, const ts__request *q, ts__reply *r) {
   weights *s = find_set(w, &q->pack_object.id);
   if (s) return s;
-  if (!(s = free_set(w))) return say(r, TS_CRASHED, "more than %d weight layouts in one session", MOST_SETS), NULL;
+  if (!(s = free_set(w))) return ts__say(r, TS_CRASHED, "more than %d weight layouts in one session", MOST_SETS), NULL;
   const ts__layout *l = &q->pack[0];
   void *buf[TS__MOST_PARAMS + 1];
   for (int i = 0; i < l->n; i++) {
-    int from = find_slot(&w->cases[0].layout, l->slot[i].name);
+    int from = ts__find_slot(&w->cases[0].layout, l->slot[i].name);
     if (l->slot[i].role != TS_OUT) {
-      if (from < 0 || w->cases[0].layout.slot[from].bytes != l->slot[i].bytes) return say(r, TS_WRONG, "pack reads %s, which is no parameter of the operator", l->slot[i].name), NULL;
+      if (from < 0 || w->cases[0].layout.slot[from].bytes != l->slot[i].bytes) return ts__say(r, TS_WRONG, "pack reads %s, which is no parameter of the operator", l->slot[i].name), NULL;
       buf[i] = w->cases[0].live[from].p;
       continue;
     }
@@ -220,14 +205,14 @@ static weights *packed_weights(worker *w, const ts__request *q, ts__reply *r) {
   }
   ts_loaded code;
   ts_diag d = {0};
-  if (!ts_object_load(&q->pack_object, &code, &d)) return say(r, TS_CRASHED, "pack: %s", d.message), NULL;
+  if (!ts_object_load(&q->pack_object, &code, &d)) return ts__say(r, TS_CRASHED, "pack: %s", d.message), NULL;
   memory ws = memory_new(code.workspace(q->pack_dims[0]));
   buf[l->n] = ws.p;
   run_kernel(w, &code, buf, q->pack_dims[0]);
   free(ws.base);
   ts_object_unload(&code);
   for (int i = 0; i < s->n; i++)
-    if (!guards_whole(&s->copy[0][i])) return say(r, TS_GUARD, "pack writes outside %s", s->name[i]), NULL;
+    if (!guards_whole(&s->copy[0][i])) return ts__say(r, TS_GUARD, "pack writes outside %s", s->name[i]), NULL;
   s->pack = q->pack_object.id;
   make_copies(w, s);
   return s;
@@ -240,9 +225,9 @@ static bool bind_args(worker *w, const kernel *k, int which, int copy, void **bu
     buf[i] = NULL;
     for (int j = 0; j < k->w->n; j++)
       if (strcmp(k->w->name[j], l->slot[i].name) == 0 && (int64_t)k->w->copy[copy][j].bytes == l->slot[i].bytes) buf[i] = k->w->copy[copy][j].p;
-    int at = find_slot(ref, l->slot[i].name);
+    int at = ts__find_slot(ref, l->slot[i].name);
     if (!buf[i] && at >= 0 && ref->slot[at].bytes == l->slot[i].bytes) buf[i] = w->cases[which].live[at].p;
-    if (!buf[i]) return say(r, TS_WRONG, "parameter %s is neither the operator's nor packed", l->slot[i].name), false;
+    if (!buf[i]) return ts__say(r, TS_WRONG, "parameter %s is neither the operator's nor packed", l->slot[i].name), false;
   }
   buf[l->n] = k->workspace.p;
   return true;
@@ -267,17 +252,17 @@ static void compare_output(const ts__slot *s, const uint8_t *got, const uint8_t 
 static bool inputs_unchanged(const data *c, ts__reply *r) {
   for (int i = 0; i < c->layout.n; i++)
     if (c->layout.slot[i].role == TS_IN && c->pristine[i] && memcmp(c->pristine[i], c->live[i].p, c->live[i].bytes) != 0)
-      return say(r, TS_WRONG, "writes to its input %s", c->layout.slot[i].name), false;
+      return ts__say(r, TS_WRONG, "writes to its input %s", c->layout.slot[i].name), false;
   return true;
 }
 
 static bool guards_of(const worker *w, const kernel *k, ts__reply *r) {
   for (int which = 0; which < TS__CASES; which++)
     for (int i = 0; i < w->cases[which].layout.n; i++)
-      if (!guards_whole(&w->cases[which].live[i])) return say(r, TS_GUARD, "writes outside %s", w->cases[which].layout.slot[i].name), false;
+      if (!guards_whole(&w->cases[which].live[i])) return ts__say(r, TS_GUARD, "writes outside %s", w->cases[which].layout.slot[i].name), false;
   for (int i = 0; i < k->w->n; i++)
-    if (!guards_whole(&k->w->copy[0][i])) return say(r, TS_GUARD, "writes outside %s", k->w->name[i]), false;
-  if (!guards_whole(&k->workspace)) return say(r, TS_GUARD, "writes outside its workspace"), false;
+    if (!guards_whole(&k->w->copy[0][i])) return ts__say(r, TS_GUARD, "writes outside %s", k->w->name[i]), false;
+  if (!guards_whole(&k->workspace)) return ts__say(r, TS_GUARD, "writes outside its workspace"), false;
   return true;
 }
 
@@ -295,7 +280,7 @@ static bool verify_case(worker *w, kernel *k, int which, ts__reply *r) {
   r->rel_error = fmax(r->rel_error, rel);
   r->rel_l2 = fmax(r->rel_l2, sq == 0 ? 0 : sqrt(sq / sq_ref));
   if (rel <= k->tolerance) return true;
-  return say(r, TS_WRONG, "differs from the reference by %.3g of the largest value (allowed %.3g)", rel, k->tolerance), false;
+  return ts__say(r, TS_WRONG, "differs from the reference by %.3g of the largest value (allowed %.3g)", rel, k->tolerance), false;
 }
 
 static bool verify(worker *w, kernel *k, ts__reply *r) { return verify_case(w, k, 1, r) && verify_case(w, k, 0, r); }
@@ -340,40 +325,14 @@ static void calibrate(worker *w, kernel *k) {
   k->reps = (int64_t)fmin(20000, fmax(1, ceil(SAMPLE_NS / fmax(t, 20))));
 }
 
-typedef struct samples {
-  double *v;
-  uint8_t *flag;
-  size_t n, cap;
-} samples;
-
-static void samples_add(samples *s, double v, uint8_t flag) {
-  if (s->n == s->cap) {
-    s->cap = s->cap ? 2 * s->cap : 64;
-    s->v = realloc(s->v, s->cap * sizeof *s->v);
-    s->flag = realloc(s->flag, s->cap);
-    if (!s->v || !s->flag) abort();
-  }
-  s->v[s->n] = v;
-  s->flag[s->n++] = flag;
-}
-
-static const char *stop_reason(const ts_effort *e, const samples *s, uint64_t begin) {
-  if (s->n < e->min_samples) return NULL;
-  ts_stats st = ts_stats_of(s->v, s->n);
-  if (e->give_up_ns > 0 && st.min > e->give_up_ns) return "slow";
-  if ((st.ci_hi - st.ci_lo) / 2 <= e->half_width * st.median) return "interval";
-  if (s->n >= e->max_samples) return "quota";
-  return (double)(ts_now_ns() - begin) * 1e-9 > e->max_s ? "time" : NULL;
-}
-
-static void time_kernel(worker *w, kernel *k, const ts_effort *e, samples *s, ts__reply *r) {
+static void time_kernel(worker *w, kernel *k, const ts_effort *e, ts__samples *s, ts__reply *r) {
   calibrate(w, k);
   uint64_t begin = ts_now_ns();
   const char *why;
-  while (!(why = stop_reason(e, s, begin))) {
+  while (!(why = ts__stop_reason(e, s, begin))) {
     uint8_t flag;
     double t = sample(w, k, &flag);
-    samples_add(s, t, flag);
+    ts__samples_add(s, t, NAN, flag);
   }
   snprintf(r->stop, sizeof r->stop, "%s", why);
 }
@@ -401,13 +360,13 @@ static kernel *place(worker *w, uint64_t tag) {
   return k;
 }
 
-static void serve_run(worker *w, const ts__request *q, samples *s, ts__reply *r) {
+static void serve_run(worker *w, const ts__request *q, ts__samples *s, ts__reply *r) {
   kernel *k = place(w, q->tag);
   ts_diag d = {0};
   *k = (kernel){.tag = q->tag, .placed = ++w->placements, .tolerance = q->tolerance};
   k->w = q->has_pack ? packed_weights(w, q, r) : plain_weights(w);
   if (!k->w) return;
-  if (!ts_object_load(&q->object, &k->code, &d)) return say(r, TS_CRASHED, "%s", d.message);
+  if (!ts_object_load(&q->object, &k->code, &d)) return ts__say(r, TS_CRASHED, "%s", d.message);
   k->used = true;
   memcpy(k->layout, q->main, sizeof k->layout);
   memcpy(k->dims, q->dims, sizeof k->dims);
@@ -425,68 +384,40 @@ static kernel *by_tag(worker *w, uint64_t tag) {
   return NULL;
 }
 
-static void shuffle(size_t *order, size_t n, ts_rng *rng) {
-  for (size_t i = 0; i < n; i++) order[i] = i;
-  for (size_t i = n; i > 1; i--) {
-    size_t j = ts_rng_below(rng, (uint32_t)i), kept = order[i - 1];
-    order[i - 1] = order[j];
-    order[j] = kept;
-  }
-}
-
 // --- messages -----------------------------------------------------------------------------------------------------------
-static bool send_reply(int fd, ts__reply *r, const samples *s) {
-  ts_text t = {0};
-  r->n = s->n;
-  ts_text_addn(&t, (const char *)r, sizeof *r);
-  ts_text_addn(&t, (const char *)s->v, s->n * sizeof *s->v);
-  ts_text_addn(&t, (const char *)s->flag, s->n);
-  bool ok = ts_msg_send(fd, t.p, t.n);
-  ts_text_free(&t);
-  return ok;
-}
-
-// Enough rounds for a verdict, and far behind even at its fastest: further rounds would only cost time.
-static bool settled(const samples *s, double best) {
-  double fastest = INFINITY;
-  for (size_t i = 0; i < s->n; i++) fastest = fmin(fastest, s->v[i]);
-  return s->n >= FINAL_LEAST && fastest > 3 * best;
-}
-
 static bool serve_final(worker *w, int fd, const ts__request *q, const uint64_t *tags) {
-  samples *s = calloc(q->ntags, sizeof *s);
+  ts__samples *s = calloc(q->ntags, sizeof *s);
   size_t *order = calloc(q->ntags, sizeof *order);
   if (!s || !order) abort();
   ts_rng rng = ts_rng_new(q->tag, 1);
   uint64_t begin = ts_now_ns();
   double best = INFINITY;
   for (size_t round = 0; round < q->rounds; round++) {
-    if (round >= FINAL_LEAST && (double)(ts_now_ns() - begin) * 1e-9 > q->max_s) break;
-    shuffle(order, q->ntags, &rng);
+    if (round >= TS__FINAL_LEAST && (double)(ts_now_ns() - begin) * 1e-9 > q->max_s) break;
+    ts__shuffle(order, q->ntags, &rng);
     for (size_t i = 0; i < q->ntags; i++) {
       kernel *k = by_tag(w, tags[order[i]]);
       uint8_t flag = 0, ignored;
       double t = NAN;
-      if (k && settled(&s[order[i]], best)) continue;
+      if (k && ts__samples_settled(&s[order[i]], best)) continue;
       if (k) {
         if (k->reps > 1) sample(w, k, &ignored);  // the pass that brings its code and activations in
         t = sample(w, k, &flag);
         best = fmin(best, t);
       }
-      samples_add(&s[order[i]], t, flag);
+      ts__samples_add(&s[order[i]], t, NAN, flag);
     }
   }
   bool ok = true;
   for (size_t i = 0; i < q->ntags; i++) {
-    ts__reply r = {.kind = TS_MEASURED};
+    ts__reply r = ts__reply_new("monotonic");
     kernel *k = by_tag(w, tags[i]);
     snprintf(r.stop, sizeof r.stop, "%s", s[i].n < q->rounds ? "settled" : "quota");
-    if (!k) say(&r, TS_CRASHED, "the candidate is not loaded");
+    if (!k) ts__say(&r, TS_CRASHED, "the candidate is not loaded");
     else verify(w, k, &r);
     r.busy_s = i ? 0 : (double)(ts_now_ns() - begin) * 1e-9;
-    ok = ok && send_reply(fd, &r, &s[i]);
-    free(s[i].v);
-    free(s[i].flag);
+    ok = ok && ts__send_reply(fd, &r, &s[i]);
+    ts__samples_free(&s[i]);
   }
   free(s);
   free(order);
@@ -502,14 +433,13 @@ static bool serve_one(worker *w, int fd, ts_text *t) {
   q.object.bytes = rest;
   q.pack_object.bytes = rest + q.object.n;
   uint64_t begin = ts_now_ns();
-  samples s = {0};
-  ts__reply r = {.kind = TS_MEASURED};
+  ts__samples s = {0};
+  ts__reply r = ts__reply_new("monotonic");
   serve_run(w, &q, &s, &r);
   if (r.kind != TS_MEASURED) s.n = 0;
   r.busy_s = (double)(ts_now_ns() - begin) * 1e-9;
-  bool ok = send_reply(fd, &r, &s);
-  free(s.v);
-  free(s.flag);
+  bool ok = ts__send_reply(fd, &r, &s);
+  ts__samples_free(&s);
   return ok;
 }
 
@@ -517,15 +447,15 @@ void ts__worker_serve(int fd, void *arg) {
   ts__worker_arg *x = arg;
   worker *w = calloc(1, sizeof *w);
   ts_diag d = {0};
-  ts__reply r = {.kind = TS_MEASURED};
-  samples none = {0};
+  ts__reply r = ts__reply_new("monotonic");
+  ts__samples none = {0};
   if (!w) return;
   w->w = x->w;
   w->pool = ts_pool_new(x->opts.threads, &d);
   bool ok = w->pool != NULL;
   for (int i = 0; i < TS__CASES && ok; i++) ok = prepare_case(w, i, x->opts.seed, &d);
-  if (!ok) say(&r, TS_CRASHED, "%s", d.message);
-  if (!send_reply(fd, &r, &none) || !ok) return;
+  if (!ok) ts__say(&r, TS_CRASHED, "%s", d.message);
+  if (!ts__send_reply(fd, &r, &none) || !ok) return;
   ts_text t = {0};
   while (ts_msg_recv(fd, &t, 0) == 1)
     if (!serve_one(w, fd, &t)) break;

@@ -220,6 +220,52 @@ static bool validate(const ts_spec *spec, ts_compiler *c, double tolerance, ts_d
   return ok;
 }
 
+// --- the reference on a GPU ---------------------------------------------------------------------------------------------
+static bool keep_arrays(ts_arena *a, const arrays *x, int n, const void **out, const ts__layout *l) {
+  for (int i = 0; i < n; i++) out[i] = ts_arena_dup(a, x->array[i].data, (size_t)l->slot[i].bytes);
+  return true;
+}
+
+// The reference with a plain schedule, compiled for the GPU, and the same on a small shape with what the interpreter makes of it: this
+// process has no GPU, the worker compares.
+static bool gpu_reference(ts_workload *w, ts_compiler *c, double tolerance, ts_diag *d) {
+  ts_arena *scratch = ts_arena_new("small");
+  ts_ir *ir = ts_ir_new(scratch);
+  ts_spec spec;
+  const ts_func *f, *plain;
+  int64_t dims[TS__CASES][8];
+  arrays x = {0};
+  ts__small *s = ts_new(w->arena, ts__small);
+  ts_interp_opts limits = {.max_steps = 400000000};
+  s->tolerance = tolerance;
+  bool ok = shrink(ir, &w->spec, &spec, &f, dims, d) && ts__layout_of(f, &spec, f, dims[1], &s->layout, d) && make_arrays(f, dims[1], &s->layout, &x, d) &&
+            keep_arrays(w->arena, &x, s->layout.n, s->data, &s->layout) && ts_interp_run(f, dims[1], x.list, &limits, d) &&
+            keep_arrays(w->arena, &x, s->layout.n, s->expected, &s->layout) && (plain = ts__plain_gpu(ir, f, d)) && ts_compiler_run(c, plain, w->arena, &s->object, d) &&
+            (plain = ts__plain_gpu(w->ir, w->reference, d)) && ts_compiler_run(c, plain, w->arena, &w->object, d);
+  memcpy(s->dims, dims[1], sizeof s->dims);
+  free_arrays(&x, TS__MOST_PARAMS);
+  ts_arena_free(scratch);
+  if (ok) w->small = s;
+  return ok;
+}
+
+// Where the plain schedule does not apply, the CPU computes what is right.
+static bool host_reference(ts_workload *w, double tolerance, ts_diag *d) {
+  ts_target cpu;
+  TS_TRY(ts_target_parse("cpu", &cpu, d));
+  ts_compiler *c = ts_compiler_open(&cpu, 1, NULL, d);
+  bool ok = c && validate(&w->spec, c, tolerance, d) && ts_compiler_run(c, w->reference, w->arena, &w->object, d);
+  ts_compiler_close(c);
+  w->on_host = true;
+  return ok;
+}
+
+static bool make_reference(ts_workload *w, ts_compiler *c, double tolerance, ts_diag *d) {
+  if (w->target.api != TS_API_CUDA) return validate(&w->spec, c, tolerance, d) && ts_compiler_run(c, w->reference, w->arena, &w->object, d);
+  ts_diag why = {0};
+  return gpu_reference(w, c, tolerance, &why) || host_reference(w, tolerance, d);
+}
+
 // --- open ----------------------------------------------------------------------------------------------------------
 ts_workload *ts_workload_open(const ts_spec *spec, const ts_target *t, ts_compiler *c, ts_diag *d) {
   ts_arena *a = ts_arena_new("workload");
@@ -236,8 +282,7 @@ ts_workload *ts_workload_open(const ts_spec *spec, const ts_target *t, ts_compil
     w->reference = inst.func;
     w->tolerance = inst.tolerance;
     choose_dims(inst.func, &w->spec, w->dims);
-    ok = ts_op_cost(inst.func, w->dims[0], &w->cost, d) && validate(&w->spec, c, TS_MAX(inst.tolerance * 0.1, 1e-6), d) &&
-         ts_compiler_run(c, inst.func, a, &w->object, d);
+    ok = ts_op_cost(inst.func, w->dims[0], &w->cost, d) && make_reference(w, c, TS_MAX(inst.tolerance * 0.1, 1e-6), d);
   }
   if (ok) return w;
   ts_arena_free(a);

@@ -1,0 +1,211 @@
+// The measuring worker of a GPU: it alone starts CUDA. A fault or a hang ends it; what it says before tells why.
+#include <math.h>
+#include <stdlib.h>
+
+#include "device/device.h"
+#include "measure/gpu_worker.h"
+
+// --- speeds that cannot be ----------------------------------------------------------------------------------------------------
+enum { MOST_OPS_A_CLOCK = 16384 };  // of a multiprocessor: twice what 8-bit tensor operations of present GPUs do
+
+// No call is faster than reading its cold bytes, or than its arithmetic at the highest rate there is.
+static bool find_floor(ts__gpu *w, ts_diag *d) {
+  double bandwidth, cold = 0;
+  int khz = 0;
+  TS_TRY(ts_device_gpu_read_bandwidth(&w->g, 0.02, &bandwidth, d));
+  (void)w->g.cu->cuDeviceGetAttribute(&khz, TS_CU_CLOCK_KHZ, w->g.device);
+  for (int i = 0; i < w->cases[0].layout.n; i++)
+    if (w->cases[0].layout.slot[i].cache == TS_COLD) cold += (double)w->cases[0].layout.slot[i].bytes;
+  double bytes = fmin(cold, w->w->cost.bytes), rate = (double)w->g.sms * MOST_OPS_A_CLOCK * (double)khz * 1e3;
+  w->floor_ns = fmax(bytes / bandwidth, rate > 0 ? w->w->cost.flops / rate : 0) * 1e9;
+  return true;
+}
+
+// Smaller weights than the caches stay warm however they are rotated: nothing is said about those.
+static bool plausible(const ts__gpu *w, const ts__gpu_kernel *k, double ns, ts__reply *r) {
+  bool cold = k->w->cold_bytes + w->caches->cold_bytes >= 2 * w->g.l2_bytes;
+  if (!cold || ns >= 0.95 * w->floor_ns) return true;
+  ts__say(r, TS_WRONG, "implausible: %.3g us a call, and reading what it reads takes %.3g us", ns / 1e3, w->floor_ns / 1e3);
+  return false;
+}
+
+// --- one candidate -------------------------------------------------------------------------------------------------------------
+// A sample taken well below the clock that the device has sustained is marked, and kept.
+enum { FLAG_SLOW_CLOCK = 2 };
+
+static bool one_sample(ts__gpu *w, ts__gpu_kernel *k, ts__samples *s, ts__reply *r, ts_diag *d) {
+  double ns, mhz;
+  TS_TRY(ts__gpu_sample(w, k, &ns, &mhz, d) && plausible(w, k, ns, r));
+  if (mhz > w->sustained_mhz) w->sustained_mhz = mhz;
+  ts__samples_add(s, ns, mhz, mhz < 0.9 * w->sustained_mhz ? FLAG_SLOW_CLOCK : 0);
+  w->best_ns = w->best_ns > 0 ? fmin(w->best_ns, ns) : ns;
+  return true;
+}
+
+static bool time_kernel(ts__gpu *w, ts__gpu_kernel *k, const ts_effort *e, ts__samples *s, ts__reply *r, ts_diag *d) {
+  TS_TRY(ts__gpu_calibrate(w, k, d));
+  uint64_t begin = ts_now_ns();
+  const char *why;
+  while (!(why = ts__stop_reason(e, s, begin))) TS_TRY(one_sample(w, k, s, r, d));
+  snprintf(r->stop, sizeof r->stop, "%s", why);
+  return true;
+}
+
+// The place for a tag: its own, a free one, or that of the kernel placed longest ago. ORDER
+static ts__gpu_kernel *place(ts__gpu *w, uint64_t tag) {
+  ts__gpu_kernel *k = NULL;
+  for (int i = 0; i < TS__MOST_KERNELS && !k; i++)
+    if (w->kernels[i].used && w->kernels[i].tag == tag) k = &w->kernels[i];
+  for (int i = 0; i < TS__MOST_KERNELS && !k; i++)
+    if (!w->kernels[i].used) k = &w->kernels[i];
+  if (!k) {
+    k = &w->kernels[0];
+    for (int i = 1; i < TS__MOST_KERNELS; i++)
+      if (w->kernels[i].placed < k->placed) k = &w->kernels[i];
+  }
+  if (k->used) ts__gpu_kernel_drop(w, k);
+  return k;
+}
+
+static bool run_candidate(ts__gpu *w, const ts__request *q, ts__gpu_kernel *k, ts__samples *s, ts__reply *r, ts_diag *d) {
+  TS_TRY(ts__gpu_kernel_load(w, q, k, r, d));
+  r->state.registers = ts_cuda_kernel_registers(k->code);
+  r->state.local_bytes = ts_cuda_kernel_local_bytes(k->code);
+  TS_TRY(ts__gpu_verify(w, k, r, d));
+  TS_TRY(q->keep_only ? ts__gpu_calibrate(w, k, d) : time_kernel(w, k, &q->effort, s, r, d));
+  return ts__gpu_verify(w, k, r, d);
+}
+
+// What failed: the candidate (r says so already), or the device under it.
+static void say_failure(ts__gpu *w, const ts_diag *d, ts__reply *r) {
+  if (w->lost) {
+    ts__say(r, strcmp(d->code, "gpu-hang") == 0 ? TS_TIMED_OUT : TS_CRASHED, "%s", w->why);
+    r->over = true;
+  } else if (r->kind == TS_MEASURED) {
+    ts__say(r, TS_CRASHED, "%.190s", d->message);
+  }
+}
+
+static void serve_run(ts__gpu *w, const ts__request *q, ts__samples *s, ts__reply *r) {
+  ts__gpu_kernel *k = place(w, q->tag);
+  ts_diag d = {0};
+  w->patient = q->keep_only;
+  *k = (ts__gpu_kernel){.tag = q->tag, .placed = ++w->placements, .tolerance = q->tolerance, .used = true};
+  if (run_candidate(w, q, k, s, r, &d)) return;
+  say_failure(w, &d, r);
+  ts__gpu_kernel_drop(w, k);
+}
+
+// --- finals ----------------------------------------------------------------------------------------------------------------------
+static ts__gpu_kernel *by_tag(ts__gpu *w, uint64_t tag) {
+  for (int i = 0; i < TS__MOST_KERNELS; i++)
+    if (w->kernels[i].used && w->kernels[i].tag == tag) return &w->kernels[i];
+  return NULL;
+}
+
+static bool final_round(ts__gpu *w, const ts__request *q, const uint64_t *tags, const size_t *order, ts__samples *s, double *best, ts__reply *r, ts_diag *d) {
+  for (size_t i = 0; i < q->ntags; i++) {
+    ts__gpu_kernel *k = by_tag(w, tags[order[i]]);
+    ts__samples *mine = &s[order[i]];
+    double ignored;
+    if (!k) {
+      ts__samples_add(mine, NAN, NAN, 0);
+      continue;
+    }
+    if (ts__samples_settled(mine, *best)) continue;
+    TS_TRY(ts__gpu_sample(w, k, &ignored, &ignored, d) && one_sample(w, k, mine, r, d));  // the first brings its code and activations in
+    *best = fmin(*best, mine->v[mine->n - 1]);
+  }
+  return true;
+}
+
+static bool reply_final(ts__gpu *w, int fd, uint64_t tag, const ts__samples *s, const ts__request *q, double busy_s) {
+  ts__reply r = ts__reply_new("graph");
+  ts__gpu_kernel *k = by_tag(w, tag);
+  ts_diag d = {0};
+  snprintf(r.stop, sizeof r.stop, "%s", s->n < q->rounds ? "settled" : "quota");
+  r.busy_s = busy_s;
+  if (w->lost) say_failure(w, &d, &r);
+  else if (!k) ts__say(&r, TS_CRASHED, "the candidate is not loaded");
+  else if (!ts__gpu_verify(w, k, &r, &d)) say_failure(w, &d, &r);
+  return ts__send_reply(fd, &r, s) && !r.over;
+}
+
+static bool serve_final(ts__gpu *w, int fd, const ts__request *q, const uint64_t *tags) {
+  ts__samples *s = calloc(q->ntags, sizeof *s);
+  size_t *order = calloc(q->ntags, sizeof *order);
+  if (!s || !order) abort();
+  ts_rng rng = ts_rng_new(q->tag, 1);
+  ts__reply r = ts__reply_new("graph");
+  ts_diag d = {0};
+  uint64_t begin = ts_now_ns();
+  double best = INFINITY;
+  bool ok = true;
+  for (size_t round = 0; round < q->rounds && ok; round++) {
+    if (round >= TS__FINAL_LEAST && (double)(ts_now_ns() - begin) * 1e-9 > q->max_s) break;
+    ts__shuffle(order, q->ntags, &rng);
+    ok = final_round(w, q, tags, order, s, &best, &r, &d);
+  }
+  bool go_on = true;
+  for (size_t i = 0; i < q->ntags; i++) {
+    if (go_on) go_on = reply_final(w, fd, tags[i], &s[i], q, i ? 0 : (double)(ts_now_ns() - begin) * 1e-9);
+    ts__samples_free(&s[i]);
+  }
+  free(s);
+  free(order);
+  return go_on;
+}
+
+// --- serving -----------------------------------------------------------------------------------------------------------------------
+static bool serve_one(ts__gpu *w, int fd, ts_text *t) {
+  ts__request q;
+  if (t->n < sizeof q) return false;
+  memcpy(&q, t->p, sizeof q);
+  const char *rest = t->p + sizeof q;
+  if (q.verb == TS__FINAL) return serve_final(w, fd, &q, (const uint64_t *)(const void *)rest);
+  q.object.bytes = rest;
+  q.pack_object.bytes = rest + q.object.n;
+  uint64_t begin = ts_now_ns();
+  ts__samples s = {0};
+  ts__reply r = ts__reply_new("graph");
+  serve_run(w, &q, &s, &r);
+  if (r.kind != TS_MEASURED) s.n = 0;
+  r.busy_s = (double)(ts_now_ns() - begin) * 1e-9;
+  bool ok = ts__send_reply(fd, &r, &s) && !r.over;
+  ts__samples_free(&s);
+  return ok;
+}
+
+static bool open_device(ts__gpu *w, ts_diag *d) {
+  const ts_cuda_driver *cu;
+  TS_TRY(ts_cuda_open(w->w->target.gpu.device, &w->g, d));
+  cu = w->g.cu;
+  if (cu->cuCtxResetPersistingL2Cache) (void)cu->cuCtxResetPersistingL2Cache();
+  if (cu->cuCtxSetLimit) (void)cu->cuCtxSetLimit(TS_CU_LIMIT_PERSISTING_L2, 0);
+  return ts_cuda_helpers_open(&w->g, &w->h, d) && ts__gpu_ok(w, cu->cuStreamCreate(&w->stream, TS_CU_STREAM_NON_BLOCKING), d, "a stream") &&
+         ts__gpu_ok(w, cu->cuEventCreate(&w->from, TS_CU_EVENT_DEFAULT), d, "an event") && ts__gpu_ok(w, cu->cuEventCreate(&w->to, TS_CU_EVENT_DEFAULT), d, "an event") &&
+         ts__gpu_ok(w, cu->cuMemAlloc(&w->scratch, TS__SCRATCH), d, "scratch");
+}
+
+static bool prepare(ts__gpu *w, ts_diag *d) {
+  TS_TRY(open_device(w, d) && ts__gpu_check_reference(w, d));
+  for (int i = 0; i < TS__CASES; i++) TS_TRY(ts__gpu_prepare_case(w, i, d));
+  return ts__gpu_caches(w, d) && find_floor(w, d) && ts__gpu_warm_up(w, d);
+}
+
+void ts__gpu_worker_serve(int fd, void *arg) {
+  ts__worker_arg *x = arg;
+  ts__gpu *w = calloc(1, sizeof *w);
+  ts_diag d = {0};
+  ts__reply r = ts__reply_new("graph");
+  ts__samples none = {0};
+  if (!w) return;
+  w->w = x->w;
+  w->opts = x->opts;
+  bool ok = prepare(w, &d);
+  if (!ok) ts__say(&r, TS_CRASHED, "%.190s", d.message);
+  if (!ts__send_reply(fd, &r, &none) || !ok) return;
+  ts_text t = {0};
+  while (ts_msg_recv(fd, &t, 0) == 1)
+    if (!serve_one(w, fd, &t)) break;
+}

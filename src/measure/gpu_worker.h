@@ -1,0 +1,104 @@
+// Shared by the parts of the GPU's measuring worker.
+#ifndef TS_MEASURE_GPU_WORKER_H
+#define TS_MEASURE_GPU_WORKER_H
+
+#include "cuda/cuda.h"
+#include "measure/measure_impl.h"
+
+enum { TS__MOST_COPIES = 1024, TS__MOST_SETS = 8, TS__GPU_GUARD = 1024, TS__ALIGN = 256 };
+
+// --- memory with guard bands (gpu_data.c) -------------------------------------------------------------------------------
+typedef struct ts__dmem {
+  CUdeviceptr base, p;
+  int64_t bytes;
+} ts__dmem;
+typedef struct ts__case {  // the reference's parameters at one choice of dimensions
+  ts__layout layout;
+  ts__dmem live[TS__MOST_PARAMS];
+  CUdeviceptr pristine[TS__MOST_PARAMS];  // content before a run; 0 where it is cold and only read
+  CUdeviceptr expected[TS__MOST_PARAMS];  // of outputs
+} ts__case;
+// Buffers in as many copies as keep them out of the caches.
+typedef struct ts__set {
+  bool used;
+  ts_sha256 pack;  // zero: as the quantization stores them
+  int n, copies;
+  char name[TS__MOST_PARAMS][48];
+  int64_t bytes[TS__MOST_PARAMS];
+  CUdeviceptr (*copy)[TS__MOST_PARAMS];
+  int64_t cold_bytes;  // of all copies together
+} ts__set;
+
+typedef struct ts__gpu_kernel {
+  uint64_t tag, placed;
+  bool used;
+  ts_arena *arena;
+  ts_cuda_kernel *code;
+  ts__layout layout[TS__CASES];
+  int64_t dims[TS__CASES][8];
+  CUdeviceptr dims_memory[TS__CASES];
+  ts__set *w;
+  ts__dmem workspace;
+  int64_t zeroed;
+  double tolerance;
+  ts_cuda_call *verify[TS__CASES];
+  int ncalls;             // of a full turn over the copies
+  ts_cuda_call **calls;
+  CUgraphExec graph;
+  int64_t reps;           // calls in the graph, or in a batch
+  double estimate_ns;     // of one call, from the first turn
+} ts__gpu_kernel;
+
+typedef struct ts__gpu {
+  const ts_workload *w;
+  ts_meter_opts opts;
+  ts_cuda g;
+  ts_cuda_helpers h;
+  CUstream stream;
+  CUevent from, to;
+  CUdeviceptr scratch;    // SCRATCH bytes for results of small kernels
+  ts__case cases[TS__CASES];
+  ts__set *sets[TS__MOST_SETS];
+  ts__set *caches;        // parameters that are cold and written: rotated beside the weights
+  ts__gpu_kernel kernels[TS__MOST_KERNELS];
+  uint64_t placements;
+  double best_ns;         // fastest call yet; 0: none
+  bool patient;           // the candidate is known to end
+  double floor_ns;        // no call can be faster
+  double sustained_mhz;
+  bool lost;              // the context is not to be trusted any more
+  char why[200];
+} ts__gpu;
+enum { TS__SCRATCH = 4096 };
+
+// False with ts_diag, as elsewhere; a lost context also sets w->lost.
+bool ts__gpu_ok(ts__gpu *w, CUresult r, ts_diag *d, const char *what);
+// Wait for the stream, at most limit_ns: then, or on a fault, the context is lost.
+bool ts__gpu_wait(ts__gpu *w, double limit_ns, ts_diag *d);
+bool ts__dmem_new(ts__gpu *w, int64_t bytes, ts__dmem *out, ts_diag *d);
+void ts__dmem_free(ts__gpu *w, ts__dmem *m);
+bool ts__dmem_guards(ts__gpu *w, const ts__dmem *m, bool *whole, ts_diag *d);
+// The data of a case, and what the reference makes of it.
+bool ts__gpu_prepare_case(ts__gpu *w, int which, ts_diag *d);
+// The reference against the interpreter's results on the small shape.
+bool ts__gpu_check_reference(ts__gpu *w, ts_diag *d);
+bool ts__gpu_reset_case(ts__gpu *w, int which, ts_diag *d);
+// The set that a candidate reads: plain storage, or the outputs of its pack kernel. NULL: r says why.
+ts__set *ts__gpu_weights(ts__gpu *w, const ts__request *q, ts__reply *r, ts_diag *d);
+bool ts__gpu_caches(ts__gpu *w, ts_diag *d);
+
+// --- one candidate (gpu_kernel.c) ----------------------------------------------------------------------------------------
+// False: r says why, or d when the device failed.
+bool ts__gpu_kernel_load(ts__gpu *w, const ts__request *q, ts__gpu_kernel *k, ts__reply *r, ts_diag *d);
+void ts__gpu_kernel_drop(ts__gpu *w, ts__gpu_kernel *k);
+bool ts__gpu_verify(ts__gpu *w, ts__gpu_kernel *k, ts__reply *r, ts_diag *d);
+
+// --- timing (gpu_time.c) ---------------------------------------------------------------------------------------------------
+// Build what one sample needs: a graph of calls over all copies in turn, about a millisecond long.
+bool ts__gpu_calibrate(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d);
+bool ts__gpu_sample(ts__gpu *w, ts__gpu_kernel *k, double *ns, double *mhz, ts_diag *d);
+// Keep the device busy until its clock has risen, a fraction of a second.
+bool ts__gpu_warm_up(ts__gpu *w, ts_diag *d);
+double ts__gpu_limit_ns(const ts__gpu *w, double calls);  // time after which calls are taken to hang
+
+#endif
