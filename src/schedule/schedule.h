@@ -237,4 +237,34 @@ typedef struct ts_explain {
 } ts_explain;
 bool ts_sched_explain(const ts_sched *s, const char *block, ts_explain *out, ts_diag *d) TS_WARN_UNUSED;
 
+// --- mapping a block onto an intrinsic (map.c, map_trace.c) -----------------------------------------------------------------
+// Which iterators of a block can play the iterators of a tensor intrinsic, alone or fused, with what padding; each mapping with
+// the steps that realise it, which were applied.
+typedef struct ts_map_role {
+  const char *name;           // of the intrinsic's iterator
+  bool reduce;
+  int64_t extent;             // of the intrinsic
+  int n;
+  const char *const *iters;   // of the block, outermost first: "vh % 4"
+  const char *have;           // their extent: "n", "48"
+  const char *padded;         // what that is rounded up to; NULL when it is provably a multiple
+} ts_map_role;
+typedef struct ts_mapping {
+  int nroles, nouter, noperands;
+  const ts_map_role *role;
+  const char *const *outer;    // iterators that stay loops around the intrinsic
+  const char *const *operand;  // buffer of the block for each operand of the intrinsic
+  const char *trace;           // the steps, as far as they apply
+  const char *refusal;         // of the next step; NULL when all applied
+} ts_mapping;
+typedef struct ts_mappings {
+  int n;
+  const ts_mapping *p;
+  const char *why;  // n == 0: what is in the way
+  bool cut;         // there are more
+} ts_mappings;
+enum { TS_MAX_MAPPINGS = 48 };
+// Refuses when there is no such block or intrinsic. Everything lives in the arena of ir.
+bool ts_map_block(ts_ir *ir, const ts_func *f, const char *block, const char *intrin, ts_mappings *out, ts_diag *d) TS_WARN_UNUSED;
+
 #endif

@@ -246,8 +246,11 @@ static const ts_buffer *padded_buffer(ts__ctx *c, const plan *p, const operand *
   return ts_buffer_new(c->ir, name, o->buf->code, o->buf->ndim, shape, ts__is_param(c->f, o->buf) ? "global" : o->buf->scope);
 }
 
-// A nest that copies between the buffer and its padded copy: to the whole of the copy, or back what the block wrote.
-static const ts_stmt *copy_nest(ts__ctx *c, const plan *p, const operand *o, bool back, uint32_t *id) {
+// A nest that copies between the buffer and its padded copy: to the whole of the copy, back what the block wrote, or only what is
+// read of the buffer (as a witness of that, not to stay).
+typedef enum direction { FILL, CROP, READ } direction;
+static const ts_stmt *copy_nest(ts__ctx *c, const plan *p, const operand *o, direction how, uint32_t *id) {
+  bool back = how == CROP;
   const ts_block *b = ts__block(c, c->arg[0].node);
   int n = o->buf->ndim, m = 0;
   const ts_expr **idx = ts_new_array(c->a, const ts_expr *, n), *inside = NULL;
@@ -257,15 +260,15 @@ static const ts_stmt *copy_nest(ts__ctx *c, const plan *p, const operand *o, boo
     const ts_iter *it = iter_of(b, o->idx[d]);
     idx[d] = o->idx[d];
     if (back && !it) continue;
-    ts_range dom = {ts_int(c->ir, 0), back ? it->dom.extent : o->at[d] >= 0 ? p->to[o->at[d]] : o->buf->shape[d]};
-    if (!back && it && o->at[d] < 0) dom = it->dom;
+    ts_range dom = {ts_int(c->ir, 0), back ? it->dom.extent : how == FILL && o->at[d] >= 0 ? p->to[o->at[d]] : o->buf->shape[d]};
+    if (!back && it && (o->at[d] < 0 || how == READ)) dom = it->dom;
     loop[m] = ts_var_new(c->ir, ts_arena_printf(c->a, "ax%d", d), TS_INDEX);
     iters[m] = (ts_iter){ts_var_new(c->ir, ts_arena_printf(c->a, "v%d", d), TS_INDEX), TS_ITER_SPATIAL, dom, ts_evar(c->ir, loop[m])};
     idx[d] = ts_evar(c->ir, iters[m++].var);
-    if (!back && o->at[d] >= 0) inside = ts__and(c->ir, inside, ts_bin(c->ir, TS_E_LT, idx[d], it->dom.extent));
+    if (how == FILL && o->at[d] >= 0) inside = ts__and(c->ir, inside, ts_bin(c->ir, TS_E_LT, idx[d], it->dom.extent));
   }
   const ts_expr *value = ts_load(c->ir, back ? o->copy : o->buf, idx);
-  if (!back) value = ts_select(c->ir, inside, value, constant(c, o->buf->code, p->fill));
+  if (how == FILL) value = ts_select(c->ir, inside, value, constant(c, o->buf->code, p->fill));
   ts_block *nb = ts_new(c->a, ts_block);
   *nb = (ts_block){.name = ts__fresh_block_name(c, back ? ts_arena_printf(c->a, "%s_crop", o->buf->name) : o->copy->name),
                    .niters = m, .iters = iters, .body = ts_store(c->ir, back ? o->buf : o->copy, idx, value)};
@@ -366,7 +369,7 @@ bool ts__check_pad_einsum(ts__ctx *c) {
   for (int i = 0; i < p->nreads; i++) {
     uint32_t id;
     p->reads[i].copy = p->reads[i].buf;
-    TS_TRY(readable(c, p, &p->reads[i], copy_nest(c, p, &p->reads[i], false, &id)));
+    TS_TRY(readable(c, p, &p->reads[i], copy_nest(c, p, &p->reads[i], READ, &id)));
   }
   return true;
 }
@@ -389,7 +392,7 @@ bool ts__apply_pad_einsum(ts__ctx *c) {
     bool back = i >= p->nreads;
     uint32_t made;
     const operand *o = back ? &p->writes[i - p->nreads] : &p->reads[i];
-    f = ts__beside(c, f, id, copy_nest(c, p, o, back, &made), back);
+    f = ts__beside(c, f, id, copy_nest(c, p, o, back ? CROP : FILL, &made), back);
     f = ts__alloc_add(c, f, scope, o->copy);
     ts__result(c, 'b', made, 0);
   }
