@@ -111,7 +111,9 @@ typedef struct ts_place {
 } ts_place;
 bool ts_place_put(ts_db *db, const ts_target *t, int threads, ts_place *out, ts_diag *d) TS_WARN_UNUSED;
 ts_db_target ts_place_target(const ts_target *t, ts_text *limits);  // limits holds the text it points to
-// The key under which winners are decided: monotonic clock, thread pool, cold weights, free clocks.
-char *ts_place_policy(ts_arena *a);
+// The key under which winners are decided: timer and launch (monotonic clock and thread pool; graphs), cold weights, free clocks.
+char *ts_place_policy(const ts_target *t, ts_arena *a);
+// How r was measured: timer, cache, launch, clock_mhz and clocks of a row.
+void ts_place_method(const ts_target *t, const ts_outcome_row *r, ts_arena *a, ts_db_measurement *out);
 
 #endif

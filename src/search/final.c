@@ -87,7 +87,7 @@ static bool record_decision(ts__session *s, const final *f, size_t best, const t
     return false;
   return ts_db_put_decision(s->db,
                             &(ts_db_decision){.workload_id = s->workload_id, .target_id = s->place.target_id, .toolchain_id = s->place.toolchain_id,
-                                              .policy = ts_place_policy(s->arena), .build_id = f->m[best]->build_id, .beat_build_id = f->m[0]->build_id,
+                                              .policy = ts_place_policy(s->o->target, s->arena), .build_id = f->m[best]->build_id, .beat_build_id = f->m[0]->build_id,
                                               .log_ratio = c->log_ratio, .ci_lo = c->ci_lo, .ci_hi = c->ci_hi, .session_id = s->session_id},
                             d) != 0;
 }

@@ -77,7 +77,7 @@ static bool find_winner(ts__session *s, ts_diag *d) {
   ts_text limits = {0};
   ts_db_target t = ts_place_target(s->o->target, &limits);
   ts_diag ignored = {0};
-  bool ok = ts_db_find_winners(s->db, &s->row, &t, 0, ts_place_policy(s->arena), 4, s->arena, &w, &n, d);
+  bool ok = ts_db_find_winners(s->db, &s->row, &t, 0, ts_place_policy(s->o->target, s->arena), 4, s->arena, &w, &n, d);
   ts_text_free(&limits);
   if (!ok || !n) return ok;
   s->winner_sketch = sketch_for(s, w[0].generator, w[0].trace, "incumbent", &ignored);
@@ -196,10 +196,11 @@ bool ts__record_times(ts__session *s, const ts__member *m, const ts_outcome_row 
   for (size_t i = 0; i < r->n; i++) flagged += (flags[i] = r->flags[i]) != 0;
   const ts_stats *t = &r->stats;
   ts_db_measurement row = {.build_id = m->build_id, .device_id = s->place.device_id, .environment_id = s->place.environment_id, .session_id = s->session_id,
-                           .metric = "time", .unit = "ns", .timer = "monotonic", .cache = "cold-weights", .launch = "pool", .rung = rung, .round = TS_DB_NONE,
+                           .metric = "time", .unit = "ns", .rung = rung, .round = TS_DB_NONE,
                            .n = (int64_t)r->n, .flagged = flagged, .median = t->median, .min = t->min, .q1 = t->q1, .q3 = t->q3, .mad = t->mad,
-                           .ci_lo = t->ci_lo, .ci_hi = t->ci_hi, .clock_mhz = NAN, .stop_reason = r->stop, .elapsed_ms = (int64_t)elapsed_ms(s),
+                           .ci_lo = t->ci_lo, .ci_hi = t->ci_hi, .stop_reason = r->stop, .elapsed_ms = (int64_t)elapsed_ms(s),
                            .samples = encode(a, r->samples, r->n), .flags = ts_samples_encode(a, flags, r->n)};
+  ts_place_method(s->o->target, r, a, &row);
   bool ok = ts_db_put_measurement(s->db, &row, d) != 0;
   ts_arena_free(a);
   return ok;
