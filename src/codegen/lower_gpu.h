@@ -49,7 +49,7 @@ typedef struct ts__homes {
 bool ts__gpu_place(ts__kernel *k, ts__homes *out);
 
 // Barriers where one thread needs or overwrites what another one touches (lower_gpu_sync.c).
-bool ts__gpu_sync(ts__kernel *k);
+bool ts__gpu_barriers(ts__kernel *k);
 
 // Accesses (lower_gpu_touch.c). Every one below s, with its indices over loop and thread variables.
 typedef struct ts__touch {

@@ -259,7 +259,7 @@ static void watch(syncing *x) {
   }
 }
 
-bool ts__gpu_sync(ts__kernel *k) {
+bool ts__gpu_barriers(ts__kernel *k) {
   syncing x = {.k = k, .l = k->l};
   summary all = {0};
   watch(&x);

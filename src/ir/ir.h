@@ -137,6 +137,7 @@ struct ts_buffer {
   const char *scope;             // interned, compare with strcmp
   int align;                     // bytes; 0 means the target's vector width
 };
+bool ts_scope_known(const char *scope);
 ts_buffer *ts_buffer_new(ts_ir *ir, const char *name, ts_code code, int ndim, const ts_expr *const *shape, const char *scope);
 
 // --- annotations ----------------------------------------------------------------------------------------------

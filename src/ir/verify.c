@@ -178,7 +178,7 @@ static bool check_bool(verifier *v, const ts_expr *e) {
 
 // --- buffers and regions --------------------------------------------------------------------------------------
 
-static bool known_scope(const char *s) {
+bool ts_scope_known(const char *s) {
   static const char *const known[] = {"global", "local", "shared", "shared.swizzle32", "shared.swizzle64", "shared.swizzle128"};
   for (size_t i = 0; i < TS_COUNTOF(known); i++) {
     if (strcmp(s, known[i]) == 0) return true;
@@ -189,7 +189,7 @@ static bool known_scope(const char *s) {
 static bool check_buffer(verifier *v, const ts_buffer *b) {
   if (b->ndim < 0 || b->ndim > TS__MAX_DIMS)
     return complain(v, "'%s' has more than %d dimensions", b->name, TS__MAX_DIMS);
-  if (!known_scope(b->scope)) return complain(v, "'%s' has the unknown scope '%s'", b->name, b->scope);
+  if (!ts_scope_known(b->scope)) return complain(v, "'%s' has the unknown scope '%s'", b->name, b->scope);
   for (int d = 0; d < b->ndim; d++) {
     TS_TRY(check_index(v, b->shape[d], "a dimension"));
     if (b->stride) TS_TRY(check_index(v, b->stride[d], "a stride"));

@@ -89,10 +89,38 @@ static int64_t memory_step(ts__ctx *c, const ts_buffer *buf, int d) {
   return k;
 }
 
-// A compact operand must lie compactly in memory: its implementation loads whole vectors.
+typedef struct run {
+  const char *name;
+  int64_t lanes;
+} run;
+
+static bool see_vector(void *arg, const ts_expr *e) {
+  run *r = arg;
+  if (e->kind == TS_E_LOAD && !strcmp(e->buf->name, r->name)) r->lanes = TS_MAX(r->lanes, e->type.lanes);
+  return true;
+}
+
+static bool see_vector_store(void *arg, const ts_stmt *s) {
+  run *r = arg;
+  if (s->kind == TS_S_STORE && !strcmp(s->store.buf->name, r->name)) r->lanes = TS_MAX(r->lanes, s->store.value->type.lanes);
+  return true;
+}
+
+// Elements of operand `name` that the implementation takes at once. Tiles spread over threads lie as they like.
+static int64_t taken_at_once(const ts_intrin *x, const char *name) {
+  run r = {name, 1};
+  for (int i = 0; i < x->impl->nparams; i++) {
+    const ts_buffer *b = x->impl->params[i].buf;
+    if (!strcmp(b->name, name) && !strncmp(b->scope, "fragment.", 9)) return 1;
+  }
+  ts_stmt_visit(x->impl->body, see_vector_store, see_vector, &r);
+  return r.lanes;
+}
+
+// What the implementation takes as one vector must lie side by side in memory.
 static bool compact(matcher *w, const ts_buffer *o, const view *v) {
-  int64_t want = 1;
-  for (int i = o->ndim - 1; i >= 0; i--) {
+  int64_t want = 1, most = taken_at_once(w->m->intrin, o->name);
+  for (int i = o->ndim - 1; i >= 0 && want < most; i--) {
     int64_t extent, have = 0;
     if (!ts_is_int(o->shape[i], &extent)) return why(w->m, "an operand of the intrinsic has no constant shape");
     for (int d = 0; d < v->buf->ndim; d++)

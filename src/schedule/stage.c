@@ -263,12 +263,10 @@ const ts_buffer *ts__buffer_like(ts__ctx *c, const ts_buffer *buf, const char *s
 }
 
 bool ts__scope_known(ts__ctx *c, int arg, const char *scope) {
-  static const char *const scopes[] = {"global", "local", "shared", "fragment.a", "fragment.b", "fragment.c"};
-  for (size_t i = 0; i < TS_COUNTOF(scopes); i++)
-    if (!strcmp(scopes[i], scope)) return true;
+  if (ts_scope_known(scope)) return true;
   ts__refuse(c, TS_R_unknown_scope, arg, "{0} is no storage scope");
   ts__fact_s(c, scope);
-  ts__hint(c, "global, local, shared, fragment.a, fragment.b or fragment.c");
+  ts__hint(c, "global, local, shared, shared.swizzle32, shared.swizzle64, shared.swizzle128 or fragment.NAME");
   return false;
 }
 
