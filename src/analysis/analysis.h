@@ -242,4 +242,27 @@ const ts_expr *ts_reducer_rest(ts_ir *ir, ts_reducer r, const ts_expr *e, const 
 // Text for messages: "sum", "sum and argmax".
 const char *ts_reduction_name(ts_arena *a, const ts_reduction *r);
 
+// --- software pipelines (pipeline.c) -------------------------------------------------------------------------
+// Statement i of iteration k runs in slot k + stage[i], in the order given by order[] within the slot. On a loop as notes
+// pipeline_stage = "0 0 1", pipeline_order = "0 1 2".
+enum { TS_PIPELINE_STAGES = 15 };
+typedef struct ts_pipeline {
+  const ts_stmt *loop;
+  int n;
+  const ts_stmt *const *child;  // of the body, below allocations and blocks that only own buffers
+  bool fits;                    // the notes have a number for each of them
+  const int *stage, *order;
+  const ts_buffer *const *own;  // buffers of one iteration, to be filled in
+  int nown;
+} ts_pipeline;
+const ts_stmt *const *ts_pipeline_body(ts_ir *ir, const ts_stmt *loop, int *n);
+bool ts_pipeline_read(ts_ir *ir, const ts_stmt *loop, ts_pipeline *out);  // false: the loop has no such notes
+typedef struct ts_pipeline_fault {
+  int first, second;     // statements that would change places
+  const ts_buffer *buf;  // in which they meet
+  bool carried;          // in different iterations
+} ts_pipeline_fault;
+// Everything that conflicts, or may, keeps its order; enclosing variables are bound by the caller.
+bool ts_pipeline_legal(ts_analyzer *a, const ts_pipeline *p, ts_pipeline_fault *out);
+
 #endif

@@ -41,6 +41,14 @@ static const ts_expr *init_condition(scope *x, const ts_block *b) {
   return cond;
 }
 
+// A store of a loaded value, to be copied asynchronously (ORDER async copies: the pipeline marked it).
+static const ts_stmt *as_copy(ts_ir *ir, const ts_block *b, const ts_stmt *body) {
+  const ts_note *note = ts_notes_find(b->notes, "async_copy");
+  if (!note || note->i != 2 || body->kind != TS_S_STORE || body->store.value->kind != TS_E_LOAD) return body;
+  const ts_expr *two[] = {ts_load(ir, body->store.buf, body->store.idx), body->store.value};
+  return ts_eval(ir, ts_effect_call(ir, TS_EFF_ASYNC_COPY, two));
+}
+
 static const ts_stmt *lower_block(scope *x, const ts_stmt *s) {
   ts_ir *ir = x->l->ir;
   const ts_block *b = s->block;
@@ -59,7 +67,7 @@ static const ts_stmt *lower_block(scope *x, const ts_stmt *s) {
     if (init_cond) part[n] = ts_if(ir, init_cond, part[n], NULL);
     n++;
   }
-  part[n++] = lower(x, body);
+  part[n++] = lower(x, as_copy(ir, b, body));
   const ts_stmt *r = ts_seq(ir, part, n);
   if (b->predicate) r = ts_if(ir, plain(x, b->predicate), r, NULL);
   x->map.n = outer;

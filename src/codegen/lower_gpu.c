@@ -179,6 +179,8 @@ static const ts_expr *leaf_guard(around *x, const ts_stmt *s) {
 }
 
 static const ts_stmt *leaf(around *x, const ts_stmt *s) {
+  ts_effect f;
+  if (s->kind == TS_S_EVAL && ts_effect_of(s->eval, &f)) return s;  // for all threads
   const ts_expr *g = leaf_guard(x, s);
   x->k->leaves++;
   if (!g) return s;
@@ -395,7 +397,7 @@ static const ts_stmt *kernel(ts__lower *l, const ts_stmt *s, ts__homes *h) {
   around x = {.k = &k, .l = l};
   k.body = spread(&x, s);
   const ts_stmt *r = s;
-  if (!l->failed && ts__gpu_place(&k, h) && ts__gpu_sync(&k)) r = assemble(&k, h);
+  if (!l->failed && ts__gpu_place(&k, h) && ts__gpu_barriers(&k)) r = assemble(&k, h);
   ts_analyzer_pop(l->an, mark);
   return r;
 }

@@ -225,15 +225,15 @@ static bool bounds(pair *p, const ts__touch *t, int d, unsigned over, const ts_e
   return ts_bound_over(p->k->l->an, t->idx[d], v, n, lo, hi) && *lo && *hi;
 }
 
-// x % m and y % m with a known difference of x and y.
+// x is some z % m, y some w % m or from 0 to m - 1, and the difference of z and w is known.
 static bool other_remainder(pair *p, const ts_expr *x, const ts_expr *y) {
   int64_t m, n, diff;
-  if (x->kind != TS_E_FLOORMOD) return false;
-  if (!ts_is_int(x->arg[1], &m) || m < 2) return false;
-  const ts_expr *of = y;
-  if (y->kind == TS_E_FLOORMOD && ts_is_int(y->arg[1], &n) && n == m) of = y->arg[0];
-  if (of == y && !ts_is_int(y, NULL)) return false;
-  return ts_const_value(p->k->l->an, ts_sub(p->k->l->ir, x->arg[0], of), &diff) && diff % m != 0;
+  if (x->kind != TS_E_FLOORMOD || !ts_is_int(x->arg[1], &m) || m < 2) return false;
+  bool same = y->kind == TS_E_FLOORMOD && ts_is_int(y->arg[1], &n) && n == m;
+  ts_interval r = ts_bound(p->k->l->an, y);
+  if (!same && (r.lo < 0 || r.hi >= m)) return false;
+  const ts_expr *w = same ? y->arg[0] : y;
+  return ts_const_value(p->k->l->an, ts_sub(p->k->l->ir, x->arg[0], w), &diff) && diff % m != 0;
 }
 
 // Some dimension never has the same index, whatever the threads.

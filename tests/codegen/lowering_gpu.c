@@ -100,6 +100,13 @@ static void run_all(testcase *c, const ts_func *loops) {
   }
 }
 
+// As machine code: the assembler judges it where there is one.
+static void compile(testcase *c, const ts_target *t) {
+  ts_diag d = {0};
+  ts_object o;
+  if (!ts_codegen_object(c->made, t, c->a, &o, &d)) complain(c, "%s [%s]", d.message, d.code);
+}
+
 static void check(testcase *c, const parts *p) {
   ts_target t;
   ts_diag d = {0};
@@ -117,6 +124,7 @@ static void check(testcase *c, const parts *p) {
     judge(c, p, "lowered", ts_text_str(&text));
     check_words(c, ts_text_str(&text));
     run_all(c, loops);
+    compile(c, &t);
   }
   ts_text_free(&text);
 }

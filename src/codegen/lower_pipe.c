@@ -1,0 +1,371 @@
+// Software pipelines. A loop with stages becomes a prologue, a steady loop and an epilogue; every buffer of an
+// iteration that lives for more than one slot gets as many versions as iterations are under way, chosen by iteration %
+// versions.
+//
+//   slot t        statement i of iteration t - stage[i], in order
+//   prologue      slots 0 .. S - 1 (S: the last stage), where t >= stage[i]
+//   steady        slots S .. n - 1
+//   epilogue      slots n .. n + S - 1, where t - stage[i] < n
+//
+// On GPUs copies marked async_copy are begun and not waited for: every slot up to the epilogue ends its copies with a
+// commit, so that group g is that of slot g, and a wait before the first statement that reads what they fill leaves the
+// later groups under way.
+#include "codegen/lower_gpu.h"
+
+typedef struct version {
+  const ts_buffer *from, *to;
+  int64_t n;  // 1: there is one
+} version;
+
+typedef struct pipe {
+  ts__lower *l;
+  ts_pipeline p;
+  const ts_expr *n;                // iterations
+  int last;                        // stage
+  bool long_enough;                // at least as many iterations as stages
+  int at[TS_PIPELINE_STAGES * 8];  // statements by their place in a slot
+  TS_VEC(const ts_buffer *) own;
+  TS_VEC(version) versions;
+  int filled;            // the latest stage that copies asynchronously, -1: none
+  int fill_at, wait_at;  // place of the last such copy, of the first reader
+  int wait_stage;
+} pipe;
+
+// --- which buffers, how many versions
+// ----------------------------------------------------------------------------------------
+
+typedef struct user {
+  const ts_buffer *buf;
+  bool read, write;
+} user;
+static bool see_read(void *arg, const ts_expr *e) {
+  user *u = arg;
+  u->read |= e->kind == TS_E_LOAD && e->buf == u->buf;
+  return true;
+}
+static bool see_write(void *arg, const ts_stmt *s) {
+  user *u = arg;
+  u->write |= s->kind == TS_S_STORE && s->store.buf == u->buf;
+  return true;
+}
+
+static user use_of(const ts_stmt *s, const ts_buffer *b) {
+  user u = {.buf = b};
+  ts_stmt_visit(s, see_write, see_read, &u);
+  return u;
+}
+
+static void collect_own(pipe *x) {
+  const ts_stmt *s = x->p.loop->loop.body;
+  while (s->kind == TS_S_ALLOC || (s->kind == TS_S_BLOCK && s != x->p.child[0])) {
+    if (s->kind == TS_S_ALLOC) ts_vec_push(x->l->arena, &x->own, s->alloc.buf);
+    s = s->kind == TS_S_ALLOC ? s->alloc.body : s->block->body;
+  }
+  x->p.own = x->own.p;
+  x->p.nown = (int)x->own.n;
+}
+
+// As many versions as slots pass from its first use to its last.
+static int64_t versions_of(const pipe *x, const ts_buffer *b) {
+  int first = TS_PIPELINE_STAGES, last = 0;
+  for (int i = 0; i < x->p.n; i++) {
+    user u = use_of(x->p.child[i], b);
+    if (!u.read && !u.write) continue;
+    first = TS_MIN(first, x->p.stage[i]);
+    last = TS_MAX(last, x->p.stage[i]);
+  }
+  return TS_MAX(last - first + 1, 1);
+}
+
+static void add_version(pipe *x, const ts_buffer *b) {
+  ts__lower *l = x->l;
+  version v = {b, b, versions_of(x, b)};
+  if (v.n > 1) {
+    const ts_expr **shape = ts_new_array(l->arena, const ts_expr *, b->ndim + 1);
+    shape[0] = ts_int(l->ir, v.n);
+    for (int d = 0; d < b->ndim; d++) shape[d + 1] = b->shape[d];
+    ts_buffer *to = ts_buffer_new(l->ir, b->name, b->code, b->ndim + 1, shape, b->scope);
+    to->align = b->align;
+    if (b->stride) {
+      const ts_expr **stride = ts_new_array(l->arena, const ts_expr *, b->ndim + 1);
+      stride[0] = ts_simplify(l->an, ts_mul(l->ir, b->stride[0], b->shape[0]));
+      for (int d = 0; d < b->ndim; d++) stride[d + 1] = b->stride[d];
+      to->stride = stride;
+    }
+    v.to = to;
+  }
+  ts_vec_push(l->arena, &x->versions, v);
+}
+
+// --- asynchronous copies
+// -------------------------------------------------------------------------------------------------------
+
+static bool see_async(void *arg, const ts_stmt *s) {
+  const ts_buffer **found = arg;
+  if (s->kind == TS_S_BLOCK && ts_notes_find(s->block->notes, "async_copy") && s->block->body->kind == TS_S_STORE &&
+      ts__is_shared(s->block->body->store.buf))
+    *found = s->block->body->store.buf;
+  return true;
+}
+
+static const ts_buffer *async_target(const ts_stmt *s) {
+  const ts_buffer *b = NULL;
+  ts_stmt_visit(s, see_async, NULL, &b);
+  return b;
+}
+
+static void find_async(pipe *x) {
+  x->filled = -1;
+  x->wait_at = x->p.n;
+  if (x->l->t->api != TS_API_CUDA || x->l->t->gpu.compute < 80) return;
+  for (int k = 0; k < x->p.n; k++) {
+    if (!async_target(x->p.child[x->at[k]])) continue;
+    x->filled = TS_MAX(x->filled, x->p.stage[x->at[k]]);
+    x->fill_at = k;
+  }
+  x->wait_stage = TS_PIPELINE_STAGES;  // the earliest reader needs the latest group
+  for (int k = x->p.n; k-- > 0 && x->filled >= 0;)
+    for (int i = 0; i < x->p.n; i++) {
+      const ts_buffer *b = async_target(x->p.child[i]);
+      if (!b || !use_of(x->p.child[x->at[k]], b).read) continue;
+      x->wait_at = k;
+      x->wait_stage = TS_MIN(x->wait_stage, x->p.stage[x->at[k]]);
+    }
+}
+
+static const ts_stmt *effect(pipe *x, ts_effect f, int64_t n) {
+  const ts_expr *arg = ts_int(x->l->ir, n);
+  return ts_eval(x->l->ir, ts_effect_call(x->l->ir, f, &arg));
+}
+
+// --- one statement at one iteration
+// ----------------------------------------------------------------------------------------------
+
+typedef struct choosing {
+  pipe *x;
+  const ts_expr *k;  // the iteration
+  bool async;
+} choosing;
+
+static const version *version_of(const pipe *x, const ts_buffer *b) {
+  for (size_t i = 0; i < x->versions.n; i++)
+    if (x->versions.p[i].from == b && x->versions.p[i].n > 1) return &x->versions.p[i];
+  return NULL;
+}
+
+static const ts_expr *number_of(choosing *c, const version *v) {
+  return ts_bin(c->x->l->ir, TS_E_FLOORMOD, c->k, ts_int(c->x->l->ir, v->n));
+}
+
+static const ts_buffer *choose(void *arg, const ts_buffer *b, const ts_expr *const *idx, const ts_expr **out) {
+  choosing *c = arg;
+  const version *v = version_of(c->x, b);
+  if (!v) return NULL;
+  out[0] = number_of(c, v);
+  for (int d = 0; d < b->ndim; d++) out[d + 1] = idx[d];
+  return v->to;
+}
+
+static const ts_stmt *choose_block(void *arg, const ts_stmt *s) {
+  choosing *c = arg;
+  ts_arena *a = c->x->l->arena;
+  if (s->kind != TS_S_BLOCK) return s;
+  const ts_note *note = ts_notes_find(s->block->notes, "async_copy");
+  if (!s->block->noperands && !note) return s;
+  ts_block *b = ts_arena_dup(a, s->block, sizeof *b);
+  ts_operand *o = b->noperands ? ts_arena_dup(a, b->operands, sizeof *o * (size_t)b->noperands) : NULL;
+  for (int i = 0; i < b->noperands; i++) {
+    const version *v = version_of(c->x, o[i].buf);
+    if (!v) continue;
+    const ts_expr **start = ts_new_array(a, const ts_expr *, v->to->ndim);
+    int64_t **step = ts_new_array(a, int64_t *, o[i].ndim);
+    choose(c, o[i].buf, o[i].start, start);
+    for (int j = 0; j < o[i].ndim; j++) {
+      step[j] = ts_new_array(a, int64_t, v->to->ndim);
+      for (int d = 0; d < v->from->ndim; d++) step[j][d + 1] = o[i].step[j][d];
+    }
+    o[i] = (ts_operand){o[i].name, v->to, start, o[i].ndim, (const int64_t *const *)step};
+  }
+  b->operands = o;
+  if (note)
+    b->notes = c->async ? ts_notes_with(a, b->notes, (ts_note){.key = "async_copy", .kind = TS_NOTE_INT, .i = 2})
+                        : ts_notes_without(a, b->notes, "async_copy");
+  ts_stmt *n;
+  const ts_stmt *r = ts_stmt_copy(c->x->l->ir, s, &n);
+  n->block = b;
+  return r;
+}
+
+static const ts_stmt *instance(pipe *x, int i, const ts_expr *k) {
+  ts_ir *ir = x->l->ir;
+  choosing c = {x, ts_simplify(x->l->an, k), x->filled >= 0};
+  ts_subst m = {x->p.loop->loop.var, ts_add(ir, x->p.loop->loop.min, c.k)};
+  // Operands first: their buffers are those of the text.
+  const ts_stmt *s = ts_stmt_rewrite(ir, x->p.child[i], choose_block, NULL, &c);
+  s = ts__map_access(ir, s, choose, &c);
+  return ts_stmt_clone(ir, ts_stmt_subst(ir, s, &m, 1));
+}
+
+// --- slots
+// ------------------------------------------------------------------------------------------------------------------------
+
+// Slot t; first and last: bounds of the stages that run. guard: an iteration beyond the end may be named. under_way:
+// groups that the wait leaves, -1: no copies were begun. commit: this slot begins copies.
+static const ts_stmt *slot(pipe *x, const ts_expr *t, int first, int last, bool guard, int under_way, bool commit) {
+  ts_ir *ir = x->l->ir;
+  const ts_stmt **list = ts_new_array(x->l->arena, const ts_stmt *, 3 * x->p.n);
+  int n = 0;
+  for (int k = 0; k < x->p.n; k++) {
+    int i = x->at[k];
+    bool runs = x->p.stage[i] >= first && x->p.stage[i] <= last;
+    if (k >= x->wait_at && under_way >= 0 && runs && x->p.stage[i] >= x->wait_stage) {
+      list[n++] = effect(x, TS_EFF_ASYNC_WAIT, under_way);
+      under_way = -1;
+    }
+    if (runs) {
+      const ts_expr *at = ts_sub(ir, t, ts_int(ir, x->p.stage[i]));
+      const ts_stmt *s = instance(x, i, at);
+      list[n++] = guard ? ts_if(ir, ts_bin(ir, TS_E_LT, at, x->n), s, NULL) : s;
+    }
+    if (k == x->fill_at && commit && x->filled >= 0) list[n++] = effect(x, TS_EFF_ASYNC_COMMIT, 0);
+  }
+  return ts_seq(ir, list, n);
+}
+
+static int steady_wait(const pipe *x) {
+  if (x->filled < 0) return -1;
+  return x->wait_stage - x->filled - (x->wait_at <= x->fill_at ? 1 : 0);
+}
+
+static const ts_stmt *steady(pipe *x) {
+  ts_ir *ir = x->l->ir;
+  const ts_stmt *l = x->p.loop;
+  ts_stmt *c;
+  const ts_expr *s = ts_int(ir, x->last), *extent = ts_sub(ir, x->n, s);
+  if (!x->long_enough) extent = ts_bin(ir, TS_E_MAX, extent, ts_int(ir, 0));
+  const ts_var *v = ts_var_new(ir, l->loop.var->name, TS_INDEX);
+  size_t mark = ts_analyzer_push(x->l->an);
+  extent = ts_simplify(x->l->an, extent);
+  ts_bind_range(x->l->an, v, (ts_range){ts_int(ir, 0), extent});
+  const ts_stmt *body = slot(x, ts_add(ir, ts_evar(ir, v), s), 0, x->last, false, steady_wait(x), true);
+  ts_analyzer_pop(x->l->an, mark);
+  const ts_stmt *r = ts_stmt_copy(ir, ts_for(ir, v, ts_int(ir, 0), extent, l->loop.kind, body), &c);
+  c->loop.notes =
+      ts_notes_without(x->l->arena, ts_notes_without(x->l->arena, l->loop.notes, "pipeline_stage"), "pipeline_order");
+  return r;
+}
+
+static const ts_stmt *overlapped(pipe *x) {
+  ts_ir *ir = x->l->ir;
+  const ts_stmt **part = ts_new_array(x->l->arena, const ts_stmt *, 2 * x->last + 1);
+  const ts_expr *end = x->long_enough ? x->n : ts_bin(ir, TS_E_MAX, x->n, ts_int(ir, x->last));
+  int n = 0;
+  for (int t = 0; t < x->last; t++) part[n++] = slot(x, ts_int(ir, t), 0, t, !x->long_enough, steady_wait(x), true);
+  part[n++] = steady(x);
+  for (int e = 0; e < x->last; e++) {
+    int left = x->filled < 0 ? -1 : TS_MAX(x->wait_stage - x->filled - 1 - e, 0);
+    part[n++] = slot(x, ts_add(ir, end, ts_int(ir, e)), e + 1, x->last, !x->long_enough, left, false);
+  }
+  const ts_stmt *s = ts_seq(ir, part, n);
+  for (size_t i = x->versions.n; i-- > 0;) s = ts_alloc(ir, x->versions.p[i].to, s);
+  return s;
+}
+
+// --- the pass
+// ---------------------------------------------------------------------------------------------------------------------
+
+static bool refuse(pipe *x, const char *what, const char *a, const char *b, const char *c) {
+  ts__lower *l = x->l;
+  l->failed = true;
+  return ts_refuse(l->d, "pipeline", "%s: loop %.60s: %s%.60s%s%.60s", l->f->name, x->p.loop->loop.var->name, what, a,
+                   b, c);
+}
+
+static bool settle(pipe *x) {
+  ts_pipeline_fault f;
+  if (!x->p.fits || x->p.n > (int)TS_COUNTOF(x->at))
+    return refuse(x, "its body no longer is what pipeline was given", "", "", "");
+  bool seen[TS_COUNTOF(x->at)] = {0};
+  for (int i = 0; i < x->p.n; i++) {
+    int at = x->p.order[i];
+    if (at >= x->p.n || seen[at]) return refuse(x, "the order of its pipeline names a place twice", "", "", "");
+    seen[at] = true;
+    x->at[at] = i;
+    x->last = TS_MAX(x->last, x->p.stage[i]);
+  }
+  collect_own(x);
+  if (!ts_pipeline_legal(x->l->an, &x->p, &f))
+    return refuse(x, "statements that touch ", f.buf->name, f.carried ? " in different iterations" : "",
+                  " would change places");
+  return true;
+}
+
+static const ts_stmt *pipeline(ts__lower *l, const ts_stmt *s) {
+  pipe x = {.l = l};
+  if (!ts_pipeline_read(l->ir, s, &x.p)) return s;
+  if (!settle(&x)) return s;
+  x.n = s->loop.extent;
+  x.long_enough = ts_prove_le(l->an, ts_int(l->ir, x.last), x.n) == TS_YES;
+  for (size_t i = 0; i < x.own.n; i++) add_version(&x, x.own.p[i]);
+  find_async(&x);
+  return overlapped(&x);
+}
+
+static const ts_stmt *walk(ts__lower *l, const ts_stmt *s);
+
+static const ts_stmt *walk_child(ts__lower *l, const ts_stmt *s, const ts_stmt *child) {
+  size_t mark = ts_analyzer_push(l->an);
+  ts_bind_stmt(l->an, s);
+  const ts_stmt *r = walk(l, child);
+  ts_analyzer_pop(l->an, mark);
+  return r;
+}
+
+// Inner loops first.
+static const ts_stmt *walk(ts__lower *l, const ts_stmt *s) {
+  ts_stmt *c;
+  const ts_stmt *r;
+  const ts_stmt **child;
+  if (l->failed) return s;
+  switch (s->kind) {
+    case TS_S_SEQ:
+      child = ts_new_array(l->arena, const ts_stmt *, s->seq.n);
+      for (int i = 0; i < s->seq.n; i++) child[i] = walk(l, s->seq.child[i]);
+      return ts_seq(l->ir, child, s->seq.n);
+    case TS_S_FOR:
+      r = ts_stmt_copy(l->ir, s, &c);
+      c->loop.body = walk_child(l, s, s->loop.body);
+      return l->failed ? s : pipeline(l, r);
+    case TS_S_BLOCK: {
+      ts_block *b = ts_arena_dup(l->arena, s->block, sizeof *b);
+      b->body = walk_child(l, s, s->block->body);
+      r = ts_stmt_copy(l->ir, s, &c);
+      c->block = b;
+      return r;
+    }
+    case TS_S_ALLOC:
+      r = ts_stmt_copy(l->ir, s, &c);
+      c->alloc.body = walk(l, s->alloc.body);
+      return r;
+    case TS_S_LET:
+      r = ts_stmt_copy(l->ir, s, &c);
+      c->let.body = walk_child(l, s, s->let.body);
+      return r;
+    case TS_S_IF:
+      return ts_if(l->ir, s->cond.cond, walk(l, s->cond.then), s->cond.other ? walk(l, s->cond.other) : NULL);
+    default:
+      return s;
+  }
+}
+
+static bool see_note(void *arg, const ts_stmt *s) {
+  bool *found = arg;
+  *found |= s->kind == TS_S_FOR && ts_notes_find(s->loop.notes, "pipeline_stage");
+  return !*found;
+}
+
+const ts_stmt *ts__pipeline(ts__lower *l, const ts_stmt *body) {
+  bool found = false;
+  ts_stmt_visit(body, see_note, NULL, &found);
+  return found ? walk(l, body) : body;
+}
