@@ -180,7 +180,15 @@ void ts_target_print(ts_text *out, const ts_target *t) {
   features_text(out, is & ~usual, usual & ~is, ",");
 }
 
+// "sm_90": this GPU or an older one's code; "sm_90a": exactly this kind.
+static bool has_compute(const ts_target *t, const char *arch) {
+  char *end;
+  long compute = strtol(arch + 3, &end, 10);
+  return t->api == TS_API_CUDA && (*end ? strcmp(t->arch, arch) == 0 : t->gpu.compute >= compute);
+}
+
 bool ts_target_has(const ts_target *t, const char *feature) {
+  if (strncmp(feature, "sm_", 3) == 0) return has_compute(t, feature);
   size_t want = strlen(feature);
   for (const char *p = t->features; *p;) {
     size_t n = strcspn(p, ",");

@@ -53,7 +53,7 @@ typedef struct ts_target {
 // row with other facts: sms block_shared sm_shared l2). Asking the driver happens in a child process, once: CUDA is not started here.
 bool ts_target_parse(const char *text, ts_target *t, ts_diag *d) TS_WARN_UNUSED;
 void ts_target_print(ts_text *out, const ts_target *t);                   // canonical text: hashed into identities
-bool ts_target_has(const ts_target *t, const char *feature);              // "avx512vnni"
+bool ts_target_has(const ts_target *t, const char *feature);              // "avx512vnni", "sm_80" (or newer), "sm_90a" (exactly)
 bool ts_target_runs_here(const ts_target *t, ts_diag *d) TS_WARN_UNUSED;  // refusal names the missing feature
 
 #endif
