@@ -10,6 +10,7 @@ typedef struct options {
   const char *model, *quant, *target, *store, *cache, *numerics, *format;
   double budget;
   int64_t trials, seed, threads, max_seq_len, chunk;
+  bool list;
 } options;
 
 static bool model_tasks(ts_arena *a, const options *o, ts_tune_task **tasks, size_t *n, ts_diag *d) {
@@ -70,13 +71,33 @@ static void print_json(const ts_tune_result *r) {
          r->interrupted ? "true" : "false");
 }
 
+// What would be tuned: every workload with its share and its sketches; native templates with their legal points.
+static bool list_tasks(const options *o, const ts_target *t, const ts_tune_task *tasks, size_t n, ts_diag *d) {
+  for (size_t i = 0; i < n; i++) {
+    ts_text text = {0};
+    ts_space s;
+    TS_TRY(ts_space_open(&tasks[i].spec, t, o->numerics, &s, d));
+    ts_spec_print(&text, &tasks[i].spec);
+    printf("%-72s %8.4f ", ts_text_str(&text), tasks[i].weight);
+    for (size_t k = 0; k < s.n; k++) {
+      printf(" %s", s.sketch[k].name);
+      if (s.sketch[k].native) printf("(%zu)", s.sketch[k].npoints);
+    }
+    printf("\n");
+    ts_text_free(&text);
+    ts_space_close(&s);
+  }
+  return true;
+}
+
 static bool tune(ts_arena *a, const options *o, char **args, int nargs, const char *command, ts_tune_result *r, ts_diag *d) {
   ts_target t;
   ts_tune_task *tasks = NULL;
   size_t n = 0;
   TS_TRY(ts_target_parse(o->target, &t, d));
-  TS_TRY(ts_target_runs_here(&t, d));
+  if (!o->list) TS_TRY(ts_target_runs_here(&t, d));
   TS_TRY(o->model ? model_tasks(a, o, &tasks, &n, d) : named_tasks(a, args, nargs, &tasks, &n, d));
+  if (o->list) return list_tasks(o, &t, tasks, n, d);
   ts_tune_opts to = {.target = &t, .store = o->store, .cache = o->cache, .command = command, .numerics = o->numerics, .budget_s = o->budget, .trials = o->trials,
                      .seed = (uint64_t)o->seed, .threads = (int)o->threads, .json = strcmp(o->format, "json") == 0};
   return ts_tune(a, tasks, n, &to, r, d);
@@ -98,6 +119,7 @@ int ts_cmd_tune(int argc, char **argv) {
       {"threads", TS_OPT_INT, &o.threads, "N", "threads that kernels run on (one per core)"},
       {"cache", TS_OPT_TEXT, &o.cache, "DIR", "keep compiled kernels here"},
       {"format", TS_OPT_TEXT, &o.format, "F", "table or json (progress and results as JSON lines)"},
+      {"list", TS_OPT_FLAG, &o.list, NULL, "only say what would be tuned: workloads, their weight, sketches (native templates: legal points)"},
   };
   const ts_cli c = {.command = "tune", .usage = "--model PATH --quantization Q [options] | WORKLOAD...",
                     .about = "Searches for the fastest kernel of each workload, verifies and measures every candidate, and records the winners.\n"
@@ -118,8 +140,8 @@ int ts_cmd_tune(int argc, char **argv) {
   }
   if (!o.budget && !o.trials) o.trials = 200;
   bool ok = tune(a, &o, args, nargs, command, &r, &d);
-  if (ok && strcmp(o.format, "json") == 0) print_json(&r);
-  else if (ok) print_table(&r);
+  if (ok && !o.list && strcmp(o.format, "json") == 0) print_json(&r);
+  else if (ok && !o.list) print_table(&r);
   code = !ok ? ts_cli_fail(&d) : r.interrupted ? 130 : 0;
   ts_arena_free(a);
   return code;
