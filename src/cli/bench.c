@@ -57,15 +57,54 @@ void ts__bench_tokens(const bench *b, int32_t *v, int64_t n) {
   for (int64_t i = 0; i < n; i++) v[i] = (int32_t)ts_rng_below(&r, (uint32_t)ts_engine_plan(b->engine)->active_vocab);
 }
 
-bool ts__bench_once(const bench *b, const test *t, const int32_t *tokens, uint64_t *ns, ts_diag *d) {
+// Tokens one by one: given ones, or, where the device chooses, its own: then nothing waits for the host in between.
+static bool decode(const bench *b, const test *t, const int32_t *tokens, uint64_t *ns, ts_diag *d) {
   ts_session *s = b->session;
-  ts_session_truncate(s, 0);
-  if (t->depth) TS_TRY(ts_session_feed(s, tokens, (size_t)t->depth, d));
-  const int32_t *p = tokens + t->depth;
+  const ts_sampler greedy = {.temperature = 0, .top_p = 1, .repetition_penalty = 1};
+  int64_t passes = t->tokens;
   uint64_t start = ts_now_ns();
-  if (!t->decode) TS_TRY(ts_session_feed(s, p, (size_t)t->tokens, d));
-  for (int64_t i = 0; t->decode && i < t->tokens; i++) TS_TRY(ts_session_feed(s, p + i, 1, d));
+  if (b->profiling || !ts_session_can_run_ahead(s, &greedy)) {
+    for (int64_t i = 0; i < passes; i++) TS_TRY(ts_session_feed(s, tokens + i, 1, d));
+    *ns = ts_now_ns() - start;
+    return true;
+  }
+  if (!t->depth) TS_TRY(ts_session_feed(s, tokens, 1, d));
+  passes = TS_MIN(passes, ts_session_capacity(s) - ts_session_length(s));
+  start = ts_now_ns();
+  TS_TRY(ts_session_ahead_begin(s, &greedy, passes + 1, d));
+  bool ok = true;
+  int32_t id;
+  for (int64_t i = 0; ok && i <= passes; i++) ok = ts_session_ahead_next(s, &id, d);
+  *ns = (uint64_t)((double)(ts_now_ns() - start) * (double)t->tokens / (double)TS_MAX(passes, (int64_t)1));
+  return ts_session_ahead_stop(s, 0, ok ? d : NULL) && ok;
+}
+
+static bool first_token(ts_session *s, const ts_sampler *how, ts_diag *d) {
+  int32_t id;
+  if (!ts_session_can_run_ahead(s, how)) return ts_session_sample(s, how, d) >= 0;
+  TS_TRY(ts_session_ahead_begin(s, how, 1, d));
+  bool ok = ts_session_ahead_next(s, &id, d);
+  return ts_session_ahead_stop(s, 0, ok ? d : NULL) && ok;
+}
+
+// A prompt, and the first token after it.
+static bool prefill(const bench *b, const test *t, const int32_t *tokens, uint64_t *ns, double *first_ms, ts_diag *d) {
+  ts_session *s = b->session;
+  const ts_sampler greedy = {.temperature = 0, .top_p = 1, .repetition_penalty = 1};
+  uint64_t start = ts_now_ns();
+  TS_TRY(ts_session_feed(s, tokens, (size_t)t->tokens, d));
   *ns = ts_now_ns() - start;
+  bool ok = first_token(s, &greedy, d);
+  *first_ms = (double)(ts_now_ns() - start) * 1e-6;
+  return ok;
+}
+
+bool ts__bench_once(const bench *b, const test *t, const int32_t *tokens, uint64_t *ns, double *first_ms, ts_diag *d) {
+  ts_session_truncate(b->session, 0);
+  if (t->depth) TS_TRY(ts_session_feed(b->session, tokens, (size_t)t->depth, d));
+  const int32_t *p = tokens + t->depth;
+  *first_ms = 0;
+  TS_TRY(t->decode ? decode(b, t, p, ns, d) : prefill(b, t, p, ns, first_ms, d));
   return !ts_interrupted() || ts_refuse(d, "interrupted", "interrupted");
 }
 
@@ -96,15 +135,17 @@ static bool run_test(const bench *b, test *t, ts_progress *progress, int done, t
   int32_t *tokens = malloc(sizeof *tokens * (size_t)(t->depth + t->tokens));
   double speed[MAX_REPEATS];
   uint64_t warm;
+  double warm_ms;
   if (!tokens) return ts_env_fail(d, "out-of-memory", "no memory for %lld tokens", (long long)t->tokens);
   ts__bench_tokens(b, tokens, t->depth + t->tokens);
-  bool ok = ts__bench_once(b, t, tokens, &warm, d);
+  bool ok = ts__bench_once(b, t, tokens, &warm, &warm_ms, d);
   for (int64_t r = 0; ok && r < b->o.repeats; r++) {
-    ok = ts__bench_once(b, t, tokens, &t->ns[r], d);
+    ok = ts__bench_once(b, t, tokens, &t->ns[r], &t->first_ms[r], d);
     speed[r] = ok ? (double)t->tokens * 1e9 / (double)t->ns[r] : 0;
     ts_progress_step(progress, (uint64_t)(done * b->o.repeats + r + 1), t->name);
   }
   if (ok) t->speed = ts_stats_of(speed, (size_t)b->o.repeats);
+  if (ok) t->first = ts_stats_of(t->first_ms, (size_t)b->o.repeats);
   t->bytes_per_token = bytes_per_token(ts_engine_plan(b->engine), t);
   free(tokens);
   return ok;
@@ -112,6 +153,8 @@ static bool run_test(const bench *b, test *t, ts_progress *progress, int done, t
 
 static bool bandwidth(const bench *b, double *out, ts_diag *d) {
   *out = NAN;
+  if (!b->o.no_bandwidth && ts_weights_gpu(ts_engine_weights(b->engine)))
+    return ts_device_gpu_read_bandwidth(ts_weights_gpu(ts_engine_weights(b->engine)), bandwidth_seconds, out, d);
   return b->o.no_bandwidth || ts_device_read_bandwidth(ts_pool_threads(ts_engine_pool(b->engine)), bandwidth_seconds, out, d);
 }
 
@@ -147,17 +190,19 @@ static json_t *number(double v) { return isfinite(v) ? json_real(v) : json_null(
 static json_t *test_json(const bench *b, const test *t) {
   json_t *samples = json_array();
   for (int64_t r = 0; r < b->o.repeats; r++) json_array_append_new(samples, json_integer((json_int_t)t->ns[r]));
-  return json_pack("{s:s, s:s, s:I, s:I, s:s, s:f, s:f, s:f, s:f, s:f, s:o, s:o}", "name", t->name, "kind", t->decode ? "tg" : "pp", "tokens",
+  return json_pack("{s:s, s:s, s:I, s:I, s:s, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:o}", "name", t->name, "kind", t->decode ? "tg" : "pp", "tokens",
                    (json_int_t)t->tokens, "depth", (json_int_t)t->depth, "unit", "tok/s", "median", t->speed.median, "ci_lo", t->speed.ci_lo,
-                   "ci_hi", t->speed.ci_hi, "q1", t->speed.q1, "q3", t->speed.q3, "read_share", number(bandwidth_share(b, t)), "samples_ns", samples);
+                   "ci_hi", t->speed.ci_hi, "q1", t->speed.q1, "q3", t->speed.q3, "read_share", number(bandwidth_share(b, t)), "first_ms", number(t->decode ? NAN : t->first.median),
+                   "samples_ns", samples);
 }
 
 static void print_json(const bench *b) {
   const ts_plan *p = ts_engine_plan(b->engine);
   json_t *tests = json_array();
   for (int i = 0; i < b->ntests; i++) json_array_append_new(tests, test_json(b, &b->tests[i]));
-  json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:o, s:o, s:o, s:s}", "model", p->name, "arch", p->arch, "quantization", p->quantization,
-                        "schedule", ts__bench_schedule(p), "threads", ts_pool_threads(ts_engine_pool(b->engine)), "weight_bytes",
+  const ts_cuda *gpu = ts_weights_gpu(ts_engine_weights(b->engine));
+  json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:o, s:o, s:o, s:s}", "model", p->name, "arch", p->arch, "quantization", p->quantization,
+                        "schedule", ts__bench_schedule(p), "device", gpu ? gpu->name : "cpu", "threads", ts_pool_threads(ts_engine_pool(b->engine)), "weight_bytes",
                         (json_int_t)ts_weights_bytes(ts_engine_weights(b->engine)), "kv_bytes", (json_int_t)kv_bytes(p), "read_before_gbs",
                         number(b->before / 1e9), "read_after_gbs", number(b->after / 1e9), "tests", tests, "command", b->command);
   json_dumpf(o, stdout, JSON_INDENT(1));
@@ -165,9 +210,10 @@ static void print_json(const bench *b) {
   json_decref(o);
 }
 
-static const char *const columns[] = {"model", "quantization", "weights MiB", "threads", "schedule", "test", "tok/s", "95% interval", "read share"};
+static const char *const columns[] = {"model", "quantization", "weights MiB", "threads", "schedule", "test", "tok/s", "95% interval", "read share", "first ms"};
+enum { COLUMNS = TS_COUNTOF(columns) };
 
-static void row(const bench *b, const test *t, char cell[9][64]) {
+static void row(const bench *b, const test *t, char cell[COLUMNS][64]) {
   const ts_plan *p = ts_engine_plan(b->engine);
   double share = bandwidth_share(b, t);
   snprintf(cell[0], 64, "%.60s", p->name);
@@ -179,10 +225,11 @@ static void row(const bench *b, const test *t, char cell[9][64]) {
   snprintf(cell[6], 64, "%.2f", t->speed.median);
   snprintf(cell[7], 64, "%.2f to %.2f", t->speed.ci_lo, t->speed.ci_hi);
   snprintf(cell[8], 64, isfinite(share) ? "%.0f %%" : "-", share * 100);
+  snprintf(cell[9], 64, t->decode ? "-" : "%.2f", t->first.median);
 }
 
 static void print_csv(const bench *b) {
-  char cell[9][64];
+  char cell[COLUMNS][64];
   for (size_t i = 0; i < TS_COUNTOF(columns); i++) printf("%s%s", i ? "," : "", columns[i]);
   for (int k = 0; k < b->ntests; k++) {
     row(b, &b->tests[k], cell);
@@ -192,24 +239,24 @@ static void print_csv(const bench *b) {
 }
 
 static void print_table(const bench *b, bool markdown) {
-  char cell[MAX_TESTS][9][64];
-  int width[9];
+  char cell[MAX_TESTS][COLUMNS][64];
+  int width[COLUMNS];
   const char *edge = markdown ? "| " : "";
   for (size_t i = 0; i < TS_COUNTOF(columns); i++) width[i] = (int)strlen(columns[i]);
   for (int k = 0; k < b->ntests; k++) {
     row(b, &b->tests[k], cell[k]);
-    for (int i = 0; i < 9; i++) width[i] = TS_MAX(width[i], (int)strlen(cell[k][i]));
+    for (int i = 0; i < COLUMNS; i++) width[i] = TS_MAX(width[i], (int)strlen(cell[k][i]));
   }
   for (int k = -2; k < b->ntests; k++) {
     if (k == -1 && !markdown) continue;
     printf("%s", edge);
-    for (int i = 0; i < 9; i++) {
+    for (int i = 0; i < COLUMNS; i++) {
       if (k == -1) printf("%.*s", width[i], "----------------------------------------------------------------");
       else printf(i < 2 ? "%-*s" : "%*s", width[i], k < 0 ? columns[i] : cell[k][i]);
-      printf(i < 8 ? markdown ? " | " : "  " : markdown ? " |\n" : "\n");
+      printf(i < COLUMNS - 1 ? markdown ? " | " : "  " : markdown ? " |\n" : "\n");
     }
   }
-  if (isfinite(b->before)) printf("\nDRAM read beside it: %.1f GB/s before, %.1f GB/s after\n", b->before / 1e9, b->after / 1e9);
+  if (isfinite(b->before)) printf("\nmemory read beside it: %.1f GB/s before, %.1f GB/s after\n", b->before / 1e9, b->after / 1e9);
 }
 
 // --- the command -----------------------------------------------------------------------------------------------
@@ -235,7 +282,18 @@ static void print(const bench *b) {
   else print_table(b, !strcmp(b->o.format, "md"));
 }
 
+// The GPU is asked for its name in a child process, before this one starts CUDA.
+static bool find_target(bench *b, ts_diag *d) {
+  ts_api api;
+  const char *number = getenv("TUNESMITH_GPU");
+  char text[32] = "cpu";
+  TS_TRY(ts_engine_api(b->dir, b->o.library, &api, d));
+  if (api == TS_API_CUDA) snprintf(text, sizeof text, "cuda:%d", number && *number ? atoi(number) : 0);
+  return ts_target_parse(text, &b->target, d);
+}
+
 static bool run(bench *b, ts_db *db, ts_diag *d) {
+  if (db) TS_TRY(find_target(b, d));
   TS_TRY((b->engine = ts_engine_open(b->dir, &(ts_engine_opts){.threads = (int)b->o.threads, .library = b->o.library}, d)) != NULL);
   TS_TRY((b->session = ts_engine_session(b->engine, d)) != NULL);
   TS_TRY(plan_tests(b, d));

@@ -24,27 +24,31 @@ typedef struct test {
   int64_t tokens, depth;
   char name[48];
   uint64_t ns[MAX_REPEATS];
+  double first_ms[MAX_REPEATS];  // prompts: until the token after it was chosen
   ts_stats speed;         // tokens/s
+  ts_stats first;         // ms
   double bytes_per_token; // that must be read, mean over the test; decode only
 } test;
 
 typedef struct bench {
   options o;
   const char *dir;
+  ts_target target;       // that the model was built for a kind of, on this machine
   ts_engine *engine;
   ts_session *session;
   int ntests;
   test *tests;
+  bool profiling;        // times of kernels: the host waits between tokens
   double before, after;  // bytes/s of DRAM read; NAN when not measured
   char command[1024];
 } bench;
 
 // bench.c
 void ts__bench_tokens(const bench *b, int32_t *v, int64_t n);  // the tokens of a test
-bool ts__bench_once(const bench *b, const test *t, const int32_t *tokens, uint64_t *ns, ts_diag *d) TS_WARN_UNUSED;
+bool ts__bench_once(const bench *b, const test *t, const int32_t *tokens, uint64_t *ns, double *first_ms, ts_diag *d) TS_WARN_UNUSED;
 const char *ts__bench_schedule(const ts_plan *p);
 
 // bench_store.c: the results as runs, and for each the time of every kernel that the store knows
-bool ts__bench_keep(const bench *b, ts_db *db, ts_diag *d) TS_WARN_UNUSED;
+bool ts__bench_keep(bench *b, ts_db *db, ts_diag *d) TS_WARN_UNUSED;
 
 #endif

@@ -7,7 +7,7 @@
 #include "cli/bench.h"
 
 typedef struct keeper {
-  const bench *b;
+  bench *b;
   ts_db *db;
   ts_arena *arena;
   ts_place place;
@@ -82,16 +82,19 @@ static ts_id build_of(const keeper *k, const ts_profile_row *row) {
 }
 
 // One more repetition with a clock around every kernel.
-static bool keep_kernels(const keeper *k, const test *t, ts_id run, ts_diag *d) {
+static bool keep_kernels(keeper *k, const test *t, ts_id run, ts_diag *d) {
   int64_t n = t->depth + t->tokens;
   int32_t *tokens = ts_new_array(k->arena, int32_t, n);
   ts_profile_row *rows;
   uint64_t ns;
+  double first_ms;
   ts__bench_tokens(k->b, tokens, n);
+  k->b->profiling = true;
   ts_session_profile(k->b->session, true);
-  bool ok = ts__bench_once(k->b, t, tokens, &ns, d);
+  bool ok = ts__bench_once(k->b, t, tokens, &ns, &first_ms, d);
   size_t nrows = ts_session_profile_rows(k->b->session, k->arena, &rows);
   ts_session_profile(k->b->session, false);
+  k->b->profiling = false;
   for (size_t i = 0; ok && i < nrows; i++) {
     ts_id build = rows[i].calls ? build_of(k, &rows[i]) : 0;
     if (build)
@@ -106,7 +109,7 @@ static int64_t utc_ms(void) {
   return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static bool keep_test(const keeper *k, const test *t, ts_diag *d) {
+static bool keep_test(keeper *k, const test *t, ts_diag *d) {
   const bench *b = k->b;
   char scenario[128];
   snprintf(scenario, sizeof scenario, "%s threads=%d schedule=%s", t->name, ts_pool_threads(ts_engine_pool(b->engine)),
@@ -124,16 +127,15 @@ static bool keep_test(const keeper *k, const test *t, ts_diag *d) {
 static bool open_keeper(keeper *k, ts_diag *d) {
   const bench *b = k->b;
   const ts_plan *p = ts_engine_plan(b->engine);
-  ts_target t;
-  TS_TRY(ts_target_parse("cpu", &t, d));
+  const ts_index *x = ts_engine_index(b->engine);
   TS_TRY(ts_sha256_file(ts_engine_library_path(b->engine), &k->manifest, d));
-  TS_TRY(ts_place_put(k->db, &t, ts_pool_threads(ts_engine_pool(b->engine)), &k->place, d));
+  TS_TRY(ts_place_put(k->db, &b->target, ts_pool_threads(ts_engine_pool(b->engine)), &k->place, d));
   k->model = ts_db_put_model(k->db, &(ts_db_model){.name = p->name, .quant = p->quantization, .params = TS_DB_NONE,
-                                                   .weights_sha256 = &ts_engine_index(b->engine)->sha256}, d);
+                                                   .weights_sha256 = x ? &x->sha256 : &k->manifest}, d);
   return k->model != 0;
 }
 
-bool ts__bench_keep(const bench *b, ts_db *db, ts_diag *d) {
+bool ts__bench_keep(bench *b, ts_db *db, ts_diag *d) {
   keeper k = {.b = b, .db = db, .arena = ts_arena_new("bench")};
   k.records = read_records(k.arena, b->dir);
   bool ok = open_keeper(&k, d);

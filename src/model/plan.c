@@ -49,11 +49,11 @@ static bool storage_of(planner *p, const ts_model_param *m, ts_plan_weight *w, t
 }
 
 // Parts of a packed weight are the outputs of pack; else parts are the storage, vectors as f32.
-static bool parts_of(planner *p, const ts__kernel_row *k, const ts_model_param *m, ts_plan_weight *w, ts_diag *d) {
-  ts_tensor *parts = ts_new_array(p->a, ts_tensor, TS_MAX(w->nstorage, k->pack ? k->pack->nparams : 0));
-  for (int i = 0; k->pack && i < k->pack->nparams; i++)
-    if (k->pack->params[i].role != TS_IN) TS_TRY(tensor_of(k->pack->params[i].buf, &parts[w->nparts++], d));
-  for (int i = 0; !k->pack && i < w->nstorage; i++) {
+static bool parts_of(planner *p, const ts_func *pack, const ts_model_param *m, ts_plan_weight *w, ts_diag *d) {
+  ts_tensor *parts = ts_new_array(p->a, ts_tensor, TS_MAX(w->nstorage, pack ? pack->nparams : 0));
+  for (int i = 0; pack && i < pack->nparams; i++)
+    if (pack->params[i].role != TS_IN) TS_TRY(tensor_of(pack->params[i].buf, &parts[w->nparts++], d));
+  for (int i = 0; !pack && i < w->nstorage; i++) {
     parts[w->nparts] = w->storage[i].t;
     if (m->kind == TS_PARAM_VECTOR) parts[w->nparts].dtype = TS_DT_F32;
     w->nparts++;
@@ -62,19 +62,23 @@ static bool parts_of(planner *p, const ts__kernel_row *k, const ts_model_param *
   return true;
 }
 
+// What packs a step's weight: only the one called `w` is packed.
+static const ts_func *pack_of(const ts__kernel_row *k, const ts__step_arg *w) { return strcmp(w->name, "w") ? NULL : k->pack; }
+
 static const ts_plan_weight *find_weight(const planner *p, const char *name) {
   for (size_t i = 0; i < p->weights.n; i++)
     if (!strcmp(p->weights.p[i].name, name)) return &p->weights.p[i];
   return NULL;
 }
 
-// The plan's weight for a parameter as kernel k reads it, made when new.
-static bool weight_index(planner *p, const ts__kernel_row *k, const char *param, int *out, ts_diag *d) {
+// The plan's weight for an argument as kernel k reads it, made when new.
+static bool weight_index(planner *p, const ts__kernel_row *k, const ts__step_arg *a, int *out, ts_diag *d) {
+  const char *param = a->weight;
   const ts_model_param *m = find_param(p, param);
   if (!m) return ts_bug(d, "plan", "no parameter %s", param);
-  const char *pack = k->pack ? k->pack_object.symbol : NULL;
+  const char *pack = pack_of(k, a) ? k->pack_object.symbol : NULL;
   ts_plan_weight w = {.name = param, .pack = pack};
-  for (int layout = 1; k->pack; layout++) {  // variants of one name may have layouts of their own
+  for (int layout = 1; pack; layout++) {  // variants of one name may have layouts of their own
     w.name = ts_arena_printf(p->a, layout > 1 ? "%s:%s.%d" : "%s:%s", param, k->variant, layout);
     const ts_plan_weight *have = find_weight(p, w.name);
     if (!have || !strcmp(have->pack, pack)) break;
@@ -82,7 +86,7 @@ static bool weight_index(planner *p, const ts__kernel_row *k, const char *param,
   for (size_t i = 0; i < p->weights.n; i++)
     if (!strcmp(p->weights.p[i].name, w.name)) return *out = (int)i, true;
   TS_TRY(storage_of(p, m, &w, d));
-  TS_TRY(parts_of(p, k, m, &w, d));
+  TS_TRY(parts_of(p, pack_of(k, a), m, &w, d));
   *out = (int)p->weights.n;
   ts_vec_push(p->a, &p->weights, w);
   return true;
@@ -98,10 +102,11 @@ static const ts__step_arg *named_arg(const ts__step *s, const char *name) {
 // Which part of its weight a kernel parameter is: -1 when it is none. Packed: by name among pack's outputs; else
 // parameters NAME, NAME_q, NAME_s in order.
 static int weight_part(const ts__kernel_row *k, const ts__step_arg *w, const char *name, int seen) {
-  if (k->pack) {
-    for (int i = 0, part = 0; i < k->pack->nparams; i++) {
-      if (k->pack->params[i].role == TS_IN) continue;
-      if (!strcmp(k->pack->params[i].buf->name, name)) return part;
+  const ts_func *pack = pack_of(k, w);
+  if (pack) {
+    for (int i = 0, part = 0; i < pack->nparams; i++) {
+      if (pack->params[i].role == TS_IN) continue;
+      if (!strcmp(pack->params[i].buf->name, name)) return part;
       part++;
     }
     return -1;
@@ -122,12 +127,12 @@ static bool weight_arg(planner *p, const ts__kernel_row *k, const ts__step *s, c
                        ts_plan_arg *out, ts_diag *d) {
   for (int i = 0; i < s->nargs; i++) {
     if (s->args[i].use != TS__WEIGHT) continue;
-    int part = weight_part(k, &s->args[i], b->name, *seen), index = 0;
+    int part = weight_part(k, &s->args[i], b->name, seen[i]), index = 0;
     if (part < 0) continue;
-    TS_TRY(weight_index(p, k, s->args[i].weight, &index, d));
+    TS_TRY(weight_index(p, k, &s->args[i], &index, d));
     TS_TRY(check_part(&p->weights.p[index], part, b, d));
     *out = (ts_plan_arg){.kind = TS_PLAN_ARG_WEIGHT, .index = index, .part = part};
-    ++*seen;
+    seen[i]++;
     return true;
   }
   return ts_bug(d, "plan", "%s: nothing is known to pass as kernel parameter %s", s->text, b->name);
@@ -190,12 +195,12 @@ static bool plan_step(planner *p, const ts__step *s, ts_plan_step *out, ts_diag 
                         .expected_us = k->expected_us,
                         .nargs = k->func->nparams};
   ts_plan_arg *args = ts_new_array(p->a, ts_plan_arg, out->nargs);
-  int seen = 0;
+  int *seen = ts_new_array(p->a, int, s->nargs);  // parts passed, of each argument
   for (int i = 0; i < out->nargs; i++) {
     const ts_buffer *b = k->func->params[i].buf;
     const ts__step_arg *a = named_arg(s, b->name);
     if (a && plain_arg(p, s, a, &args[i])) continue;
-    TS_TRY(weight_arg(p, k, s, b, &seen, &args[i], d));
+    TS_TRY(weight_arg(p, k, s, b, seen, &args[i], d));
   }
   out->args = args;
   return plan_dims(k->func, out, d);

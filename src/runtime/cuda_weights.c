@@ -170,4 +170,4 @@ void ts__weights_free_cuda(ts_weights *w) {
   w->gpu = NULL;
 }
 
-const char *ts_weights_device(const ts_weights *w) { return w->gpu ? w->gpu->g.name : NULL; }
+const ts_cuda *ts_weights_gpu(const ts_weights *w) { return w->gpu ? &w->gpu->g : NULL; }

@@ -146,6 +146,17 @@ void ts_engine_close(ts_engine *e) {
   ts_arena_free(e->arena);
 }
 
+bool ts_engine_api(const char *dir, const char *library, ts_api *out, ts_diag *d) {
+  ts_arena *a = ts_arena_new("engine");
+  ts_engine *e = ts_new(a, ts_engine);
+  e->arena = a;
+  ts_library *l = find_files(e, dir, library, d) ? ts_library_open(e->library_path, d) : NULL;
+  if (l) *out = ts_library_plan(l)->api;
+  ts_library_close(l);
+  ts_arena_free(a);
+  return l != NULL;
+}
+
 ts_session *ts_engine_session(ts_engine *e, ts_diag *d) {
   ts_session *s = ts_session_new(e->library, e->weights, e->pool, d);
   if (s && e->config.context_window > 0) ts__session_limit(s, e->config.context_window);

@@ -72,7 +72,8 @@ typedef struct ts_weights ts_weights;
 ts_weights *ts_weights_load(const ts_library *l, const ts_index *x, const char *packed, ts_pool *pool, ts_diag *d) TS_WARN_UNUSED;
 void ts_weights_free(ts_weights *w);  // accepts NULL
 const void *ts_weights_part(const ts_weights *w, int weight, int part);  // in this process; not of weights on a GPU
-const char *ts_weights_device(const ts_weights *w);  // name of the GPU that holds them, or NULL
+struct ts_cuda;
+const struct ts_cuda *ts_weights_gpu(const ts_weights *w);  // the GPU that holds them (cuda/cuda.h), or NULL
 size_t ts_weights_bytes(const ts_weights *w);
 bool ts_weights_from_file(const ts_weights *w);  // whether the packed file served
 bool ts_weights_write(const ts_weights *w, const ts_index *x, const char *path, ts_diag *d) TS_WARN_UNUSED;
@@ -190,6 +191,8 @@ typedef struct ts_engine_opts {
 // DIR/*.so, DIR/params/{mlc-chat-config.json, ndarray-cache.json, tokenizer.json}, DIR/*.weights.
 ts_engine *ts_engine_open(const char *dir, const ts_engine_opts *o, ts_diag *d) TS_WARN_UNUSED;
 void ts_engine_close(ts_engine *e);  // accepts NULL
+// What the library of a model directory runs on. Starts nothing: a process that has started CUDA cannot fork others that use it.
+bool ts_engine_api(const char *dir, const char *library, ts_api *out, ts_diag *d) TS_WARN_UNUSED;
 const ts_plan *ts_engine_plan(const ts_engine *e);
 const ts_tokenizer *ts_engine_tokenizer(const ts_engine *e);
 const ts_chat_config *ts_engine_config(const ts_engine *e);
