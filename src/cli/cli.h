@@ -9,8 +9,13 @@
 #undef CMD
 
 // --- options: one table per command describes, parses and documents them ---------------------------------------
-typedef enum ts_opt_kind { TS_OPT_FLAG, TS_OPT_INT, TS_OPT_REAL, TS_OPT_TEXT, TS_OPT_TIME } ts_opt_kind;
+typedef enum ts_opt_kind { TS_OPT_FLAG, TS_OPT_INT, TS_OPT_REAL, TS_OPT_TEXT, TS_OPT_TIME, TS_OPT_LIST } ts_opt_kind;
 // TIME is seconds as a double; "90", "90s", "5m", "1h" are accepted. `to` points at bool, int64_t, double, const char *, double.
+// LIST is a text that may be given several times; `to` points at a ts_opt_list.
+typedef struct ts_opt_list {
+  int n;
+  const char *v[32];
+} ts_opt_list;
 typedef struct ts_opt {
   const char *name;  // "budget" for --budget; a one-letter name is -x
   ts_opt_kind kind;

@@ -27,6 +27,12 @@ static bool read_time(const char *s, double *out) {
   return end != s && whole(end) && *out >= 0 && isfinite(*out);
 }
 
+static bool list_add(ts_opt_list *l, const char *v) {
+  if (l->n == (int)TS_COUNTOF(l->v)) return false;
+  l->v[l->n++] = v;
+  return true;
+}
+
 static bool set(const ts_opt *o, const char *v) {
   char *end;
   errno = 0;
@@ -36,6 +42,7 @@ static bool set(const ts_opt *o, const char *v) {
     case TS_OPT_REAL: *(double *)o->to = strtod(v, &end); return *v && whole(end) && !errno;
     case TS_OPT_TEXT: *(const char **)o->to = v; return true;
     case TS_OPT_TIME: return read_time(v, o->to);
+    case TS_OPT_LIST: return list_add(o->to, v);
   }
   return false;
 }

@@ -53,6 +53,7 @@ int ts_cmd_schedule(int argc, char **argv) {
   const ts_opt opts[] = {
       {"list", TS_OPT_FLAG, &o.list, NULL, "name every primitive, its arguments and results, one a line"},
       {"i", TS_OPT_FLAG, &o.interactive, NULL, "work by hand: steps are typed, undone, checked and saved as a trace"},
+      {"p", TS_OPT_LIST, &o.params, "NAME=VALUE", "a parameter of the workload or file, or the quantization's name; may be repeated"},
       {"variant", TS_OPT_TEXT, &o.variant, "NAME", "of the operator (default: the reference)"},
       {"step", TS_OPT_FLAG, &o.step, NULL, "show the function after every step"},
       {"report", TS_OPT_FLAG, &o.report, NULL, "say of each step whether it was applied, adapted, refused or skipped"},
@@ -75,7 +76,8 @@ int ts_cmd_schedule(int argc, char **argv) {
   };
   const ts_cli c = {.command = "schedule", .usage = "--list | WORKLOAD|FILE.tir [TRACE] [options] | --diff TRACE [WORKLOAD] TRACE",
                     .about = "Applies a trace to an operator and shows the result, or why a step is refused.\n"
-                             "WORKLOAD is an operator with its parameters, \"matmul q4f16_1 N=64 K=128 A=f32\"; a file holds one function.\n"
+                             "WORKLOAD is an operator with its parameters, \"matmul q4f16_1 N=64 K=128 A=f32\"; a file holds one function, or is an operator or\n"
+                             "variant of kernels/ops. Parameters may also be given by -p: kernels/ops/silu_mul.tir -p I=64 -p A=f32.\n"
                              "On a terminal, without a trace and options, it is interactive (-i). --diff exits with 1 when the traces differ.",
                     .opts = opts, .nopts = (int)TS_COUNTOF(opts), .max_args = 2};
   char **args;

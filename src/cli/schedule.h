@@ -11,13 +11,15 @@ typedef struct ts__work_opts {
   const char *variant, *target, *format, *explain, *diff;
   bool list, step, quiet, run, lower, assembly, measure, keep_going, strict, report, simplify, minimise, interactive;
   int64_t seed, n, threads;
+  ts_opt_list params;
 } ts__work_opts;
 typedef struct ts__work {
   ts_arena *a;
   ts_ir *ir;
   const ts__work_opts *o;
-  const char *what;        // a workload, or a file
+  const char *what;        // a workload, or a file with one function
   bool is_file;            // then spec and inst are empty
+  const char *variant;
   ts_spec spec;
   ts_op_inst inst;
   const ts_func *f;        // as written

@@ -11,20 +11,54 @@ static bool is_file(const char *s) {
   return n > 4 && strcmp(s + n - 4, ".tir") == 0;
 }
 
-// A workload ("matmul q4f16_1 N=64 K=128 A=f32"), or a file with one function.
+// What -p adds to a workload, as its text.
+static const char *with_params(const ts__work *w, const char *what) {
+  for (int i = 0; i < w->o->params.n; i++) what = ts_arena_printf(w->a, "%s %s", what, w->o->params.v[i]);
+  return what;
+}
+
+static bool workload_open(ts__work *w, const char *what, ts_diag *d) {
+  w->what = with_params(w, what);
+  TS_TRY(ts_spec_parse(w->a, w->what, &w->spec, d) && ts_op_instantiate(w->ir, &w->spec, w->variant, &w->inst, d));
+  w->f = w->inst.func;
+  return true;
+}
+
+// "kernels/ops/matmul.a16.tir": the operator matmul in its variant a16, which must be the one that would be found by name.
+static bool operator_open(ts__work *w, const char *path, const char *text, size_t n, ts_diag *d) {
+  const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path, *dot = strchr(base, '.');
+  char *op = ts_arena_strndup(w->a, base, (size_t)(dot - base)), *own;
+  size_t size = strlen(dot), m;
+  TS_TRY(ts_file_read(ts_arena_printf(w->a, "%s/kernels/ops/%s", ts_data_dir(), base), w->a, &own, &m, d));
+  if (m != n || memcmp(own, text, n) != 0)
+    return ts_refuse(d, "other-operator", "%s is not the %s that is found in %s/kernels/ops (TUNESMITH_HOME says where)", path, base, ts_data_dir());
+  if (size > strlen(".tir")) w->variant = ts_arena_strndup(w->a, dot + 1, size - 1 - strlen(".tir"));
+  return workload_open(w, op, d);
+}
+
+// One function, whose named parameters are given by -p.
+static bool function_open(ts__work *w, const char *path, const char *text, size_t n, ts_diag *d) {
+  ts_spec params;
+  w->what = path;
+  w->is_file = true;
+  TS_TRY(ts_spec_parse(w->a, with_params(w, "file"), &params, d));
+  w->f = ts_func_parse(w->ir, path, text, n, params.bind, params.nbind, d);
+  return w->f && ts_func_verify(w->f, d);
+}
+
+static bool file_open(ts__work *w, const char *path, ts_diag *d) {
+  char *text;
+  size_t n;
+  ts_lex l;
+  TS_TRY(ts_file_read(path, w->a, &text, &n, d));
+  ts_lex_init(&l, path, text, n);
+  bool op = ts_lex_is(&l, "op") || ts_lex_is(&l, "variant");
+  return op ? operator_open(w, path, text, n, d) : function_open(w, path, text, n, d);
+}
+
 bool ts__work_open(ts__work *w, const char *what, ts_diag *d) {
-  w->what = what;
-  w->is_file = is_file(what);
-  if (w->is_file) {
-    char *text;
-    size_t n;
-    TS_TRY(ts_file_read(what, w->a, &text, &n, d));
-    w->f = ts_func_parse(w->ir, what, text, n, NULL, 0, d);
-    TS_TRY(w->f && ts_func_verify(w->f, d));
-  } else {
-    TS_TRY(ts_spec_parse(w->a, what, &w->spec, d) && ts_op_instantiate(w->ir, &w->spec, w->o->variant, &w->inst, d));
-    w->f = w->inst.func;
-  }
+  w->variant = w->o->variant;
+  TS_TRY(is_file(what) ? file_open(w, what, d) : workload_open(w, what, d));
   w->s = ts_sched_new(w->ir, w->f, (uint64_t)w->o->seed);
   return true;
 }

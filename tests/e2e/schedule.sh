@@ -90,6 +90,22 @@ has out 'than the default: [0-9.]+ times its speed'
 run 2 tunesmith schedule mm.tir --measure
 has err 'no-workload'
 
+# parameters apart, operator files, files with named parameters
+run 0 tunesmith schedule "$ROOT/kernels/ops/silu_mul.tir" -p I=64 -p A=f32 --run --quiet
+has out 'y differs by 0 of'
+run 0 tunesmith schedule "$ROOT/kernels/ops/matmul.a16.tir" -p q4f16_1 -p N=64 -p K=128 -p A=f32
+has out '^func main\(n: dim\(1..8192\), .*wp: u8'
+run 2 tunesmith schedule silu_mul -p I=64
+has err 'unbound-parameter'
+{ cat "$ROOT/kernels/ops/silu_mul.tir"; echo '# mine'; } >silu_mul.tir
+run 2 tunesmith schedule silu_mul.tir -p I=64 -p A=f32
+has err 'other-operator'
+sed 's/ 32\]/ K]/; s/\[32,/[K,/; s/\.\.32/..K/' mm.tir >mmk.tir
+run 0 tunesmith schedule mmk.tir -p K=8 --run
+has out 'a: f32\[n, 8\], b: f32\[8, 24\]'
+run 2 tunesmith schedule mmk.tir
+has err "unknown name, found 'K'"
+
 # by hand, over a pipe
 printf '%s\n' 'b = get_block "mm"' 'i, j, k = get_loops b' 'split j [_, 8]' 'undo' 'redo' 'vectorize k' 'run' 'explain mm' 'fly b' 'undo 99' 'redo 99' 'save t.trace' quit |
   tunesmith schedule mm.tir -i >out 2>err || fail "the interactive mode exited with $?"
