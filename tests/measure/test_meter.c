@@ -162,8 +162,31 @@ static void many(void **state) {
   for (int i = 0; i < 3; i++) assert_int_equal(r[i].kind, TS_MEASURED);
 }
 
+// A function that holds for fewer sizes than the workload has is not run at all.
+static void narrower(void **state) {
+  fixture *x = *state;
+  ts_diag d = {0};
+  ts_spec spec;
+  if (!ts_spec_parse(x->a, "silu_mul A=f32 I=64 n=8..32%8", &spec, &d)) fail_msg("%s", d.message);
+  ts_workload *w = ts_workload_open(&spec, &x->t, x->c, &d);
+  ts_meter *m = w ? ts_meter_open(w, &(ts_meter_opts){.timeout_s = 2}, &d) : NULL;
+  if (!m) fail_msg("%s", d.message);
+  ts_object o = compile(x, RIGHT);
+  ts_func few = *ts_workload_reference(w);
+  ts_dim dim = few.dims[0];
+  dim.hi = 16;
+  few.dims = &dim;
+  ts_candidate c = {.func = &few, .object = &o};
+  ts_outcome_row r;
+  assert_false(ts_meter_run(m, 1, &c, &ts_effort_search, x->a, &r, &d));
+  assert_string_equal(d.code, "narrower-facts");
+  assert_non_null(strstr(d.message, "8 <= n <= 16"));
+  ts_meter_close(m);
+  ts_workload_close(w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(right), cmocka_unit_test(wrong), cmocka_unit_test(outside), cmocka_unit_test(crash_and_hang), cmocka_unit_test(final),
-                                     cmocka_unit_test(many)};
+                                     cmocka_unit_test(many), cmocka_unit_test(narrower)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
