@@ -30,8 +30,10 @@ static bool header_parse(ts_lex *l, ts_arena *a, ts_intrin *x, ts_diag *d) {
       ts_vec_push(a, &req, feature);
     } else if (ts_lex_accept(l, "scope")) {
       TS_TRY(scope_parse(l, x, d));
+    } else if (ts_lex_accept(l, "trailing")) {
+      x->trailing = true;
     } else {
-      return ts_lex_error(l, d, "expected doc, requires, scope or '}'");
+      return ts_lex_error(l, d, "expected doc, requires, scope, trailing or '}'");
     }
   }
   x->requires = req.p;

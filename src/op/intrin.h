@@ -23,6 +23,7 @@ typedef struct ts_intrin {
   int nrequires;
   const char *const *requires;  // target features
   int threads;                  // that run it together: 1, 32 or 128
+  bool trailing;                // it still reads its shared operands when it ends, until the next one of the kind has ended
   const ts_func *desc, *impl;   // parameters pair up by position and name
 } ts_intrin;
 // Load kernels/intrin/NAME.tir. Refusal no-such-intrinsic when there is no such file; syntax and verifier complaints else.

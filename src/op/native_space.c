@@ -333,7 +333,7 @@ bool ts_native_points(ts_arena *a, const ts_native_fit *f, const int64_t **point
   *all = 1;
   for (int i = 0; i < f->native->nparams; i++) *all *= f->native->params[i].n;
   TS_TRY(add_starts(&w) && descend(&w, -1));
-  *points = w.points.p;
+  *points = w.points.p ? w.points.p : ts_new_array(a, int64_t, 1);  // a template without parameters has one empty point
   *n = w.n;
   return true;
 }

@@ -1,0 +1,5 @@
+/* tunesmith
+launch k
+grid 1
+block 32
+*/

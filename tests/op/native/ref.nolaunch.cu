@@ -1,0 +1,3 @@
+/* tunesmith
+doc nothing
+*/

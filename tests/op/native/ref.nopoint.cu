@@ -1,0 +1,9 @@
+/* tunesmith
+doc nothing is legal
+param X 1 2
+where X > 2
+launch k
+grid 1
+block 32
+args b0
+*/

@@ -1,0 +1,7 @@
+/* tunesmith
+op matmul
+launch k
+grid 1
+block 32
+args b0
+*/

@@ -1,0 +1,2 @@
+/* tunesmith
+launch k
