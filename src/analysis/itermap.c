@@ -625,6 +625,18 @@ static void from_min(finder *f, const ts_expr **pred) {
   }
 }
 
+// A loop that no binding uses runs at least once, or nothing is reached at all.
+static bool idle_loops_run(ts_analyzer *a, const ts_loop_range *in, int nin, const ts_expr *const *bind, int nbind) {
+  for (int i = 0; i < nin; i++) {
+    bool used = false;
+    int64_t k;
+    for (int b = 0; b < nbind && !used; b++) used = ts_expr_uses_var(bind[b], in[i].var);
+    if (used || (ts_is_int(in[i].dom.extent, &k) && k > 0)) continue;
+    if (ts_prove_le(a, ts_int(a->ir, 1), in[i].dom.extent) != TS_YES) return false;
+  }
+  return true;
+}
+
 bool ts_itermap_detect(ts_analyzer *a, const ts_loop_range *in, int nin, const ts_expr *const *bind, int nbind,
                        const ts_expr *predicate, const ts_range *dom, ts_itermap *out, ts_diag *d) {
   finder f;
@@ -635,6 +647,7 @@ bool ts_itermap_detect(ts_analyzer *a, const ts_loop_range *in, int nin, const t
   from_min(&f, &out->predicate);
   if (!ok) *out = (ts_itermap){.injective = TS_UNKNOWN};
   ts_analyzer_pop(a, mark);
+  if (out->surjective == TS_YES && !idle_loops_run(a, in, nin, bind, nbind)) out->surjective = TS_UNKNOWN;
   if (out->injective == TS_UNKNOWN || out->surjective == TS_UNKNOWN)
     ts__itermap_enumerate(a, in, nin, bind, nbind, predicate, dom, out);
   out->bijective = min_tri(out->injective, out->surjective);

@@ -245,6 +245,8 @@ int ts__toucher(ts__ctx *c, int first, int last, int skip, const ts_buffer *buf,
 bool ts__total(ts__ctx *c, int block);
 // The instances run are exactly the domain (bindings onto it, predicate used up).
 bool ts__whole_domain(ts__ctx *c, int block);
+// May instances of the block leave out some of its reads? Then that they run does not show that what they might read is made.
+bool ts__reads_chosen(const ts_block *b);
 // In the new function every loop with a kind around the block of that id still has independent iterations (buffers may move
 // into shells for that); refuses else.
 bool ts__kinds_hold(ts__ctx *c, const ts_func **f, uint32_t id);

@@ -328,6 +328,12 @@ bool ts__total(ts__ctx *c, int block) {
   return ok;
 }
 
+static bool region_uses(const ts_region *r, const ts_var *v) {
+  for (int d = 0; d < r->buf->ndim; d++)
+    if (ts_expr_uses_var(r->dim[d].min, v) || ts_expr_uses_var(r->dim[d].extent, v)) return true;
+  return false;
+}
+
 bool ts__made_of(ts__ctx *c, int block, const ts_buffer *buf, ts_region *out) {
   const ts_block *b = ts__block(c, block);
   ts_analyzer *an = ts__an(c);
@@ -347,6 +353,7 @@ bool ts__made_of(ts__ctx *c, int block, const ts_buffer *buf, ts_region *out) {
     vars[i] = b->iters[i].var;
     ts_bind_range(an, vars[i], (ts_range){map.bind[i].base, map.bind[i].extent});
     ok = ts_prove_eq(an, map.bind[i].step, ts_int(c->ir, 1)) == TS_YES;
+    if (ok && !region_uses(w, vars[i])) ok = ts_prove_le(an, ts_int(c->ir, 1), map.bind[i].extent) == TS_YES;
   }
   if (ok) *out = ts_region_relax(an, *w, vars, b->niters);
   ts_analyzer_pop(an, mark);
@@ -364,6 +371,24 @@ bool ts__whole_domain(ts__ctx *c, int block) {
   bool ok = ts_itermap_of_block(ts__an(c), nest, n, ts__block(c, block), &map, NULL);
   ts_analyzer_pop(ts__an(c), mark);
   return ok && map.surjective == TS_YES && !map.predicate;
+}
+
+// --- conditional reads ------------------------------------------------------------------------------------------------------
+static bool see_choice(void *arg, const ts_expr *e) {
+  if (e->kind == TS_E_SELECT || e->kind == TS_E_AND || e->kind == TS_E_OR) *(bool *)arg = true;
+  return true;
+}
+
+static bool see_if(void *arg, const ts_stmt *s) {
+  if (s->kind == TS_S_IF || (s->kind == TS_S_BLOCK && s->block->predicate)) *(bool *)arg = true;
+  return true;
+}
+
+bool ts__reads_chosen(const ts_block *b) {
+  bool chosen = false;
+  ts_stmt_visit(b->body, see_if, see_choice, &chosen);
+  if (b->init) ts_stmt_visit(b->init, see_if, see_choice, &chosen);
+  return chosen;
 }
 
 const ts_func *ts__privatize(ts__ctx *c, const ts_func *f, uint32_t loop, const ts_buffer *const *own, int nown) {

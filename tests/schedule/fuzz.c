@@ -104,12 +104,57 @@ static bool tensorize_draw(draw *d) {
   return ts_sched_call(d->s, TS_P_tensorize, TS_ARGS(any_loop(d), TS_ASTR("vpdpbusd_16x4")), NULL, 0, NULL, NULL);
 }
 
+static int iterators(const draw *d) { return ts_sched_block(d->s, d->block)->block->niters; }
+
+static bool pad_draw(draw *d) {
+  ts_arg k[16];
+  int n = TS_MIN(iterators(d), 16);
+  for (int i = 0; i < n; i++) k[i] = TS_AINT(pick(d, 2) ? 1 : 1 + pick(d, 8));
+  return ts_sched_call(d->s, TS_P_pad_einsum, TS_ARGS(TS_ARV(d->block), TS_ALISTN(n, k)), NULL, 0, NULL, NULL);
+}
+
+static bool order_draw(draw *d) {
+  ts_arg k[16];
+  int n = TS_MIN(iterators(d), 16), turn = pick(d, n + 1);
+  for (int i = 0; i < n; i++) k[i] = TS_AINT((i + turn) % n);
+  return ts_sched_call(d->s, TS_P_reorder_block_iter_var, TS_ARGS(TS_ARV(d->block), TS_ALISTN(n, k)), NULL, 0, NULL, NULL);
+}
+
+// Maps of two or three indices: turned round, split, or fused.
+static bool layout_draw(draw *d, ts_prim p) {
+  static const char *const two[] = {"(i, j) -> (j, i)", "(i, j) -> (i // 2, j, i % 2)", "(i, j) -> (i, j // 4, j % 4)", "(i, j) -> (i * 3 + j)"};
+  static const char *const three[] = {"(i, j, k) -> (j, k, i)", "(i, j, k) -> (i, j, k // 2, k % 2)", "(i, j, k) -> (i // 2, j, i % 2, k)"};
+  bool block = p == TS_P_transform_block_layout;
+  const ts_block *b = ts_sched_block(d->s, d->block)->block;
+  int n = block ? b->niters : b->nwrites ? b->writes[0].buf->ndim : 0;
+  if (n != 2 && n != 3) return false;
+  ts_arg map = TS_ASTR(n == 2 ? two[pick(d, 4)] : three[pick(d, 3)]);
+  if (block) return ts_sched_call(d->s, p, TS_ARGS(TS_ARV(d->block), map), NULL, 0, NULL, NULL);
+  return ts_sched_call(d->s, p, TS_ARGS(TS_ARV(d->block), TS_ASTR(b->writes[0].buf->name), map), NULL, 0, NULL, NULL);
+}
+
+// A reduction and one of its consumers.
+static bool epilogue_draw(draw *d) {
+  ts_rv c[8];
+  int n = 0;
+  if (!ts_sched_call(d->s, TS_P_get_consumers, TS_ARGS(TS_ARV(d->block)), c, 8, &n, NULL) || !n) return false;
+  return ts_sched_call(d->s, TS_P_fuse_reduction_epilogue, TS_ARGS(TS_ARV(d->block), TS_ARV(c[pick(d, TS_MIN(n, 8))])), NULL, 0, NULL, NULL);
+}
+
+static bool merge_draw(draw *d) {
+  if (!d->nloops || !block_get(d, &d->other, d->far, &d->nfar) || !d->nfar) return false;
+  return ts_sched_call(d->s, TS_P_merge, TS_ARGS(TS_ALIST(TS_ARV(d->loop[0]), TS_ARV(d->far[0]))), NULL, 0, NULL, NULL);
+}
+
 static bool step_draw(draw *d) {
   static const ts_prim prims[] = {TS_P_split, TS_P_split, TS_P_split, TS_P_sample_perfect_tile, TS_P_fuse, TS_P_reorder, TS_P_reorder, TS_P_reorder,
                                   TS_P_parallel, TS_P_vectorize, TS_P_unroll, TS_P_bind, TS_P_cache_read, TS_P_cache_write, TS_P_compute_at, TS_P_compute_at,
                                   TS_P_compute_at, TS_P_reverse_compute_at, TS_P_reverse_compute_at, TS_P_reverse_compute_at, TS_P_compute_inline,
                                   TS_P_reverse_compute_inline, TS_P_decompose_reduction, TS_P_decompose_reduction, TS_P_rfactor, TS_P_rfactor, TS_P_blockize,
-                                  TS_P_set_scope, TS_P_add_unit_loop, TS_P_tensorize};
+                                  TS_P_set_scope, TS_P_add_unit_loop, TS_P_tensorize, TS_P_pad_einsum, TS_P_pad_einsum, TS_P_cache_inplace, TS_P_cache_index,
+                                  TS_P_fuse_reduction_epilogue, TS_P_fuse_reduction_epilogue, TS_P_decompose_padding, TS_P_decompose_padding,
+                                  TS_P_rolling_buffer, TS_P_rolling_buffer, TS_P_bind, TS_P_bind, TS_P_reindex, TS_P_reindex, TS_P_loop_partition,
+                                  TS_P_merge, TS_P_transform_block_layout, TS_P_transform_layout, TS_P_reorder_block_iter_var};
   static const char *const axis[] = {"threadIdx.x", "blockIdx.x", "threadIdx.y"};
   ts_prim p = prims[pick(d, (int)TS_COUNTOF(prims))];
   if (!block_get(d, &d->block, d->loop, &d->nloops)) return false;
@@ -119,6 +164,13 @@ static bool step_draw(draw *d) {
     case TS_P_cache_read: case TS_P_cache_write: case TS_P_set_scope:
       return ts_sched_call(s, p, TS_ARGS(b, TS_AINT(pick(d, 2)), any_scope(d)), NULL, 0, NULL, NULL);
     case TS_P_compute_at: case TS_P_reverse_compute_at: return move_draw(d, p);
+    case TS_P_cache_inplace: return ts_sched_call(s, p, TS_ARGS(b, TS_AINT(0), any_scope(d)), NULL, 0, NULL, NULL);
+    case TS_P_cache_index: return ts_sched_call(s, p, TS_ARGS(b, any_scope(d), TS_AINT(1 + pick(d, 2))), NULL, 0, NULL, NULL);
+    case TS_P_reindex: return ts_sched_call(s, p, TS_ARGS(b, TS_AINT(pick(d, 2))), NULL, 0, NULL, NULL);
+    case TS_P_pad_einsum: return pad_draw(d);
+    case TS_P_reorder_block_iter_var: return order_draw(d);
+    case TS_P_transform_block_layout: case TS_P_transform_layout: return layout_draw(d, p);
+    case TS_P_fuse_reduction_epilogue: return epilogue_draw(d);
     case TS_P_compute_inline: case TS_P_reverse_compute_inline: return ts_sched_call(s, p, TS_ARGS(b), NULL, 0, NULL, NULL);
     default: break;
   }
@@ -130,7 +182,11 @@ static bool step_draw(draw *d) {
     case TS_P_reorder: return reorder_draw(d);
     case TS_P_tensorize: return tensorize_draw(d);
     case TS_P_bind: return ts_sched_call(s, p, TS_ARGS(any_loop(d), TS_AWORD(axis[pick(d, 3)])), NULL, 0, NULL, NULL);
-    case TS_P_decompose_reduction: return ts_sched_call(s, p, TS_ARGS(b, any_loop(d)), NULL, 0, NULL, NULL);
+    case TS_P_decompose_reduction: case TS_P_decompose_padding: case TS_P_rolling_buffer:
+      return ts_sched_call(s, p, TS_ARGS(b, any_loop(d)), NULL, 0, NULL, NULL);
+    case TS_P_loop_partition:
+      return ts_sched_call(s, p, TS_ARGS(any_loop(d), TS_ALIST(TS_AINT(1 + pick(d, 5)), TS_AOPEN)), NULL, 0, NULL, NULL);
+    case TS_P_merge: return merge_draw(d);
     case TS_P_rfactor: return ts_sched_call(s, p, TS_ARGS(any_loop(d), TS_AINT(pick(d, 3))), NULL, 0, NULL, NULL);
     default: return ts_sched_call(s, p, TS_ARGS(any_loop(d)), NULL, 0, NULL, NULL);
   }

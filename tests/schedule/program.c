@@ -224,9 +224,64 @@ static void stage_dot(program *p) {
   push(p, t);
 }
 
+// Reductions that carry several values, or whose order counts: @1, @2 and @3 are the results, @0 what is reduced.
+static void stage_tuple(program *p) {
+  static const struct {
+    const char *init, *body;
+  } kinds[] = {
+      {"@1 = -1000.0 @2 = 99.0",
+       "let w: bool = @1 < @0 || @1 == @0 && cast(f32, vk) < @2\n let b: f32 = select(w, @0, @1)\n @2 = select(w, cast(f32, vk), @2)\n @1 = b"},
+      {"@1 = 1000.0 @2 = 99.0",
+       "@2 = select(@1 == @0, min(@2, cast(f32, vk)), select(@0 < @1, cast(f32, vk), @2))\n @1 = min(@1, @0)"},
+      {"@1 = -1000.0 @2 = 0.0", "@2 = select(@1 < @0, cast(f32, vk), @2)\n @1 = max(@1, @0)"},
+      {"@1 = -1000.0 @2 = 0.0", "let top: f32 = max(@1, @0)\n @2 = @2 * exp(@1 - top) + exp(@0 - top)\n @1 = top"},
+      {"@1 = 0.0 @2 = 0.0", "@1 = @1 + @0\n @2 = @2 + @0 * @0"},
+      {"@1 = 0.0 @2 = 1.0", "@2 = max(@2, @0)\n @1 = @1 - @0"},
+      {"@1 = 0.0 @2 = 0.0 @3 = 0.0", "@3 = @3 + 1.0\n let d: f32 = @0 - @1\n @1 = @1 + d / @3\n @2 = @2 + d * (@0 - @1)"},
+      {"@1 = 0.0 @2 = 0.0", "@1 = @1 * 0.5 + @0\n @2 = @2 + @0"},
+  };
+  int kind = pick(p, (int)TS_COUNTOF(kinds));
+  matrix a = any(p), t[3];
+  for (int i = 0; i < 3; i++) t[i] = temp(p, a.symbolic, a.rows, 1);
+  ts_text made[2] = {0};
+  for (int k = 0; k < 2; k++)
+    for (const char *c = k ? kinds[kind].body : kinds[kind].init; *c; c++) {
+      if (*c != '@') ts_text_addn(&made[k], c, 1);
+      else if (*++c == '0') ts_text_addf(&made[k], "%s[vi, vk]", a.name);
+      else ts_text_addf(&made[k], "%s[vi, 0]", t[*c - '1'].name);
+    }
+  reduce(p, &t[0], false, a.cols, ts_text_str(&made[0]), ts_text_str(&made[1]));
+  ts_text_free(&made[0]);
+  ts_text_free(&made[1]);
+  push(p, t[0]);
+  push(p, t[1]);
+}
+
+// A border of zeros on both sides, as reads of a convolution want it.
+static void stage_pad(program *p) {
+  matrix a = any(p), t = temp(p, a.symbolic, a.rows, a.cols + 3);
+  char s[200];
+  snprintf(s, sizeof s, "%s[vi, vj] = select(1 <= vj && vj < %d, %s[vi, vj - 1], 0.0)", t.name, a.cols + 1, a.name);
+  nest(p, &t, s);
+  push(p, t);
+}
+
+// Row sums and what is added to them.
+static void stage_biased(program *p) {
+  matrix a = any(p), b = input(p, a.symbolic, a.rows, 1), t = temp(p, a.symbolic, a.rows, 1), u = temp(p, a.symbolic, a.rows, 1);
+  char init[64], s[160];
+  snprintf(init, sizeof init, "%s[vi, 0] = %s", t.name, pick(p, 2) ? "0.0" : "0.5");
+  snprintf(s, sizeof s, "%s[vi, 0] = %s[vi, 0] + %s[vi, vk]", t.name, t.name, a.name);
+  reduce(p, &t, false, a.cols, init, s);
+  snprintf(s, sizeof s, "%s[vi, vj] = %s[vi, vj] + %s[vi, vj]", u.name, t.name, b.name);
+  nest(p, &u, s);
+  push(p, u);
+}
+
 void program_write(ts_text *out, ts_rng *r) {
   static void (*const stage[])(program *) = {stage_unary, stage_unary, stage_binary, stage_stencil, stage_transpose, stage_reverse, stage_rows, stage_rows,
-                                             stage_broadcast, stage_product, stage_product, stage_dequantize, stage_gather, stage_in_place, stage_slice, stage_halves, stage_dot};
+                                             stage_broadcast, stage_product, stage_product, stage_dequantize, stage_gather, stage_in_place, stage_slice, stage_halves, stage_dot,
+                                             stage_tuple, stage_tuple, stage_tuple, stage_pad, stage_biased};
   program p = {.r = r};
   bool symbolic = pick(&p, 3) == 0;
   push(&p, input(&p, symbolic, size(&p), 2 + pick(&p, 12)));

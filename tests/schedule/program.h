@@ -5,7 +5,8 @@
 #include "base/base.h"
 
 // The text of a function: a chain of stages drawn from elementwise operations, stencils, transposes, reversals, row reductions,
-// broadcasts, matrix products, dequantization, gathers, updates in place, slices and halves.
+// broadcasts, matrix products, dequantization, gathers, updates in place, slices and halves, reductions of several
+// values, borders, sums with something added.
 void program_write(ts_text *out, ts_rng *r);
 
 #endif

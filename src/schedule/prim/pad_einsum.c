@@ -13,6 +13,7 @@ typedef struct operand {
   const ts_buffer *buf, *copy;
   const ts_expr *const *idx;
   const int *at;  // per dimension: the padded iterator that is the index, or -1
+  bool *several;  // dimensions in which accesses differ
 } operand;
 typedef struct plan {
   int nloops, loops[TS__MAX_DEPTH];
@@ -101,12 +102,14 @@ static operand *operand_find(operand *o, int n, const ts_buffer *buf, const int 
 }
 
 static void operand_add(finder *f, operand *list, int *n, const ts_buffer *buf, const ts_expr *const *idx, const int *at) {
-  if (operand_find(list, *n, buf, at)) return;
+  operand *o = operand_find(list, *n, buf, at);
+  for (int d = 0; o && d < buf->ndim; d++) o->several[d] |= o->idx[d] != idx[d];
+  if (o) return;
   if (*n == MAX_OPERANDS) {
     f->ok = ts__refuse(f->c, TS_R_body_shape, 0, "the block accesses too many buffers");
     return;
   }
-  list[(*n)++] = (operand){.buf = buf, .idx = idx, .at = at};
+  list[(*n)++] = (operand){.buf = buf, .idx = idx, .at = at, .several = ts_new_array(f->c->a, bool, buf->ndim)};
 }
 
 static bool find_expr(void *arg, const ts_expr *e) {
@@ -261,7 +264,7 @@ static const ts_stmt *copy_nest(ts__ctx *c, const plan *p, const operand *o, dir
     idx[d] = o->idx[d];
     if (back && !it) continue;
     ts_range dom = {ts_int(c->ir, 0), back ? it->dom.extent : how == FILL && o->at[d] >= 0 ? p->to[o->at[d]] : o->buf->shape[d]};
-    if (!back && it && (o->at[d] < 0 || how == READ)) dom = it->dom;
+    if (!back && it && !o->several[d] && (o->at[d] < 0 || how == READ)) dom = it->dom;
     loop[m] = ts_var_new(c->ir, ts_arena_printf(c->a, "ax%d", d), TS_INDEX);
     iters[m] = (ts_iter){ts_var_new(c->ir, ts_arena_printf(c->a, "v%d", d), TS_INDEX), TS_ITER_SPATIAL, dom, ts_evar(c->ir, loop[m])};
     idx[d] = ts_evar(c->ir, iters[m++].var);

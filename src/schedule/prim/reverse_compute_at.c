@@ -145,6 +145,26 @@ static bool cuts_apart(ts__ctx *c, const plan *p) {
   return true;
 }
 
+// Every instance of b reads inside the box, whether or not it reads at all: instances that read nothing of it would meet no tile.
+// Dimensions of which the tile is the whole do not tell one tile from another.
+static bool reads_inside(ts__ctx *c, int block, const ts_region *read, const ts_region *box, const ts_range *tile) {
+  const ts_block *b = ts__block(c, block);
+  if (!ts__reads_chosen(b)) return true;
+  ts_analyzer *an = ts__an(c);
+  size_t mark = ts_analyzer_push(an);
+  for (int i = 0; i < b->niters; i++) ts_bind_range(an, b->iters[i].var, b->iters[i].dom);
+  bool ok = true;
+  for (int d = 0; ok && d < read->buf->ndim; d++) {
+    const ts_expr *end = ts_add(c->ir, read->dim[d].min, read->dim[d].extent);
+    bool whole = ts_prove_le(an, tile[d].min, ts_int(c->ir, 0)) == TS_YES &&
+                 ts_prove_le(an, read->buf->shape[d], ts_add(c->ir, tile[d].min, tile[d].extent)) == TS_YES;
+    ok = whole || (ts_prove_le(an, box->dim[d].min, read->dim[d].min) == TS_YES &&
+                   ts_prove_le(an, end, ts_add(c->ir, box->dim[d].min, box->dim[d].extent)) == TS_YES);
+  }
+  ts_analyzer_pop(an, mark);
+  return ok;
+}
+
 // Where b meets the tile: its iterators' values, cut to their domains. Other iterators run whole. A reduction may be cut: tiles
 // are disjoint, what b reads lies in one (inputs_ready), and the first instance comes first, for loops count upwards.
 static bool need_find(ts__ctx *c, plan *p, const ts_subspace *tile) {
@@ -157,15 +177,15 @@ static bool need_find(ts__ctx *c, plan *p, const ts_subspace *tile) {
   ts_region makes, wants;
   bool all = ts__made_of(c, p->producer, write->buf, &makes) &&
              ts__extent_of(c, p->m.block, write->buf, true, false, &wants) && ts_region_covers(an, makes, wants) == TS_YES;
-  if (!all) {
+  ts_range *region = ts_new_array(c->a, ts_range, write->buf->ndim);
+  if (all) TS_TRY(tile_region(c, p->producer, write, tile, region));
+  if (!all || !reads_inside(c, p->m.block, read, &makes, region)) {
     ts__refuse(c, TS_R_not_covered, 0, "block {0} reads more of {1} than block {2} makes");
     ts__fact_node(c, p->m.block);
     ts__fact_s(c, write->buf->name);
     ts__fact_node(c, p->producer);
     return false;
   }
-  ts_range *region = ts_new_array(c->a, ts_range, write->buf->ndim);
-  TS_TRY(tile_region(c, p->producer, write, tile, region));
   p->m.need = ts_new_array(c->a, ts_range, b->niters);
   TS_TRY(ts__invert_region(c, 0, b, read, &(ts_region){read->buf, region}, p->m.need));
   return cuts_apart(c, p) && ts__need_clip(c, 1, p->m.block, p->m.need);

@@ -124,9 +124,10 @@ bool ts__check_reverse_compute_inline(ts__ctx *c) {
     return false;
   }
   TS_TRY(one_to_one(c, p, at, pat));
-  if (!ts__whole_domain(c, me)) {
+  bool mine = ts__whole_domain(c, me);
+  if (!mine || (ts__reads_chosen(ts__block(c, me)) && !ts__whole_domain(c, p->producer))) {
     ts__refuse(c, TS_R_not_covered, 0, "block {0} does not provably run over the whole of its domain");
-    ts__fact_node(c, me);
+    ts__fact_node(c, mine ? p->producer : me);
     return false;
   }
   return path_free(c, p);
