@@ -231,6 +231,14 @@ static void print_string(ts_text *out, const char *s) {
   ts_text_add(out, "\"");
 }
 
+// Words are plain identifiers; any other text, which no step takes, keeps its quotes.
+static void print_word(ts_text *out, const char *s) {
+  ts_lex l;
+  ts_lex_init(&l, "word", s, strlen(s));
+  if (l.tok == TS_TOK_IDENT && l.len == strlen(s)) ts_text_add(out, s);
+  else print_string(out, s);
+}
+
 static void print_arg(ts_text *out, const ts_trace *t, ts_arg a, char type) {
   switch (a.kind) {
     case TS_ARG_NONE: break;
@@ -238,7 +246,7 @@ static void print_arg(ts_text *out, const ts_trace *t, ts_arg a, char type) {
     case TS_ARG_INT: ts_text_addf(out, "%lld", (long long)a.i); break;
     case TS_ARG_FLOAT: ts_text_add_double(out, a.f); break;
     case TS_ARG_STR: print_string(out, a.s); break;
-    case TS_ARG_WORD: ts_text_add(out, a.s); break;
+    case TS_ARG_WORD: print_word(out, a.s); break;
     case TS_ARG_OPEN: ts_text_add(out, "_"); break;
     case TS_ARG_LIST:
       if (type != 'L') ts_text_add(out, "[");

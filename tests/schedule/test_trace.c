@@ -76,6 +76,17 @@ static void simplify(void **state) {
   ts_arena_free(a);
 }
 
+// A word that is no identifier keeps its quotes, so that the text reads back.
+static void odd_words(void **state) {
+  (void)state;
+  ts_arena *a = ts_arena_new("test");
+  const char *text = "trace 1\nb = get_block \"mm\"\ni, _, _ = get_loops b\nsplit i [_, 8] tail=\"16 <= n\"\nsplit i [_, 8] tail=guard\n";
+  const ts_trace *t = parse(a, "words", text);
+  assert_string_equal(printed(a, t), text);
+  assert_true(ts_trace_equal(parse(a, "printed", printed(a, t)), t));
+  ts_arena_free(a);
+}
+
 // A look-up after a change is another look-up.
 static void simplify_keeps_later_lookups(void **state) {
   (void)state;
@@ -214,7 +225,7 @@ static void functions_along_the_way(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(simplify), cmocka_unit_test(simplify_keeps_later_lookups), cmocka_unit_test(minimise),
+      cmocka_unit_test(odd_words), cmocka_unit_test(simplify), cmocka_unit_test(simplify_keeps_later_lookups), cmocka_unit_test(minimise),
       cmocka_unit_test(templates_shrink), cmocka_unit_test(diff), cmocka_unit_test(functions_along_the_way),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
