@@ -1,0 +1,187 @@
+// codegen: native templates through NVRTC, where it is installed; skipped with a line that says so elsewhere.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "codegen/codegen.h"
+#include "op/native.h"
+
+static const char head[] =
+    "tunesmith-gpu 1\narch sm_90a\nparams 2\ndims\nregisters -1 spills -1\nworkspace 0\nzeroed 0\nlaunch k\ngrid 1 ; 1 ; 1\nblock 32 1 1\nshared 0\ncluster 1 1 1\ndependent 0\nargs b0 b1\n";
+
+typedef struct fixture {
+  ts_arena *a;
+  ts_target t;
+} fixture;
+
+static void need_nvrtc(void) {
+  if (ts_codegen_nvrtc()) return;
+  fprintf(stderr, "SKIPPED: no NVRTC library here\n");
+  skip();
+}
+
+static ts_unit unit_of(fixture *x, const char *source) {
+  const char *bytes = ts_arena_printf(x->a, "%simage cuda %zu\n%s", head, strlen(source), source);
+  return (ts_unit){.name = "k", .bytes = bytes, .n = strlen(bytes)};
+}
+
+static const char good[] = "#line 1 \"t/ref.k.cu\"\nextern \"C\" __global__ void k(const float *x, float *y) { y[threadIdx.x] = 2.0f * x[threadIdx.x]; }\n";
+
+static void compiles(void **state) {
+  fixture *x = *state;
+  need_nvrtc();
+  ts_unit u = unit_of(x, good);
+  ts_object o;
+  ts_gpu_code c;
+  ts_diag d = {0};
+  if (!ts_codegen_unit(&u, &x->t, x->a, &o, &d)) fail_msg("%s", d.message);
+  if (!ts_gpu_code_read(x->a, o.bytes, o.n, &c, &d)) fail_msg("%s", d.message);
+  assert_int_equal(c.kind, TS_GPU_CUBIN);
+  assert_memory_equal(c.image, "\177ELF", 4);
+  assert_true(c.registers > 0 && c.registers < 64);
+  assert_int_equal(c.spills, 0);
+  assert_int_equal(c.nlaunches, 1);
+  assert_string_equal(c.launches[0].entry, "k");
+  assert_true(o.compile_s > 0);
+}
+
+// The compiler's words come with the template's file and line.
+static void errors_have_a_place(void **state) {
+  fixture *x = *state;
+  need_nvrtc();
+  ts_unit u = unit_of(x, "#line 1 \"t/ref.k.cu\"\nextern \"C\" __global__ void k(float *x)\n{ x[0] = nothing; }\n");
+  ts_object o;
+  ts_diag d = {0};
+  assert_false(ts_codegen_unit(&u, &x->t, x->a, &o, &d));
+  assert_string_equal(d.code, "template-compile");
+  if (strncmp(d.message, "t/ref.k.cu:2: error: ", 21) != 0 || !strstr(d.message, "nothing")) fail_msg("%s", d.message);
+  u = unit_of(x, "#include <cuda_fp16.h>\nextern \"C\" __global__ void k(__half *x) { x[0] = __hadd(x[1], x[2]); }\n");
+  if (!ts_codegen_unit(&u, &x->t, x->a, &o, &d) && strcmp(d.code, "no-cuda-headers") != 0) fail_msg("%s", d.message);
+}
+
+static void wrong_units_are_refused(void **state) {
+  fixture *x = *state;
+  ts_object o;
+  ts_diag d = {0};
+  ts_unit u = {.name = "k", .bytes = head, .n = sizeof head - 1};
+  assert_false(ts_codegen_unit(&u, &x->t, x->a, &o, &d));
+  ts_target other;
+  assert_true(ts_target_parse("cuda:sm_80", &other, &d));
+  u = unit_of(x, good);
+  assert_false(ts_codegen_unit(&u, &other, x->a, &o, &d));
+  assert_string_equal(d.code, "wrong-target");
+}
+
+static void identities_differ(void **state) {
+  fixture *x = *state;
+  ts_object o, p, q;
+  ts_diag d = {0};
+  ts_unit u = unit_of(x, good), v = unit_of(x, "extern \"C\" __global__ void k() {}\n");
+  assert_true(ts_unit_id(&u, &x->t, &o, &d) && ts_unit_id(&u, &x->t, &p, &d) && ts_unit_id(&v, &x->t, &q, &d));
+  assert_memory_equal(o.id.b, p.id.b, sizeof o.id.b);
+  assert_memory_not_equal(o.id.b, q.id.b, sizeof o.id.b);
+  assert_string_equal(o.symbol, p.symbol);
+}
+
+// Through the workers, beside functions, and from the cache the second time.
+static void workers_and_cache(void **state) {
+  fixture *x = *state;
+  need_nvrtc();
+  char dir[] = "/tmp/tunesmith-native-XXXXXX";
+  assert_non_null(mkdtemp(dir));
+  ts_diag d = {0};
+  ts_unit u = unit_of(x, good), bad = unit_of(x, "nonsense\n");
+  for (int round = 0; round < 2; round++) {
+    ts_compiler *c = ts_compiler_open(&x->t, 2, dir, &d);
+    assert_non_null(c);
+    assert_true(ts_compiler_submit_unit(c, &u, 7, &d) && ts_compiler_submit_unit(c, &bad, 8, &d));
+    for (int k = 0; k < 2; k++) {
+      ts_compiled done;
+      assert_int_equal(ts_compiler_next(c, 60, x->a, &done), 1);
+      assert_int_equal(done.ok, done.tag == 7);
+      if (!done.ok) assert_string_equal(done.diag.code, "template-compile");
+      else assert_int_equal(done.object.cached, round == 1);
+    }
+    assert_int_equal(ts_compiler_pending(c), 0);
+    ts_compiler_close(c);
+  }
+  const char *rm[] = {"rm", "-rf", dir, NULL};
+  ts_proc_result r;
+  assert_true(ts_proc_run(rm, 10, NULL, &r, &d));
+}
+
+// The first point of every shipped template that serves one of these compiles; points that an author names for decoding do not spill.
+static void shipped_templates_compile(void **state) {
+  fixture *x = *state;
+  need_nvrtc();
+  static const char *const specs[] = {
+      "matmul q4f16_1 A=f16 K=4096 N=4096 n=64", "matmul_add q4f16_1 A=f16 K=4096 N=4096 R=f32 n=16", "matmul_add q4f16_1 A=f32 K=576 N=576 n=1",
+      "norm_matmul q4f16_1 A=f32 K=4096 N=6144 eps=1e-05 n=1", "norm_matmul_silu q4f16_1 A=f32 I=1536 K=576 eps=1e-05 n=1",
+      "rope_attention_rows A=f32 C=f16 D=64 H=9 HK=3 P=2048 n=1 t=0..2047", "attention_rows A=f16 C=f16 D=128 H=32 HK=8 P=2048 n=16..2048%16 t=0..2032",
+      "attention_rows A=f32 C=f16 D=128 H=32 HK=32 P=2048 n=1 t=0..2047"};
+  ts_compiler *c = ts_compiler_open(&x->t, 2, NULL, NULL);
+  const char *label[64];
+  bool named[64];
+  uint64_t n = 0;
+  ts_diag d = {0};
+  assert_non_null(c);
+  for (size_t i = 0; i < TS_COUNTOF(specs); i++) {
+    ts_spec *spec = ts_new(x->a, ts_spec);
+    if (!ts_spec_parse(x->a, specs[i], spec, &d)) fail_msg("%s", d.message);
+    const ts_op *op = ts_op_find(x->a, spec->op, &d);
+    assert_non_null(op);
+    for (int v = 0; v < op->nvariants; v++) {
+      const ts_native **list;
+      size_t count, points;
+      if (!ts_native_list(x->a, op, op->variants[v].name, &list, &count, &d)) fail_msg("%s", d.message);
+      for (size_t k = 0; k < count && n < 64; k++) {
+        ts_op_inst inst;
+        ts_native_fit f;
+        const int64_t *p;
+        double all;
+        ts_text unit = {0};
+        ts_diag why = {0};
+        if (!ts_op_instantiate(ts_ir_new(x->a), spec, op->variants[v].name, &inst, &why) || !ts_native_bind(x->a, list[k], spec, inst.func, &x->t, &f, &why)) continue;
+        if (!ts_native_points(x->a, &f, &p, &points, &all, &d)) fail_msg("%s", d.message);
+        if (!points) continue;
+        if (!ts_native_unit(x->a, &f, p, &unit, &d)) fail_msg("%s", d.message);
+        named[n] = list[k]->nstarts > 0 && strstr(ts_arena_printf(x->a, "%s ", specs[i]), "n=1 ");
+        label[n] = ts_arena_printf(x->a, "%s: %s", list[k]->label, specs[i]);
+        assert_true(ts_compiler_submit_unit(c, &(ts_unit){.name = list[k]->name, .bytes = unit.p, .n = unit.n}, n++, &d));
+        ts_text_free(&unit);
+      }
+    }
+  }
+  assert_true(n > 5);
+  for (ts_compiled done; ts_compiler_next(c, 60, x->a, &done) == 1;) {
+    ts_gpu_code code;
+    if (!done.ok) fail_msg("%s: %s", label[done.tag], done.diag.message);
+    if (!ts_gpu_code_read(x->a, done.object.bytes, done.object.n, &code, &d)) fail_msg("%s: %s", label[done.tag], d.message);
+    if (named[done.tag] && code.spills > 0) fail_msg("%s spills %d bytes", label[done.tag], code.spills);
+    if (done.object.compile_s > 5) fail_msg("%s took %.1f s to compile", label[done.tag], done.object.compile_s);
+  }
+  ts_compiler_close(c);
+}
+
+static int setup(void **state) {
+  static fixture x;
+  x.a = ts_arena_new("native");
+  *state = &x;
+  return ts_target_parse("cuda:sm_90a", &x.t, NULL) ? 0 : -1;
+}
+
+static int teardown(void **state) {
+  ts_arena_free(((fixture *)*state)->a);
+  return 0;
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(compiles), cmocka_unit_test(errors_have_a_place), cmocka_unit_test(wrong_units_are_refused), cmocka_unit_test(identities_differ),
+                                     cmocka_unit_test(workers_and_cache), cmocka_unit_test(shipped_templates_compile)};
+  return cmocka_run_group_tests(tests, setup, teardown);
+}
