@@ -66,7 +66,7 @@ static void unrolled_loop(ts__gen *g, const ts_stmt *s) {
   }
 }
 
-static void for_stmt(ts__gen *g, const ts_stmt *s) {
+static void any_loop(ts__gen *g, const ts_stmt *s) {
   int64_t extent;
   switch (s->loop.kind) {
     case TS_PARALLEL:
@@ -98,6 +98,13 @@ static void for_stmt(ts__gen *g, const ts_stmt *s) {
       ts__g_serial_loop(g, s);
       return;
   }
+}
+
+static void for_stmt(ts__gen *g, const ts_stmt *s) {
+  bool trailing = g->nv && ts_notes_find(s->loop.notes, "trailing");
+  if (trailing) g->nv->trailing++;
+  any_loop(g, s);
+  if (trailing) g->nv->trailing--;
 }
 
 // Emits s under `cond` (i1), with `mask` as the active lanes.

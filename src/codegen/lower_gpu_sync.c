@@ -188,7 +188,7 @@ static bool see_inner(void *arg, const ts_stmt *s) {
 static const ts_stmt *sync_block(syncing *x, const ts_stmt *s, summary *out) {
   bool inner = false;
   ts_stmt_visit(s->block->body, see_inner, NULL, &inner);
-  if (!inner) {
+  if (!inner || s->block->intrin) {
     leaf(x, s, out);
     return s;
   }

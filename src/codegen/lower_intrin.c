@@ -91,6 +91,21 @@ static bool scopes_fit(views *v) {
   return true;
 }
 
+// Where the implementation states strides, the operand has them.
+static bool strides_fit(views *v) {
+  for (int i = 0; i < v->impl->nparams; i++) {
+    const ts_buffer *p = v->impl->params[i].buf;
+    const ts_operand *o = operand_of(v, p);
+    for (int d = 0; o && p->stride && d < p->ndim; d++) {
+      int64_t want, have;
+      if (!ts_is_int(p->stride[d], &want) || (view_stride(v, o, d, &have) && have == want)) continue;
+      return ts_refuse(v->l->d, "operand-layout", "block %s: intrinsic %s wants elements of operand %s %lld apart in dimension %d",
+                       v->block->name, v->block->intrin, p->name, (long long)want, d);
+    }
+  }
+  return true;
+}
+
 const ts_stmt *ts__lower_intrin(ts__lower *l, const ts_block *b) {
   const ts_intrin *in = ts_intrin_load(l->ir, b->intrin, l->d);
   const char *missing = NULL;
@@ -101,7 +116,7 @@ const ts_stmt *ts__lower_intrin(ts__lower *l, const ts_block *b) {
   }
   if (!in) return l->failed = true, NULL;
   views v = {.l = l, .block = b, .impl = ts_func_clone(l->ir, in->impl), .threads = in->threads};
-  if (!scopes_fit(&v)) return l->failed = true, NULL;
+  if (!scopes_fit(&v) || !strides_fit(&v)) return l->failed = true, NULL;
   const ts_stmt *body = v.impl->body;
   ts_stmt_visit(body, check_store, check_load, &v);
   if (v.refused) return l->failed = true, NULL;

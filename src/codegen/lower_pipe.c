@@ -11,6 +11,7 @@
 // commit, so that group g is that of slot g, and a wait before the first statement that reads what they fill leaves the
 // later groups under way.
 #include "codegen/lower_gpu.h"
+#include "op/intrin.h"
 
 typedef struct version {
   const ts_buffer *from, *to;
@@ -65,6 +66,28 @@ static void collect_own(pipe *x) {
   x->p.nown = (int)x->own.n;
 }
 
+typedef struct trailer {
+  const pipe *x;
+  const ts_buffer *buf;  // NULL: any
+  bool found;
+} trailer;
+
+static bool see_trailing(void *arg, const ts_stmt *s) {
+  trailer *t = arg;
+  if (s->kind != TS_S_BLOCK || !s->block->intrin) return true;
+  const ts_intrin *in = ts_intrin_load(t->x->l->ir, s->block->intrin, NULL);
+  for (int i = 0; in && in->trailing && i < s->block->noperands; i++)
+    t->found |= !t->buf || s->block->operands[i].buf == t->buf;
+  return true;
+}
+
+// Does an intrinsic of statement i still read b (NULL: anything) in the slot after its own?
+static bool is_trailing(const pipe *x, int i, const ts_buffer *b) {
+  trailer t = {x, b, false};
+  ts_stmt_visit(x->p.child[i], see_trailing, NULL, &t);
+  return t.found;
+}
+
 // As many versions as slots pass from its first use to its last.
 static int64_t versions_of(const pipe *x, const ts_buffer *b) {
   int first = TS_PIPELINE_STAGES, last = 0;
@@ -72,7 +95,7 @@ static int64_t versions_of(const pipe *x, const ts_buffer *b) {
     user u = use_of(x->p.child[i], b);
     if (!u.read && !u.write) continue;
     first = TS_MIN(first, x->p.stage[i]);
-    last = TS_MAX(last, x->p.stage[i]);
+    last = TS_MAX(last, x->p.stage[i] + is_trailing(x, i, b));
   }
   return TS_MAX(last - first + 1, 1);
 }
@@ -252,6 +275,10 @@ static const ts_stmt *steady(pipe *x) {
   const ts_stmt *r = ts_stmt_copy(ir, ts_for(ir, v, ts_int(ir, 0), extent, l->loop.kind, body), &c);
   c->loop.notes =
       ts_notes_without(x->l->arena, ts_notes_without(x->l->arena, l->loop.notes, "pipeline_stage"), "pipeline_order");
+  // ORDER trailing: barriers in here need not wait for the last of the intrinsics that go on (nvptx_call.c).
+  for (int i = 0; i < x->p.n; i++)
+    if (is_trailing(x, i, NULL))
+      c->loop.notes = ts_notes_with(x->l->arena, c->loop.notes, (ts_note){.key = "trailing", .kind = TS_NOTE_INT, .i = 1});
   return r;
 }
 

@@ -25,6 +25,8 @@ typedef struct ts__nv {
   const ts__nv_kernel *k;  // the one being filled
   LLVMValueRef shared;     // @ts_shared
   int64_t shared_used, shared_most;
+  bool tensor;             // the kernel has wgmma: barriers pass shared memory on to it
+  int trailing;            // loops around, in which products may go on over a barrier
 } ts__nv;
 
 // The kernels of g->f (nvptx.c); false after a refusal.

@@ -105,10 +105,18 @@ static ts__val shuffle_call(ts__gen *g, const ts_expr *e, const char *text) {
 
 // --- by name --------------------------------------------------------------------------------------------------------------
 
+// wgmma reads shared memory past the caches of ordinary accesses, and goes on behind its instruction: what it reads must not change,
+// but in loops where the next barrier but one is early enough (ORDER trailing: lower_pipe.c gives their buffers a version more).
+static void sync_block(ts__gen *g) {
+  if (g->nv->tensor && !g->nv->trailing) act(g, "wgmma.wait_group.sync.aligned 0;");
+  if (g->nv->tensor) act(g, "fence.proxy.async;");
+  act(g, "bar.sync 0;");
+}
+
 static ts__val effect(ts__gen *g, const ts_expr *e, ts_effect f) {
   switch (f) {
     case TS_EFF_SYNC_BLOCK:
-      act(g, "bar.sync 0;");
+      sync_block(g);
       break;
     case TS_EFF_SYNC_WARP:
       act(g, "bar.warp.sync 0xffffffff;");

@@ -115,6 +115,18 @@ bool ts__nv_dependent(const ts__gen *g, const ts__nv_kernel *k) {
   return g->t->gpu.compute >= 90 && ts__nv_option(k, "dependent", 1);
 }
 
+static bool see_wgmma(void *arg, const ts_expr *e) {
+  bool *found = arg;
+  *found |= ts_asm_of(NULL, e, &(ts_asm){0}) && strstr(e->callee, "wgmma.mma_async") != NULL;
+  return !*found;
+}
+
+static bool has_wgmma(const ts__nv_kernel *k) {
+  bool found = false;
+  ts_stmt_visit(k->body, NULL, see_wgmma, &found);
+  return found;
+}
+
 static void fill(ts__gen *g, ts__nv_kernel *k) {
   const ts_func *f = g->f;
   unsigned nbuffers, at = 0;
@@ -134,6 +146,7 @@ static void fill(ts__gen *g, ts__nv_kernel *k) {
   if (workspace) bind_workspace(g, k, LLVMGetParam(g->fn, nbuffers));
   g->nv->k = k;
   g->nv->shared_used = g->nv->shared_most = 0;
+  g->nv->tensor = has_wgmma(k);
   g->stack = 0;
   ts__g_stmt(g, k->body);
   k->shared = g->nv->shared_most;
