@@ -12,6 +12,15 @@ bool ts__on_stack(const ts_buffer *b, int64_t *elements);
 // A symbol from a name and the id (object.c).
 void ts__object_name(ts_object *o, const char *name);
 
+// --- data in a shared object (elf_data.c) -------------------------------------------------------------------
+typedef struct ts__elf_symbol {
+  const char *name;
+  const void *p;
+  size_t n;
+} ts__elf_symbol;
+// An x86-64 shared object with these symbols (at least one, names different), each at a multiple of 64; no linker is needed.
+bool ts__elf_data(const char *path, const ts__elf_symbol *s, size_t n, ts_diag *d) TS_WARN_UNUSED;
+
 // --- the artifact cache (cache.c): DIR/ID.o, checked by a digest of its content --------------------------------
 // o->id names the artifact. get: false on a miss (a damaged file is one). put: best effort; a cache that cannot be
 // written costs time, not results.

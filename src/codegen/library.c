@@ -35,42 +35,27 @@ static bool already(const ts_object *o, size_t i) {
   return false;
 }
 
-// GPU artifacts are data: SYMBOL, the bytes, and SYMBOL_bytes, their number.
-static void add_artifacts(LLVMModuleRef m, LLVMContextRef ctx, const ts_object *o, size_t n) {
-  for (size_t i = 0; i < n; i++) {
-    char size[sizeof o->symbol + 8];
-    if (already(o, i)) continue;
-    snprintf(size, sizeof size, "%s_bytes", o[i].symbol);
-    add_data(m, o[i].symbol, bytes_value(ctx, o[i].bytes, o[i].n));
-    add_data(m, size, LLVMConstInt(LLVMInt64TypeInContext(ctx), o[i].n, false));
-  }
-}
-
-// tunesmith_library_abi, tunesmith_library_plan, tunesmith_library_plan_size; beside them the artifacts that are data.
-static bool write_data(const void *plan, size_t n, const ts_object *artifacts, size_t nartifacts, const ts_target *t,
-                       const char *path, ts_diag *d) {
+// tunesmith_library_abi, tunesmith_library_plan, tunesmith_library_plan_size.
+static bool write_data(const void *plan, size_t n, const ts_target *t, const char *path, ts_diag *d) {
   LLVMInitializeX86TargetInfo();
   LLVMInitializeX86Target();
   LLVMInitializeX86TargetMC();
   LLVMInitializeX86AsmPrinter();
   LLVMTargetRef target;
   char *error = NULL;
-  bool gpu = t->api != TS_API_CPU;  // then the library runs on any x86-64
-  const char *triple = gpu ? "x86_64-unknown-linux-gnu" : t->triple, *arch = gpu ? "x86-64" : t->arch;
-  if (LLVMGetTargetFromTriple(triple, &target, &error)) {
+  if (LLVMGetTargetFromTriple(t->triple, &target, &error)) {
     ts_refuse(d, "unknown-target", "%s", error);
     LLVMDisposeMessage(error);
     return false;
   }
-  LLVMTargetMachineRef tm = LLVMCreateTargetMachine(target, triple, arch, gpu ? "" : t->features, LLVMCodeGenLevelNone,
+  LLVMTargetMachineRef tm = LLVMCreateTargetMachine(target, t->triple, t->arch, t->features, LLVMCodeGenLevelNone,
                                                     LLVMRelocPIC, LLVMCodeModelDefault);
   LLVMContextRef ctx = LLVMContextCreate();
   LLVMModuleRef m = LLVMModuleCreateWithNameInContext("plan", ctx);
-  LLVMSetTarget(m, triple);
+  LLVMSetTarget(m, t->triple);
   add_data(m, "tunesmith_library_abi", LLVMConstInt(LLVMInt32TypeInContext(ctx), TS_KERNEL_ABI, false));
   add_data(m, "tunesmith_library_plan", bytes_value(ctx, plan, n));
   add_data(m, "tunesmith_library_plan_size", LLVMConstInt(LLVMInt64TypeInContext(ctx), n, false));
-  add_artifacts(m, ctx, artifacts, nartifacts);
   bool ok = emit_data(m, tm, path, d);
   LLVMDisposeModule(m);
   LLVMContextDispose(ctx);
@@ -145,18 +130,40 @@ static bool link_files(linking *k, const char *out, ts_diag *d) {
 
 static bool link_in(linking *k, const ts_object *objects, size_t n, const void *plan, size_t plan_n, const ts_target *t,
                     ts_diag *d) {
-  size_t data = t->api == TS_API_CPU ? 0 : n;
-  TS_TRY(write_objects(k, objects, n - data, d));
-  TS_TRY(write_data(plan, plan_n, objects, data, t, file_in(k, "plan.o"), d));
+  TS_TRY(write_objects(k, objects, n, d));
+  TS_TRY(write_data(plan, plan_n, t, file_in(k, "plan.o"), d));
   const char *out = file_in(k, "library.so");
   TS_TRY(link_files(k, out, d));
   if (rename(out, k->path) != 0) return ts_env_fail(d, "write-failed", "%s: %s", k->path, strerror(errno));
   return true;
 }
 
+// GPU artifacts are data, SYMBOL and SYMBOL_bytes, beside the plan's symbols.
+static bool write_gpu(ts_arena *a, const ts_object *o, size_t n, const void *plan, size_t plan_n, const char *path, ts_diag *d) {
+  TS_VEC(ts__elf_symbol) v = {0};
+  const uint32_t abi = TS_KERNEL_ABI;
+  const uint64_t size = plan_n;
+  ts_vec_push(a, &v, ((ts__elf_symbol){"tunesmith_library_abi", &abi, sizeof abi}));
+  ts_vec_push(a, &v, ((ts__elf_symbol){"tunesmith_library_plan", plan, plan_n}));
+  ts_vec_push(a, &v, ((ts__elf_symbol){"tunesmith_library_plan_size", &size, sizeof size}));
+  for (size_t i = 0; i < n; i++) {
+    if (already(o, i)) continue;
+    uint64_t *bytes = ts_new(a, uint64_t);
+    *bytes = o[i].n;
+    ts_vec_push(a, &v, ((ts__elf_symbol){o[i].symbol, o[i].bytes, o[i].n}));
+    ts_vec_push(a, &v, ((ts__elf_symbol){ts_arena_printf(a, "%s_bytes", o[i].symbol), bytes, sizeof *bytes}));
+  }
+  return ts__elf_data(path, v.p, v.n, d);
+}
+
 bool ts_link_library(const ts_object *objects, size_t n, const void *plan, size_t plan_n, const ts_target *t,
                      const char *path, ts_diag *d) {
   linking k = {.a = ts_arena_new("link"), .path = path};
+  if (t->api != TS_API_CPU) {
+    bool written = write_gpu(k.a, objects, n, plan, plan_n, path, d);
+    ts_arena_free(k.a);
+    return written;
+  }
   char *dir = ts_arena_printf(k.a, "%s.link.XXXXXX", path);
   k.dir = mkdtemp(dir);
   bool ok = k.dir ? link_in(&k, objects, n, plan, plan_n, t, d)

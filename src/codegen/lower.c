@@ -30,10 +30,27 @@ static bool is_flat(const ts_func *f) {
   return true;
 }
 
+// Notes of lowering's own on blocks are its alone; nobody may have put them there (ORDER threads combine, async copies).
+static const ts_stmt *own_notes(void *arg, const ts_stmt *s) {
+  ts__lower *l = arg;
+  ts_stmt *c;
+  const ts_note *copy = s->kind == TS_S_BLOCK ? ts_notes_find(s->block->notes, "async_copy") : NULL;
+  if (s->kind != TS_S_BLOCK || (!copy && !ts_notes_find(s->block->notes, "threads_combine"))) return s;
+  const ts_stmt *r = ts_stmt_copy(l->ir, s, &c);
+  ts_block *b = ts_arena_dup(l->arena, s->block, sizeof *b);
+  b->notes = ts_notes_without(l->arena, b->notes, "threads_combine");
+  if (copy) b->notes = ts_notes_with(l->arena, b->notes, (ts_note){.key = "async_copy", .kind = TS_NOTE_INT, .i = 1});
+  c->block = b;
+  return r;
+}
+
 static const ts_func *run(ts__lower *l) {
   const ts_func *f = l->f;
   if (f->stage == TS_STAGE_BLOCKS) {
-    const ts_stmt *s = ts__place_buffers(l, f->body);
+    const ts_stmt *s = ts_stmt_rewrite(l->ir, f->body, own_notes, NULL, l);
+    if (l->t->api == TS_API_CUDA) s = ts__cross_threads(l, s);
+    if (l->failed) return NULL;
+    s = ts__place_buffers(l, s);
     if (!l->failed) s = ts__pipeline(l, s);
     if (!l->failed && l->t->api == TS_API_CUDA) s = ts__gpu_kernels(l, s);
     if (!l->failed) s = ts__lower_blocks(l, s);

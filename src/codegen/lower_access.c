@@ -137,6 +137,14 @@ static void collect_loop(walk *w, const ts_stmt *s) {
   w->loops.n--;
 }
 
+static void collect_let(walk *w, const ts_stmt *s) {
+  const ts_expr *value = plain(w, s->let.value);
+  collect_expr(w, s->let.value);
+  ts_vec_push(w->l->arena, &w->map, ((ts_subst){s->let.var, value}));
+  collect(w, s->let.body);
+  w->map.n--;
+}
+
 static void collect(walk *w, const ts_stmt *s) {
   ts_vec_push(w->l->arena, &w->above, s);
   switch (s->kind) {
@@ -160,11 +168,7 @@ static void collect(walk *w, const ts_stmt *s) {
       collect_under(w, s->cond.other, ts_not(w->l->ir, s->cond.cond), NULL);
       break;
     case TS_S_LET:
-      collect_expr(w, s->let.value);
-      ts_vec_push(w->l->arena, &w->map,
-                  ((ts_subst){s->let.var, ts_expr_subst(w->l->ir, s->let.value, w->map.p, (int)w->map.n)}));
-      collect(w, s->let.body);
-      w->map.n--;
+      collect_let(w, s);
       break;
     case TS_S_ALLOC:
       collect(w, s->alloc.body);

@@ -37,6 +37,8 @@ static inline bool ts__is_private(const ts_buffer *b) {
 int64_t ts__threads_of(const ts__kernel *k, ts_axis a);                                     // 1 when not in use
 bool ts__gpu_refuse(ts__lower *l, const char *code, const char *fmt, ...) TS_PRINTF(3, 4);  // false
 
+// Reductions along thread axes as parts of each thread, combined across them (lower_cross.c).
+const ts_stmt *ts__cross_threads(ts__lower *l, const ts_stmt *body);
 // The statements at the top as kernels, in allocations of workspace (lower_gpu.c). l->f is the function with blocks;
 // NULL after a refusal.
 const ts_stmt *ts__gpu_kernels(ts__lower *l, const ts_stmt *body);
@@ -56,6 +58,7 @@ typedef struct ts__touch {
   const ts_buffer *buf;
   bool write;
   bool async;      // by a copy that arrives later
+  bool combine;    // of threads that share a reduction: each has its own part
   bool arrival;    // a wait for such copies: the rest but buf is empty
   unsigned group;  // axes that number the threads which do it together
   unsigned uses;   // axes on which what the leaf does depends

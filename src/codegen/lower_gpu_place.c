@@ -75,7 +75,7 @@ static bool is_own(ts__kernel *k, const ts_buffer *b) {
   ts__touches_of(k, k->body, NULL, 0, &t);
   for (size_t i = 0; i < t.v.n; i++) {
     const ts__touch *w = &t.v.p[i];
-    if (w->buf != b || !w->write) continue;
+    if (w->buf != b || !w->write || w->combine) continue;
     for (size_t j = 0; j < t.v.n; j++)
       if (t.v.p[j].buf == b && ts__threads_apart(k, w, &t.v.p[j], 0, w->uses) != TS__APART) return false;
   }

@@ -12,7 +12,7 @@ typedef struct walk {
   TS_VEC(const ts_stmt *) loops;
   TS_VEC(ts_subst) map;
   unsigned group, uses;
-  bool async;
+  bool async, combine;
 } walk;
 
 static const ts_expr *plain(walk *w, const ts_expr *e) {
@@ -20,7 +20,8 @@ static const ts_expr *plain(walk *w, const ts_expr *e) {
 }
 
 static void add(walk *w, const ts_buffer *b, const ts_expr *const *idx, bool write) {
-  ts__touch t = {.buf = b, .write = write, .async = write && w->async, .group = w->group, .uses = w->uses};
+  ts__touch t = {
+      .buf = b, .write = write, .async = write && w->async, .combine = w->combine, .group = w->group, .uses = w->uses};
   for (int d = 0; d < b->ndim; d++) t.idx[d] = ts_simplify(w->k->l->an, plain(w, idx[d]));
   t.nloops = (int)w->loops.n;
   t.loop = ts_arena_dup(w->k->l->arena, w->loops.p, sizeof *w->loops.p * w->loops.n);
@@ -67,9 +68,10 @@ static void collect(walk *w, const ts_stmt *s);
 static void collect_block(walk *w, const ts_block *b) {
   size_t outer = w->map.n;
   walk before = *w;
-  for (int i = 0; i < b->niters; i++)
-    ts_vec_push(w->k->l->arena, &w->map,
-                ((ts_subst){b->iters[i].var, ts_expr_subst(w->k->l->ir, b->iters[i].value, w->map.p, (int)outer)}));
+  for (int i = 0; i < b->niters; i++) {
+    const ts_expr *value = ts_expr_subst(w->k->l->ir, b->iters[i].value, w->map.p, (int)outer);
+    ts_vec_push(w->k->l->arena, &w->map, ((ts_subst){b->iters[i].var, value}));
+  }
   if (b->intrin) {
     const ts_intrin *in = ts_intrin_load(w->k->l->ir, b->intrin, NULL);
     int64_t have = 1;
@@ -79,9 +81,11 @@ static void collect_block(walk *w, const ts_block *b) {
     }
   }
   w->async = ts_notes_find(b->notes, "async_copy") != NULL;
+  w->combine |= ts_notes_find(b->notes, "threads_combine") != NULL;
   collect_expr(w, b->predicate);
   if (b->init) collect(w, b->init);
   collect(w, b->body);
+  w->combine = before.combine;
   w->group = before.group;
   w->async = before.async;
   w->map.n = outer;
@@ -133,6 +137,7 @@ static void collect_eval(walk *w, const ts_expr *e) {
 
 static void collect(walk *w, const ts_stmt *s) {
   size_t outer = w->map.n;
+  const ts_expr *value;
   switch (s->kind) {
     case TS_S_SEQ:
       for (int i = 0; i < s->seq.n; i++) collect(w, s->seq.child[i]);
@@ -151,7 +156,8 @@ static void collect(walk *w, const ts_stmt *s) {
       return;
     case TS_S_LET:
       collect_expr(w, s->let.value);
-      ts_vec_push(w->k->l->arena, &w->map, ((ts_subst){s->let.var, plain(w, s->let.value)}));
+      value = plain(w, s->let.value);
+      ts_vec_push(w->k->l->arena, &w->map, ((ts_subst){s->let.var, value}));
       collect(w, s->let.body);
       w->map.n = outer;
       return;
