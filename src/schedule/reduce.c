@@ -122,3 +122,19 @@ bool ts__reduction(ts__ctx *c, int arg, int block, ts_reduction *out) {
   ts__hint(c, "let the smaller index win among equal values");
   return false;
 }
+
+bool ts__order_free(ts__ctx *c, int arg, int block) {
+  const ts_block *b = ts__block(c, block);
+  ts_reduction r;
+  int n = 0;
+  bool plain = true;
+  for (int i = 0; i < b->niters; i++) {
+    int64_t one;
+    if (b->iters[i].kind == TS_ITER_SPATIAL || (ts_is_int(b->iters[i].dom.extent, &one) && one == 1)) continue;
+    plain &= b->iters[i].value->kind == TS_E_VAR && n++ == 0;
+  }
+  if (!n || plain || (ts_reduction_match(c->ir, b, &r) && !r.ordered)) return true;
+  ts__refuse(c, TS_R_order_matters, arg, "new loops would run the reduction of block {0} in another order, and its update is none of the known reducers");
+  ts__fact_node(c, block);
+  return false;
+}

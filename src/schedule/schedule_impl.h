@@ -297,6 +297,8 @@ bool ts__predicate_cut(ts__ctx *c, int arg, int block, const ts_expr *pred, cons
 const ts_stmt *ts__init_nest(ts__ctx *c, int block, const int *loops, int n, const ts_expr *pred, const char *name, uint32_t *id);
 // The block is a reduction with an initialisation by known reducers, in any order; refuses else.
 bool ts__reduction(ts__ctx *c, int arg, int block, ts_reduction *out);
+// New loops, one for each iterator and in their order, may run the instances: the order is the same, or does not matter. Refuses else.
+bool ts__order_free(ts__ctx *c, int arg, int block);
 // f with s directly before or after the statement of that id.
 const ts_func *ts__beside(ts__ctx *c, const ts_func *f, uint32_t id, const ts_stmt *s, bool after);
 

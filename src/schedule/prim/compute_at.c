@@ -89,7 +89,7 @@ bool ts__check_compute_at(ts__ctx *c) {
   TS_TRY(ts__move_begin(c, &p->m, block, c->arg[1].node));
   const ts_buffer *buf = ts__intermediate_out(c, 0, block);
   if (!buf) return false;
-  TS_TRY(ts__complete_or_reduction(c, 0, block));
+  TS_TRY(ts__complete_or_reduction(c, 0, block) && ts__order_free(c, 0, block));
   TS_TRY(consumers_below(c, &p->m, buf, &first));
   if (block > p->m.loop) {
     ts__refuse(c, TS_R_loop_position, 1, "block {0} stands after loop {1}");

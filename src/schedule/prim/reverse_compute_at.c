@@ -265,7 +265,7 @@ bool ts__check_reverse_compute_at(ts__ctx *c) {
   c->plan = p;
   int block = c->arg[0].node;
   TS_TRY(ts__move_begin(c, &p->m, block, c->arg[1].node));
-  TS_TRY(ts__runs_once(c, 0, block));
+  TS_TRY(ts__runs_once(c, 0, block) && ts__order_free(c, 0, block));
   TS_TRY(producer_find(c, p));
   if (block < p->m.loop) {
     ts__refuse(c, TS_R_loop_position, 1, "block {0} stands before loop {1}");
