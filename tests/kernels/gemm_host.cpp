@@ -58,11 +58,12 @@ int main() {
   for (auto &v : y) v = (output)(sizeof(output) == 2 ? 0x3c00 : 3);  // an old value, for sums
   before = y;
 #ifdef GEMM
-  tensor_map map = {x.data(), K, ROWS, 64, WIDTH};
+  tensor_map map = {x.data(), K, ROWS, 64, WIDTH, 2, 128};
+  tensor_map codes_map = {cp, K / 64 * 128, N / 16, 128, 8 * TALL, 4, 0}, scales_map = {sp, K / 64 * 32, N / 16, 32, 8 * TALL, 2, 0};
   long long dims = ROWS;
   bool ok = host_launch(GRID, 1, 384, [&] { RUN; });
 #else
-  bool ok = host_launch(GRID, SPLIT, WARPS * 32, [&] { RUN; });
+  bool ok = host_launch(GRID, SPLIT, THREADS, [&] { RUN; });
 #endif
   if (!ok) {
     fprintf(stderr, "the kernel does not end\n");

@@ -120,7 +120,7 @@ template <typename S> struct gemm_consumer {
 };
 
 template <typename S, int END, typename Y>
-__device__ __forceinline__ void gemm_q4(const tensor_map *x, const void *codes, const void *scales, Y *y, int rows) {
+__device__ __forceinline__ void gemm_q4(const tensor_map *x, const tensor_map *codes, const tensor_map *scales, Y *y, int rows) {
   SHARED_MEMORY(smem);
   const u32 base = shared_address(smem);
   const int group = threadIdx.x >> 7, lane = threadIdx.x & 31;
@@ -135,27 +135,19 @@ __device__ __forceinline__ void gemm_q4(const tensor_map *x, const void *codes, 
   const int across = (rows + S::width - 1) / S::width, tiles = across * S::down;
   if (group == 0) {
     registers_give<40>();
-    if (threadIdx.x < 32) {
+    if (threadIdx.x == 0) {
       int stage = 0;
       u32 parity = 1;
       for (int i = blockIdx.x; i < tiles; i += gridDim.x) {
         int m, c;
         gemm_tile<S>(i, across, m, c);
-        int tile = min(m * S::rows16 + lane % S::rows16, S::outputs / 16 - 1);
-        const unsigned char *from = (const unsigned char *)codes + (size_t)tile * S::steps * 512;
-        const unsigned char *scale = (const unsigned char *)scales + (size_t)tile * S::steps * 64;
         for (int k = 0; k < S::steps; k++) {
           u32 bar = base + S::barriers_at + 16 * stage, w = base + S::stages * S::x_bytes + stage * S::w_bytes;
           barrier_wait(bar + 8, parity);
-          if (lane == 0) {
-            barrier_expect(bar, S::x_bytes + S::w_bytes);
-            copy_tensor_2d(base + stage * S::x_bytes, x, k * 64, c * S::width, bar);
-          }
-          __syncwarp();
-          if (lane < S::rows16) {
-            copy_bulk(w + lane * 512, from + (size_t)k * 512, 512, bar);
-            copy_bulk(w + S::rows16 * 512 + lane * 64, scale + (size_t)k * 64, 64, bar);
-          }
+          barrier_expect(bar, S::x_bytes + S::w_bytes);
+          copy_tensor_2d(base + stage * S::x_bytes, x, k * 64, c * S::width, bar);
+          copy_tensor_2d(w, codes, k * 128, m * S::rows16, bar);
+          copy_tensor_2d(w + S::rows16 * 512, scales, k * 32, m * S::rows16, bar);
           if (++stage == S::stages) {
             stage = 0;
             parity ^= 1;

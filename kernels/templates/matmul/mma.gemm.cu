@@ -15,8 +15,10 @@ grid      min(ceildiv(n, WIDTH) * ceildiv(N, 128 * TALL), SMS) ; 1 ; 1
 block     384 ; 1 ; 1
 shared    SMEM
 dependent 1
-args      t0 b1 b2 b3 d
+args      t0 t1 t2 b3 d
 tmap      0 b0 f16 swizzle 128 dims K ; n strides K * 2 box 64 ; WIDTH
+tmap      1 b1 i32 swizzle 0 dims K / 64 * 128 ; N / 16 strides K / 64 * 512 box 128 ; 8 * TALL
+tmap      2 b2 f16 swizzle 0 dims K / 64 * 32 ; N / 16 strides K / 64 * 64 box 32 ; 8 * TALL
 */
 #include "gemm_q4.cuh"
 
@@ -35,7 +37,8 @@ typedef gemm_shape<TS_N, TS_K, TALL, WIDTH, STAGES, GROUP> shape;
 static_assert(shape::bytes <= SMEM, "the layout of shared memory");
 
 extern "C" __global__ void __launch_bounds__(384, 1)
-gemm_q4_entry(const __grid_constant__ tensor_map x, const void *codes, const void *scales, output *y, const long long *dims) {
+gemm_q4_entry(const __grid_constant__ tensor_map x, const __grid_constant__ tensor_map codes, const __grid_constant__ tensor_map scales, output *y,
+              const long long *dims) {
   dependents_may_start();
   wait_for_predecessors();
 #ifdef TS_n
@@ -43,5 +46,5 @@ gemm_q4_entry(const __grid_constant__ tensor_map x, const void *codes, const voi
 #else
   const int rows = (int)dims[TS_DIM_n];
 #endif
-  gemm_q4<shape, END>(&x, codes, scales, y, rows);
+  gemm_q4<shape, END>(&x, &codes, &scales, y, rows);
 }

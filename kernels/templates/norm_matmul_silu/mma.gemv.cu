@@ -1,27 +1,31 @@
 /* tunesmith
 doc       few rows with the norm before and silu(gate) * up behind: a tile of gate and its tile of up side by side
 requires  sm_90a
-param     WARPS 8 4 16
-param     STAGES 4 3 2 6 8 12
-param     CHUNK 4 2 8
+param     WARPS 8 12 15 4
+param     STAGES 2 3 4 6 8
+param     EACH 4 2 8 1
 param     TILES 2
 param     SPLIT 1 2 4 8
+param     PARTS 3 2
 param     HINT 1 0
 param     PER_SM 1 2
-where     n <= 16
+where     n <= 16 && n * PARTS <= 32
 where     I % 16 == 0 && K % 64 == 0
 where     WARPS * SPLIT <= K / 64
-where     WARPS * CHUNK * STAGES <= 256
-define    MOST ceildiv(K / 64, WARPS * SPLIT)
-define    RING WARPS * STAGES * TILES * CHUNK * 576
-define    STAGED WARPS * MOST * n * (1 + R_F32) * 128
-define    BATCH max(1, min(8, 2048 / (WARPS * TILES * 16 * n)))
+define    MOST ceildiv(ceildiv(K / 64, SPLIT), WARPS)
+where     EACH <= MOST && MOST <= 32
+define    GROUPS 2 * I / 16 / TILES
+define    BLOCKS min(GROUPS, max(1, SMS * PER_SM / SPLIT))
+define    PASSES ceildiv(GROUPS, BLOCKS)
+define    BATCH SPLIT > 1 ? PASSES : min(PASSES, max(1, min(16, 4096 / (WARPS * TILES * 16 * n))))
+define    RING STAGES * TILES * WARPS * EACH * 576
+define    STAGED WARPS * MOST * n * PARTS * 64
 define    SUMS 64 * BATCH * TILES * n * (WARPS + (SPLIT > 1 ? SPLIT : 0))
-define    SMEM RING + STAGED + SUMS + 4 * n * (WARPS + SPLIT) + 8 + 8 * WARPS * STAGES
-where     SMEM <= SHARED && SMEM * PER_SM <= SHARED
+define    SMEM RING + STAGED + SUMS + (4 * n * (WARPS + SPLIT) + 7) / 8 * 8 + 16 * STAGES
+where     RING <= 114688 && SMEM * PER_SM <= SHARED
 launch    gemv_q4_entry
-grid      min(2 * I / 16 / TILES, max(1, SMS * PER_SM / SPLIT)) * SPLIT ; 1 ; 1
-block     WARPS * 32 ; 1 ; 1
+grid      BLOCKS * SPLIT ; 1 ; 1
+block     WARPS * 32 + 32 ; 1 ; 1
 shared    SMEM
 cluster   SPLIT ; 1 ; 1
 dependent 1
@@ -40,10 +44,10 @@ typedef float output;
 typedef u16 output;
 #endif
 
-typedef gemv_shape<2 * TS_I, TS_K, TS_n, TS_R_F32, WARPS, STAGES, CHUNK, TILES, SPLIT> shape;
-static_assert(shape::ring_bytes + shape::staged_bytes + shape::sums_bytes + shape::tail_bytes <= SMEM, "the layout of shared memory");
+typedef gemv_shape<2 * TS_I, TS_K, TS_n, PARTS, WARPS, STAGES, EACH, TILES, SPLIT, BATCH> shape;
+static_assert(shape::bytes == SMEM, "the layout of shared memory");
 
-extern "C" __global__ void __launch_bounds__(WARPS * 32, WARPS > 8 ? 1 : 2)
+extern "C" __global__ void __launch_bounds__(WARPS * 32 + 32, 2)
 gemv_q4_entry(const input *x, const float *g, const void *codes, const void *scales, output *y) {
   gemv_q4<shape, GEMV_SILU, true, HINT>(x, g, codes, scales, y, TS_eps);
 }

@@ -53,6 +53,7 @@ static inline float host_expf(float x) {
 struct host_lane {
   dim3_ thread, block;
   int rank, index;  // block of the cluster, thread of the block
+  unsigned long cluster_turn;
 };
 extern thread_local host_lane *host_me;
 extern dim3_ host_grid;
@@ -65,7 +66,8 @@ unsigned char *host_at(u32 address);
 void host_yield();
 // All of a group of lanes arrive, then go on: a warp, a warpgroup, a block, the cluster.
 void host_meet(int kind);
-enum { HOST_WARP, HOST_WARPGROUP, HOST_BLOCK, HOST_CLUSTER };
+void host_meet_some(int threads);  // of the block
+enum { HOST_WARP, HOST_WARPGROUP, HOST_BLOCK };
 // Where the lanes of a warp or warpgroup lay what they exchange.
 u32 *host_slot(int kind, int lane);
 
@@ -90,6 +92,16 @@ static inline float __shfl_xor_sync(u32, float v, int m) {
 }
 static inline void atomicAdd(float *p, float v) {
   *p += v;
+}
+
+static inline void threads_meet(int, int threads) {
+  host_meet_some(threads);
+}
+static inline u32 pick_bytes(u32 a, u32 b, u32 pick) {
+  u64 both = (u64)b << 32 | a;
+  u32 v = 0;
+  for (int i = 0; i < 4; i++) v |= (u32)(both >> 8 * (pick >> 4 * i & 7) & 0xff) << 8 * i;
+  return v;
 }
 
 static inline void dependents_may_start() {}
@@ -127,9 +139,9 @@ static inline void copy_bulk(u32 dst, const void *src, u32 bytes, u32 bar) {
 static inline void copy_bulk_hint(u32 dst, const void *src, u32 bytes, u32 bar, u64) {
   host_copy(dst, src, bytes, bar);
 }
-struct tensor_map {  // of the host: a matrix of halves, its rows and columns, the box; 128-byte swizzle
-  const u16 *base;
-  int columns, rows, box_columns, box_rows;
+struct tensor_map {  // of the host: a matrix, its rows and columns, the box, bytes of an element, swizzle (0 or 128)
+  const void *base;
+  int columns, rows, box_columns, box_rows, element, swizzle;
 };
 void copy_tensor_2d(u32 dst, const tensor_map *map, int x, int y, u32 bar);
 static inline void prefetch_tensor_map(const tensor_map *) {}
@@ -199,14 +211,45 @@ static inline void mma_m16n8k16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1
   host_meet(HOST_WARP);
 }
 
+template <bool SIGNED> static inline void host_mma_bytes(int (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, const int (&c)[4]) {
+  int lane = host_me->index & 31, g = lane >> 2, t = lane & 3;
+  u32 *me = host_slot(HOST_WARP, lane);
+  for (int i = 0; i < 4; i++) me[i] = a[i];
+  me[4] = b0;
+  me[5] = b1;
+  host_meet(HOST_WARP);
+  for (int e = 0; e < 4; e++) {
+    int row = g + (e >= 2 ? 8 : 0), col = 2 * t + (e & 1), sum = c[e];
+    for (int k = 0; k < 32; k++) {
+      u32 av = host_slot(HOST_WARP, (row & 7) * 4 + (k & 15) / 4)[(row >> 3) + 2 * (k >> 4)] >> 8 * (k & 3);
+      u32 bv = host_slot(HOST_WARP, col * 4 + (k & 15) / 4)[4 + (k >> 4)] >> 8 * (k & 3);
+      sum += (SIGNED ? (int)(signed char)av : (int)(unsigned char)av) * (int)(signed char)bv;
+    }
+    d[e] = sum;
+  }
+  host_meet(HOST_WARP);
+}
+static inline void mma_u8_s8(int (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, const int (&c)[4]) {
+  host_mma_bytes<false>(d, a, b0, b1, c);
+}
+static inline void mma_s8_s8(int (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, const int (&c)[4]) {
+  host_mma_bytes<true>(d, a, b0, b1, c);
+}
+static inline float __int_as_float(int i) {
+  float f;
+  memcpy(&f, &i, 4);
+  return f;
+}
+static inline int __float2int_rn(float f) {
+  return (int)rintf(f);
+}
+
 // --- clusters ------------------------------------------------------------------------------------------------------
 static inline u32 cluster_rank() {
   return (u32)host_me->rank;
 }
-static inline void cluster_arrive() {}
-static inline void cluster_wait() {
-  host_meet(HOST_CLUSTER);
-}
+void cluster_arrive();
+void cluster_wait();
 static inline u32 cluster_address(u32 a, u32 rank) {
   return (a & 0xffffffu) | rank << 24;
 }

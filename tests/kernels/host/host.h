@@ -21,7 +21,9 @@ struct host_meeting {
 };
 static std::vector<std::vector<unsigned char>> host_memory;
 static std::vector<host_pending> host_copies;
-static std::vector<host_meeting> host_meetings[4];
+static std::vector<host_meeting> host_meetings[3];
+static host_meeting host_cluster;
+static std::vector<host_meeting> host_some;
 static std::vector<u32> host_slots;
 static ucontext_t host_main;
 static std::vector<ucontext_t> host_context;
@@ -73,22 +75,22 @@ void host_copy(u32 dst, const void *src, u32 bytes, u32 bar) {
   if (host_random() % 2) host_land(host_copies.size() - 1);
 }
 void copy_tensor_2d(u32 dst, const tensor_map *m, int x, int y, u32 bar) {
-  host_pending c = {dst, bar, (u32)(m->box_columns * m->box_rows * 2), NULL, {}};
+  int size = m->element;
+  host_pending c = {dst, bar, (u32)(m->box_columns * m->box_rows * size), NULL, {}};
   c.own.resize(c.bytes);
-  if (dst % 1024) fprintf(stderr, "tensor copy to %x\n", dst), abort();
+  if (dst % (m->swizzle ? 1024 : 128)) fprintf(stderr, "tensor copy to %x\n", dst), abort();
   for (int r = 0; r < m->box_rows; r++)
     for (int k = 0; k < m->box_columns; k++) {
-      u32 off = (u32)(r * m->box_columns + k) * 2;
-      u16 v = y + r < m->rows && x + k < m->columns ? m->base[(size_t)(y + r) * m->columns + x + k] : 0;
-      off ^= (off >> 7 & 7) << 4;
-      memcpy(&c.own[off], &v, 2);
+      u32 off = (u32)(r * m->box_columns + k) * size;
+      if (m->swizzle) off ^= (off >> 7 & 7) << 4;
+      if (y + r < m->rows && x + k < m->columns) memcpy(&c.own[off], (const char *)m->base + ((size_t)(y + r) * m->columns + x + k) * size, size);
     }
   host_copies.push_back(c);
   if (host_random() % 2) host_land(host_copies.size() - 1);
 }
 static int host_group(int kind, int *size) {
   int i = host_me->rank * host_threads + host_me->index;
-  *size = kind == HOST_WARP ? 32 : kind == HOST_WARPGROUP ? 128 : kind == HOST_BLOCK ? host_threads : host_threads * host_blocks;
+  *size = kind == HOST_WARP ? 32 : kind == HOST_WARPGROUP ? 128 : host_threads;
   return i / *size;
 }
 u32 *host_slot(int kind, int lane) {
@@ -111,6 +113,32 @@ void host_meet(int kind) {
   }
   while (host_meetings[kind][group].turn == turn) host_yield();
 }
+static void host_cluster_check() {
+  int size = 0;
+  for (bool ended : host_ended) size += !ended;
+  if (host_cluster.arrived < size) return;
+  host_cluster.arrived = 0;
+  host_cluster.turn++;
+}
+void cluster_arrive() {
+  host_me->cluster_turn = host_cluster.turn;
+  host_cluster.arrived++;
+  host_cluster_check();
+}
+void cluster_wait() {
+  for (host_lane *me = host_me; me->cluster_turn == host_cluster.turn; host_cluster_check()) host_yield();
+}
+void host_meet_some(int threads) {
+  int rank = host_me->rank;
+  host_meeting &m = host_some[rank];
+  unsigned long turn = m.turn;
+  if (++m.arrived == threads) {
+    m.arrived = 0;
+    m.turn++;
+    return;
+  }
+  while (host_some[rank].turn == turn) host_yield();
+}
 static void host_run_lane() {
   (*host_kernel)();
   host_ended[host_me->rank * host_threads + host_me->index] = true;
@@ -121,6 +149,8 @@ static bool host_run_cluster(int first) {
   int lanes = host_threads * host_blocks;
   host_memory.assign(host_blocks, std::vector<unsigned char>(HOST_SHARED + 1024, 0xa5));
   host_copies.clear();
+  host_cluster = host_meeting();
+  host_some.assign(host_blocks, host_meeting());
   host_slots.assign((size_t)lanes * 64, 0);
   for (auto &m : host_meetings) m.assign(lanes, host_meeting());
   host_lanes.assign(lanes, host_lane());
@@ -128,7 +158,7 @@ static bool host_run_cluster(int first) {
   host_ended.assign(lanes, false);
   std::vector<unsigned char> stacks((size_t)lanes * HOST_STACK);
   for (int i = 0; i < lanes; i++) {
-    host_lanes[i] = {{i % host_threads, 0, 0}, {first + i / host_threads, 0, 0}, i / host_threads, i % host_threads};
+    host_lanes[i] = {{i % host_threads, 0, 0}, {first + i / host_threads, 0, 0}, i / host_threads, i % host_threads, 0};
     getcontext(&host_context[i]);
     host_context[i].uc_stack.ss_sp = &stacks[(size_t)i * HOST_STACK];
     host_context[i].uc_stack.ss_size = HOST_STACK;
