@@ -223,6 +223,41 @@ static const char *const workloads[] = {
     "attention_rows H=4 HK=2 D=16 P=64 C=f16 A=f16",
 };
 
+// Starting schedules for GPUs: what they use, how many registers at most.
+static const struct {
+  const char *spec, *trace;
+  bool old;  // for every target, else for sm_90a
+  const char *ptx;
+  int registers;
+} seeds[] = {
+    {"matmul q0f16 N=512 K=512 A=f16 n=1024", "matmul/ref.wgmma256", false, "wgmma.mma_async.sync.aligned.m64n256k16", 168},
+    {"matmul q0f16 N=512 K=512 A=f16 n=1024", "matmul/ref.wgmma128", false, "wgmma.mma_async.sync.aligned.m64n128k16", 104},
+};
+
+static void run_seed(int i) {
+  testcase c = {.name = seeds[i].trace, .a = ts_arena_new("case"), .text = ""};
+  ts_diag d = {0};
+  ts_spec spec;
+  ts_op_inst inst;
+  char *text;
+  size_t n;
+  c.ir = ts_ir_new(c.a);
+  const char *file = ts_arena_printf(c.a, "%s/kernels/templates/%s.cuda.trace", ts_data_dir(), seeds[i].trace);
+  ts_sched *s = NULL;
+  bool ok = ts_spec_parse(c.a, seeds[i].spec, &spec, &d) && ts_op_instantiate(c.ir, &spec, "", &inst, &d) &&
+            ts_file_read(file, c.a, &text, &n, &d);
+  if (ok) s = ts_sched_new(c.ir, inst.func, 1);
+  if (!ok || !ts_sched_replay(s, file, text, n, NULL, &d)) {
+    complain(&c, "%s [%s]", d.message, d.code);
+  } else {
+    c.f = ts_sched_func(s);
+    compile_all(&c, seeds[i].old);
+    check_ptx(&c, ts_arena_printf(c.a, "sm_90a has %s", seeds[i].ptx));
+    if (assembler) check_registers(&c, ts_arena_printf(c.a, "sm_90a most %d", seeds[i].registers));
+  }
+  ts_arena_free(c.a);
+}
+
 static void run_workload(const char *spec_text) {
   testcase c = {.name = spec_text, .a = ts_arena_new("case"), .text = ""};
   ts_diag d = {0};
@@ -237,7 +272,7 @@ static void run_workload(const char *spec_text) {
   ts_arena_free(c.a);
 }
 
-// Arguments: beginnings of names of cases; "ops" for the operators; all without.
+// Arguments: beginnings of names of cases; "ops" for the operators, "seeds" for starting schedules; all without.
 int main(int argc, char **argv) {
   ts_arena *a = ts_arena_new("cases");
   ts_diag d = {0};
@@ -254,6 +289,7 @@ int main(int argc, char **argv) {
   }
   for (size_t i = 0; i < TS_COUNTOF(workloads) && (argc == 1 || strcmp(argv[1], "ops") == 0); i++, ran++)
     run_workload(workloads[i]);
+  for (size_t i = 0; i < TS_COUNTOF(seeds) && (argc == 1 || strcmp(argv[1], "seeds") == 0); i++, ran++) run_seed((int)i);
   printf("%d cases, %d failures\n", ran, failures);
   ts_arena_free(a);
   return failures || !ran;
