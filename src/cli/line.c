@@ -13,11 +13,11 @@ enum { HISTORY_LINES = 2000 };
 struct ts__line {
   ts__line_opts o;
   ts_arena *a;
-  bool tty;           // both ends are a terminal
-  EditLine *edit;     // NULL: plain reading
+  bool tty;        // both ends are a terminal
+  EditLine *edit;  // NULL: plain reading
   History *history;
-  char *path;         // of the history
-  char *text;         // the present line
+  char *path;  // of the history
+  char *text;  // the present line
   size_t cap;
   wchar_t prompt[64];
 };
@@ -27,13 +27,17 @@ char *ts__state_file(ts_arena *a, const char *name) {
   const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
   char *dir;
   ts_diag d;
-  if (state && state[0] == '/') dir = ts_path_join(a, state, "tunesmith");
-  else if (home && home[0] == '/') dir = ts_path_join(a, home, ".local/state/tunesmith");
-  else return NULL;
+  if (state && state[0] == '/')
+    dir = ts_path_join(a, state, "tunesmith");
+  else if (home && home[0] == '/')
+    dir = ts_path_join(a, home, ".local/state/tunesmith");
+  else
+    return NULL;
   return ts_dir_make(dir, &d) ? ts_path_join(a, dir, name) : NULL;
 }
 
-// --- reading characters -----------------------------------------------------------------------------------------------
+// --- reading characters
+// -----------------------------------------------------------------------------------------------
 static ts__line *line_of(EditLine *e) {
   ts__line *l;
   el_get(e, EL_CLIENTDATA, &l);
@@ -61,7 +65,8 @@ static int read_char(EditLine *e, wchar_t *out) {
   }
 }
 
-// --- completion ---------------------------------------------------------------------------------------------------------
+// --- completion
+// ---------------------------------------------------------------------------------------------------------
 static size_t common_prefix(const char **words, size_t n) {
   size_t most = strlen(words[0]);
   for (size_t i = 1; i < n; i++) {
@@ -97,14 +102,17 @@ static unsigned char complete(EditLine *e, int key) {
     const char *more = most > have ? ts_arena_strndup(a, words[0] + have, most - have) : "";
     bool whole = n == 1 && words[0][most - 1] != '=' && words[0][most - 1] != '/';
     answer = CC_REFRESH;
-    if (*more || whole) el_insertstr(e, whole ? ts_arena_printf(a, "%s ", more) : more);
-    else words_show(words, n), answer = CC_REDISPLAY;
+    if (*more || whole)
+      el_insertstr(e, whole ? ts_arena_printf(a, "%s ", more) : more);
+    else
+      words_show(words, n), answer = CC_REDISPLAY;
   }
   ts_arena_free(a);
   return answer;
 }
 
-// --- opening --------------------------------------------------------------------------------------------------------------
+// --- opening
+// --------------------------------------------------------------------------------------------------------------
 static void history_open(ts__line *l) {
   HistEvent ev;
   l->history = history_init();
@@ -156,7 +164,8 @@ void ts__line_close(ts__line *l) {
 
 bool ts__line_is_terminal(const ts__line *l) { return l->tty; }
 
-// --- reading lines ----------------------------------------------------------------------------------------------------------
+// --- reading lines
+// ----------------------------------------------------------------------------------------------------------
 static ts__line_end after_signal(void) {
   bool over = !ts_interrupt_clear();
   putchar('\n');

@@ -1,7 +1,7 @@
 // tunesmith schedule: apply a trace to an operator step by step; show, explain, check, lower, measure, or work by hand.
-#include <unistd.h>
-
 #include "cli/schedule.h"
+
+#include <unistd.h>
 
 static int list_primitives(void) {
   for (int p = 0; p < TS_P__COUNT; p++) {
@@ -37,13 +37,16 @@ static bool diff(ts_arena *a, char **args, int nargs, const ts__work_opts *o, in
 }
 
 static bool options_check(ts__work_opts *o, int nargs, ts_diag *d) {
-  if (strcmp(o->format, "text") && strcmp(o->format, "json")) return ts_refuse(d, "usage", "schedule: --format is text or json, not '%s'", o->format);
+  if (strcmp(o->format, "text") && strcmp(o->format, "json"))
+    return ts_refuse(d, "usage", "schedule: --format is text or json, not '%s'", o->format);
   if (!nargs) {
-    ts_refuse(d, "usage", o->diff ? "schedule: --diff wants a second trace" : "schedule: a workload or a file is needed");
+    ts_refuse(d, "usage",
+              o->diff ? "schedule: --diff wants a second trace" : "schedule: a workload or a file is needed");
     ts_hint(d, "tunesmith schedule --help");
     return false;
   }
-  bool asked = o->step || o->quiet || o->run || o->lower || o->assembly || o->measure || o->report || o->simplify || o->minimise || o->explain || o->diff;
+  bool asked = o->step || o->quiet || o->run || o->lower || o->assembly || o->measure || o->report || o->simplify ||
+               o->minimise || o->explain || o->diff;
   if (nargs == 1 && !asked && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)) o->interactive = true;
   return true;
 }
@@ -53,33 +56,45 @@ int ts_cmd_schedule(int argc, char **argv) {
   const ts_opt opts[] = {
       {"list", TS_OPT_FLAG, &o.list, NULL, "name every primitive, its arguments and results, one a line"},
       {"i", TS_OPT_FLAG, &o.interactive, NULL, "work by hand: steps are typed, undone, checked and saved as a trace"},
-      {"p", TS_OPT_LIST, &o.params, "NAME=VALUE", "a parameter of the workload or file, or the quantization's name; may be repeated"},
+      {"p", TS_OPT_LIST, &o.params, "NAME=VALUE",
+       "a parameter of the workload or file, or the quantization's name; may be repeated"},
       {"variant", TS_OPT_TEXT, &o.variant, "NAME", "of the operator (default: the reference)"},
       {"step", TS_OPT_FLAG, &o.step, NULL, "show the function after every step"},
       {"report", TS_OPT_FLAG, &o.report, NULL, "say of each step whether it was applied, adapted, refused or skipped"},
       {"quiet", TS_OPT_FLAG, &o.quiet, NULL, "do not show the function"},
-      {"explain", TS_OPT_TEXT, &o.explain, "BLOCK", "its iterators, accesses, dependences, and what keeps its loops from being parallel"},
-      {"run", TS_OPT_FLAG, &o.run, NULL, "interpret on random data, races checked, and compare with the function as written"},
+      {"explain", TS_OPT_TEXT, &o.explain, "BLOCK",
+       "its iterators, accesses, dependences, and what keeps its loops from being parallel"},
+      {"run", TS_OPT_FLAG, &o.run, NULL,
+       "interpret on random data, races checked, and compare with the function as written"},
       {"n", TS_OPT_INT, &o.n, "N", "value of symbolic dimensions for --run, raised to what their facts allow (4)"},
       {"lower", TS_OPT_FLAG, &o.lower, NULL, "show the lowered function"},
       {"asm", TS_OPT_FLAG, &o.assembly, NULL, "show the machine code"},
       {"measure", TS_OPT_FLAG, &o.measure, NULL, "compile, verify, and time it in turn with the default schedule"},
       {"threads", TS_OPT_INT, &o.threads, "N", "of --measure (one per physical core)"},
       {"target", TS_OPT_TEXT, &o.target, "TARGET", "of --lower, --asm and --measure (cpu)"},
-      {"simplify", TS_OPT_FLAG, &o.simplify, NULL, "print the trace without what nothing uses, with plain names and its decisions"},
+      {"simplify", TS_OPT_FLAG, &o.simplify, NULL,
+       "print the trace without what nothing uses, with plain names and its decisions"},
       {"minimise", TS_OPT_FLAG, &o.minimise, NULL, "print the fewest steps that make the same function"},
-      {"diff", TS_OPT_TEXT, &o.diff, "TRACE", "compare this trace with the last argument; with a workload, say where the functions part"},
+      {"diff", TS_OPT_TEXT, &o.diff, "TRACE",
+       "compare this trace with the last argument; with a workload, say where the functions part"},
       {"format", TS_OPT_TEXT, &o.format, "F", "of --report, --explain and --measure: text or json"},
       {"keep-going", TS_OPT_FLAG, &o.keep_going, NULL, "go on after a refused step, skipping what needs its results"},
       {"strict", TS_OPT_FLAG, &o.strict, NULL, "refuse decisions that do not fit instead of adapting them"},
       {"seed", TS_OPT_INT, &o.seed, "N", "of sampling steps without a decision, and of the data"},
   };
-  const ts_cli c = {.command = "schedule", .usage = "--list | WORKLOAD|FILE.tir [TRACE] [options] | --diff TRACE [WORKLOAD] TRACE",
-                    .about = "Applies a trace to an operator and shows the result, or why a step is refused.\n"
-                             "WORKLOAD is an operator with its parameters, \"matmul q4f16_1 N=64 K=128 A=f32\"; a file holds one function, or is an operator or\n"
-                             "variant of kernels/ops. Parameters may also be given by -p: kernels/ops/silu_mul.tir -p I=64 -p A=f32.\n"
-                             "On a terminal, without a trace and options, it is interactive (-i). --diff exits with 1 when the traces differ.",
-                    .opts = opts, .nopts = (int)TS_COUNTOF(opts), .max_args = 2};
+  const ts_cli c = {
+      .command = "schedule",
+      .usage = "--list | WORKLOAD|FILE.tir [TRACE] [options] | --diff TRACE [WORKLOAD] TRACE",
+      .about =
+          "Applies a trace to an operator and shows the result, or why a step is refused.\n"
+          "WORKLOAD is an operator with its parameters, \"matmul q4f16_1 N=64 K=128 A=f32\"; a file holds one "
+          "function, or is an operator or\n"
+          "variant of kernels/ops. Parameters may also be given by -p: kernels/ops/silu_mul.tir -p I=64 -p A=f32.\n"
+          "On a terminal, without a trace and options, it is interactive (-i). --diff exits with 1 when the traces "
+          "differ.",
+      .opts = opts,
+      .nopts = (int)TS_COUNTOF(opts),
+      .max_args = 2};
   char **args;
   int nargs, code = ts_cli_parse(&c, argc, argv, &args, &nargs);
   if (code >= 0) return code;

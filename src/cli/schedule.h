@@ -17,12 +17,12 @@ typedef struct ts__work {
   ts_arena *a;
   ts_ir *ir;
   const ts__work_opts *o;
-  const char *what;        // a workload, or a file with one function
-  bool is_file;            // then spec and inst are empty
+  const char *what;  // a workload, or a file with one function
+  bool is_file;      // then spec and inst are empty
   const char *variant;
   ts_spec spec;
   ts_op_inst inst;
-  const ts_func *f;        // as written
+  const ts_func *f;  // as written
   ts_sched *s;
 } ts__work;
 
@@ -40,7 +40,8 @@ bool ts__work_lower(const ts__work *w, bool lowered, bool assembly, ts_diag *d) 
 // schedule_trace.c: the trace as a value
 bool ts__work_reduced(const ts__work *w, ts_diag *d) TS_WARN_UNUSED;  // --simplify, --minimise: prints the trace
 // w may be NULL: without functions. *code becomes 1 when the traces differ.
-bool ts__traces_compare(ts_arena *a, ts__work *w, const char *from, const char *to, int *code, ts_diag *d) TS_WARN_UNUSED;
+bool ts__traces_compare(ts_arena *a, ts__work *w, const char *from, const char *to, int *code,
+                        ts_diag *d) TS_WARN_UNUSED;
 
 // schedule_explain.c
 bool ts__work_explain(const ts__work *w, const char *block, bool json, ts_diag *d) TS_WARN_UNUSED;

@@ -7,7 +7,7 @@ typedef struct completer {
   const ts__work *w;
   ts_arena *a;
   const char *prefix;
-  size_t n;                       // of the prefix
+  size_t n;  // of the prefix
   TS_VEC(const char *) words;
 } completer;
 
@@ -20,7 +20,8 @@ static void offer(completer *c, const char *word) {
 
 static void offer_quoted(completer *c, const char *word) { offer(c, ts_arena_printf(c->a, "\"%s\"", word)); }
 
-// --- what there is ----------------------------------------------------------------------------------------------------
+// --- what there is
+// ----------------------------------------------------------------------------------------------------
 typedef struct block_seer {
   completer *c;
   bool quoted;
@@ -29,8 +30,10 @@ typedef struct block_seer {
 static bool see_block(void *arg, const ts_stmt *s) {
   block_seer *b = arg;
   if (s->kind != TS_S_BLOCK || ts_notes_find(s->block->notes, "private")) return true;
-  if (b->quoted) offer_quoted(b->c, s->block->name);
-  else offer(b->c, s->block->name);
+  if (b->quoted)
+    offer_quoted(b->c, s->block->name);
+  else
+    offer(b->c, s->block->name);
   return true;
 }
 
@@ -53,7 +56,8 @@ static void offer_references(completer *c, const char *kinds) {
   int64_t v;
   for (int i = 0; i < t->nrvs; i++) {
     if (ts_sched_find(s, t->rv_name[i]) != i) continue;
-    bool fits = (strchr(kinds, 'b') && ts_sched_block(s, i)) || (strchr(kinds, 'l') && ts_sched_loop(s, i)) || (strchr(kinds, 'i') && ts_sched_int(s, i, &v));
+    bool fits = (strchr(kinds, 'b') && ts_sched_block(s, i)) || (strchr(kinds, 'l') && ts_sched_loop(s, i)) ||
+                (strchr(kinds, 'i') && ts_sched_int(s, i, &v));
     if (fits) offer(c, t->rv_name[i]);
   }
 }
@@ -82,36 +86,63 @@ static void offer_files(completer *c, const char *suffix) {
   for (size_t i = 0; i < n; i++) offer(c, names[i]);
 }
 
-// --- arguments of a primitive ---------------------------------------------------------------------------------------------
-// Words that an argument of this name takes.
+// --- arguments of a primitive
+// --------------------------------------------------------------------------------------------- Words that an argument
+// of this name takes.
 static void offer_words(completer *c, const char *name, bool quoted) {
   static const struct {
     const char *name, *words;
-  } rows[] = {{"tail", "guard perfect"}, {"axis", "blockIdx.x blockIdx.y blockIdx.z threadIdx.x threadIdx.y threadIdx.z vthread"},
-              {"scope", "global local shared fragment.a fragment.b fragment.c"}, {"kind", "read write"}, {"type", "f16 bf16 f32 i8 i32"}};
+  } rows[] = {{"tail", "guard perfect"},
+              {"axis", "blockIdx.x blockIdx.y blockIdx.z threadIdx.x threadIdx.y threadIdx.z vthread"},
+              {"scope", "global local shared fragment.a fragment.b fragment.c"},
+              {"kind", "read write"},
+              {"type", "f16 bf16 f32 i8 i32"}};
   for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
     if (strcmp(rows[i].name, name) != 0) continue;
     char *words = ts_arena_strdup(c->a, rows[i].words), *save = NULL;
     for (char *w = strtok_r(words, " ", &save); w; w = strtok_r(NULL, " ", &save))
-      if (quoted) offer_quoted(c, w);
-      else offer(c, w);
+      if (quoted)
+        offer_quoted(c, w);
+      else
+        offer(c, w);
   }
 }
 
 static void offer_argument(completer *c, char type, const char *name) {
   switch (type) {
-    case 'b': offer_references(c, "b"); break;
-    case 'l': case 'L': offer_references(c, "l"); break;
-    case 'x': offer_references(c, "bl"); break;
-    case 'i': case 'I': case 'F': case 'N': case 'v': offer_references(c, "i"); break;
-    case 'u': ts_stmt_visit(ts_sched_func(c->w->s)->body, see_buffers, NULL, c); break;
-    case 'w': offer_words(c, name, false); break;
-    case 's':
-      if (!strcmp(name, "name")) offer_blocks(c, true);
-      else if (!strcmp(name, "intrin")) offer_intrinsics(c);
-      else offer_words(c, name, true);
+    case 'b':
+      offer_references(c, "b");
       break;
-    default: break;
+    case 'l':
+    case 'L':
+      offer_references(c, "l");
+      break;
+    case 'x':
+      offer_references(c, "bl");
+      break;
+    case 'i':
+    case 'I':
+    case 'F':
+    case 'N':
+    case 'v':
+      offer_references(c, "i");
+      break;
+    case 'u':
+      ts_stmt_visit(ts_sched_func(c->w->s)->body, see_buffers, NULL, c);
+      break;
+    case 'w':
+      offer_words(c, name, false);
+      break;
+    case 's':
+      if (!strcmp(name, "name"))
+        offer_blocks(c, true);
+      else if (!strcmp(name, "intrin"))
+        offer_intrinsics(c);
+      else
+        offer_words(c, name, true);
+      break;
+    default:
+      break;
   }
 }
 
@@ -132,8 +163,9 @@ static void offer_arguments(completer *c, ts_prim p, int at, const char *keyword
   }
 }
 
-// --- where in the line --------------------------------------------------------------------------------------------------------
-// Where the last word of text begins; words end at spaces, commas, "=" and brackets outside quotes.
+// --- where in the line
+// -------------------------------------------------------------------------------------------------------- Where the
+// last word of text begins; words end at spaces, commas, "=" and brackets outside quotes.
 static size_t word_start(const char *text, size_t n) {
   size_t from = 0;
   bool quoted = false;
@@ -202,7 +234,8 @@ static void offer_after(completer *c, const char *text, const char *end, bool le
 
 static int by_text(const void *x, const void *y) { return strcmp(*(const char *const *)x, *(const char *const *)y); }
 
-const char **ts__work_complete(const ts__work *w, ts_arena *a, const char *text, size_t n, size_t *from, size_t *count) {
+const char **ts__work_complete(const ts__work *w, ts_arena *a, const char *text, size_t n, size_t *from,
+                               size_t *count) {
   const char *line = ts_arena_strndup(a, text, n);
   completer c = {.w = w, .a = a};
   *from = word_start(line, n);

@@ -16,7 +16,8 @@ typedef struct session {
 
 typedef bool (*command_fn)(session *s, char *arg, ts_diag *d);
 
-// --- showing ------------------------------------------------------------------------------------------------------------
+// --- showing
+// ------------------------------------------------------------------------------------------------------------
 static char *printed(ts_arena *a, const ts_func *f) {
   ts_text t = {0};
   ts_func_print(&t, f);
@@ -63,11 +64,15 @@ static void lines_compare(ts_arena *a, char **x, size_t n, char **y, size_t m, b
   uint32_t *best = ts_new_array(a, uint32_t, (n + 1) * w);
   for (size_t i = n; i-- > 0;)
     for (size_t j = m; j-- > 0;)
-      best[i * w + j] = !strcmp(x[i], y[j]) ? best[(i + 1) * w + j + 1] + 1 : TS_MAX(best[(i + 1) * w + j], best[i * w + j + 1]);
+      best[i * w + j] =
+          !strcmp(x[i], y[j]) ? best[(i + 1) * w + j + 1] + 1 : TS_MAX(best[(i + 1) * w + j], best[i * w + j + 1]);
   for (size_t i = 0, j = 0; i < n || j < m;) {
-    if (i < n && j < m && !strcmp(x[i], y[j])) i++, j++;
-    else if (j < m && (i >= n || best[i * w + j + 1] >= best[(i + 1) * w + j])) wanted[j++] = true;
-    else i++, wanted[j] = true;  // wanted has room for one more
+    if (i < n && j < m && !strcmp(x[i], y[j]))
+      i++, j++;
+    else if (j < m && (i >= n || best[i * w + j + 1] >= best[(i + 1) * w + j]))
+      wanted[j++] = true;
+    else
+      i++, wanted[j] = true;  // wanted has room for one more
   }
 }
 
@@ -81,8 +86,10 @@ static void change_show(const ts_func *was, const ts_func *now) {
   bool *wanted = ts_new_array(a, bool, m + 1);
   size_t from = head ? head - 1 : 0;  // a line in common, so that there always is one
   lines_compare(a, x + from, n - from - tail, y + from, m - from - tail, wanted + from);
-  if (head == n && n == m) puts("nothing changed");
-  else lines_show(y, wanted, m, 1);
+  if (head == n && n == m)
+    puts("nothing changed");
+  else
+    lines_show(y, wanted, m, 1);
   ts_arena_free(a);
 }
 
@@ -95,7 +102,9 @@ static void refusal_show(const ts_sched *s, const char *step) {
   ts_refusal_render(&t, ts_sched_refusal(s), ts_sched_func(s), NULL, step);
   size_t n = lines_split(a, ts_arena_strdup(a, ts_text_str(&t)), &line);
   bool *wanted = ts_new_array(a, bool, n + 1);
-  for (size_t i = 0; i < n; i++) wanted[i] = n < LONG || i < 3 || line[i][0] == '>' || !strncmp(line[i], "  witness:", 10) || !strncmp(line[i], "  hint:", 7);
+  for (size_t i = 0; i < n; i++)
+    wanted[i] = n < LONG || i < 3 || line[i][0] == '>' || !strncmp(line[i], "  witness:", 10) ||
+                !strncmp(line[i], "  hint:", 7);
   lines_show(line, wanted, n, n < LONG ? 0 : 2);
   ts_text_free(&t);
   ts_arena_free(a);
@@ -125,9 +134,13 @@ static void results_show(const ts_sched *s) {
   const ts_inst *i = t->inst[t->n - 1];
   for (int k = 0; k < i->nresults; k++)
     if (i->results[k] >= 0) reference_show(s, t->rv_name[i->results[k]], i->results[k]);
+  const ts_prim_info *p = ts_prim_get(i->prim);
+  if (!i->nresults && *p->results)
+    printf("its results have no names; undo, and write x, y = %s .. to use them\n", p->name);
 }
 
-// --- the trace, kept ------------------------------------------------------------------------------------------------------
+// --- the trace, kept
+// ------------------------------------------------------------------------------------------------------
 static bool dirty(const session *s) {
   const ts_trace *t = ts_sched_trace(s->w->s);
   return t->n > 0 && ts_trace_hash(t) != s->saved;
@@ -166,7 +179,8 @@ static void farewell(session *s) {
   ts_text_free(&t);
 }
 
-// --- steps ----------------------------------------------------------------------------------------------------------------
+// --- steps
+// ----------------------------------------------------------------------------------------------------------------
 // Apply one line; what it did, or why not, is printed.
 static bool step_apply(session *s, const char *line) {
   ts_sched *x = s->w->s;
@@ -174,8 +188,10 @@ static bool step_apply(session *s, const char *line) {
   const ts_func *before = ts_sched_func(x);
   int steps = ts_sched_trace(x)->n;
   if (!ts_sched_step(x, line, &d)) {
-    if (ts_sched_refusal(x)->code != TS_R_none && ts_sched_refusal(x)->step == steps && strcmp(d.code, "syntax") != 0) refusal_show(x, line);
-    else ts_diag_print(stdout, &d);
+    if (ts_sched_refusal(x)->code != TS_R_none && ts_sched_refusal(x)->step == steps && strcmp(d.code, "syntax") != 0)
+      refusal_show(x, line);
+    else
+      ts_diag_print(stdout, &d);
     return false;
   }
   if (ts_sched_func(x) != before) change_show(before, ts_sched_func(x));
@@ -195,7 +211,8 @@ static const char *last_line(const session *s) {
 static bool count_get(const char *arg, int64_t *n, ts_diag *d) {
   char *end;
   *n = *arg ? strtoll(arg, &end, 10) : 1;
-  return !*arg || (*end == 0 && *n > 0 && *n < 1 << 20) || ts_refuse(d, "bad-argument", "'%s' is no number of steps", arg);
+  return !*arg || (*end == 0 && *n > 0 && *n < 1 << 20) ||
+         ts_refuse(d, "bad-argument", "'%s' is no number of steps", arg);
 }
 
 static bool cmd_undo(session *s, char *arg, ts_diag *d) {
@@ -226,7 +243,8 @@ static bool cmd_redo(session *s, char *arg, ts_diag *d) {
   return true;
 }
 
-// --- commands -----------------------------------------------------------------------------------------------------------------
+// --- commands
+// -----------------------------------------------------------------------------------------------------------------
 static bool cmd_show(session *s, char *arg, ts_diag *d) {
   (void)arg, (void)d;
   ts__func_show(ts_sched_func(s->w->s));
@@ -250,7 +268,9 @@ static bool cmd_names(session *s, char *arg, ts_diag *d) {
   return true;
 }
 
-static bool wants(const char *arg, const char *what, ts_diag *d) { return *arg || ts_refuse(d, "bad-argument", "a %s is wanted", what); }
+static bool wants(const char *arg, const char *what, ts_diag *d) {
+  return *arg || ts_refuse(d, "bad-argument", "a %s is wanted", what);
+}
 
 static bool cmd_save(session *s, char *arg, ts_diag *d) {
   TS_TRY(wants(arg, "file name", d) && trace_write(s, arg, d));
@@ -283,12 +303,15 @@ static bool cmd_load(session *s, char *arg, ts_diag *d) {
 static bool cmd_run(session *s, char *arg, ts_diag *d) { return (void)arg, ts__work_run(s->w, d); }
 static bool cmd_lower(session *s, char *arg, ts_diag *d) { return (void)arg, ts__work_lower(s->w, true, false, d); }
 static bool cmd_asm(session *s, char *arg, ts_diag *d) { return (void)arg, ts__work_lower(s->w, false, true, d); }
-static bool cmd_explain(session *s, char *arg, ts_diag *d) { return wants(arg, "block's name", d) && ts__work_explain(s->w, arg, false, d); }
+static bool cmd_explain(session *s, char *arg, ts_diag *d) {
+  return wants(arg, "block's name", d) && ts__work_explain(s->w, arg, false, d);
+}
 static bool cmd_measure(session *s, char *arg, ts_diag *d) { return (void)arg, ts__work_measure(s->w, false, d); }
 
 static bool cmd_list(session *s, char *arg, ts_diag *d) {
   (void)s, (void)arg, (void)d;
-  for (int p = 0; p < TS_P__COUNT; p++) printf("%-24s %s\n", ts_prim_get((ts_prim)p)->name, ts_prim_get((ts_prim)p)->doc);
+  for (int p = 0; p < TS_P__COUNT; p++)
+    printf("%-24s %s\n", ts_prim_get((ts_prim)p)->name, ts_prim_get((ts_prim)p)->doc);
   return true;
 }
 
@@ -300,35 +323,36 @@ static bool cmd_quit(session *s, char *arg, ts_diag *d) {
 
 static bool cmd_help(session *s, char *arg, ts_diag *d);
 
-#define COMMANDS(X)                                                         \
-  X(undo, "[K]", "take back the last step, or K of them")                   \
-  X(redo, "[K]", "apply what was taken back again")                         \
-  X(show, "", "the whole function")                                         \
-  X(trace, "", "the steps so far")                                          \
-  X(names, "", "what the references stand for")                             \
-  X(save, "FILE", "write the trace")                                        \
-  X(load, "FILE", "begin anew with the steps of a trace")                   \
-  X(explain, "BLOCK", "iterators, accesses, dependences, obstacles")        \
-  X(run, "", "interpret, and compare with the function as written")         \
-  X(lower, "", "the lowered function")                                      \
-  X(asm, "", "the machine code")                                            \
-  X(measure, "", "verify and time it in turn with the default schedule")    \
-  X(list, "", "all primitives")                                             \
-  X(help, "[PRIM]", "this text, or what a primitive does")                  \
+#define COMMANDS(X)                                                      \
+  X(undo, "[K]", "take back the last step, or K of them")                \
+  X(redo, "[K]", "apply what was taken back again")                      \
+  X(show, "", "the whole function")                                      \
+  X(trace, "", "the steps so far")                                       \
+  X(names, "", "what the references stand for")                          \
+  X(save, "FILE", "write the trace")                                     \
+  X(load, "FILE", "begin anew with the steps of a trace")                \
+  X(explain, "BLOCK", "iterators, accesses, dependences, obstacles")     \
+  X(run, "", "interpret, and compare with the function as written")      \
+  X(lower, "", "the lowered function")                                   \
+  X(asm, "", "the machine code")                                         \
+  X(measure, "", "verify and time it in turn with the default schedule") \
+  X(list, "", "all primitives")                                          \
+  X(help, "[PRIM]", "this text, or what a primitive does")               \
   X(quit, "", "leave; unsaved steps are kept in a file, and it is said where")
 
 const ts__work_command ts__work_commands[] = {
 #define X(name, args, help) {#name, args, help},
     COMMANDS(X)
 #undef X
-    {NULL, NULL, NULL}};
+        {NULL, NULL, NULL}};
 static const command_fn commands[] = {
 #define X(name, args, help) cmd_##name,
     COMMANDS(X)
 #undef X
 };
 
-// --- help ----------------------------------------------------------------------------------------------------------------------
+// --- help
+// ----------------------------------------------------------------------------------------------------------------------
 // The section of a primitive in the manual, where the manual is at hand.
 static void manual_show(ts_arena *a, const char *prim) {
   char *text;
@@ -348,18 +372,21 @@ static void manual_show(ts_arena *a, const char *prim) {
 static bool cmd_help(session *s, char *arg, ts_diag *d) {
   ts_prim p;
   if (*arg) {
-    if (!ts_prim_find(arg, strlen(arg), &p)) return ts_refuse(d, "no-such-primitive", "no primitive is called %s; list names them", arg);
+    if (!ts_prim_find(arg, strlen(arg), &p))
+      return ts_refuse(d, "no-such-primitive", "no primitive is called %s; list names them", arg);
     const ts_prim_info *i = ts_prim_get(p);
     printf("%s %s%s%s\n  %s\n", i->name, i->args, *i->results ? " -> " : "", i->results, i->doc);
     manual_show(s->w->a, arg);
     return true;
   }
   puts("Any line of a trace is a step: b = get_block \"mm\"; i, j, k = get_loops b; io, ii = split i [_, 16].");
-  for (const ts__work_command *c = ts__work_commands; c->name; c++) printf("  %-8s %-8s %s\n", c->name, c->args, c->help);
+  for (const ts__work_command *c = ts__work_commands; c->name; c++)
+    printf("  %-8s %-8s %s\n", c->name, c->args, c->help);
   return true;
 }
 
-// --- the loop ----------------------------------------------------------------------------------------------------------------------
+// --- the loop
+// ----------------------------------------------------------------------------------------------------------------------
 static command_fn command_find(const char *line, size_t n) {
   if (n == 4 && !strncmp(line, "exit", 4)) return cmd_quit;
   for (size_t i = 0; i < TS_COUNTOF(commands); i++)
@@ -395,7 +422,8 @@ bool ts__work_interactive(ts__work *w, ts_diag *d) {
   (void)d;
   session s = {.w = w, .saved = ts_trace_hash(ts_sched_trace(w->s))};
   s.recovery = ts__state_file(w->a, ts_arena_printf(w->a, "schedule-%d.trace", (int)getpid()));
-  ts__line *in = ts__line_open(&(ts__line_opts){.prompt = "schedule> ", .history = "schedule_history", .complete = complete, .arg = w});
+  ts__line *in = ts__line_open(
+      &(ts__line_opts){.prompt = "schedule> ", .history = "schedule_history", .complete = complete, .arg = w});
   if (ts__line_is_terminal(in)) {
     ts__func_show(ts_sched_func(w->s));
     puts("A line is a step of the trace; help lists the commands, Tab completes.");

@@ -13,7 +13,8 @@ static bool same_function(const ts__work *w, const ts_trace *t, ts_diag *d) {
   ts_sched *s = ts_sched_new(w->ir, w->f, 0);
   ts_replay r = {.strict = true};
   TS_TRY(ts_sched_replay_trace(s, t, &r, d));
-  return ts_func_equal(ts_sched_func(s), ts_sched_func(w->s)) || ts_bug(d, "trace-changed", "the shorter trace makes another function");
+  return ts_func_equal(ts_sched_func(s), ts_sched_func(w->s)) ||
+         ts_bug(d, "trace-changed", "the shorter trace makes another function");
 }
 
 bool ts__work_reduced(const ts__work *w, ts_diag *d) {
@@ -32,8 +33,10 @@ static void row_show(const ts_trace *x, const ts_trace *y, const ts_delta_row *r
   static const char mark[] = {' ', '-', '-', '+'};
   ts_text t = {0};
   ts_text_addf(&t, "%c ", mark[r->kind]);
-  if (r->kind == TS_DELTA_ADDED) ts_inst_print(&t, y, y->inst[r->b]);
-  else ts_inst_print(&t, x, x->inst[r->a]);
+  if (r->kind == TS_DELTA_ADDED)
+    ts_inst_print(&t, y, y->inst[r->b]);
+  else
+    ts_inst_print(&t, x, x->inst[r->a]);
   if (r->kind == TS_DELTA_CHANGED) {
     ts_text_add(&t, "\n+ ");
     ts_inst_print(&t, y, y->inst[r->b]);
@@ -50,7 +53,8 @@ static ts_sched *replayed(const ts__work *w, const ts_trace *t, ts_diag *d) {
 }
 
 // Where the functions part, with the steps there.
-static bool functions_compare(const ts__work *w, const ts_trace *x, const ts_trace *y, const ts_trace_delta *delta, ts_diag *d) {
+static bool functions_compare(const ts__work *w, const ts_trace *x, const ts_trace *y, const ts_trace_delta *delta,
+                              ts_diag *d) {
   ts_sched *p = replayed(w, x, d), *q = p ? replayed(w, y, d) : NULL;
   int row;
   TS_TRY(q != NULL);
@@ -70,8 +74,8 @@ bool ts__traces_compare(ts_arena *a, ts__work *w, const char *from, const char *
   ts_trace_delta delta;
   TS_TRY(y && ts_trace_diff(a, x, y, &delta, d));
   for (int i = 0; i < delta.n; i++) row_show(x, y, &delta.row[i]);
-  printf("%d the same, %d changed, %d removed, %d added\n", delta.count[TS_DELTA_SAME], delta.count[TS_DELTA_CHANGED], delta.count[TS_DELTA_REMOVED],
-         delta.count[TS_DELTA_ADDED]);
+  printf("%d the same, %d changed, %d removed, %d added\n", delta.count[TS_DELTA_SAME], delta.count[TS_DELTA_CHANGED],
+         delta.count[TS_DELTA_REMOVED], delta.count[TS_DELTA_ADDED]);
   if (delta.count[TS_DELTA_SAME] != delta.n) *code = 1;
   return !w || functions_compare(w, x, y, &delta, d);
 }

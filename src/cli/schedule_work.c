@@ -5,7 +5,8 @@
 #include "cli/schedule.h"
 #include "codegen/codegen.h"
 
-// --- the function -----------------------------------------------------------------------------------------------------
+// --- the function
+// -----------------------------------------------------------------------------------------------------
 static bool is_file(const char *s) {
   size_t n = strlen(s);
   return n > 4 && strcmp(s + n - 4, ".tir") == 0;
@@ -24,14 +25,17 @@ static bool workload_open(ts__work *w, const char *what, ts_diag *d) {
   return true;
 }
 
-// "kernels/ops/matmul.a16.tir": the operator matmul in its variant a16, which must be the one that would be found by name.
+// "kernels/ops/matmul.a16.tir": the operator matmul in its variant a16, which must be the one that would be found by
+// name.
 static bool operator_open(ts__work *w, const char *path, const char *text, size_t n, ts_diag *d) {
   const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path, *dot = strchr(base, '.');
   char *op = ts_arena_strndup(w->a, base, (size_t)(dot - base)), *own;
   size_t size = strlen(dot), m;
   TS_TRY(ts_file_read(ts_arena_printf(w->a, "%s/kernels/ops/%s", ts_data_dir(), base), w->a, &own, &m, d));
   if (m != n || memcmp(own, text, n) != 0)
-    return ts_refuse(d, "other-operator", "%s is not the %s that is found in %s/kernels/ops (TUNESMITH_HOME says where)", path, base, ts_data_dir());
+    return ts_refuse(d, "other-operator",
+                     "%s is not the %s that is found in %s/kernels/ops (TUNESMITH_HOME says where)", path, base,
+                     ts_data_dir());
   if (size > strlen(".tir")) w->variant = ts_arena_strndup(w->a, dot + 1, size - 1 - strlen(".tir"));
   return workload_open(w, op, d);
 }
@@ -76,12 +80,14 @@ void ts__func_show(const ts_func *f) {
   ts_text_free(&t);
 }
 
-// --- running -------------------------------------------------------------------------------------------------------------
+// --- running
+// -------------------------------------------------------------------------------------------------------------
 enum { MOST_DIMS = 8 };
 
 // Sizes near n that g, which may hold for fewer than the function as written, admits; in the order of f's dimensions.
 static bool dims_get(const ts_func *f, const ts_func *g, int64_t n, int64_t *dims, ts_diag *d) {
-  if (f->ndims > MOST_DIMS || g->ndims != f->ndims) return ts_refuse(d, "too-many-dimensions", "%s has %d symbolic dimensions", f->name, f->ndims);
+  if (f->ndims > MOST_DIMS || g->ndims != f->ndims)
+    return ts_refuse(d, "too-many-dimensions", "%s has %d symbolic dimensions", f->name, f->ndims);
   for (int i = 0; i < g->ndims; i++) {
     const ts_dim *x = &g->dims[i];
     int64_t m = x->multiple, v = (TS_MAX(n, x->lo) + m - 1) / m * m;
@@ -90,23 +96,26 @@ static bool dims_get(const ts_func *f, const ts_func *g, int64_t n, int64_t *dim
   return true;
 }
 
-static bool array_make(ts_arena *a, const ts_func *f, const int64_t *dims, const ts_param *p, ts_rng *r, ts_array **out, ts_diag *d) {
+static bool array_make(ts_arena *a, const ts_func *f, const int64_t *dims, const ts_param *p, ts_rng *r, ts_array **out,
+                       ts_diag *d) {
   const ts_var *vars[MOST_DIMS];
   for (int i = 0; i < f->ndims; i++) vars[i] = f->dims[i].var;
   ts_array *x = *out = ts_new(a, ts_array);
   *x = (ts_array){.code = p->buf->code, .ndim = p->buf->ndim};
   int64_t count = 1;
   for (int k = 0; k < x->ndim; k++)
-    if (!ts_eval_int(p->buf->shape[k], vars, dims, f->ndims, &x->shape[k]) || x->shape[k] < 0 || __builtin_mul_overflow(count, x->shape[k], &count) ||
-        count > (int64_t)1 << 28)
+    if (!ts_eval_int(p->buf->shape[k], vars, dims, f->ndims, &x->shape[k]) || x->shape[k] < 0 ||
+        __builtin_mul_overflow(count, x->shape[k], &count) || count > (int64_t)1 << 28)
       return ts_refuse(d, "too-large", "%s is too large to interpret", p->buf->name);
   x->data = ts_arena_alloc(a, (size_t)(count + 1) * (size_t)ts_code_bytes(x->code), 64);
   for (int64_t i = 0; i < count; i++)
-    ts_array_set(x, i, ts_code_is_float(x->code) ? (double)((int)ts_rng_below(r, 33) - 16) / 16 : (double)ts_rng_below(r, 100));
+    ts_array_set(
+        x, i, ts_code_is_float(x->code) ? (double)((int)ts_rng_below(r, 33) - 16) / 16 : (double)ts_rng_below(r, 100));
   return true;
 }
 
-static bool interpret(ts_arena *a, const ts__work *w, const ts_func *f, const int64_t *dims, ts_array **args, ts_diag *d) {
+static bool interpret(ts_arena *a, const ts__work *w, const ts_func *f, const int64_t *dims, ts_array **args,
+                      ts_diag *d) {
   ts_rng r = ts_rng_new((uint64_t)w->o->seed, 1);
   ts_interp_opts opts = {.check_races = true};
   for (int i = 0; i < f->nparams; i++) TS_TRY(array_make(a, f, dims, &f->params[i], &r, &args[i], d));
@@ -142,7 +151,8 @@ bool ts__work_run(const ts__work *w, ts_diag *d) {
   return ok;
 }
 
-// --- replaying ---------------------------------------------------------------------------------------------------------------
+// --- replaying
+// ---------------------------------------------------------------------------------------------------------------
 void ts__refusal_show(FILE *to, const ts_sched *s, const char *file, const char *line) {
   ts_text t = {0};
   ts_refusal_render(&t, ts_sched_refusal(s), ts_sched_func(s), file, line);
@@ -174,7 +184,8 @@ static void report_json(const ts_trace *t, const ts_replay *r) {
   for (int i = 0; i < r->n; i++) {
     ts_text step = {0}, out = {0};
     ts_inst_print(&step, t, t->inst[i]);
-    ts_text_addf(&out, "{\"line\": %d, \"outcome\": \"%s\", \"step\": ", r->step[i].line, outcome_word[r->step[i].outcome]);
+    ts_text_addf(&out, "{\"line\": %d, \"outcome\": \"%s\", \"step\": ", r->step[i].line,
+                 outcome_word[r->step[i].outcome]);
     ts__json_string(&out, ts_text_str(&step));
     if (r->step[i].note) {
       ts_text_add(&out, ", \"note\": ");
@@ -193,10 +204,13 @@ static void report_text(const ts_trace *t, const ts_replay *r, bool all) {
     if (!all && s->outcome == TS_STEP_APPLIED) continue;
     ts_text step = {0};
     if (all) ts_inst_print(&step, t, t->inst[i]);
-    fprintf(to, "%s:%d: %s%s%s%s%s\n", t->file, s->line, outcome_word[s->outcome], all ? ": " : "", ts_text_str(&step), s->note ? ": " : "", s->note ? s->note : "");
+    fprintf(to, "%s:%d: %s%s%s%s%s\n", t->file, s->line, outcome_word[s->outcome], all ? ": " : "", ts_text_str(&step),
+            s->note ? ": " : "", s->note ? s->note : "");
     ts_text_free(&step);
   }
-  if (all) printf("%d steps of %d: %d applied, %d adapted, %d refused, %d skipped\n", r->n, t->n, r->applied, r->adapted, r->refused, r->skipped);
+  if (all)
+    printf("%d steps of %d: %d applied, %d adapted, %d refused, %d skipped\n", r->n, t->n, r->applied, r->adapted,
+           r->refused, r->skipped);
 }
 
 bool ts__work_replay(ts__work *w, const ts_trace *t, ts_diag *d) {
@@ -204,13 +218,16 @@ bool ts__work_replay(ts__work *w, const ts_trace *t, ts_diag *d) {
   if (o->step) return steps_show(w, t, d);
   ts_replay r = {.strict = o->strict, .keep_going = o->keep_going};
   bool ok = ts_sched_replay_trace(w->s, t, &r, d);
-  if (o->report && !strcmp(o->format, "json")) report_json(t, &r);
-  else report_text(t, &r, o->report);
+  if (o->report && !strcmp(o->format, "json"))
+    report_json(t, &r);
+  else
+    report_text(t, &r, o->report);
   if (!ok && !o->keep_going) ts__refusal_show(stderr, w->s, t->file, NULL);
   return ok || o->keep_going;
 }
 
-// --- lowering -----------------------------------------------------------------------------------------------------------------
+// --- lowering
+// -----------------------------------------------------------------------------------------------------------------
 bool ts__work_lower(const ts__work *w, bool lowered, bool assembly, ts_diag *d) {
   const ts_func *f = ts_sched_func(w->s), *loops;
   ts_target t;

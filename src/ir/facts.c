@@ -2,8 +2,10 @@
 #include "ir_impl.h"
 
 void ts_dim_print(ts_text *out, const ts_dim *x) {
-  if (x->lo == x->hi) ts_text_addf(out, "%s == %lld", x->var->name, (long long)x->lo);
-  else ts_text_addf(out, "%lld <= %s <= %lld", (long long)x->lo, x->var->name, (long long)x->hi);
+  if (x->lo == x->hi)
+    ts_text_addf(out, "%s == %lld", x->var->name, (long long)x->lo);
+  else
+    ts_text_addf(out, "%lld <= %s <= %lld", (long long)x->lo, x->var->name, (long long)x->hi);
   if (x->multiple > 1 && x->lo != x->hi) ts_text_addf(out, ", %s %% %lld == 0", x->var->name, (long long)x->multiple);
 }
 
@@ -15,7 +17,8 @@ static const ts_dim *dim_named(const ts_func *f, const char *name) {
 
 // Every value of `all` is one of x.
 static bool admits(const ts_dim *x, const ts_dim *all) {
-  int64_t first = (all->lo + all->multiple - 1) / all->multiple * all->multiple, last = all->hi / all->multiple * all->multiple;
+  int64_t first = (all->lo + all->multiple - 1) / all->multiple * all->multiple,
+          last = all->hi / all->multiple * all->multiple;
   if (first > last) return true;
   if (first < x->lo || last > x->hi) return false;
   return all->multiple % x->multiple == 0 || (first == last && first % x->multiple == 0);
@@ -28,7 +31,8 @@ bool ts_func_serves(const ts_func *f, const ts_func *wanted, ts_diag *d) {
     ts_text mine = {0}, theirs = {0};
     ts_dim_print(&mine, x);
     ts_dim_print(&theirs, all);
-    ts_refuse(d, "narrower-facts", "%s holds only for %s, but is wanted for %s", f->name, ts_text_str(&mine), ts_text_str(&theirs));
+    ts_refuse(d, "narrower-facts", "%s holds only for %s, but is wanted for %s", f->name, ts_text_str(&mine),
+              ts_text_str(&theirs));
     ts_hint(d, "leave out the `declare` that does not hold for all sizes, or state the facts with the workload");
     ts_text_free(&mine);
     ts_text_free(&theirs);

@@ -4,8 +4,8 @@
 typedef struct explainer {
   ts__ctx c;
   ts__tree tree;
-  int at;                         // the block
-  int loops[TS__MAX_DEPTH], n;    // around it, outermost first, of every scope
+  int at;                       // the block
+  int loops[TS__MAX_DEPTH], n;  // around it, outermost first, of every scope
 } explainer;
 
 static const char *text_of(explainer *x, const ts_expr *e) { return ts__expr_text(&x->c, e); }
@@ -40,7 +40,8 @@ static void split_text(explainer *x, ts_text *out, const ts_isplit *s) {
   int64_t lower, scale, extent, whole;
   ts_text_add(out, text_of(x, s->mark->source));
   bool divided = !ts_is_int(s->lower, &lower) || lower != 1;
-  bool cut = !ts_is_int(s->extent, &extent) || !ts_is_int(s->mark->extent, &whole) || extent * (divided ? lower : 1) < whole;
+  bool cut =
+      !ts_is_int(s->extent, &extent) || !ts_is_int(s->mark->extent, &whole) || extent * (divided ? lower : 1) < whole;
   if (s->extent == s->mark->extent) cut = false;
   if (divided) ts_text_addf(out, " // %s", text_of(x, s->lower));
   if (cut) ts_text_addf(out, " %% %s", text_of(x, s->extent));
@@ -71,8 +72,11 @@ static void iters_explain(explainer *x, ts_explain *out) {
   ts__enter(&x->c, n ? inner[0] : x->at);
   bool affine = ts_itermap_of_block(ts__an(&x->c), nest, n, b, &map, &d);
   for (int i = 0; i < b->niters; i++)
-    it[i] = (ts_explain_iter){.name = b->iters[i].var->name, .kind = kinds[b->iters[i].kind], .domain = range_text(x, b->iters[i].dom),
-                              .value = text_of(x, b->iters[i].value), .map = affine ? sum_text(x, &map.bind[i]) : NULL};
+    it[i] = (ts_explain_iter){.name = b->iters[i].var->name,
+                              .kind = kinds[b->iters[i].kind],
+                              .domain = range_text(x, b->iters[i].dom),
+                              .value = text_of(x, b->iters[i].value),
+                              .map = affine ? sum_text(x, &map.bind[i]) : NULL};
   ts_analyzer_pop(ts__an(&x->c), mark);
   out->niters = b->niters;
   out->iter = it;
@@ -82,7 +86,8 @@ static void iters_explain(explainer *x, ts_explain *out) {
   out->predicate = b->predicate ? text_of(x, b->predicate) : NULL;
 }
 
-// --- loops ------------------------------------------------------------------------------------------------------------
+// --- loops
+// ------------------------------------------------------------------------------------------------------------
 static void obstacle_explain(explainer *x, int loop, ts_explain_loop *out) {
   ts_refusal r = {0};
   const ts_buffer **own;
@@ -105,15 +110,19 @@ static void loops_explain(explainer *x, ts_explain *out) {
   ts_explain_loop *l = ts_new_array(x->c.a, ts_explain_loop, x->n);
   for (int i = 0; i < x->n; i++) {
     const ts_stmt *s = ts__stmt(&x->c, x->loops[i]);
-    l[i] = (ts_explain_loop){.name = s->loop.var->name, .range = range_text(x, (ts_range){s->loop.min, s->loop.extent}),
-                             .kind = s->loop.kind == TS_THREAD ? ts_axis_name(s->loop.axis) : ts_loop_kind_name(s->loop.kind)};
-    if (x->c.t->node[x->at].scope == x->c.t->node[x->loops[i]].scope) ts__feeds(&x->c, x->at, x->loops[i], &l[i].spatial, &l[i].reduce);
+    l[i] = (ts_explain_loop){
+        .name = s->loop.var->name,
+        .range = range_text(x, (ts_range){s->loop.min, s->loop.extent}),
+        .kind = s->loop.kind == TS_THREAD ? ts_axis_name(s->loop.axis) : ts_loop_kind_name(s->loop.kind)};
+    if (x->c.t->node[x->at].scope == x->c.t->node[x->loops[i]].scope)
+      ts__feeds(&x->c, x->at, x->loops[i], &l[i].spatial, &l[i].reduce);
     obstacle_explain(x, x->loops[i], &l[i]);
   }
   out->loop = l;
 }
 
-// --- regions ------------------------------------------------------------------------------------------------------------
+// --- regions
+// ------------------------------------------------------------------------------------------------------------
 static void regions_explain(explainer *x, ts_explain *out) {
   const ts_block *b = ts__block(&x->c, x->at);
   ts_analyzer *an = ts__an(&x->c);
@@ -128,20 +137,27 @@ static void regions_explain(explainer *x, ts_explain *out) {
   for (int i = 0; i < b->nreads + b->nwrites; i++) {
     const ts_region *from = i < b->nreads ? &b->reads[i] : &b->writes[i - b->nreads];
     ts_region all = ts_region_relax(an, *from, vars, b->niters);
-    const char **one = ts_new_array(x->c.a, const char *, from->buf->ndim), **whole = ts_new_array(x->c.a, const char *, from->buf->ndim);
+    const char **one = ts_new_array(x->c.a, const char *, from->buf->ndim),
+               **whole = ts_new_array(x->c.a, const char *, from->buf->ndim);
     for (int d = 0; d < from->buf->ndim; d++) {
       one[d] = range_text(x, from->dim[d]);
       whole[d] = range_text(x, all.dim[d]);
     }
-    r[i] = (ts_explain_region){.buffer = from->buf->name, .scope = from->buf->scope, .write = i >= b->nreads, .ndim = from->buf->ndim, .one = one, .all = whole};
+    r[i] = (ts_explain_region){.buffer = from->buf->name,
+                               .scope = from->buf->scope,
+                               .write = i >= b->nreads,
+                               .ndim = from->buf->ndim,
+                               .one = one,
+                               .all = whole};
   }
   ts_analyzer_pop(an, mark);
   out->nregions = b->nreads + b->nwrites;
   out->region = r;
 }
 
-// --- dependences ----------------------------------------------------------------------------------------------------------
-// What the block at node touches of buf in one iteration of the first `common` of its loops; false when it does not.
+// --- dependences
+// ---------------------------------------------------------------------------------------------------------- What the
+// block at node touches of buf in one iteration of the first `common` of its loops; false when it does not.
 static bool touched(explainer *x, int node, int common, const ts_buffer *buf, bool write, ts_region *out) {
   ts_analyzer *an = ts__an(&x->c);
   int loops[TS__MAX_DEPTH], n = loops_around(x->c.t, node, loops);
@@ -156,16 +172,19 @@ static bool touched(explainer *x, int node, int common, const ts_buffer *buf, bo
   return r != NULL;
 }
 
-// Iterations of a common loop between the earlier block's access p and the later one's q of the same elements: those t for which
-// q at iteration v + t can meet p at iteration v. False when a dimension does not say.
+// Iterations of a common loop between the earlier block's access p and the later one's q of the same elements: those t
+// for which q at iteration v + t can meet p at iteration v. False when a dimension does not say.
 static bool distance(explainer *x, const ts_var *v, ts_region p, ts_region q, int64_t *lo, int64_t *hi) {
   ts_analyzer *an = ts__an(&x->c);
   bool known = false;
   for (int d = 0; d < p.buf->ndim; d++) {
     int64_t cp, cq, ep, eq, r;
     const ts_expr *rp, *rq;
-    if (!ts_linear(an, p.dim[d].min, v, &cp, &rp) || !ts_linear(an, q.dim[d].min, v, &cq, &rq) || cp != cq || cp == 0) continue;
-    if (!ts_is_int(p.dim[d].extent, &ep) || !ts_is_int(q.dim[d].extent, &eq) || !ts_const_value(an, ts_sub(x->c.ir, rq, rp), &r)) continue;
+    if (!ts_linear(an, p.dim[d].min, v, &cp, &rp) || !ts_linear(an, q.dim[d].min, v, &cq, &rq) || cp != cq || cp == 0)
+      continue;
+    if (!ts_is_int(p.dim[d].extent, &ep) || !ts_is_int(q.dim[d].extent, &eq) ||
+        !ts_const_value(an, ts_sub(x->c.ir, rq, rp), &r))
+      continue;
     int64_t first = -(r + eq - 1), last = ep - 1 - r, c = cp;  // c * t in first .. last
     if (c < 0) {
       int64_t swap = -first;
@@ -179,8 +198,10 @@ static bool distance(explainer *x, const ts_var *v, ts_region p, ts_region q, in
   return known;
 }
 
-static const char *distances(explainer *x, int early, int late, const ts_buffer *buf, bool early_writes, bool late_writes) {
-  int a[TS__MAX_DEPTH], b[TS__MAX_DEPTH], n = loops_around(x->c.t, early, a), m = loops_around(x->c.t, late, b), common = 0;
+static const char *distances(explainer *x, int early, int late, const ts_buffer *buf, bool early_writes,
+                             bool late_writes) {
+  int a[TS__MAX_DEPTH], b[TS__MAX_DEPTH], n = loops_around(x->c.t, early, a), m = loops_around(x->c.t, late, b),
+                                          common = 0;
   while (common < n && common < m && a[common] == b[common]) common++;
   ts_region p, q;
   if (!common) return "";
@@ -190,10 +211,14 @@ static const char *distances(explainer *x, int early, int late, const ts_buffer 
     const ts_var *v = ts__stmt(&x->c, a[i])->loop.var;
     int64_t lo = 0, hi = 0;
     ts_text_addf(&t, "%s%s: ", i ? ", " : "", v->name);
-    if (!distance(x, v, p, q, &lo, &hi)) ts_text_add(&t, "any");
-    else if (lo > hi) ts_text_add(&t, "none");
-    else if (lo == hi) ts_text_addf(&t, "%lld", (long long)lo);
-    else ts_text_addf(&t, "%lld..%lld", (long long)lo, (long long)hi);
+    if (!distance(x, v, p, q, &lo, &hi))
+      ts_text_add(&t, "any");
+    else if (lo > hi)
+      ts_text_add(&t, "none");
+    else if (lo == hi)
+      ts_text_addf(&t, "%lld", (long long)lo);
+    else
+      ts_text_addf(&t, "%lld..%lld", (long long)lo, (long long)hi);
   }
   return keep(x, &t);
 }
@@ -202,10 +227,15 @@ typedef TS_VEC(ts_explain_dep) deps;
 
 static void dep_add(explainer *x, deps *out, int other, const ts_buffer *buf, bool mine_writes, bool theirs_writes) {
   int early = TS_MIN(other, x->at), late = TS_MAX(other, x->at);
-  bool early_writes = early == x->at ? mine_writes : theirs_writes, late_writes = early == x->at ? theirs_writes : mine_writes;
+  bool early_writes = early == x->at ? mine_writes : theirs_writes,
+       late_writes = early == x->at ? theirs_writes : mine_writes;
   ts_dep_kind k = early_writes ? (late_writes ? TS_DEP_WAW : TS_DEP_RAW) : TS_DEP_WAR;
-  ts_explain_dep d = {.block = ts__block(&x->c, other)->name, .buffer = buf->name, .kind = ts_dep_kind_name(k), .before = other < x->at,
-                      .producer = k == TS_DEP_RAW && other < x->at, .consumer = k == TS_DEP_RAW && other > x->at,
+  ts_explain_dep d = {.block = ts__block(&x->c, other)->name,
+                      .buffer = buf->name,
+                      .kind = ts_dep_kind_name(k),
+                      .before = other < x->at,
+                      .producer = k == TS_DEP_RAW && other < x->at,
+                      .consumer = k == TS_DEP_RAW && other > x->at,
                       .distance = distances(x, early, late, buf, early_writes, late_writes)};
   ts_vec_push(x->c.a, out, d);
 }
@@ -228,7 +258,8 @@ static void deps_explain(explainer *x, ts_explain *out) {
   out->dep = list.p;
 }
 
-// --- all of it ---------------------------------------------------------------------------------------------------------------
+// --- all of it
+// ---------------------------------------------------------------------------------------------------------------
 static void reduction_explain(explainer *x, ts_explain *out) {
   const ts_block *b = ts__block(&x->c, x->at);
   ts_reduction r;

@@ -5,13 +5,13 @@
 typedef struct differ {
   ts_arena *a;
   const ts_trace *t[2];
-  uint64_t *rv[2];         // of each reference: what kind of thing it is, whatever its factors
-  ts_rv *pair;             // reference of the first trace -> that of the second one that aligned steps give
+  uint64_t *rv[2];  // of each reference: what kind of thing it is, whatever its factors
+  ts_rv *pair;      // reference of the first trace -> that of the second one that aligned steps give
 } differ;
 
 // --- what a reference is, roughly ---------------------------------------------------------------------------------
-// The step that makes it, which result it is, and the references that the step takes. Literals count for look-ups only: the
-// loops of a split are those loops whatever the factors.
+// The step that makes it, which result it is, and the references that the step takes. Literals count for look-ups only:
+// the loops of a split are those loops whatever the factors.
 static uint64_t arg_path(const differ *x, int side, const ts_arg *a, bool literals, uint64_t h) {
   if (a->kind == TS_ARG_RV) return ts_hash_mix(h, x->rv[side][a->rv]);
   if (a->kind == TS_ARG_LIST) {
@@ -56,7 +56,8 @@ static bool literals_same(const ts_arg *p, const ts_arg *q) {
 }
 
 static bool decisions_same(const ts_inst *p, const ts_inst *q) {
-  return p->ndecision == q->ndecision && (!p->ndecision || !memcmp(p->decision, q->decision, sizeof *p->decision * (size_t)p->ndecision));
+  return p->ndecision == q->ndecision &&
+         (!p->ndecision || !memcmp(p->decision, q->decision, sizeof *p->decision * (size_t)p->ndecision));
 }
 
 static int alike(const differ *x, const ts_inst *p, const ts_inst *q) {
@@ -82,13 +83,17 @@ static void align(differ *x, ts_trace_delta *out, ts_delta_row *row) {
     }
   for (int i = 0, j = 0; i < n || j < m;) {
     int same = i < n && j < m ? alike(x, x->t[0]->inst[i], x->t[1]->inst[j]) : 0;
-    if (same && best[i * w + j] == same + best[(i + 1) * w + j + 1]) row[out->n++] = (ts_delta_row){TS_DELTA_SAME, i++, j++};
-    else if (j >= m || (i < n && best[(i + 1) * w + j] >= best[i * w + j + 1])) row[out->n++] = (ts_delta_row){TS_DELTA_REMOVED, i++, -1};
-    else row[out->n++] = (ts_delta_row){TS_DELTA_ADDED, -1, j++};
+    if (same && best[i * w + j] == same + best[(i + 1) * w + j + 1])
+      row[out->n++] = (ts_delta_row){TS_DELTA_SAME, i++, j++};
+    else if (j >= m || (i < n && best[(i + 1) * w + j] >= best[i * w + j + 1]))
+      row[out->n++] = (ts_delta_row){TS_DELTA_REMOVED, i++, -1};
+    else
+      row[out->n++] = (ts_delta_row){TS_DELTA_ADDED, -1, j++};
   }
 }
 
-// --- comparing aligned steps -------------------------------------------------------------------------------------------
+// --- comparing aligned steps
+// -------------------------------------------------------------------------------------------
 static bool arg_same(const differ *x, const ts_arg *p, const ts_arg *q) {
   if (p->kind == TS_ARG_RV && q->kind == TS_ARG_RV) return x->pair[p->rv] == q->rv;
   if (p->kind != TS_ARG_LIST || q->kind != TS_ARG_LIST) return ts__arg_equal(p, q);
@@ -120,7 +125,8 @@ static void judge(differ *x, ts_trace_delta *out, ts_delta_row *row) {
 bool ts_trace_diff(ts_arena *a, const ts_trace *from, const ts_trace *to, ts_trace_delta *out, ts_diag *d) {
   enum { MOST = 4000 };
   if (from->n > MOST || to->n > MOST)
-    return ts_refuse(d, "too-many-steps", "%s: traces of up to %d steps are compared", from->n > MOST ? from->file : to->file, MOST);
+    return ts_refuse(d, "too-many-steps", "%s: traces of up to %d steps are compared",
+                     from->n > MOST ? from->file : to->file, MOST);
   differ x = {.a = a, .t = {from, to}, .pair = ts_new_array(a, ts_rv, from->nrvs)};
   for (int i = 0; i < from->nrvs; i++) x.pair[i] = -2;
   *out = (ts_trace_delta){0};
@@ -140,8 +146,10 @@ bool ts_trace_diverge(const ts_sched *x, const ts_sched *y, const ts_trace_delta
     i += delta->row[r].a >= 0;
     j += delta->row[r].b >= 0;
     bool same = ts_func_equal(ts_sched_func_at(x, i), ts_sched_func_at(y, j));
-    if (same) *row = -1;
-    else if (*row < 0) *row = r;
+    if (same)
+      *row = -1;
+    else if (*row < 0)
+      *row = r;
   }
   return *row >= 0;
 }

@@ -3,11 +3,11 @@
 
 typedef struct minimiser {
   ts_arena *a;
-  const ts_func *f;       // as written
-  const ts_func *want;    // what the steps make of it
+  const ts_func *f;     // as written
+  const ts_func *want;  // what the steps make of it
   const ts_trace *t;
   bool *keep, *next;
-  const int *maker;       // of each reference: the step that makes it
+  const int *maker;  // of each reference: the step that makes it
   int tries;
 } minimiser;
 
@@ -39,7 +39,8 @@ static bool enough(minimiser *m) {
   ts_ir *ir = ts_ir_new(a);
   ts_sched *s = ts_sched_new(ir, ts_func_clone(ir, m->f), 0);
   m->tries++;
-  bool same = ts_sched_replay_trace(s, ts__trace_pick(a, m->t, m->next), NULL, NULL) && ts_func_equal(ts_sched_func(s), m->want);
+  bool same = ts_sched_replay_trace(s, ts__trace_pick(a, m->t, m->next), NULL, NULL) &&
+              ts_func_equal(ts_sched_func(s), m->want);
   ts_arena_free(a);
   return same;
 }
@@ -87,7 +88,12 @@ const ts_trace *ts_trace_minimise(const ts_func *f, const ts_trace *t, ts_arena 
   ts_sched *s = ts_sched_new(ir, ts_func_clone(ir, f), 0);
   if (!ts_sched_replay_trace(s, t, NULL, d)) return NULL;
   const ts_trace *whole = ts_trace_simplify(a, ts_sched_trace(s));  // decisions as drawn
-  minimiser m = {.a = a, .f = f, .want = ts_sched_func(s), .t = whole, .keep = ts_new_array(a, bool, whole->n), .next = ts_new_array(a, bool, whole->n),
+  minimiser m = {.a = a,
+                 .f = f,
+                 .want = ts_sched_func(s),
+                 .t = whole,
+                 .keep = ts_new_array(a, bool, whole->n),
+                 .next = ts_new_array(a, bool, whole->n),
                  .maker = makers(a, whole)};
   for (int i = 0; i < whole->n; i++) m.keep[i] = true;
   for (int size = (whole->n + 1) / 2; size > 1; size /= 2) sweep(&m, size);

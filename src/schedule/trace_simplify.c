@@ -4,9 +4,9 @@
 typedef struct simplifier {
   ts_arena *a;
   const ts_trace *t;
-  bool *keep;     // of each step
-  bool *used;     // of each reference
-  ts_rv *same;    // the reference that stands for each one
+  bool *keep;   // of each step
+  bool *used;   // of each reference
+  ts_rv *same;  // the reference that stands for each one
 } simplifier;
 
 static bool droppable(const ts_inst *i) { return ts_prim_get(i->prim)->flags & (TS_PRIM_PURE | TS_PRIM_SAMPLING); }
@@ -83,8 +83,8 @@ static void drop_unused(simplifier *s) {
 // --- the new trace ---------------------------------------------------------------------------------------------------
 typedef struct maker {
   ts__names names;
-  ts_rv *to;      // reference of the old trace -> of the new one
-  int count[3];   // of blocks, loops, integers
+  ts_rv *to;     // reference of the old trace -> of the new one
+  int count[3];  // of blocks, loops, integers
 } maker;
 
 static const char *canonical_name(const simplifier *s, maker *m, char kind) {
@@ -122,7 +122,10 @@ static const ts_inst *step_make(const simplifier *s, maker *m, const ts_inst *x)
 }
 
 const ts_trace *ts_trace_simplify(ts_arena *a, const ts_trace *t) {
-  simplifier s = {.a = a, .t = t, .keep = ts_new_array(a, bool, t->n), .used = ts_new_array(a, bool, t->nrvs),
+  simplifier s = {.a = a,
+                  .t = t,
+                  .keep = ts_new_array(a, bool, t->n),
+                  .used = ts_new_array(a, bool, t->nrvs),
                   .same = ts_new_array(a, ts_rv, t->nrvs)};
   maker m = {.to = ts_new_array(a, ts_rv, t->nrvs)};
   for (int i = 0; i < t->n; i++) s.keep[i] = true;

@@ -2,7 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-
+// (cmocka needs those above)
 #include <cmocka.h>
 
 #include "schedule/schedule.h"
@@ -66,7 +66,8 @@ static void iterators(void **state) {
 static void maps(void **state) {
   fixture *x = *state;
   ts_diag d = {0};
-  const char *lines[] = {"b = get_block \"sum\"", "k = get_loops b", "k0, k1 = split k [8, 8]", "f = fuse k0 k1", "f0, f1 = split f [_, 16]"};
+  const char *lines[] = {"b = get_block \"sum\"", "k = get_loops b", "k0, k1 = split k [8, 8]", "f = fuse k0 k1",
+                         "f0, f1 = split f [_, 16]"};
   for (size_t i = 0; i < TS_COUNTOF(lines); i++)
     if (!ts_sched_step(x->s, lines[i], &d)) fail_msg("%s: %s", lines[i], d.message);
   ts_explain e = explained(x, "sum");

@@ -2,7 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-
+// (cmocka needs those above)
 #include <cmocka.h>
 
 #include "op/op.h"
@@ -80,7 +80,9 @@ static void simplify(void **state) {
 static void odd_words(void **state) {
   (void)state;
   ts_arena *a = ts_arena_new("test");
-  const char *text = "trace 1\nb = get_block \"mm\"\ni, _, _ = get_loops b\nsplit i [_, 8] tail=\"16 <= n\"\nsplit i [_, 8] tail=guard\n";
+  const char *text =
+      "trace 1\nb = get_block \"mm\"\ni, _, _ = get_loops b\nsplit i [_, 8] tail=\"16 <= n\"\nsplit i [_, 8] "
+      "tail=guard\n";
   const ts_trace *t = parse(a, "words", text);
   assert_string_equal(printed(a, t), text);
   assert_true(ts_trace_equal(parse(a, "printed", printed(a, t)), t));
@@ -92,7 +94,8 @@ static void simplify_keeps_later_lookups(void **state) {
   (void)state;
   ts_arena *a = ts_arena_new("test");
   const char *text =
-      "trace 1\nb0 = get_block \"mm\"\nl0, _, _ = get_loops b0\nl1, _ = split l0 [_, 8]\nl2, _, _, _ = get_loops b0\nparallel l2\nannotate l1 \"x\" 1\n";
+      "trace 1\nb0 = get_block \"mm\"\nl0, _, _ = get_loops b0\nl1, _ = split l0 [_, 8]\nl2, _, _, _ = get_loops "
+      "b0\nparallel l2\nannotate l1 \"x\" 1\n";
   const ts_trace *t = parse(a, "later", text);
   assert_string_equal(printed(a, ts_trace_simplify(a, t)), text);
   ts_arena_free(a);
@@ -139,7 +142,8 @@ static void templates_shrink(void **state) {
   (void)state;
   static const struct {
     const char *spec, *variant, *file;
-  } rows[] = {{"matmul q4f16_1 A=f32 K=576 N=960 n=1", "a16", "matmul/a16.decode"}, {"rms_norm A=f32 H=576 eps=1e-5 n=8..128%8", "", "rms_norm/default"},
+  } rows[] = {{"matmul q4f16_1 A=f32 K=576 N=960 n=1", "a16", "matmul/a16.decode"},
+              {"rms_norm A=f32 H=576 eps=1e-5 n=8..128%8", "", "rms_norm/default"},
               {"softmax A=f32 V=49152 inv_temperature=1.0 n=1", "", "softmax/default"}};
   for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
     ts_arena *a = ts_arena_new("test");
@@ -150,7 +154,8 @@ static void templates_shrink(void **state) {
     char *text;
     size_t n;
     const char *path = ts_path_join(a, ts_data_dir(), ts_arena_printf(a, "kernels/templates/%s.trace", rows[i].file));
-    if (!ts_spec_parse(a, rows[i].spec, &spec, &d) || !ts_op_instantiate(ir, &spec, rows[i].variant, &inst, &d) || !ts_file_read(path, a, &text, &n, &d))
+    if (!ts_spec_parse(a, rows[i].spec, &spec, &d) || !ts_op_instantiate(ir, &spec, rows[i].variant, &inst, &d) ||
+        !ts_file_read(path, a, &text, &n, &d))
       fail_msg("%s: %s", rows[i].file, d.message);
     const ts_trace *t = ts_sched_trace(replayed(a, inst.func, parse(a, rows[i].file, text)));  // with its draws
     const ts_trace *m = ts_trace_minimise(inst.func, t, a, NULL, &d);
@@ -183,8 +188,12 @@ static void diff(void **state) {
   ts_ir *ir = ts_ir_new(a);
   const ts_func *f = function(ir);
   ts_trace_delta delta;
-  const ts_trace *x = parse(a, "x", "trace 1\nb = get_block \"mm\"\ni, j, k = get_loops b\njo, ji = split j [_, 8]\nvectorize ji\nunroll jo\n");
-  const ts_trace *y = parse(a, "y", "trace 1\nq = get_block \"mm\"\nannotate q \"m\" 1\nl0, l1, l2 = get_loops q\no, v = split l1 [_, 12]\nvectorize v\n");
+  const ts_trace *x =
+      parse(a, "x",
+            "trace 1\nb = get_block \"mm\"\ni, j, k = get_loops b\njo, ji = split j [_, 8]\nvectorize ji\nunroll jo\n");
+  const ts_trace *y = parse(a, "y",
+                            "trace 1\nq = get_block \"mm\"\nannotate q \"m\" 1\nl0, l1, l2 = get_loops q\no, v = split "
+                            "l1 [_, 12]\nvectorize v\n");
   assert_string_equal(delta_text(a, x, y, &delta), "= 0 0\n+ -1 1\n= 1 2\n~ 2 3\n= 3 4\n- 4 -1\n");
   assert_int_equal(delta.count[TS_DELTA_SAME], 3);
   int row;
@@ -195,10 +204,13 @@ static void diff(void **state) {
   assert_false(ts_trace_diverge(replayed(a, f, x), replayed(a, f, x), &delta, &row));
   assert_int_equal(row, -1);
   // the same step on another loop is a change; renamed references are none
-  const ts_trace *z = parse(a, "z", "trace 1\nb = get_block \"mm\"\ni, j, k = get_loops b\njo, ji = split j [_, 8]\nvectorize jo\nunroll ji\n");
+  const ts_trace *z =
+      parse(a, "z",
+            "trace 1\nb = get_block \"mm\"\ni, j, k = get_loops b\njo, ji = split j [_, 8]\nvectorize jo\nunroll ji\n");
   assert_string_equal(delta_text(a, x, z, &delta), "= 0 0\n= 1 1\n= 2 2\n~ 3 3\n~ 4 4\n");
   // functions that differ for a while only
-  const ts_trace *u = parse(a, "u", "trace 1\nb = get_block \"mm\"\nannotate b \"m\" 1\nunannotate b \"m\"\n"), *w = parse(a, "w", "trace 1\nb = get_block \"mm\"\n");
+  const ts_trace *u = parse(a, "u", "trace 1\nb = get_block \"mm\"\nannotate b \"m\" 1\nunannotate b \"m\"\n"),
+                 *w = parse(a, "w", "trace 1\nb = get_block \"mm\"\n");
   delta_text(a, u, w, &delta);
   assert_false(ts_trace_diverge(replayed(a, f, u), replayed(a, f, w), &delta, &row));
   ts_arena_free(a);
@@ -210,7 +222,8 @@ static void functions_along_the_way(void **state) {
   ts_arena *a = ts_arena_new("test");
   ts_ir *ir = ts_ir_new(a);
   const ts_func *f = function(ir);
-  const char *text = "trace 1\nb = get_block \"mm\"\ni, j, k = get_loops b\nc = cache_read b 1 \"local\"\nvectorize j\n";
+  const char *text =
+      "trace 1\nb = get_block \"mm\"\ni, j, k = get_loops b\nc = cache_read b 1 \"local\"\nvectorize j\n";
   ts_sched *s = replayed(a, f, parse(a, "text", text));
   assert_true(ts_func_equal(ts_sched_func_at(s, 0), f));
   assert_true(ts_func_equal(ts_sched_func_at(s, 2), f));
@@ -225,8 +238,13 @@ static void functions_along_the_way(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(odd_words), cmocka_unit_test(simplify), cmocka_unit_test(simplify_keeps_later_lookups), cmocka_unit_test(minimise),
-      cmocka_unit_test(templates_shrink), cmocka_unit_test(diff), cmocka_unit_test(functions_along_the_way),
+      cmocka_unit_test(odd_words),
+      cmocka_unit_test(simplify),
+      cmocka_unit_test(simplify_keeps_later_lookups),
+      cmocka_unit_test(minimise),
+      cmocka_unit_test(templates_shrink),
+      cmocka_unit_test(diff),
+      cmocka_unit_test(functions_along_the_way),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

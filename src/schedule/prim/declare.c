@@ -1,6 +1,6 @@
 // declare "n <= 128 && n % 32 == 0" : func main(n: dim(1..4096), ..) -> func main(n: dim(32..128, multiple 32), ..)
-// States facts about symbolic dimensions. The function then holds for those sizes only, every later step may rest on them,
-// and whoever uses the function sees them in its head (ts_func_serves).
+// States facts about symbolic dimensions. The function then holds for those sizes only, every later step may rest on
+// them, and whoever uses the function sees them in its head (ts_func_serves).
 #include "schedule/schedule_impl.h"
 
 typedef struct plan {
@@ -41,8 +41,9 @@ static bool narrow(ts_dim *x, int64_t lo, int64_t hi, int64_t m) {
 
 static bool contradicts(ts__ctx *c, const ts_dim *known) {
   bool multiple = known->multiple > 1;
-  ts__refuse(c, TS_R_bad_fact, 0, multiple ? "\"{0}\" leaves no value of {1}, which is {2} to {3} and a multiple of {4}"
-                                           : "\"{0}\" leaves no value of {1}, which is {2} to {3}");
+  ts__refuse(c, TS_R_bad_fact, 0,
+             multiple ? "\"{0}\" leaves no value of {1}, which is {2} to {3} and a multiple of {4}"
+                      : "\"{0}\" leaves no value of {1}, which is {2} to {3}");
   ts__fact_s(c, c->arg[0].s);
   ts__fact_s(c, known->var->name);
   ts__fact_i(c, known->lo);
