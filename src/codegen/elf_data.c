@@ -69,7 +69,7 @@ static void put_symbols(uint8_t *f, const places *p, const ts__elf_symbol *s, si
     uint32_t k = elf_hash(s[i].name) % (uint32_t)n;
     chain[i + 1] = bucket[k];
     bucket[k] = (uint32_t)i + 1;
-    symbols[i + 1] = (Elf64_Sym){.st_name = (uint32_t)at, .st_info = ELF64_ST_INFO(STB_GLOBAL, STT_OBJECT), .st_shndx = SHN_ABS - 1, .st_value = p->data[i], .st_size = s[i].n};
+    symbols[i + 1] = (Elf64_Sym){.st_name = (uint32_t)at, .st_info = ELF64_ST_INFO(STB_GLOBAL, STT_OBJECT), .st_shndx = 1, .st_value = p->data[i], .st_size = s[i].n};
     memcpy(f + p->strings + at, s[i].name, strlen(s[i].name) + 1);
     at += strlen(s[i].name) + 1;
     memcpy(f + p->data[i], s[i].p, s[i].n);
