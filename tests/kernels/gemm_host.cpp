@@ -18,8 +18,13 @@ enum { K = TS_K, ROWS = TS_n };
 static float uniform() {
   return (float)(host_random() % 20001) / 10000.0f - 1.0f;
 }
+static std::vector<u16> plain;  // f16 weights
+
 // ORDER: the packed layout "mma" of kernels/ops/matmul.mma.tir.
 static double weight(const std::vector<u32> &codes, const std::vector<u16> &scales, int i, int k) {
+#ifdef WEIGHT_F16
+  return host_half(plain[(size_t)i * K + k]);
+#endif
   int o = i / 16, g = i % 8, up = i / 8 % 2, u = k / 64, step = k / 16 % 4, t = k % 8 / 2, e = k % 2, half = k / 8 % 2;
   u32 word = codes[(((size_t)o * (K / 64) + u) * 32 + g * 4 + t) * 4 + step];
   int code = word >> 4 * (up + 2 * half + 4 * e) & 15;
@@ -37,6 +42,13 @@ int main() {
   u16 *sp = scales.data();
   while ((uintptr_t)sp % 16) sp++;
   std::vector<u16> used_scales(sp, sp + (size_t)N * K / 32);
+#ifdef WEIGHT_F16
+  std::vector<u16> stored((size_t)N * K + 8);
+  for (auto &v : stored) v = host_to_half(uniform() * 0.1f);
+  u16 *wp = stored.data();
+  while ((uintptr_t)wp % 16) wp++;
+  plain.assign(wp, wp + (size_t)N * K);
+#endif
   std::vector<input> x((size_t)ROWS * K);
   std::vector<float> g(K), xf((size_t)ROWS * K);
   for (size_t i = 0; i < x.size(); i++) {

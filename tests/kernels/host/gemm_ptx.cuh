@@ -18,7 +18,7 @@ typedef unsigned long long u64;
 struct float2 {
   float x, y;
 };
-struct float4 {
+struct alignas(16) float4 {
   float x, y, z, w;
 };
 struct uint2 {

@@ -1,0 +1,54 @@
+/* tunesmith
+doc       few rows on f16 weights: a ring of weights filled before the kernel before has ended
+requires  sm_90a
+quant     q0f16
+param     WARPS 8 12 4
+param     STAGES 2 3 4 6
+param     EACH 2 1 4
+param     HEIGHT 8 4 16
+param     HINT 1 0
+param     PER_SM 1 2
+where     n <= 4 && n * HEIGHT <= 32
+where     N % HEIGHT == 0 && K % 8 == 0
+define    MOST ceildiv(ceildiv(K, 256), WARPS)
+where     EACH <= MOST
+define    GROUPS N / HEIGHT
+define    BLOCKS min(GROUPS, SMS * PER_SM)
+define    BATCH min(ceildiv(GROUPS, BLOCKS), max(1, min(16, 2048 / (WARPS * HEIGHT * n))))
+define    RING STAGES * HEIGHT * WARPS * EACH * 512
+define    STAGED WARPS * MOST * n * 1024
+define    SMEM RING + STAGED + 4 * BATCH * WARPS * HEIGHT * n + (4 * n * WARPS + 7) / 8 * 8 + 16 * STAGES
+where     RING <= 131072 && SMEM * PER_SM <= SHARED
+launch    gemv_f16_entry
+grid      BLOCKS ; 1 ; 1
+block     WARPS * 32 + 32 ; 1 ; 1
+shared    SMEM
+dependent 1
+args      b0 b1 b2
+*/
+#include "gemv_f16.cuh"
+
+#if TS_A_F32
+typedef float input;
+#else
+typedef u16 input;
+#endif
+#if TS_OP_matmul_add
+enum { END = GEMV_ADD };
+#if TS_R_F16
+typedef u16 output;
+#else
+typedef float output;
+#endif
+#else
+enum { END = GEMV_STORE };
+typedef input output;
+#endif
+
+typedef gemv_f16_shape<TS_N, TS_K, TS_n, WARPS, STAGES, EACH, HEIGHT, BATCH> shape;
+static_assert(shape::bytes == SMEM, "the layout of shared memory");
+
+extern "C" __global__ void __launch_bounds__(WARPS * 32 + 32, 2)
+gemv_f16_entry(const input *x, const u16 *w, output *y) {
+  gemv_f16<shape, END, false, HINT>(x, (const float *)0, w, y, 0.0f);
+}
