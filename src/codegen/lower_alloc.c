@@ -133,6 +133,8 @@ static void shrink(placing *p, const ts__box *r) {
   if (!changed) return;
   ts_buffer *n = ts_buffer_new(l->ir, b->name, b->code, b->ndim, shape, b->scope);
   n->align = b->align;
+  n->skew = b->skew;
+  if (n->skew.factor) ts_buffer_skew(l->ir, n);
   p->to = n;
 }
 

@@ -59,6 +59,8 @@ static const ts_buffer *widened(ts__kernel *k, const ts_buffer *b, unsigned axes
   for (int d = 0; d < b->ndim; d++) shape[w.n + d] = b->shape[d];
   ts_buffer *to = ts_buffer_new(l->ir, b->name, b->code, w.n + b->ndim, shape, b->scope);
   to->align = b->align;
+  to->skew = b->skew;
+  if (to->skew.factor) to->skew.axis += w.n, ts_buffer_skew(l->ir, to);
   w.to = to;
   k->body = ts__map_access(l->ir, k->body, widen_access, &w);
   k->body = ts_stmt_rewrite(l->ir, k->body, widen_operands, NULL, &w);

@@ -109,12 +109,8 @@ static void add_version(pipe *x, const ts_buffer *b) {
     for (int d = 0; d < b->ndim; d++) shape[d + 1] = b->shape[d];
     ts_buffer *to = ts_buffer_new(l->ir, b->name, b->code, b->ndim + 1, shape, b->scope);
     to->align = b->align;
-    if (b->stride) {
-      const ts_expr **stride = ts_new_array(l->arena, const ts_expr *, b->ndim + 1);
-      stride[0] = ts_simplify(l->an, ts_mul(l->ir, b->stride[0], b->shape[0]));
-      for (int d = 0; d < b->ndim; d++) stride[d + 1] = b->stride[d];
-      to->stride = stride;
-    }
+    to->skew = b->skew;
+    if (to->skew.factor) to->skew.axis++, ts_buffer_skew(l->ir, to);
     v.to = to;
   }
   ts_vec_push(l->arena, &x->versions, v);

@@ -271,3 +271,15 @@ ts_buffer *ts_buffer_new(ts_ir *ir, const char *name, ts_code code, int ndim, co
   b->scope = strcmp(scope, "global") == 0 ? "global" : ts_arena_strdup(ir->arena, scope);
   return b;
 }
+
+void ts_buffer_skew(ts_ir *ir, ts_buffer *b) {
+  const ts_expr **s = ts_new_array(ir->arena, const ts_expr *, b->ndim), *factor = ts_int(ir, b->skew.factor);
+  s[b->ndim - 1] = ts_int(ir, 1);
+  for (int d = b->ndim - 2; d >= 0; d--) {
+    s[d] = ts_is_int(s[d + 1], NULL) && s[d + 1]->i == 1 ? b->shape[d + 1] : ts_mul(ir, b->shape[d + 1], s[d + 1]);
+    if (d != b->skew.axis) continue;
+    const ts_expr *short_by = ts_bin(ir, TS_E_FLOORMOD, ts_sub(ir, ts_int(ir, b->skew.offset), s[d]), factor);
+    s[d] = ts_add(ir, s[d], short_by);
+  }
+  b->stride = s;
+}

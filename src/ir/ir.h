@@ -136,8 +136,11 @@ struct ts_buffer {
   const ts_expr *offset;         // in elements, NULL when 0
   const char *scope;             // interned, compare with strcmp
   int align;                     // bytes; 0 means the target's vector width
+  struct { int axis, factor, offset; } skew;  // how the strides were made: that of axis is offset modulo factor; factor 0: not so
 };
 bool ts_scope_known(const char *scope);
+// Strides from the shape, as b->skew says: when it is set or the shape has changed.
+void ts_buffer_skew(ts_ir *ir, ts_buffer *b);
 ts_buffer *ts_buffer_new(ts_ir *ir, const char *name, ts_code code, int ndim, const ts_expr *const *shape, const char *scope);
 
 // --- annotations ----------------------------------------------------------------------------------------------

@@ -630,6 +630,20 @@ static bool is_scope(const ts_lex *l) {
          (l->tok == TS_TOK_IDENT && l->len > 14 && memcmp(l->start, "shared.swizzle", 14) == 0);
 }
 
+// "(AXIS, FACTOR, OFFSET)" of strides that were made so.
+static bool skew_clause(ts__parser *p, ts_buffer *b) {
+  int64_t v[3];
+  TS_TRY(ts_lex_expect(p->l, p->d, "("));
+  for (int i = 0; i < 3; i++) TS_TRY((i == 0 || ts_lex_expect(p->l, p->d, ",")) && ts__parse_const(p, &v[i]));
+  TS_TRY(ts_lex_expect(p->l, p->d, ")"));
+  if (!b->stride || v[0] < 0 || v[0] >= b->ndim - 1 || v[1] < 1 || v[1] > INT32_MAX || v[2] < 0 || v[2] >= v[1])
+    return ts_lex_error(p->l, p->d, "no such skew of the strides of %s", b->name);
+  b->skew.axis = (int)v[0];
+  b->skew.factor = (int)v[1];
+  b->skew.offset = (int)v[2];
+  return true;
+}
+
 static bool buffer_clauses(ts__parser *p, ts_buffer *b) {
   const ts_expr *e[TS__MAX_DIMS];
   int n;
@@ -639,6 +653,7 @@ static bool buffer_clauses(ts__parser *p, ts_buffer *b) {
     if (n != b->ndim) return ts_lex_error(p->l, p->d, "%s has %d dimensions", b->name, b->ndim);
     if (n) b->stride = ts_arena_dup(p->ir->arena, e, sizeof(*e) * (size_t)n);
   }
+  if (ts_lex_accept(p->l, "skew")) TS_TRY(skew_clause(p, b));
   if (ts_lex_accept(p->l, "offset")) {
     TS_TRY(ts_lex_expect(p->l, p->d, "(") && (b->offset = ts__parse_index(p)) && ts_lex_expect(p->l, p->d, ")"));
   }

@@ -75,6 +75,7 @@ static void buffer_type(ts__printer *p, const ts_buffer *b) {
   ts__print_exprs(p, b->shape, b->ndim);
   ts_text_add(p->out, "]");
   if (b->stride) clause(p, "strides", b->stride, b->ndim);
+  if (b->skew.factor) ts_text_addf(p->out, " skew(%d, %d, %d)", b->skew.axis, b->skew.factor, b->skew.offset);
   if (b->offset) clause(p, "offset", &b->offset, 1);
   if (b->align) ts_text_addf(p->out, " align(%d)", b->align);
   if (strcmp(b->scope, "global") != 0) ts_text_addf(p->out, " %s", b->scope);

@@ -175,6 +175,7 @@ static void bind_buffer(ts__mapper *m, const ts_buffer *b) {
   n->stride = clone_exprs(m, b->stride, b->ndim);
   n->offset = b->offset ? clone_expr(m, b->offset) : NULL;
   n->align = b->align;
+  n->skew = b->skew;
   ts__ptrmap_put(&c->buffers, b, (uint64_t)(uintptr_t)n);
 }
 

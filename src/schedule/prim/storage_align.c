@@ -1,6 +1,6 @@
-// storage_align b "t" 0 32 8 : alloc t: f32[16, 64] shared  ->  alloc t: f32[16, 64] strides(72, 1) shared
+// storage_align b "t" 0 32 8 : alloc t: f32[16, 64] shared  ->  alloc t: f32[16, 64] strides(72, 1) skew(0, 32, 8) shared
 // Pads an intermediate buffer so that the stride of a dimension is a multiple of factor, plus offset: rows then start
-// in different banks. Indices stay as they are.
+// in different banks. Indices stay as they are. Lowering keeps the skew when it shrinks the buffer.
 #include "schedule/schedule_impl.h"
 
 typedef struct plan {
@@ -20,23 +20,6 @@ static bool numbers_check(ts__ctx *c, const ts_buffer *b, int64_t *axis) {
   if (c->arg[4].i < 0 || c->arg[4].i >= c->arg[3].i)
     return ts__refuse(c, TS_R_bad_argument, 4, "the offset must be less than the factor");
   return true;
-}
-
-// Padded strides, innermost first. Rounding up a stride keeps the elements of a dimension apart.
-static const ts_expr **strides(ts__ctx *c, const ts_buffer *b, int64_t axis) {
-  ts_analyzer *an = ts__an(c);
-  const ts_expr **s = ts_new_array(c->a, const ts_expr *, b->ndim), *factor = ts_int(c->ir, c->arg[3].i);
-  s[b->ndim - 1] = ts_int(c->ir, 1);
-  for (int d = b->ndim - 2; d >= 0; d--) {
-    s[d] = ts_mul(c->ir, b->shape[d + 1], s[d + 1]);
-    if (d == axis) {
-      const ts_expr *short_by =
-          ts_bin(c->ir, (ts_ekind)TS_E_FLOORMOD, ts_sub(c->ir, ts_int(c->ir, c->arg[4].i), s[d]), factor);
-      s[d] = ts_add(c->ir, s[d], short_by);
-    }
-    s[d] = ts_simplify(an, s[d]);
-  }
-  return s;
 }
 
 bool ts__check_storage_align(ts__ctx *c) {
@@ -59,7 +42,13 @@ bool ts__check_storage_align(ts__ctx *c) {
   }
   ts_buffer *to = ts_arena_dup(c->a, p->from, sizeof *to);
   to->id = ts_ir_next_id(c->ir);
-  to->stride = strides(c, p->from, axis);
+  to->skew.axis = (int)axis;
+  to->skew.factor = (int)c->arg[3].i;
+  to->skew.offset = (int)c->arg[4].i;
+  ts_buffer_skew(c->ir, to);
+  const ts_expr **stride = ts_new_array(c->a, const ts_expr *, to->ndim);
+  for (int d = 0; d < to->ndim; d++) stride[d] = ts_simplify(ts__an(c), to->stride[d]);
+  to->stride = stride;
   p->to = to;
   return true;
 }
