@@ -49,17 +49,32 @@ static bool reduction_check(ts__ctx *c, plan *p) {
   return false;
 }
 
+static bool single(ts__ctx *c, const ts_block *b, int i) {
+  return i >= 0 && ts_prove_eq(ts__an(c), b->iters[i].dom.extent, ts_int(c->ir, 1)) == TS_YES;
+}
+
+// The one value of an index, by an iterator of one value or a constant.
+static const ts_expr *only_value(ts__ctx *c, const ts_block *b, int i, const ts_expr *e) {
+  return single(c, b, i) ? b->iters[i].dom.min : i < 0 ? e : NULL;
+}
+
 // Each element of the result is read by one instance of the epilogue, and by nothing else.
 static bool one_to_one(ts__ctx *c, const plan *p, int *at, int *rat) {
   int r = c->arg[0].node, e = c->arg[1].node, used = 0;
   const ts_block *rb = ts__block(c, r), *eb = ts__block(c, e);
   bool ok = ts__plain_indices(eb, p->at, p->buf, at) && ts__plain_indices(rb, p->update->store.idx, p->buf, rat);
   for (int d = 0; ok && d < p->buf->ndim; d++) {
+    const ts_expr *one = only_value(c, eb, at[d], p->at[d]), *other = only_value(c, rb, rat[d], p->update->store.idx[d]);
     used += at[d] >= 0;
-    ok = (at[d] >= 0) == (rat[d] >= 0);
-    if (!ok || at[d] < 0) continue;
+    ok = !one == !other && (!one || ts_prove_eq(ts__an(c), one, other) == TS_YES);
+    if (!ok || one) continue;
     ts_range x = eb->iters[at[d]].dom, y = rb->iters[rat[d]].dom;
     ok = ts_prove_eq(ts__an(c), x.min, y.min) == TS_YES && ts_prove_eq(ts__an(c), x.extent, y.extent) == TS_YES;
+  }
+  for (int i = 0; ok && i < eb->niters; i++) {
+    bool index = false;
+    for (int d = 0; d < p->buf->ndim; d++) index |= at[d] == i;
+    if (!index) used += single(c, eb, i);
   }
   if (ok && used == eb->niters && ts__whole_domain(c, e)) return true;
   ts__refuse(c, TS_R_not_invertible, 1, "block {0} does not read each element of {1} in exactly one instance");
@@ -95,8 +110,11 @@ static bool path_free(ts__ctx *c, const plan *p) {
 
 static void build(ts__ctx *c, plan *p) {
   int r = c->arg[0].node, e = c->arg[1].node;
-  ts_subst *m = ts_new_array(c->a, ts_subst, p->buf->ndim);
+  const ts_block *eb = ts__block(c, e);
+  ts_subst *m = ts_new_array(c->a, ts_subst, p->buf->ndim + eb->niters);
   int n = 0;
+  for (int i = 0; i < eb->niters; i++)
+    if (single(c, eb, i)) m[n++] = (ts_subst){eb->iters[i].var, eb->iters[i].dom.min};
   for (int d = 0; d < p->buf->ndim; d++)
     if (p->at[d]->kind == TS_E_VAR) m[n++] = (ts_subst){p->at[d]->var, p->update->store.idx[d]};
   const ts_stmt *out = ts_stmt_subst(c->ir, p->out, m, n);
