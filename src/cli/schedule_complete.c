@@ -94,7 +94,7 @@ static void offer_words(completer *c, const char *name, bool quoted) {
     const char *name, *words;
   } rows[] = {{"tail", "guard perfect"},
               {"axis", "blockIdx.x blockIdx.y blockIdx.z threadIdx.x threadIdx.y threadIdx.z vthread"},
-              {"scope", "global local shared fragment.a fragment.b fragment.c"},
+              {"scope", "global local shared shared.swizzle32 shared.swizzle64 shared.swizzle128 fragment.a fragment.b fragment.c"},
               {"kind", "read write"},
               {"type", "f16 bf16 f32 i8 i32"}};
   for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
