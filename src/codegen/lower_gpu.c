@@ -434,8 +434,51 @@ static bool holds_several(const ts_stmt *s) {
          (s->kind == TS_S_BLOCK && is_shell(s->block) && !is_leaf(s) && s->block->body->kind == TS_S_SEQ);
 }
 
+typedef struct user {
+  const ts_buffer *buf;
+  bool found;
+} user;
+
+static bool see_use(void *arg, const ts_expr *e) {
+  user *u = arg;
+  u->found |= e->kind == TS_E_LOAD && e->buf == u->buf;
+  return !u->found;
+}
+
+static bool see_write(void *arg, const ts_stmt *s) {
+  user *u = arg;
+  u->found |= s->kind == TS_S_STORE && s->store.buf == u->buf;
+  return !u->found;
+}
+
+static bool uses(const ts_stmt *s, const ts_buffer *b) {
+  user u = {b, false};
+  ts_stmt_visit(s, see_write, see_use, &u);
+  return u.found;
+}
+
+// The body of an allocation around several kernels with the allocation around the only one that uses its buffer; NULL when more do.
+static const ts_stmt *around_user(ts__lower *l, const ts_stmt *s, const ts_buffer *b) {
+  ts_stmt *c;
+  if (!holds_several(s)) return ts_alloc(l->ir, b, s);
+  if (s->kind == TS_S_BLOCK) return around_user(l, shell_body(l, s->block), b);
+  if (s->kind == TS_S_ALLOC) {
+    const ts_stmt *body = around_user(l, s->alloc.body, b), *r = ts_stmt_copy(l->ir, s, &c);
+    c->alloc.body = body;
+    return body ? r : NULL;
+  }
+  const ts_stmt **child = ts_arena_dup(l->arena, s->seq.child, sizeof *child * (size_t)s->seq.n);
+  int only = -1;
+  for (int i = 0; i < s->seq.n; i++)
+    if (uses(child[i], b)) only = only == -1 ? i : -2;
+  if (only < 0) return NULL;
+  child[only] = around_user(l, child[only], b);
+  return child[only] ? ts_seq(l->ir, child, s->seq.n) : NULL;
+}
+
 static void walk_top(top *t, const ts_stmt *s) {
   int64_t n;
+  const ts_stmt *in;
   if (t->l->failed) return;
   if (s->kind == TS_S_SEQ) {
     for (int i = 0; i < s->seq.n; i++) walk_top(t, s->seq.child[i]);
@@ -444,6 +487,9 @@ static void walk_top(top *t, const ts_stmt *s) {
   } else if (s->kind == TS_S_FOR && s->loop.kind != TS_THREAD && ts_is_int(s->loop.extent, &n) && n == 1) {
     ts_subst m = {s->loop.var, s->loop.min};
     walk_top(t, ts_stmt_subst(t->l->ir, s->loop.body, &m, 1));
+  } else if (s->kind == TS_S_ALLOC && holds_several(s) && strcmp(s->alloc.buf->scope, "global") != 0 &&
+             (in = around_user(t->l, s->alloc.body, s->alloc.buf)) != NULL) {
+    walk_top(t, in);
   } else if (s->kind == TS_S_ALLOC && holds_several(s)) {
     ts_buffer *b = ts_arena_dup(t->l->arena, s->alloc.buf, sizeof *b);  // passes between kernels: workspace
     b->id = ts_ir_next_id(t->l->ir);
