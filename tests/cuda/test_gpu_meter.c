@@ -1,0 +1,198 @@
+// The GPU's measuring worker on a driver without a GPU (fake_cuda.c): right, wrong, careless, faulting and hanging kernels.
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+// cmocka needs the ones above
+#include <cmocka.h>
+
+#include "device/device.h"
+#include "measure/measure.h"
+#include "target/gpu.h"
+
+typedef struct fixture {
+  ts_arena *a;
+  ts_target t;
+  ts_compiler *c;
+  ts_workload *w;
+  ts_meter *m;
+  const ts_func *f;
+  uint64_t tag;
+} fixture;
+
+static void open_meter(fixture *x, const char *workload, const char *settings) {
+  ts_diag d = {0};
+  ts_spec spec;
+  setenv("TS_FAKE_CUDA", settings, 1);
+  x->a = ts_arena_new("test");
+  bool ok = ts_target_parse("cuda", &x->t, &d) && ts_spec_parse(x->a, workload, &spec, &d) && (x->c = ts_compiler_open(&x->t, 1, NULL, &d)) &&
+            (x->w = ts_workload_open(&spec, &x->t, x->c, &d)) && (x->m = ts_meter_open(x->w, &(ts_meter_opts){.timeout_s = 4, .seed = 4}, &d));
+  if (!ok) fail_msg("%s", d.message);
+  x->f = ts_workload_reference(x->w);
+}
+
+static void close_meter(fixture *x) {
+  ts_meter_close(x->m);
+  ts_workload_close(x->w);
+  ts_compiler_close(x->c);
+  ts_arena_free(x->a);
+  *x = (fixture){0};
+}
+
+// An artifact whose code behaves as told.
+static ts_object artifact(fixture *x, const char *behaviour, const char *workspace) {
+  static const ts_gpu_arg args[] = {{TS_GPU_BUFFER, 0}, {TS_GPU_BUFFER, 1}, {TS_GPU_BUFFER, 2}, {TS_GPU_WORKSPACE, 0}};
+  bool three = x->f->nparams == 3;
+  const ts_gpu_arg two[] = {args[0], args[1], args[3]};
+  ts_gpu_launch l = {.entry = "k", .grid = {"1", "1", "1"}, .block = {32, 1, 1}, .shared = "0", .cluster = {1, 1, 1}, .nargs = three ? 4 : 3, .args = three ? args : two};
+  char *image = ts_arena_printf(x->a, "//fake %s", behaviour);
+  ts_gpu_code code = {.arch = "sm_90a", .nparams = x->f->nparams, .registers = -1, .spills = -1, .workspace = workspace, .zeroed = workspace, .nlaunches = 1, .launches = &l, .kind = TS_GPU_PTX,
+                      .image = image, .image_n = strlen(image)};
+  ts_text t = {0};
+  ts_gpu_code_write(&t, &code);
+  ts_object o = {.symbol = "k", .id = ts_sha256_of(t.p, t.n), .bytes = ts_arena_dup(x->a, t.p, t.n), .n = t.n};
+  ts_text_free(&t);
+  return o;
+}
+
+static ts_outcome_row run_with(fixture *x, const char *behaviour, const char *workspace) {
+  ts_object o = artifact(x, behaviour, workspace);
+  ts_candidate c = {.func = x->f, .object = &o};
+  ts_outcome_row r;
+  ts_diag d = {0};
+  if (!ts_meter_run(x->m, ++x->tag, &c, &ts_effort_search, x->a, &r, &d)) fail_msg("%s", d.message);
+  return r;
+}
+
+static ts_outcome_row run(fixture *x, const char *behaviour) { return run_with(x, behaviour, "64"); }
+
+#define SILU "silu_mul A=f32 I=64 n=4", "op=silu:4:64"
+
+static void verdicts(void **state) {
+  (void)state;
+  fixture x = {0};
+  open_meter(&x, SILU);
+  ts_outcome_row r = run(&x, "right ns=5000");
+  if (r.kind != TS_MEASURED) fail_msg("%s", r.message);
+  assert_string_equal(r.timer, "graph");
+  assert_true(r.n >= 8);
+  assert_true(fabs(r.stats.median - 5000) < 1);
+  assert_true(fabs(r.clocks[0] - 1980) < 5);
+  assert_int_equal(r.state.registers, 40);
+  static const struct {
+    const char *behaviour;
+    ts_outcome_kind kind;
+    const char *says;
+  } rows[] = {{"wrong", TS_WRONG, "differs"}, {"short", TS_WRONG, "differs"}, {"input", TS_WRONG, "input x"}, {"outside", TS_GUARD, "outside y"}, {"dirty", TS_WRONG, "zero"}, {"refuse", TS_CRASHED, "launching k"}};
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
+    r = run(&x, rows[i].behaviour);
+    if (r.kind != rows[i].kind || !strstr(r.message, rows[i].says)) fail_msg("%s: %s: %s", rows[i].behaviour, ts_outcome_kind_name(r.kind), r.message);
+    assert_int_equal(r.n, 0);
+    assert_int_equal(run(&x, "right").kind, TS_MEASURED);  // and the next is not harmed by it
+  }
+  assert_int_equal(ts_meter_restarts(x.m), 0);
+  close_meter(&x);
+}
+
+// The context is lost with a fault or a hang: the worker is replaced, and what it had is given to the next one when it is wanted.
+static void faults(void **state) {
+  (void)state;
+  fixture x = {0};
+  open_meter(&x, SILU);
+  assert_int_equal(run(&x, "right ns=5000").kind, TS_MEASURED);
+  uint64_t fast = x.tag;
+  ts_outcome_row r = run(&x, "fault");
+  assert_int_equal(r.kind, TS_CRASHED);
+  assert_non_null(strstr(r.message, "ILLEGAL_ADDRESS"));
+  assert_int_equal(ts_meter_restarts(x.m), 1);
+  assert_int_equal(run(&x, "right ns=9000").kind, TS_MEASURED);
+  uint64_t slow = x.tag;
+  uint64_t begin = ts_now_ns();
+  r = run(&x, "hang");
+  assert_int_equal(r.kind, TS_TIMED_OUT);
+  assert_non_null(strstr(r.message, "no end after 50 ms"));
+  assert_true(ts_now_ns() - begin < 2000000000);
+  assert_int_equal(ts_meter_restarts(x.m), 2);
+  ts_outcome_row f[2];
+  ts_diag d = {0};
+  if (!ts_meter_final(x.m, (uint64_t[]){fast, slow}, 2, 12, 5, x.a, f, &d)) fail_msg("%s", d.message);
+  ts_compare c = ts_compare_paired(f[0].samples, f[1].samples, TS_MIN(f[0].n, f[1].n), 0.01);
+  assert_int_equal(c.verdict, TS_FASTER);
+  assert_true(fabs(f[1].stats.median - 9000) < 1);
+  close_meter(&x);
+}
+
+// Weights are used in turn: never the same twice in a row, at least twice the cache in all; and nothing is faster than reading them.
+static void cold(void **state) {
+  (void)state;
+  fixture x = {0};
+  open_meter(&x, "matmul q0f32 A=f32 K=32 N=64 n=1", "op=product:1:64:32");
+  ts_outcome_row r = run(&x, "cold ns=100000");
+  if (r.kind != TS_MEASURED) fail_msg("%s", r.message);
+  assert_true(fabs(r.stats.median - 100000) < 1);
+  close_meter(&x);
+}
+
+// A driver that shows no GPU, does not start, or shows one that there is no code for. The driver is asked once a process: each is asked
+// by a child.
+static void ask(int fd, void *settings) {
+  ts_target t;
+  ts_diag d = {0};
+  setenv("TS_FAKE_CUDA", settings, 1);
+  if (ts_target_parse("cuda", &t, &d)) ts_target_print(&(ts_text){0}, &t);
+  (void)!ts_msg_send(fd, d.code, sizeof d.code);
+}
+
+static void absent(void **state) {
+  (void)state;
+  static const struct {
+    const char *settings, *code;
+  } rows[] = {{"devices=0", "no-gpu"}, {"init=100", "no-gpu"}, {"compute=70", "unknown-gpu"}, {"devices=1", ""}};
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
+    ts_worker w;
+    ts_text t = {0};
+    ts_diag d = {0};
+    assert_true(ts_worker_start(&w, ask, (void *)(uintptr_t)rows[i].settings, &d));
+    assert_int_equal(ts_msg_recv(w.fd, &t, 20), 1);
+    assert_string_equal(t.p, rows[i].code);
+    ts_text_free(&t);
+    ts_worker_stop(&w, NULL);
+  }
+}
+
+static void no_memory(void **state) {
+  (void)state;
+  fixture x = {0};
+  ts_diag d = {0};
+  ts_spec spec;
+  setenv("TS_FAKE_CUDA", "op=silu:4:64 alloc=2", 1);
+  x.a = ts_arena_new("test");
+  assert_true(ts_target_parse("cuda", &x.t, &d) && ts_spec_parse(x.a, "silu_mul A=f32 I=64 n=4", &spec, &d));
+  assert_non_null(x.c = ts_compiler_open(&x.t, 1, NULL, &d));
+  assert_non_null(x.w = ts_workload_open(&spec, &x.t, x.c, &d));
+  assert_null(ts_meter_open(x.w, &(ts_meter_opts){.timeout_s = 4}, &d));
+  assert_non_null(strstr(d.message, "OUT_OF_MEMORY"));
+  close_meter(&x);
+}
+
+// Every ceiling that the fake has kernels for comes out as a number.
+static void probe(void **state) {
+  (void)state;
+  ts_target t;
+  ts_probe p;
+  ts_diag d = {0};
+  setenv("TS_FAKE_CUDA", "", 1);
+  assert_true(ts_target_parse("cuda", &t, &d));
+  if (!ts_device_probe_gpu(&t, 0.05, &p, &d)) fail_msg("%s", d.message);
+  for (int i = TS_CEILING_l2; i <= TS_CEILING_clock; i++)
+    if (!(p.value[i] > 0)) fail_msg("%s is %g", ts_ceiling_name((ts_ceiling)i), p.value[i]);
+  assert_true(fabs(p.value[TS_CEILING_node] - 0.7) < 0.01);
+  assert_true(isnan(p.value[TS_CEILING_read_1]));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
