@@ -90,16 +90,20 @@ static bool compile_all(ts_arena *a, const ts_native_fit *f, const int64_t *poin
   return !bad || ts_refuse(d, "template-compile", "%s: %zu of %zu points do not compile", f->native->label, bad, n);
 }
 
-// The file, or the name of one among the operator's ("gemv", "a16.gemv").
+// The file, or the name of one among the operator's ("gemv" of any variant, "mma.gemv").
 static const ts_native *find(ts_arena *a, const char *what, const ts_spec *spec, ts_diag *d) {
   size_t n = strlen(what);
   if (n > 3 && strcmp(what + n - 3, ".cu") == 0) return ts_native_load(a, what, d);
   const ts_op *op = ts_op_find(a, spec->op, d);
-  const char *dot = strchr(what, '.'), *variant = dot ? ts_arena_strndup(a, what, (size_t)(dot - what)) : "";
-  const ts_native **t;
-  if (!op || !ts_native_list(a, op, strcmp(variant, "ref") == 0 ? "" : variant, &t, &n, d)) return NULL;
-  for (size_t i = 0; i < n; i++)
-    if (strcmp(t[i]->name, dot ? dot + 1 : what) == 0) return t[i];
+  const char *dot = strchr(what, '.'), *variant = dot ? ts_arena_strndup(a, what, (size_t)(dot - what)) : NULL;
+  for (int v = 0; op && v < op->nvariants; v++) {
+    const ts_native **t;
+    if (variant && strcmp(*op->variants[v].name ? op->variants[v].name : "ref", variant) != 0) continue;
+    if (!ts_native_list(a, op, op->variants[v].name, &t, &n, d)) return NULL;
+    for (size_t i = 0; i < n; i++)
+      if (strcmp(t[i]->name, dot ? dot + 1 : what) == 0) return t[i];
+  }
+  if (!op) return NULL;
   ts_refuse(d, "no-such-template", "%s: no native template '%s'", spec->op, what);
   ts_hint(d, "tunesmith template --list %s", spec->op);
   return NULL;

@@ -142,7 +142,8 @@ int ts_cmd_tune(int argc, char **argv) {
   bool ok = tune(a, &o, args, nargs, command, &r, &d);
   if (ok && !o.list && strcmp(o.format, "json") == 0) print_json(&r);
   else if (ok && !o.list) print_table(&r);
-  code = !ok ? ts_cli_fail(&d) : r.interrupted ? 130 : 0;
+  if (ok && r.failed) fprintf(stderr, "%zu workloads could not be tuned (see above)\n", r.failed);
+  code = !ok ? ts_cli_fail(&d) : r.interrupted ? 130 : r.failed ? 1 : 0;
   ts_arena_free(a);
   return code;
 }

@@ -85,7 +85,7 @@ typedef struct ts_tune_row {  // result of one task
   bool kept_incumbent;
 } ts_tune_row;
 typedef struct ts_tune_result {
-  size_t n;
+  size_t n, failed;        // failed: workloads of which nothing could be measured (each told on stderr)
   ts_tune_row *rows;
   double wall_s, busy_s;   // busy: the device was running kernels
   int64_t trials;

@@ -46,6 +46,8 @@ typedef struct ts__session {
   TS_VEC(ts__member *) batch;  // those that were submitted and not yet measured
   uint64_t number;             // of the session in its run: the upper half of the compiler's tags
   bool begun;                  // the first batch was measured
+  bool given_up;               // nothing can be measured; why: failure
+  ts_diag failure;
   TS_VEC(uint64_t) hashes;
   double **priors;             // of the points of native sketches
   ts__member *best, *fallback, *incumbent;  // fallback: the default schedule

@@ -266,6 +266,7 @@ static bool submit(ts__session *s, ts__member *m, ts_diag *d) {
 
 bool ts__session_take(ts__session *s, const ts_compiled *c, ts_diag *d) {
   ts__member *m = by_tag(s, c->tag & UINT32_MAX);
+  if (s->given_up) return true;
   if (!m) return ts_bug(d, "unknown-candidate", "%s: the compiler returned a candidate that was not submitted", s->text);
   if (!c->ok && c->diag.kind == TS_ENVIRONMENT) return (*d = c->diag, false);
   m->compiled = true;
@@ -339,9 +340,13 @@ static bool recall(ts__session *s, ts_diag *d) {
   return true;
 }
 
+// What the others are compared with when the default schedule does not do: the best of the first batch.
 static bool first_measured(ts__session *s, ts_diag *d) {
   s->begun = true;
-  if (s->fallback->state != TS__GOOD) return ts_bug(d, "default-failed", "%s: the default schedule did not pass verification", s->text);
+  if (s->fallback->state == TS__GOOD) return recall(s, d);
+  if (!s->best) return ts_bug(d, "default-failed", "%s: neither the default schedule nor any other candidate passed verification", s->text);
+  fprintf(stderr, "warning: %s: the default schedule did not pass verification; %s takes its place\n", s->text, s->space.sketch[s->best->sketch].name);
+  s->fallback = s->best;
   return recall(s, d);
 }
 

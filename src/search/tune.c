@@ -52,7 +52,7 @@ static ts__session *most_promising(tuner *t) {
   double most = 0;
   for (size_t i = 0; i < t->n; i++) {
     ts__session *s = &t->s[i];
-    double hope = s->best && !s->batch.n ? s->task.weight * s->best->median * s->slack : 0;
+    double hope = s->best && !s->batch.n && !s->given_up ? s->task.weight * s->best->median * s->slack : 0;
     if (hope > most) most = hope, best = s;
   }
   return best;
@@ -75,8 +75,23 @@ static bool collect(tuner *t, const ts__session *until, ts_diag *d) {
 // While a CPU measures nothing else runs; a GPU measures while the host's cores compile what comes next.
 static bool overlaps(const tuner *t) { return t->o->target->api != TS_API_CPU; }
 
+// One workload that cannot be measured does not end the others' tuning; a failing store or disk does.
+static bool give_up(ts__session *s, ts_diag *d) {
+  static const char *const local[] = {"default-failed", "worker-failed", "reference-wrong", "device-lost", "out-of-device-memory"};
+  bool one = false;
+  for (size_t i = 0; i < TS_COUNTOF(local); i++) one |= strcmp(d->code, local[i]) == 0;
+  if (!one) return false;
+  ts_diag_print(stderr, d);
+  s->failure = *d;
+  s->given_up = true;
+  s->batch.n = 0;
+  *d = (ts_diag){0};
+  return true;
+}
+
 static bool measure(tuner *t, ts__session *s, ts_diag *d) {
-  TS_TRY(collect(t, s, d) && ts__session_measure(s, d));
+  TS_TRY(collect(t, s, d));
+  if (!ts__session_measure(s, d)) return give_up(s, d);
   report(t, s);
   return true;
 }
@@ -108,6 +123,7 @@ static bool submit_ahead(tuner *t, ts_diag *d) {
 static bool search(tuner *t, ts_diag *d) {
   for (size_t i = 0; i < t->n; i++) {
     if (ts_interrupted()) return true;
+    if (t->s[i].given_up) continue;
     TS_TRY(ts__session_first(&t->s[i], d));
     if (!overlaps(t)) TS_TRY(measure(t, &t->s[i], d));
   }
@@ -128,7 +144,8 @@ static bool finish(tuner *t, ts_arena *a, ts_tune_result *out, ts_diag *d) {
   out->rows = ts_new_array(a, ts_tune_row, t->n + 1);
   for (size_t i = 0; i < t->n; i++) {
     ts__session *s = &t->s[i];
-    if (!s->best) continue;
+    out->failed += s->given_up;
+    if (!s->best || s->given_up) continue;
     // a worker that ended during the final is started again; twice in a row is a fault of the machine
     bool ok = ts__session_end(s, out->interrupted, &out->rows[out->n], a, d);
     if (!ok && strcmp(d->code, "final-failed") == 0) ok = ts__session_end(s, out->interrupted, &out->rows[out->n], a, d);
@@ -177,7 +194,8 @@ bool ts_tune(ts_arena *a, const ts_tune_task *tasks, size_t n, const ts_tune_opt
   bool ok = t.s && c && ts_device_lock(device_name(a, o->target), &lock, d) && ts_place_put(db, o->target, o->threads, &place, d) && ts_db_batch(db, 64, 50, d);
   ts_progress_begin(&t.progress, "tune", 0);
   for (size_t i = 0; ok && i < n && !ts_interrupted(); i++) {
-    ok = ts__session_open(&t.s[t.n++], i, &tasks[i], o, db, &place, c, d);
+    ts__session *s = &t.s[t.n++];
+    ok = ts__session_open(s, i, &tasks[i], o, db, &place, c, d) || give_up(s, d);
     t.progress.total = n;
     ts_progress_step(&t.progress, i + 1, t.s[i].text);
   }
@@ -185,6 +203,7 @@ bool ts_tune(ts_arena *a, const ts_tune_task *tasks, size_t n, const ts_tune_opt
   out->interrupted = ts_interrupted();
   out->trials = trials(&t);
   ok = ok && finish(&t, a, out, d);
+  if (ok && t.n && out->failed == t.n) ok = (*d = t.s[0].failure, false);
   for (size_t i = 0; i < t.n; i++) ts__session_close(&t.s[i]);
   free(t.s);
   ts_compiler_close(c);

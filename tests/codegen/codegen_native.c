@@ -163,7 +163,7 @@ static void shipped_templates_compile(void **state) {
     if (!done.ok) fail_msg("%s: %s", label[done.tag], done.diag.message);
     if (!ts_gpu_code_read(x->a, done.object.bytes, done.object.n, &code, &d)) fail_msg("%s: %s", label[done.tag], d.message);
     if (named[done.tag] && code.spills > 0) fail_msg("%s spills %d bytes", label[done.tag], code.spills);
-    if (done.object.compile_s > 5) fail_msg("%s took %.1f s to compile", label[done.tag], done.object.compile_s);
+    if (done.object.compile_s > 60) fail_msg("%s took %.1f s to compile", label[done.tag], done.object.compile_s);
   }
   ts_compiler_close(c);
 }

@@ -157,6 +157,7 @@ static void sketches_for_gpus_keep_meaning(void **state) {
   check_target(x, &t, ".cuda.trace");
 }
 
+// Those for GPUs stand for tiles too large to interpret; codegen_gpu compiles them.
 static void every_trace_was_tried(void **state) {
   fixture *x = *state;
   const ts_op *op;
@@ -170,7 +171,7 @@ static void every_trace_was_tried(void **state) {
     if (!ts_file_exists(dir)) continue;
     must(ts_dir_list(dir, ".trace", x->a, &name, &files, &d), &d);
     for (size_t k = 0; k < files; k++)
-      if (!contains(x, ts_arena_printf(x->a, "%s/%s", op[i].templates, name[k]))) fail_msg("kernels/templates/%s/%s applies to none of the shapes here", op[i].templates, name[k]);
+      if (!strstr(name[k], ".cuda.trace") && !contains(x, ts_arena_printf(x->a, "%s/%s", op[i].templates, name[k]))) fail_msg("kernels/templates/%s/%s applies to none of the shapes here", op[i].templates, name[k]);
   }
 }
 
