@@ -95,7 +95,7 @@ static bool schedule(maker *m, ts__kernel_row *r, const char *variant, const cha
 
 // --- without a record --------------------------------------------------------------------------------------
 // The first guess of the variant's native templates, as text: the point that a template's author names, else the first legal one of the
-// first template that serves the workload. NULL: none does, as always on CPUs.
+// first template that serves the workload. NULL: none does, as always on CPUs and without NVRTC.
 static const char *first_guess(maker *m, const ts_spec *spec, const char *variant) {
   const ts_native **t, *best = NULL;
   const int64_t *points, *point = NULL;
@@ -103,7 +103,7 @@ static const char *first_guess(maker *m, const ts_spec *spec, const char *varian
   double all;
   ts_diag why;
   ts_op_inst inst;
-  const ts_op *op = m->o->target->api == TS_API_CUDA ? ts_op_find(m->a, spec->op, &why) : NULL;
+  const ts_op *op = m->o->target->api == TS_API_CUDA && ts_codegen_nvrtc() ? ts_op_find(m->a, spec->op, &why) : NULL;
   if (!op || !ts_op_instantiate(m->ir, spec, variant, &inst, &why) || !ts_native_list(m->a, op, variant, &t, &n, &why)) return NULL;
   for (size_t i = 0; i < n && !(best && best->nstarts); i++) {
     ts_native_fit fit;
@@ -137,6 +137,7 @@ static bool by_default(maker *m, ts__kernel_row *r, const char *variant, bool ru
 // --- from records ------------------------------------------------------------------------------------------
 static bool use_record(maker *m, ts__kernel_row *r, const ts__record *w) {
   ts_diag why;
+  if (ts_native_is(w->trace) && !ts_codegen_nvrtc()) return false;
   if (!schedule(m, r, w->variant, w->file, w->trace, w->exact, &why)) return false;
   r->served = w->exact ? "exact" : "nearest";
   r->record = w->text;

@@ -1,5 +1,6 @@
 // Synthetic models: a shape and random weights, so that anything can be tuned and timed without its files.
 #include <math.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include "model_impl.h"
@@ -138,11 +139,11 @@ static bool from_file(ts_arena *a, const char *path, ts_source *s, ts_diag *d) {
 bool ts__synthetic_open(ts_arena *a, const char *what, ts_source *s, ts_diag *d) {
   s->kind = TS_SOURCE_SYNTHETIC;
   for (size_t i = 0; i < TS_COUNTOF(shapes); i++) {
-    if (strcmp(shapes[i].name, what)) continue;
+    if (strcasecmp(shapes[i].name, what)) continue;
     s->config = shapes[i].c;
     s->config.bos = s->config.pad = -1;
     s->config.qkv_bias = ts__arch_find(s->config.arch)->qkv_bias;
-    s->name = ts_arena_printf(a, "%s-synthetic", what);
+    s->name = ts_arena_printf(a, "%s-synthetic", shapes[i].name);
   }
   if (!s->name) TS_TRY(from_file(a, what, s, d));
   make_tokenizer(a, s);

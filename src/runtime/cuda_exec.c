@@ -147,8 +147,9 @@ static bool map_workspaces(exec *e, ts_diag *d) {
   return ts__device_map(e->gpu, &e->shared, (size_t)most, "workspace", d);
 }
 
+// In order with the stream's kernels; `from` is copied before this returns, as it is not pinned.
 static bool upload(const exec *e, CUdeviceptr to, const void *from, size_t n, ts_diag *d) {
-  return ts__gpu_check(e->gpu, driver(e)->cuMemcpyHtoD(to, from, n), "copying to the GPU", d);
+  return ts__gpu_check(e->gpu, driver(e)->cuMemcpyHtoDAsync(to, from, n, e->gpu->stream), "copying to the GPU", d);
 }
 
 static bool tables(exec *e, ts_diag *d) {

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# A model built for GPUs on a machine that needs none, and what running it says where there is no driver.
+. "$ROOT/tests/e2e/lib.sh"
+export TUNESMITH_CUDA_DRIVER=/nonexistent/libcuda.so
+
+run 0 tunesmith build --model "$tiny" --target cuda:sm_90a --out "$top/dist" --debug-dump
+dir=$top/dist/tiny-q4f16_1
+[ -f "$dir/tiny-q4f16_1-cuda.so" ] || fail "no library"
+[ -e "$dir/tiny-q4f16_1-cuda.weights" ] && fail "packed weights without a GPU"
+python3 - "$dir" <<'PY' || fail "plan"
+import json, sys
+plan = json.load(open(sys.argv[1] + "/debug/plan.json"))
+assert plan["api"] == "cuda" and plan["gpu"] == "sm_90a" and "synthetic" not in plan
+kinds = [(p["kind"], p["n_min"], p["n_max"]) for p in plan["phases"]]
+assert kinds == [("decode", 1, 1), ("prefill", 2, 16), ("prefill", 17, 64), ("prefill", 65, 512), ("head", 1, 1)], kinds
+layers = plan["model"]["layers"]
+assert len(plan["phases"][0]["steps"]) == 1 + 5 * layers and len(plan["phases"][4]["steps"]) == 1
+types = {b["name"]: b["dtype"] for b in plan["buffers"]}
+assert types["h"] == "f32" and types["qkv"] == "f32" and types["qkvs"] == "f16", types
+served = [json.loads(line) for line in open(sys.argv[1] + "/kernels.jsonl")]
+specs = {s["spec"] for p in plan["phases"] for s in p["steps"]}
+assert {s["workload"] for s in served} == specs
+PY
+run 3 tunesmith chat "$dir" --prompt hello
+has "$top/err" 'built for NVIDIA GPUs \(sm_90a\).*no-cuda-driver'
+run 3 tunesmith bench "$dir" --no-bandwidth
+
+# Random weights are no files.
+run 0 tunesmith build --model synthetic:TINY --target cuda:sm_90a --out "$top/dist"
+[ -z "$(find "$top/dist/tiny-synthetic-q4f16_1" -name '*.bin')" ] || fail "files of random weights"
+run 3 tunesmith chat "$top/dist/tiny-synthetic-q4f16_1" --prompt hello
+run 2 tunesmith build --model "$tiny" --target cuda:sm_30 --out "$top/dist"
+
+done_testing

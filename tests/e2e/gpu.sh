@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# On a machine with a GPU: the tiny model says there what it says on the CPU. Skipped, with the reason, without one.
+. "$ROOT/tests/e2e/lib.sh"
+
+if ! tunesmith build --model "$tiny" --target cuda --out "$top/dist" >"$top/out" 2>"$top/err"; then
+  grep -qE '\[(no-cuda-driver|no-gpu)\]' "$top/err" && { echo "skipped: $(head -n 1 "$top/err")"; exit 77; }
+  cat "$top/err"
+  fail "no build for the GPU"
+  exit 1
+fi
+gpu=$top/dist/tiny-q4f16_1
+run 0 tunesmith build --model "$tiny" --target cpu --name tiny-cpu --out "$top/dist"
+cpu=$top/dist/tiny-cpu-q4f16_1
+
+# Prompts of one row, a few, and several passes; greedy.
+long=$(for _ in $(seq 60); do printf 'The cat sat on the mat and looked at the moon. '; done)
+for prompt in "A" "Once upon a time" "The little dog ran to the big tree, and then it saw a bird that could talk." "${long:0:1200}"; do
+  for penalty in 1 1.2; do
+    options=(--raw --temperature 0 --repetition-penalty "$penalty" --max-tokens 64 --prompt "$prompt")
+    tunesmith chat "$cpu" "${options[@]}" >"$top/cpu.txt" 2>"$top/err" || fail "chat on the CPU: $(head -n 1 "$top/err")"
+    tunesmith chat "$gpu" "${options[@]}" >"$top/gpu.txt" 2>"$top/err" || fail "chat on the GPU: $(head -n 1 "$top/err")"
+    cmp -s "$top/cpu.txt" "$top/gpu.txt" || { fail "another text after '${prompt:0:40}'"; diff "$top/cpu.txt" "$top/gpu.txt"; }
+  done
+done
+
+# Drawn on the device: the same seed gives the same text, another one another.
+for options in "--temperature 0.8 --top-p 0.9" "--temperature 1 --top-k 20" "--temperature 1.2 --top-k 50 --top-p 0.8" "--temperature 1"; do
+  for seed in 1 1 2; do
+    # shellcheck disable=SC2086
+    tunesmith chat "$gpu" --raw $options --seed $seed --max-tokens 48 --prompt "Once upon a time" >>"$top/seed$seed" 2>"$top/err" || fail "chat: $(head -n 1 "$top/err")"
+    [ -f "$top/first" ] || mv "$top/seed1" "$top/first"
+  done
+  cmp -s "$top/first" "$top/seed1" || fail "one seed, two texts: $options"
+  cmp -s "$top/first" "$top/seed2" && fail "two seeds, one text: $options"
+  rm -f "$top/first" "$top"/seed?
+done
+# With top-k 1 a draw is greedy.
+tunesmith chat "$gpu" --raw --temperature 1 --top-k 1 --seed 5 --max-tokens 48 --prompt "Once upon a time" >"$top/one" 2>"$top/err"
+tunesmith chat "$gpu" --raw --temperature 0 --max-tokens 48 --prompt "Once upon a time" >"$top/greedy" 2>"$top/err"
+cmp -s "$top/one" "$top/greedy" || fail "top-k 1 is not greedy"
+
+head -c 3000 "$(find "$ROOT/tests/data/text" -type f | sort | head -n 1)" >"$top/text"
+python3 - "$(tunesmith perplexity "$cpu" --text "$top/text" --window 128)" "$(tunesmith perplexity "$gpu" --text "$top/text" --window 128)" <<'PY' || fail "perplexity"
+import sys
+x, y = [float(next(line.split()[1] for line in text.splitlines() if line.startswith("perplexity "))) for text in sys.argv[1:]]
+assert abs(x / y - 1) < 0.01, (x, y)
+PY
+run 0 tunesmith bench "$gpu" -p 16,200 -n 32 --depth 0,64 -r 3 --store "$top/b.db" --format json
+python3 - "$top/out" <<'PY' || fail "bench"
+import json, sys
+out = json.load(open(sys.argv[1]))
+assert out["device"] != "cpu" and all(t["median"] > 0 for t in out["tests"]) and len(out["tests"]) == 6
+PY
+done_testing
