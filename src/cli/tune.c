@@ -97,8 +97,10 @@ static bool tune(ts_arena *a, const options *o, char **args, int nargs, const ch
   TS_TRY(ts_target_parse(o->target, &t, d));
   if (!o->list) TS_TRY(ts_target_runs_here(&t, d));
   TS_TRY(o->model ? model_tasks(a, o, &tasks, &n, d) : named_tasks(a, args, nargs, &tasks, &n, d));
+  // a GPU compiles ahead while it measures: a fixed number for each workload
+  int64_t trials = o->budget > 0 || o->trials ? o->trials : t.api == TS_API_CUDA ? (int64_t)TS_MAX(200, 40 * n) : 200;
   if (o->list) return list_tasks(o, &t, tasks, n, d);
-  ts_tune_opts to = {.target = &t, .store = o->store, .cache = o->cache, .command = command, .numerics = o->numerics, .budget_s = o->budget, .trials = o->trials,
+  ts_tune_opts to = {.target = &t, .store = o->store, .cache = o->cache, .command = command, .numerics = o->numerics, .budget_s = o->budget, .trials = trials,
                      .seed = (uint64_t)o->seed, .threads = (int)o->threads, .json = strcmp(o->format, "json") == 0};
   return ts_tune(a, tasks, n, &to, r, d);
 }
@@ -124,7 +126,8 @@ int ts_cmd_tune(int argc, char **argv) {
   const ts_cli c = {.command = "tune", .usage = "--model PATH --quantization Q [options] | WORKLOAD...",
                     .about = "Searches for the fastest kernel of each workload, verifies and measures every candidate, and records the winners.\n"
                              "A workload is text such as \"matmul q4f16_1 A=f32 K=576 N=1536 n=1\" (tunesmith ops lists operators).\n"
-                             "Interrupted runs (Ctrl-C, kill -9) go on when the same workload is tuned again. Without --budget and --trials: 200 candidates.",
+                             "Interrupted runs (Ctrl-C, kill -9) go on when the same workload is tuned again. Without --budget and --trials: 200 candidates\n"
+                             "(GPUs: 40 for each workload if that is more).",
                     .opts = opts, .nopts = TS_COUNTOF(opts), .max_args = -1};
   char **args, *command;
   int nargs;
@@ -138,7 +141,6 @@ int ts_cmd_tune(int argc, char **argv) {
     fprintf(stderr, "error: tune: nothing to tune  [usage]\n  hint: give --model or a workload; tunesmith tune --help\n");
     return ts_arena_free(a), 2;
   }
-  if (!o.budget && !o.trials) o.trials = 200;
   bool ok = tune(a, &o, args, nargs, command, &r, &d);
   if (ok && !o.list && strcmp(o.format, "json") == 0) print_json(&r);
   else if (ok && !o.list) print_table(&r);

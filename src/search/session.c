@@ -230,7 +230,7 @@ bool ts__measure_one(ts__session *s, ts__member *m, const ts_effort *e, ts_diag 
   ts_arena *a = ts_arena_new("outcome");
   ts_outcome_row r;
   ts_effort effort = *e;
-  if (s->best) effort.give_up_ns = 3 * s->best->median;
+  if (s->best) effort.give_up_ns = (s->o->target->api == TS_API_CUDA ? 1.3 : 3) * s->best->median;  // GPUs hardly scatter
   bool ok = ts_meter_run(s->meter, m->tag, &c, &effort, a, &r, d) && ts__record_verdict(s, m, &r, d);
   m->state = TS__BAD;
   if (ok && r.kind == TS_MEASURED) {
