@@ -26,6 +26,8 @@ typedef struct ts__layout {
 void ts__fill_slot(const ts__slot *s, uint8_t *p, uint64_t seed, uint64_t stream);
 // Sizes of a function's parameters when its symbolic dimensions have the values that `names`/`values` give.
 bool ts__layout_of(const ts_func *f, const ts_spec *spec, const ts_func *ref, const int64_t *ref_dims, ts__layout *out, ts_diag *d) TS_WARN_UNUSED;
+// What two right ways of rounding may differ by, relative to the largest value: one step of the coarsest type among the outputs.
+double ts__rounding_of(const ts__layout *l);
 // Values of f's dimensions: those of the reference with the same name.
 bool ts__dims_of(const ts_func *f, const ts_func *ref, const int64_t *ref_dims, int64_t *out, ts_diag *d) TS_WARN_UNUSED;
 

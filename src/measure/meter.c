@@ -161,6 +161,7 @@ bool ts_meter_run(ts_meter *m, uint64_t tag, const ts_candidate *c, const ts_eff
                    .tolerance = c->tolerance > 0 ? c->tolerance : m->arg.w->tolerance};
   TS_TRY(ts_func_serves(c->func, m->arg.w->reference, d));
   TS_TRY(describe(m, c->func, q.main, q.dims, d));
+  q.tolerance = fmax(q.tolerance, ts__rounding_of(&q.main[0]));
   if (c->pack) {
     q.pack_object = *c->pack_object;
     TS_TRY(describe(m, c->pack, q.pack, q.pack_dims, d));

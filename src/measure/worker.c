@@ -18,11 +18,15 @@ static uint8_t guard_byte(size_t i) { return (uint8_t)(0xA5 ^ (i * 29)); }
 
 static size_t memory_size(int64_t bytes) { return (size_t)(bytes + 63) / 64 * 64 + 2 * TS__GUARD_BYTES; }
 
+static void put_guards(const memory *m) {
+  size_t n = (m->bytes + 63) / 64 * 64;
+  for (size_t i = 0; i < TS__GUARD_BYTES; i++) m->base[i] = guard_byte(i);
+  for (size_t i = m->bytes; i < n + TS__GUARD_BYTES; i++) m->p[i] = guard_byte(i);
+}
+
 static memory memory_at(uint8_t *base, int64_t bytes) {
-  size_t n = (size_t)(bytes + 63) / 64 * 64;
   memory m = {.bytes = (size_t)bytes, .base = base, .p = base + TS__GUARD_BYTES};
-  for (size_t i = 0; i < TS__GUARD_BYTES; i++) m.base[i] = guard_byte(i);
-  for (size_t i = m.bytes; i < n + TS__GUARD_BYTES; i++) m.p[i] = guard_byte(i);
+  put_guards(&m);
   return m;
 }
 
@@ -32,13 +36,14 @@ static memory memory_new(int64_t bytes) {
   return memory_at(base, bytes);
 }
 
+// Damage is repaired, since the next candidate is not to blame for it.
 static bool guards_whole(const memory *m) {
-  for (size_t i = 0; i < TS__GUARD_BYTES; i++)
-    if (m->base[i] != guard_byte(i)) return false;
   size_t n = (m->bytes + 63) / 64 * 64;
-  for (size_t i = m->bytes; i < n + TS__GUARD_BYTES; i++)
-    if (m->p[i] != guard_byte(i)) return false;
-  return true;
+  bool whole = true;
+  for (size_t i = 0; i < TS__GUARD_BYTES; i++) whole &= m->base[i] == guard_byte(i);
+  for (size_t i = m->bytes; i < n + TS__GUARD_BYTES; i++) whole &= m->p[i] == guard_byte(i);
+  if (!whole) put_guards(m);
+  return whole;
 }
 
 // --- the workload's data -----------------------------------------------------------------------------------------
@@ -249,11 +254,16 @@ static void compare_output(const ts__slot *s, const uint8_t *got, const uint8_t 
   }
 }
 
+// What was written to is repaired, since the next candidate is not to blame for it.
 static bool inputs_unchanged(const data *c, ts__reply *r) {
-  for (int i = 0; i < c->layout.n; i++)
-    if (c->layout.slot[i].role == TS_IN && c->pristine[i] && memcmp(c->pristine[i], c->live[i].p, c->live[i].bytes) != 0)
-      return ts__say(r, TS_WRONG, "writes to its input %s", c->layout.slot[i].name), false;
-  return true;
+  bool ok = true;
+  for (int i = 0; i < c->layout.n; i++) {
+    if (c->layout.slot[i].role != TS_IN || !c->pristine[i] || memcmp(c->pristine[i], c->live[i].p, c->live[i].bytes) == 0) continue;
+    if (ok) ts__say(r, TS_WRONG, "writes to its input %s", c->layout.slot[i].name);
+    memcpy(c->live[i].p, c->pristine[i], c->live[i].bytes);
+    ok = false;
+  }
+  return ok;
 }
 
 static bool guards_of(const worker *w, const kernel *k, ts__reply *r) {

@@ -64,6 +64,16 @@ bool ts__layout_of(const ts_func *f, const ts_spec *spec, const ts_func *ref, co
   return true;
 }
 
+double ts__rounding_of(const ts__layout *l) {
+  double step = 0;
+  for (int i = 0; i < l->n; i++) {
+    if (l->slot[i].role == TS_IN) continue;
+    if (l->slot[i].code == TS_F16) step = fmax(step, 0x1p-10);
+    if (l->slot[i].code == TS_BF16) step = fmax(step, 0x1p-7);
+  }
+  return step;
+}
+
 // --- dimensions ------------------------------------------------------------------------------------------------------
 static int64_t round_down(int64_t v, int64_t m) { return v / m * m; }
 
@@ -237,12 +247,12 @@ static bool gpu_reference(ts_workload *w, ts_compiler *c, double tolerance, ts_d
   arrays x = {0};
   ts__small *s = ts_new(w->arena, ts__small);
   ts_interp_opts limits = {.max_steps = 400000000};
-  s->tolerance = tolerance;
   bool ok = shrink(ir, &w->spec, &spec, &f, dims, d) && ts__layout_of(f, &spec, f, dims[1], &s->layout, d) && make_arrays(f, dims[1], &s->layout, &x, d) &&
             keep_arrays(w->arena, &x, s->layout.n, s->data, &s->layout) && ts_interp_run(f, dims[1], x.list, &limits, d) &&
             keep_arrays(w->arena, &x, s->layout.n, s->expected, &s->layout) && (plain = ts__plain_gpu(ir, f, d)) && ts_compiler_run(c, plain, w->arena, &s->object, d) &&
             (plain = ts__plain_gpu(w->ir, w->reference, d)) && ts_compiler_run(c, plain, w->arena, &w->object, d);
   memcpy(s->dims, dims[1], sizeof s->dims);
+  s->tolerance = fmax(tolerance, ts__rounding_of(&s->layout));
   free_arrays(&x, TS__MOST_PARAMS);
   ts_arena_free(scratch);
   if (ok) w->small = s;

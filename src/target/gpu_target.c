@@ -39,7 +39,9 @@ static const gpu_row *row_for(int compute) {
 }
 
 static void fill_common(ts_target *t, const char *arch) {
+  int64_t l2 = t->l2_bytes;
   ts__host_topology(t);
+  t->l2_bytes = l2;
   t->api = TS_API_CUDA;
   t->l1_bytes = t->l3_bytes = 0;
   t->vector_bytes = 16;  // the widest load of a thread

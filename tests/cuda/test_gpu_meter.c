@@ -185,6 +185,7 @@ static void probe(void **state) {
   ts_diag d = {0};
   setenv("TS_FAKE_CUDA", "", 1);
   assert_true(ts_target_parse("cuda", &t, &d));
+  assert_int_equal(t.l2_bytes, 1 << 16);
   if (!ts_device_probe_gpu(&t, 0.05, &p, &d)) fail_msg("%s", d.message);
   for (int i = TS_CEILING_l2; i <= TS_CEILING_clock; i++)
     if (!(p.value[i] > 0)) fail_msg("%s is %g", ts_ceiling_name((ts_ceiling)i), p.value[i]);
