@@ -12,6 +12,9 @@ static const ts_bind binds[] = {
     {.name = "N", .kind = TS_BIND_INT, .i = 96},
     {.name = "K", .kind = TS_BIND_INT, .i = 64},
     {.name = "A", .kind = TS_BIND_TYPE, .code = TS_F32},
+    {.name = "R", .kind = TS_BIND_TYPE, .code = TS_F32},
+    {.name = "I", .kind = TS_BIND_INT, .i = 64},
+    {.name = "eps", .kind = TS_BIND_FLOAT, .f = 1e-5},
     {.name = "HK", .kind = TS_BIND_INT, .i = 2},
 };
 
