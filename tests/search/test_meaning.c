@@ -30,6 +30,7 @@ static const struct {
     {"matmul_add q4f16_1 A=f32 K=128 N=32 n=1", 1, 0},
     {"matmul q0f16 A=f32 K=40 N=48 n=1", 1, 0},
     {"matmul q0f32 A=f32 K=40 N=33 n=8..16%8", 8, 0},
+    {"matmul q0f16 A=f16 K=64 N=256 n=128", 128, 0},
     {"matmul_add q4f16_0 A=f32 K=64 N=32 n=1", 1, 0},
     {"attention_rows A=f32 C=f16 D=16 H=4 HK=2 P=32 n=1", 1, 9},
     {"attention_rows A=f16 C=f16 D=16 H=4 HK=2 P=32 n=8..16%8", 8, 9},
