@@ -11,11 +11,12 @@
 // --- the body as a list
 // ---------------------------------------------------------------------------------------------------
 
+// ORDER one kernel: lowering makes blocks that hold together what is one statement.
 static bool is_shell(const ts_stmt *s) {
   if (s->kind == TS_S_ALLOC) return true;
   if (s->kind != TS_S_BLOCK) return false;
   const ts_block *b = s->block;
-  return !b->niters && !b->predicate && !b->init && !b->intrin;
+  return !b->niters && !b->predicate && !b->init && !b->intrin && !ts_notes_find(b->notes, "one_kernel");
 }
 
 const ts_stmt *const *ts_pipeline_body(ts_ir *ir, const ts_stmt *loop, int *n) {

@@ -18,6 +18,16 @@ const char *ts_codegen_compiler(void);  // LLVM's version, "19.1.7"
 // (still TS_S_ALLOC here).
 bool ts_lower(ts_ir *ir, const ts_func *blocks, const ts_target *t, const ts_func **loops, ts_diag *d) TS_WARN_UNUSED;
 
+// What the heaviest kernel of a function for a GPU asks of the machine, against the target's limits: threads of a
+// block, bytes of shared memory, registers by estimate, blocks of the grid. Of a function with blocks only threads and
+// grid are known. Refusals block-threads, shared-memory, registers, grid-limit say the number. ts_lower checks too,
+// first and last. Takes microseconds.
+typedef struct ts_gpu_use {
+  int kernels;
+  int64_t threads, shared, registers;
+} ts_gpu_use;
+bool ts_gpu_check(ts_ir *ir, const ts_func *f, const ts_target *t, ts_gpu_use *use, ts_diag *d) TS_WARN_UNUSED;
+
 // --- objects ------------------------------------------------------------------------------------------------
 // Object bytes of one kernel. The symbols in it are `symbol` and `symbol_workspace` (target.h); `symbol` is the
 // function's name and the first digits of the id, so that objects of any mixture of kernels link together.
@@ -53,8 +63,8 @@ bool ts_unit_id(const ts_unit *u, const ts_target *t, ts_object *out, ts_diag *d
 // "no-nvrtc" without the library.
 bool ts_codegen_unit(const ts_unit *u, const ts_target *t, ts_arena *a, ts_object *out, ts_diag *d) TS_WARN_UNUSED;
 
-// The assembler of the CUDA toolkit, or NULL: TUNESMITH_PTXAS (a path; anything that does not run switches it off), else CUDA_HOME,
-// PATH, /usr/local/cuda. Without it artifacts hold PTX, which the driver assembles.
+// The assembler of the CUDA toolkit, or NULL: TUNESMITH_PTXAS (a path; anything that does not run switches it off),
+// else CUDA_HOME, PATH, /usr/local/cuda. Without it artifacts hold PTX, which the driver assembles.
 const char *ts_codegen_ptxas(ts_arena *a);
 
 // --- compile workers and the artifact cache (compiler.c, cache.c) --------------------------------------------
@@ -94,8 +104,8 @@ void ts_object_unload(ts_loaded *l);  // accepts a zeroed object
 // --- shared libraries (library.c) ---------------------------------------------------------------------------
 // A shared object with the kernels and the plan: data symbols tunesmith_library_abi (u32, TS_KERNEL_ABI),
 // tunesmith_library_plan (bytes) and tunesmith_library_plan_size (u64). Linked by ld.lld-19, ld.lld, or cc as a child
-// process; environment failure "no-linker" when there is none. GPU artifacts become data: SYMBOL (the bytes) and SYMBOL_bytes (u64); such
-// a library is written without a linker. Objects with one id are linked once.
+// process; environment failure "no-linker" when there is none. GPU artifacts become data: SYMBOL (the bytes) and
+// SYMBOL_bytes (u64); such a library is written without a linker. Objects with one id are linked once.
 bool ts_link_library(const ts_object *objects, size_t n, const void *plan, size_t plan_n, const ts_target *t,
                      const char *path, ts_diag *d) TS_WARN_UNUSED;
 

@@ -30,15 +30,16 @@ static bool is_flat(const ts_func *f) {
   return true;
 }
 
-// Notes of lowering's own on blocks are its alone; nobody may have put them there (ORDER threads combine, async copies).
+// Notes of lowering's own on blocks are its alone; nobody may have put them there (ORDER threads combine, async
+// copies).
 static const ts_stmt *own_notes(void *arg, const ts_stmt *s) {
   ts__lower *l = arg;
   ts_stmt *c;
   const ts_note *copy = s->kind == TS_S_BLOCK ? ts_notes_find(s->block->notes, "async_copy") : NULL;
-  if (s->kind != TS_S_BLOCK || (!copy && !ts_notes_find(s->block->notes, "threads_combine"))) return s;
+  if (s->kind != TS_S_BLOCK || !s->block->notes.n) return s;
   const ts_stmt *r = ts_stmt_copy(l->ir, s, &c);
   ts_block *b = ts_arena_dup(l->arena, s->block, sizeof *b);
-  b->notes = ts_notes_without(l->arena, b->notes, "threads_combine");
+  b->notes = ts_notes_without(l->arena, ts_notes_without(l->arena, b->notes, "threads_combine"), "one_kernel");
   if (copy) b->notes = ts_notes_with(l->arena, b->notes, (ts_note){.key = "async_copy", .kind = TS_NOTE_INT, .i = 1});
   c->block = b;
   return r;
@@ -68,11 +69,13 @@ static const ts_func *run(ts__lower *l) {
 }
 
 bool ts_lower(ts_ir *ir, const ts_func *blocks, const ts_target *t, const ts_func **loops, ts_diag *d) {
+  bool gpu = t->api == TS_API_CUDA;
+  if (gpu && !ts_gpu_check(ir, blocks, t, NULL, d)) return false;
   ts__lower l = {.ir = ir, .arena = ts_ir_arena(ir), .an = ts_analyzer_new(ir), .f = blocks, .t = t, .d = d};
   ts_bind_dims(l.an, blocks);
   const ts_func *f = run(&l);
   ts_analyzer_free(l.an);
-  if (!f) return false;
+  if (!f || (gpu && !ts_gpu_check(ir, f, t, NULL, d))) return false;
   *loops = f;
   return true;
 }

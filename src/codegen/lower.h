@@ -31,17 +31,18 @@ typedef struct ts__lower {
 
 // Inner buffers of blocks become allocations, sunk to where they are used and shrunk (lower_alloc.c).
 const ts_stmt *ts__place_buffers(ts__lower *l, const ts_stmt *body);
-// body with an allocation of b, in scope around it, as deep and small as its use allows. False: some read of b finds nothing that the
-// body wrote before.
+// body with an allocation of b, in scope around it, as deep and small as its use allows. False: some read of b finds
+// nothing that the body wrote before.
 bool ts__place_buffer(ts__lower *l, const ts_stmt **body, const ts_buffer *b);
 // Blocks become plain statements (lower_block.c).
 const ts_stmt *ts__lower_blocks(ts__lower *l, const ts_stmt *body);
 // The implementation of a tensorized block's intrinsic on its operands; NULL after a refusal (lower_intrin.c).
 const ts_stmt *ts__lower_intrin(ts__lower *l, const ts_block *b);
-// The element idx of an intrinsic's operand, a tile of a fragment, that `threads` threads share: its buffer of registers, and in *at the
-// place there; NULL after a refusal. Then the allocations of fragments, once all blocks are lowered (lower_fragment.c).
+// The element idx of an intrinsic's operand, a tile of a fragment, that `threads` threads share, each holding at least
+// `held`: its buffer of registers, and in *at the place there; NULL after a refusal. Then the allocations of fragments,
+// once all blocks are lowered (lower_fragment.c).
 const ts_buffer *ts__fragment_access(ts__lower *l, const ts_operand *o, const ts_buffer *param, int threads,
-                                     const ts_expr *const *idx, const ts_expr **at);
+                                     int64_t held, const ts_expr *const *idx, const ts_expr **at);
 const ts_stmt *ts__fragment_allocs(ts__lower *l, const ts_stmt *body);
 // All buffers one-dimensional, parameters too (lower_flat.c).
 const ts_func *ts__flatten(ts__lower *l, const ts_func *f);
@@ -50,22 +51,28 @@ const ts_func *ts__flatten(ts__lower *l, const ts_func *f);
 const ts_stmt *ts__expand_buffers(ts__lower *l, const ts_stmt *body);
 // Loops with stages overlap their iterations (lower_pipe.c); refusal "pipeline".
 const ts_stmt *ts__pipeline(ts__lower *l, const ts_stmt *body);
-// Vector loops around an asynchronous copy become one copy of a vector; what cannot be copied so is stored (lower_async.c).
+// Vector loops around an asynchronous copy become one copy of a vector; what cannot be copied so is stored
+// (lower_async.c).
 const ts_stmt *ts__join_copies(ts__lower *l, const ts_stmt *body);
 // Conditions out of the loops that they do not depend on (lower_hoist.c).
 const ts_stmt *ts__hoist_conditions(ts__lower *l, const ts_stmt *body);
 
 // What a lowered function looks like for a GPU (ORDER gpu form: lower_gpu*.c make it, nvptx*.c take it).
 //   body    a sequence of kernels, in allocations of scope "global" as deep as needed: those are workspace
-//   kernel  blockIdx loops (z, y, x; those in use; extents of dims), allocations of scope "shared", threadIdx loops (z, y, x; constant
-//           extents), nested in this order, each axis at most once; below them no thread loop. Everything below is run by all
-//           threads: what fewer threads have to do stands under conditions on the thread variables, and nothing that all threads
-//           (or all of a warp) must reach is under a condition that differs between them. Notes of the loops bound to an axis
-//           are joined on its loop. A statement without thread loops is a kernel of one thread, with no loop around it.
-//   alloc   "shared*": `offset` is its place in the kernel's shared memory, in elements, a multiple of `align` bytes; buffers that are
-//           never in use together overlap. The kernel needs the largest offset + size. "local", "fragment.*", "global" inside the
-//           threadIdx loops: of one thread (registers where all indices are constants once unrolled loops are).
-//   shared  a swizzled buffer has scope "shared.swizzle128" (64, 32): its accesses are plain here, addresses are changed when
+//   kernel  blockIdx loops (z, y, x; those in use; extents of dims), allocations of scope "shared", threadIdx loops (z,
+//   y, x; constant
+//           extents), nested in this order, each axis at most once; below them no thread loop. Everything below is run
+//           by all threads: what fewer threads have to do stands under conditions on the thread variables, and nothing
+//           that all threads (or all of a warp) must reach is under a condition that differs between them. Notes of the
+//           loops bound to an axis are joined on its loop. A statement without thread loops is a kernel of one thread,
+//           with no loop around it.
+//   alloc   "shared*": `offset` is its place in the kernel's shared memory, in elements, a multiple of `align` bytes;
+//   buffers that are
+//           never in use together overlap. The kernel needs the largest offset + size. "local", "fragment.*", "global"
+//           inside the threadIdx loops: of one thread (registers where all indices are constants once unrolled loops
+//           are).
+//   shared  a swizzled buffer has scope "shared.swizzle128" (64, 32): its accesses are plain here, addresses are
+//   changed when
 //           emitted; it begins at a multiple of 1024 bytes.
 //   effects eval of the calls in ir/effect.def; async.copy(vload(dst), vload(src)) of 4, 8 or 16 bytes
 

@@ -14,7 +14,9 @@ typedef struct job {
   int n;
   const ts_stmt *inner[64];  // loops below top that feed spatial iterators
   int nall;
-  const ts_stmt *all[64];          // loops of the reduction
+  const ts_stmt *all[64];  // loops of the reduction
+  int npath;
+  const ts_stmt *const *path;      // all loops around it in its scope
   int64_t extent[TS_AXIS__COUNT];  // of the thread axes in the kernel
   unsigned axes;                   // that share the reduction
   const ts_buffer *part[TS_MAX_ACCS], *shared[TS_MAX_ACCS];
@@ -57,7 +59,8 @@ static void consider(search *x, const ts_stmt *s) {
     if (is_thread(x->path.p[i]) && feeds(b, x->path.p[i], true)) axes |= 1u << x->path.p[i]->loop.axis;
   if (!axes) return;
   job *j = ts_new(x->l->arena, job);
-  *j = (job){.l = x->l, .block = s, .axes = axes};
+  *j = (job){.l = x->l, .block = s, .axes = axes, .npath = (int)x->path.n};
+  j->path = ts_arena_dup(x->l->arena, x->path.p, sizeof *x->path.p * x->path.n);
   for (size_t i = 0; i < x->path.n && j->nall < 64; i++) {
     const ts_stmt *loop = x->path.p[i];
     bool reduce = feeds(b, loop, true), spatial = feeds(b, loop, false);
@@ -332,14 +335,38 @@ static const ts_stmt *replace(void *arg, const ts_stmt *s) {
   if (s->kind != TS_S_FOR || s->id != j->top->id) return s;
   const ts_stmt *first = in_loops(j, spatial_block(j, "_start", start_parts(j), NULL)), *last = in_loops(j, finish(j));
   const ts_stmt *list[] = {ts_stmt_clone(ir, first), s, ts_stmt_clone(ir, last)};
-  return ts_seq(ir, list, 3);
+  return ts__one_kernel(j->l, j->block->block->name, ts_seq(ir, list, 3));
+}
+
+// Elements of dimension d of accumulator i that the loops name, also where the block's predicate rules them out: every
+// thread has those parts, so that all of them can combine.
+static const ts_expr *part_extent(job *j, int i, int d) {
+  ts__lower *l = j->l;
+  const ts_block *b = j->block->block;
+  const ts_expr *whole = j->red.acc[i]->shape[d], *lo, *hi;
+  const ts_var **vars = ts_new_array(l->arena, const ts_var *, j->npath);
+  ts_subst *m = ts_new_array(l->arena, ts_subst, b->niters);
+  for (int k = 0; k < b->niters; k++) m[k] = (ts_subst){b->iters[k].var, b->iters[k].value};
+  size_t mark = ts_analyzer_push(l->an);
+  for (int k = 0; k < j->npath; k++) {
+    vars[k] = j->path[k]->loop.var;
+    ts_bind_stmt(l->an, j->path[k]);
+  }
+  const ts_expr *at = ts_simplify(l->an, ts_expr_subst(l->ir, j->red.idx[i][d], m, b->niters));
+  bool bounded = ts_bound_over(l->an, at, vars, j->npath, &lo, &hi) && hi;
+  ts_analyzer_pop(l->an, mark);
+  if (!bounded) return whole;
+  const ts_expr *n = ts_simplify(l->an, ts_add(l->ir, hi, ts_int(l->ir, 1)));
+  return ts_prove_le(l->an, n, whole) == TS_YES ? whole : n;
 }
 
 static void make_parts(job *j) {
   for (int i = 0; i < j->red.n; i++) {
     const ts_buffer *of = j->red.acc[i];
-    j->part[i] = ts_buffer_new(j->l->ir, ts_arena_printf(j->l->arena, "%s_part", of->name), of->code, of->ndim,
-                               of->shape, "local");
+    const ts_expr **shape = ts_new_array(j->l->arena, const ts_expr *, of->ndim);
+    for (int d = 0; d < of->ndim; d++) shape[d] = part_extent(j, i, d);
+    j->part[i] =
+        ts_buffer_new(j->l->ir, ts_arena_printf(j->l->arena, "%s_part", of->name), of->code, of->ndim, shape, "local");
     j->idx[i] = j->red.idx[i];
   }
 }

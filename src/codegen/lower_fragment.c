@@ -1,4 +1,5 @@
-// Fragments: tiles spread over the threads that run a tensor intrinsic together. A thread keeps its elements of all tiles in registers.
+// Fragments: tiles spread over the threads that run a tensor intrinsic together. A thread keeps its elements of all
+// tiles in registers.
 #include "codegen/lower.h"
 
 static bool is_fragment(const ts_buffer *b) { return strncmp(b->scope, "fragment.", 9) == 0; }
@@ -22,7 +23,8 @@ static bool tile_of(ts__lower *l, const ts_operand *o, const ts_buffer *param, i
     int64_t n;
     for (int d = 0; d < o->buf->ndim; d++) {
       if (!o->step[i][d]) continue;
-      if (to >= 0 || o->step[i][d] != 1 || tile[d] != 1) return refuse(l, o->buf, "an operand is no plain tile of it"), false;
+      if (to >= 0 || o->step[i][d] != 1 || tile[d] != 1)
+        return refuse(l, o->buf, "an operand is no plain tile of it"), false;
       to = d;
     }
     if (!ts_is_int(param->shape[i], &n)) return false;
@@ -33,17 +35,18 @@ static bool tile_of(ts__lower *l, const ts_operand *o, const ts_buffer *param, i
   return true;
 }
 
-static ts__fragment *fragment(ts__lower *l, const ts_operand *o, const ts_buffer *param, int threads) {
+static ts__fragment *fragment(ts__lower *l, const ts_operand *o, const ts_buffer *param, int threads, int64_t held) {
   ts__fragment x = {.from = o->buf};
   int64_t elements = 1, tiles = 1, n;
   if (!tile_of(l, o, param, x.tile)) return NULL;
   for (int d = 0; d < o->buf->ndim; d++) {
-    if (!ts_is_int(o->buf->shape[d], &n) || n % x.tile[d]) return refuse(l, o->buf, "it is not made of whole tiles"), NULL;
+    if (!ts_is_int(o->buf->shape[d], &n) || n % x.tile[d])
+      return refuse(l, o->buf, "it is not made of whole tiles"), NULL;
     elements *= x.tile[d];
     tiles *= n / x.tile[d];
   }
   if (elements % threads) return refuse(l, o->buf, "a tile cannot be shared evenly among the threads"), NULL;
-  x.registers = elements / threads;
+  x.registers = TS_MAX(elements / threads, held);
   ts__fragment *had = find(l, o->buf);
   if (had) {
     bool same = had->registers == x.registers && memcmp(had->tile, x.tile, sizeof x.tile) == 0;
@@ -57,8 +60,8 @@ static ts__fragment *fragment(ts__lower *l, const ts_operand *o, const ts_buffer
 }
 
 const ts_buffer *ts__fragment_access(ts__lower *l, const ts_operand *o, const ts_buffer *param, int threads,
-                                     const ts_expr *const *idx, const ts_expr **at) {
-  const ts__fragment *x = fragment(l, o, param, threads);
+                                     int64_t held, const ts_expr *const *idx, const ts_expr **at) {
+  const ts__fragment *x = fragment(l, o, param, threads, held);
   ts_ir *ir = l->ir;
   const ts_expr *tile = ts_int(ir, 0);
   int64_t n = 0;
@@ -73,7 +76,8 @@ const ts_buffer *ts__fragment_access(ts__lower *l, const ts_operand *o, const ts
   return x->to;
 }
 
-// --- allocations ----------------------------------------------------------------------------------------------------------
+// --- allocations
+// ----------------------------------------------------------------------------------------------------------
 
 static const ts_stmt *swap_alloc(void *arg, const ts_stmt *s) {
   ts__lower *l = arg;

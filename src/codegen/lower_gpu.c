@@ -112,6 +112,7 @@ typedef struct around {
   ts__lower *l;
   const ts_expr *guard;  // of loops shorter than their axis, and of blocks
   unsigned active;       // axes of loops around
+  bool lanes;            // in a vector loop: what is allocated belongs to a lane
 } around;
 
 typedef struct effects {
@@ -238,7 +239,9 @@ static const ts_stmt *spread_loop(around *x, const ts_stmt *s) {
     c->loop.kind = ts_is_int(s->loop.extent, &n) && n <= 16 ? TS_UNROLL : TS_SERIAL;
     c->loop.axis = TS_AXIS_NONE;
   }
-  c->loop.body = spread(x, s->loop.body);
+  around in = *x;
+  in.lanes |= s->loop.kind == TS_VECTORIZE;
+  c->loop.body = spread(&in, s->loop.body);
   return r;
 }
 
@@ -270,17 +273,65 @@ static const ts_stmt *spread_own(around *x, const ts_stmt *s) {
   return ts_alloc(x->l->ir, b, spread(x, ts_stmt_replace_buffer(x->l->ir, s->alloc.body, s->alloc.buf, b)));
 }
 
+typedef struct user {
+  const ts_buffer *buf;
+  bool found;
+} user;
+
+static bool see_use(void *arg, const ts_expr *e) {
+  user *u = arg;
+  u->found |= e->kind == TS_E_LOAD && e->buf == u->buf;
+  return !u->found;
+}
+
+static bool see_write(void *arg, const ts_stmt *s) {
+  user *u = arg;
+  u->found |= s->kind == TS_S_STORE && s->store.buf == u->buf;
+  return !u->found;
+}
+
+static bool uses(const ts_stmt *s, const ts_buffer *b) {
+  user u = {b, false};
+  ts_stmt_visit(s, see_write, see_use, &u);
+  return u.found;
+}
+
+// The statements of the list below the allocation between whose first and last the buffer is in use.
+static void part_in_use(ts__owned *o, const ts_stmt *s) {
+  while (s->kind == TS_S_ALLOC) s = s->alloc.body;
+  if (s->kind != TS_S_SEQ) return;
+  o->from = s->seq.n;
+  for (int i = 0; i < s->seq.n; i++) {
+    if (!uses(s->seq.child[i], o->buf)) continue;
+    o->from = TS_MIN(o->from, i);
+    o->to = i;
+  }
+  o->seq = s;
+}
+
+static void note_leaves(ts__kernel *k, const ts_stmt *seq, int i, int before) {
+  for (size_t n = 0; n < k->owned.n; n++) {
+    ts__owned *o = &k->owned.p[n];
+    if (o->seq != seq) continue;
+    if (o->from == i) o->first = before;
+    if (o->to == i) o->last = k->leaves;
+  }
+}
+
 static const ts_stmt *spread_alloc(around *x, const ts_stmt *s) {
   ts__kernel *k = x->k;
   const ts_buffer *b = s->alloc.buf;
   bool fragment = strncmp(b->scope, "fragment.", 9) == 0;
   unsigned inner = k->used & ~x->active & TS__ALL_THREADS;
   bool whole = !inner || !has_threads(s->alloc.body, inner);
-  if (whole && !ts__is_shared(b) && !fragment && (ts__is_private(b) || fits_thread(b))) return spread_own(x, s);
+  if (whole && !fragment && (x->lanes || (!ts__is_shared(b) && (ts__is_private(b) || fits_thread(b)))))
+    return spread_own(x, s);
   size_t at = k->owned.n;
-  ts_vec_push(x->l->arena, &k->owned, ((ts__owned){b, x->active, k->leaves, 0}));
+  ts__owned o = {.buf = b, .active = x->active, .first = k->leaves};
+  part_in_use(&o, s->alloc.body);
+  ts_vec_push(x->l->arena, &k->owned, o);
   const ts_stmt *r = spread(x, s->alloc.body);
-  k->owned.p[at].last = k->leaves;
+  if (!k->owned.p[at].last) k->owned.p[at].last = k->leaves;
   return r;
 }
 
@@ -293,7 +344,11 @@ static const ts_stmt *spread(around *x, const ts_stmt *s) {
   switch (s->kind) {
     case TS_S_SEQ:
       child = ts_new_array(x->l->arena, const ts_stmt *, s->seq.n);
-      for (int i = 0; i < s->seq.n; i++) child[i] = spread(x, s->seq.child[i]);
+      for (int i = 0, before; i < s->seq.n; i++) {
+        before = x->k->leaves;
+        child[i] = spread(x, s->seq.child[i]);
+        note_leaves(x->k, s, i, before);
+      }
       return ts_seq(ir, child, s->seq.n);
     case TS_S_FOR:
       return is_axis(s) ? spread_axis(x, s) : spread_loop(x, s);
@@ -419,7 +474,18 @@ static void add_kernel(top *t, const ts_stmt *s) {
   ts_vec_push(t->l->arena, &t->kernel, r);
 }
 
-static bool is_shell(const ts_block *b) { return !b->predicate && !b->init && !b->intrin; }
+// Only owns buffers (ORDER one kernel: such blocks hold together what else would be kernels of their own).
+static bool is_shell(const ts_block *b) {
+  return !b->predicate && !b->init && !b->intrin && !ts_notes_find(b->notes, "one_kernel");
+}
+
+const ts_stmt *ts__one_kernel(ts__lower *l, const char *name, const ts_stmt *body) {
+  ts_block *b = ts_new(l->arena, ts_block);
+  b->name = ts_arena_printf(l->arena, "%s_kernel", name);
+  b->body = body;
+  b->notes = ts_notes_with(l->arena, b->notes, (ts_note){.key = "one_kernel", .kind = TS_NOTE_INT, .i = 1});
+  return ts_block_stmt(l->ir, b);
+}
 
 static const ts_stmt *shell_body(ts__lower *l, const ts_block *b) {
   ts_subst *m = ts_new_array(l->arena, ts_subst, b->niters);
@@ -434,30 +500,8 @@ static bool holds_several(const ts_stmt *s) {
          (s->kind == TS_S_BLOCK && is_shell(s->block) && !is_leaf(s) && s->block->body->kind == TS_S_SEQ);
 }
 
-typedef struct user {
-  const ts_buffer *buf;
-  bool found;
-} user;
-
-static bool see_use(void *arg, const ts_expr *e) {
-  user *u = arg;
-  u->found |= e->kind == TS_E_LOAD && e->buf == u->buf;
-  return !u->found;
-}
-
-static bool see_write(void *arg, const ts_stmt *s) {
-  user *u = arg;
-  u->found |= s->kind == TS_S_STORE && s->store.buf == u->buf;
-  return !u->found;
-}
-
-static bool uses(const ts_stmt *s, const ts_buffer *b) {
-  user u = {b, false};
-  ts_stmt_visit(s, see_write, see_use, &u);
-  return u.found;
-}
-
-// The body of an allocation around several kernels with the allocation around the only one that uses its buffer; NULL when more do.
+// The body of an allocation around several kernels with the allocation around the only one that uses its buffer; NULL
+// when more do.
 static const ts_stmt *around_user(ts__lower *l, const ts_stmt *s, const ts_buffer *b) {
   ts_stmt *c;
   if (!holds_several(s)) return ts_alloc(l->ir, b, s);

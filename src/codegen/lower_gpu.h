@@ -9,8 +9,10 @@ enum { TS__WARP_THREADS = 32, TS__ALL_THREADS = 1 << TS_THREAD_X | 1 << TS_THREA
 // An allocation found in a kernel, with what was around it.
 typedef struct ts__owned {
   const ts_buffer *buf;
-  unsigned active;  // axes whose loops were around it
-  int first, last;  // leaves that it was there for
+  unsigned active;     // axes whose loops were around it
+  int first, last;     // leaves that it was there for
+  const ts_stmt *seq;  // of whose statements from .. to use it; NULL: not so
+  int from, to;
 } ts__owned;
 
 typedef struct ts__packed {
@@ -37,6 +39,8 @@ static inline bool ts__is_private(const ts_buffer *b) {
 int64_t ts__threads_of(const ts__kernel *k, ts_axis a);                                     // 1 when not in use
 bool ts__gpu_refuse(ts__lower *l, const char *code, const char *fmt, ...) TS_PRINTF(3, 4);  // false
 
+// A block around statements that were one, so that at the top they stay in one kernel (lower_gpu.c).
+const ts_stmt *ts__one_kernel(ts__lower *l, const char *name, const ts_stmt *body);
 // Reductions along thread axes as parts of each thread, combined across them (lower_cross.c).
 const ts_stmt *ts__cross_threads(ts__lower *l, const ts_stmt *body);
 // The statements at the top as kernels, in allocations of workspace (lower_gpu.c). l->f is the function with blocks;

@@ -21,13 +21,41 @@ static const ts_operand *operand_of(const views *v, const ts_buffer *param) {
   return NULL;
 }
 
+typedef struct reach {
+  const ts_buffer *buf;
+  int64_t end;
+} reach;
+
+static void reach_to(reach *r, const ts_buffer *b, const ts_expr *const *idx, int lanes) {
+  int64_t at;
+  if (b == r->buf && b->ndim && ts_is_int(idx[b->ndim - 1], &at)) r->end = TS_MAX(r->end, at + lanes);
+}
+
+static bool reach_load(void *arg, const ts_expr *e) {
+  if (e->kind == TS_E_LOAD) reach_to(arg, e->buf, e->arg, e->type.lanes);
+  return true;
+}
+
+static bool reach_store(void *arg, const ts_stmt *s) {
+  if (s->kind == TS_S_STORE) reach_to(arg, s->store.buf, s->store.idx, s->store.value->type.lanes);
+  return true;
+}
+
+// Elements of a fragment that the implementation knows each thread to hold. More than its share where some are held
+// twice.
+static int64_t held(views *v, const ts_buffer *param) {
+  reach r = {param, 0};
+  ts_stmt_visit(v->impl->body, reach_store, reach_load, &r);
+  return r.end;
+}
+
 // The parameter's element idx is element start[d] + sum idx[i] * step[i][d] of the block's buffer.
 static const ts_buffer *view_access(void *arg, const ts_buffer *b, const ts_expr *const *idx, const ts_expr **out) {
   views *v = arg;
   ts_ir *ir = v->l->ir;
   const ts_operand *o = operand_of(v, b);
   if (!o) return NULL;
-  if (is_fragment(o->buf)) return ts__fragment_access(v->l, o, b, v->threads, idx, out);
+  if (is_fragment(o->buf)) return ts__fragment_access(v->l, o, b, v->threads, held(v, b), idx, out);
   for (int d = 0; d < o->buf->ndim; d++) {
     out[d] = o->start[d];
     for (int i = 0; i < o->ndim; i++)
@@ -78,15 +106,23 @@ static bool check_store(void *arg, const ts_stmt *s) {
   return true;
 }
 
+// "global" takes anything but fragments, "shared" any shared memory, "shared.swizzle0" such that is not swizzled.
+static bool scope_fits(const char *want, const ts_buffer *b) {
+  if (strcmp(want, "global") == 0) return !is_fragment(b);
+  if (strcmp(want, "shared") == 0) return strncmp(b->scope, "shared", 6) == 0;
+  if (strcmp(want, "shared.swizzle0") == 0 && strcmp(b->scope, "shared") == 0) return true;
+  return strcmp(want, b->scope) == 0;
+}
+
 // An operand is in the memory that the implementation wants it in.
 static bool scopes_fit(views *v) {
   for (int i = 0; i < v->impl->nparams; i++) {
     const ts_buffer *p = v->impl->params[i].buf;
     const ts_operand *o = operand_of(v, p);
-    bool any = strcmp(p->scope, "global") == 0;
-    if (!o || (any ? !is_fragment(o->buf) : strcmp(p->scope, o->buf->scope) == 0)) continue;
-    return ts_refuse(v->l->d, "operand-scope", "block %s: intrinsic %s wants its operand %s in scope %s; %s is in scope %s",
-                     v->block->name, v->block->intrin, p->name, p->scope, o->buf->name, o->buf->scope);
+    if (!o || scope_fits(p->scope, o->buf)) continue;
+    return ts_refuse(v->l->d, "operand-scope",
+                     "block %s: intrinsic %s wants its operand %s in scope %s; %s is in scope %s", v->block->name,
+                     v->block->intrin, p->name, p->scope, o->buf->name, o->buf->scope);
   }
   return true;
 }
@@ -99,8 +135,9 @@ static bool strides_fit(views *v) {
     for (int d = 0; o && p->stride && d < p->ndim; d++) {
       int64_t want, have;
       if (!ts_is_int(p->stride[d], &want) || (view_stride(v, o, d, &have) && have == want)) continue;
-      return ts_refuse(v->l->d, "operand-layout", "block %s: intrinsic %s wants elements of operand %s %lld apart in dimension %d",
-                       v->block->name, v->block->intrin, p->name, (long long)want, d);
+      return ts_refuse(v->l->d, "operand-layout",
+                       "block %s: intrinsic %s wants elements of operand %s %lld apart in dimension %d", v->block->name,
+                       v->block->intrin, p->name, (long long)want, d);
     }
   }
   return true;
@@ -110,8 +147,8 @@ const ts_stmt *ts__lower_intrin(ts__lower *l, const ts_block *b) {
   const ts_intrin *in = ts_intrin_load(l->ir, b->intrin, l->d);
   const char *missing = NULL;
   if (in && !ts_intrin_fits(in, l->t, &missing)) {
-    ts_refuse(l->d, "missing-feature", "block %s: intrinsic %s needs %s, which %s lacks", b->name, b->intrin,
-              missing, l->t->arch);
+    ts_refuse(l->d, "missing-feature", "block %s: intrinsic %s needs %s, which %s lacks", b->name, b->intrin, missing,
+              l->t->arch);
     in = NULL;
   }
   if (!in) return l->failed = true, NULL;

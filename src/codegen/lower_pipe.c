@@ -274,7 +274,8 @@ static const ts_stmt *steady(pipe *x) {
   // ORDER trailing: barriers in here need not wait for the last of the intrinsics that go on (nvptx_call.c).
   for (int i = 0; i < x->p.n; i++)
     if (is_trailing(x, i, NULL))
-      c->loop.notes = ts_notes_with(x->l->arena, c->loop.notes, (ts_note){.key = "trailing", .kind = TS_NOTE_INT, .i = 1});
+      c->loop.notes =
+          ts_notes_with(x->l->arena, c->loop.notes, (ts_note){.key = "trailing", .kind = TS_NOTE_INT, .i = 1});
   return r;
 }
 
@@ -290,6 +291,7 @@ static const ts_stmt *overlapped(pipe *x) {
     part[n++] = slot(x, ts_add(ir, end, ts_int(ir, e)), e + 1, x->last, !x->long_enough, left, false);
   }
   const ts_stmt *s = ts_seq(ir, part, n);
+  if (x->l->t->api == TS_API_CUDA) s = ts__one_kernel(x->l, x->p.loop->loop.var->name, s);
   for (size_t i = x->versions.n; i-- > 0;) s = ts_alloc(ir, x->versions.p[i].to, s);
   return s;
 }
@@ -306,6 +308,8 @@ static bool refuse(pipe *x, const char *what, const char *a, const char *b, cons
 
 static bool settle(pipe *x) {
   ts_pipeline_fault f;
+  if (x->p.loop->loop.kind != TS_SERIAL && x->p.loop->loop.kind != TS_UNROLL)
+    return refuse(x, "a pipeline cannot be ", ts_loop_kind_name(x->p.loop->loop.kind), "", "");
   if (!x->p.fits || x->p.n > (int)TS_COUNTOF(x->at))
     return refuse(x, "its body no longer is what pipeline was given", "", "", "");
   bool seen[TS_COUNTOF(x->at)] = {0};

@@ -90,7 +90,8 @@ static bool check_effect(verifier *v, const ts_expr *e, ts_effect f) {
     return ts_type_eq(a[1]->type, TS_INDEX) || complain(v, "the second argument of '%s' is not i64", name);
   }
   if (!v->at || v->at->kind != TS_S_EVAL || v->at->eval != e) return complain(v, "'%s' stands in an expression", name);
-  if (f == TS_EFF_ASYNC_WAIT) return (ts_is_int(a[0], NULL) && a[0]->i >= 0) || complain(v, "'%s' takes a constant", name);
+  if (f == TS_EFF_ASYNC_WAIT)
+    return (ts_is_int(a[0], NULL) && a[0]->i >= 0) || complain(v, "'%s' takes a constant", name);
   if (f != TS_EFF_ASYNC_COPY) return true;
   if (!is_copied(a[0]) || !is_copied(a[1]) || !ts_type_eq(a[0]->type, a[1]->type))
     return complain(v, "'%s' takes two elements or vectors of buffers, of one type", name);
@@ -179,7 +180,8 @@ static bool check_bool(verifier *v, const ts_expr *e) {
 // --- buffers and regions --------------------------------------------------------------------------------------
 
 bool ts_scope_known(const char *s) {
-  static const char *const known[] = {"global", "local", "shared", "shared.swizzle32", "shared.swizzle64", "shared.swizzle128"};
+  static const char *const known[] = {
+      "global", "local", "shared", "shared.swizzle0", "shared.swizzle32", "shared.swizzle64", "shared.swizzle128"};
   for (size_t i = 0; i < TS_COUNTOF(known); i++) {
     if (strcmp(s, known[i]) == 0) return true;
   }
@@ -428,7 +430,8 @@ static bool check_signature(verifier *v) {
   for (int i = 0; i < v->f->nparams; i++) {
     const ts_buffer *b = v->f->params[i].buf;
     bool free_scope = strcmp(v->f->name, "impl") == 0;  // of an intrinsic: the scope it wants of its operand
-    if (!free_scope && strcmp(b->scope, "global") != 0) return complain(v, "parameter '%s' is not in global memory", b->name);
+    if (!free_scope && strcmp(b->scope, "global") != 0)
+      return complain(v, "parameter '%s' is not in global memory", b->name);
     TS_TRY(check_buffer(v, b));
   }
   return check_notes(v, v->f->notes);

@@ -9,6 +9,7 @@
 //   # needs sm_90a                     older targets are left out
 //   # registers sm_90a most 128        as the assembler says
 //   # plain                            schedule it first: a kernel a block, a thread an element
+// A line "----- trace" ends the function; the trace behind it is applied first.
 // Nothing may spill. Where there is no ptxas, assembling is left out, and said so.
 #include <stdlib.h>
 
@@ -174,6 +175,12 @@ static void compile_all(const testcase *c, bool old) {
   }
 }
 
+static const ts_func *scheduled(const testcase *c, const char *path, const char *trace, ts_diag *d) {
+  const char *text = strchr(trace, '\n') + 1;
+  ts_sched *s = ts_sched_new(c->ir, c->f, 1);
+  return ts_sched_replay(s, path, text, strlen(text), NULL, d) ? ts_sched_func(s) : NULL;
+}
+
 static void run_case(ts_arena *names, const char *file) {
   testcase c = {.name = file, .a = ts_arena_new("case")};
   ts_diag d = {0};
@@ -186,8 +193,10 @@ static void run_case(ts_arena *names, const char *file) {
     return;
   }
   c.text = text;
-  c.f = ts_func_parse(c.ir, path, text, n, NULL, 0, &d);
+  char *trace = strstr(text, "----- trace\n");
+  c.f = ts_func_parse(c.ir, path, text, trace ? (size_t)(trace - text) : n, NULL, 0, &d);
   if (c.f && each_line(&c, "plain", NULL)) c.f = plain_gpu(c.ir, c.f, &d);
+  if (c.f && trace) c.f = scheduled(&c, path, trace, &d);
   if (!c.f || !ts_func_verify(c.f, &d)) {
     complain(&c, "%s", d.message);
   } else if (!each_line(&c, "refuse", check_refusal)) {

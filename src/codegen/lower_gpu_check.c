@@ -1,0 +1,118 @@
+// What a kernel asks of the machine, before code is generated.
+#include "codegen/lower_gpu.h"
+
+typedef struct survey {
+  ts_analyzer *an;
+  ts_ir *ir;
+  const ts_func *f;
+  const ts_target *t;
+  ts_diag *d;
+  bool failed, lowered;
+  int64_t extent[TS_AXIS__COUNT];  // of the kernel at hand
+  int64_t shared, local;           // bytes
+  ts_gpu_use *use;
+} survey;
+
+static void refuse(survey *v, const char *code, const char *fmt, ...) TS_PRINTF(3, 4);
+static void refuse(survey *v, const char *code, const char *fmt, ...) {
+  char what[200];
+  va_list ap;
+  if (v->failed) return;
+  va_start(ap, fmt);
+  vsnprintf(what, sizeof what, fmt, ap);
+  va_end(ap);
+  v->failed = true;
+  ts_refuse(v->d, code, "%s: %s", v->f->name, what);
+}
+
+static int64_t bytes_of(const ts_buffer *b) {
+  int64_t n = ts_code_bytes(b->code), extent;
+  for (int d = 0; d < b->ndim; d++) {
+    if (!ts_is_int(b->shape[d], &extent) || extent < 0 || __builtin_mul_overflow(n, extent, &n)) return 0;
+  }
+  return n;
+}
+
+static void see_alloc(survey *v, const ts_buffer *b) {
+  int64_t at = 0;
+  if (!v->lowered) return;
+  if (ts__is_private(b)) v->local += bytes_of(b);
+  if (!ts__is_shared(b)) return;
+  if (b->offset) ts_is_int(b->offset, &at);
+  v->shared = TS_MAX(v->shared, at * ts_code_bytes(b->code) + bytes_of(b));
+}
+
+static void see_axis(survey *v, const ts_stmt *s) {
+  int64_t n = ts_bound(v->an, s->loop.extent).hi;
+  v->extent[s->loop.axis] = TS_MAX(v->extent[s->loop.axis], n);
+}
+
+static bool see(void *arg, const ts_stmt *s) {
+  survey *v = arg;
+  if (s->kind == TS_S_ALLOC) see_alloc(v, s->alloc.buf);
+  if (s->kind == TS_S_FOR && s->loop.kind == TS_THREAD && s->loop.axis != TS_VTHREAD) see_axis(v, s);
+  return !v->failed;
+}
+
+static void check_grid(survey *v) {
+  for (ts_axis a = TS_BLOCK_X; a <= TS_BLOCK_Z; a++) {
+    int64_t most = a == TS_BLOCK_X ? INT32_MAX : 65535;
+    if (v->extent[a] > most && v->extent[a] != TS_POS_INF)
+      refuse(v, "grid-limit", "%lld blocks along %s; %lld are allowed", (long long)v->extent[a], ts_axis_name(a),
+             (long long)most);
+  }
+}
+
+// Registers by estimate: private buffers and what addresses and loops take.
+static void check_kernel(survey *v) {
+  enum { OVERHEAD = 24 };
+  const ts_target_gpu *g = &v->t->gpu;
+  int64_t threads = v->extent[TS_THREAD_X] * v->extent[TS_THREAD_Y] * v->extent[TS_THREAD_Z];
+  int64_t registers = TS_MIN(v->local / 4 + OVERHEAD, g->max_registers);
+  check_grid(v);
+  if (threads > g->max_threads)
+    refuse(v, "block-threads", "a block of %lld threads; %d are allowed", (long long)threads, g->max_threads);
+  if (v->extent[TS_THREAD_Z] > 64)
+    refuse(v, "block-threads", "%lld threads along threadIdx.z; 64 are allowed", (long long)v->extent[TS_THREAD_Z]);
+  if (v->shared > g->block_shared)
+    refuse(v, "shared-memory", "%lld bytes of shared memory; a block may have %lld", (long long)v->shared,
+           (long long)g->block_shared);
+  if (threads > g->warp && threads * registers > g->sm_registers)
+    refuse(v, "registers", "about %lld registers for each of %lld threads; a multiprocessor has %d",
+           (long long)registers, (long long)threads, g->sm_registers);
+  v->use->kernels++;
+  v->use->threads = TS_MAX(v->use->threads, threads);
+  v->use->shared = TS_MAX(v->use->shared, v->shared);
+  v->use->registers = TS_MAX(v->use->registers, registers);
+}
+
+static void walk(survey *v, const ts_stmt *s) {
+  if (s->kind == TS_S_ALLOC && !ts__is_shared(s->alloc.buf)) {
+    walk(v, s->alloc.body);
+  } else if (s->kind == TS_S_SEQ) {
+    for (int i = 0; i < s->seq.n; i++) walk(v, s->seq.child[i]);
+  } else if (s->kind == TS_S_BLOCK && !s->block->niters) {
+    walk(v, s->block->body);
+  } else {
+    for (int a = 0; a < TS_AXIS__COUNT; a++) v->extent[a] = 1;
+    v->shared = v->local = 0;
+    ts_stmt_visit(s, see, NULL, v);
+    if (!v->failed) check_kernel(v);
+  }
+}
+
+bool ts_gpu_check(ts_ir *ir, const ts_func *f, const ts_target *t, ts_gpu_use *use, ts_diag *d) {
+  ts_gpu_use ignored;
+  survey v = {.an = ts_analyzer_new(ir),
+              .ir = ir,
+              .f = f,
+              .t = t,
+              .d = d,
+              .lowered = f->stage == TS_STAGE_LOOPS,
+              .use = use ? use : &ignored};
+  *v.use = (ts_gpu_use){0};
+  ts_bind_dims(v.an, f);
+  walk(&v, f->body);
+  ts_analyzer_free(v.an);
+  return !v.failed;
+}
