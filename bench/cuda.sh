@@ -1,0 +1,82 @@
+# shellcheck shell=bash
+# What the commands for NVIDIA GPUs share beside lib.sh. They run inside the repository and in an unpacked bundle, and end with status 3 where
+# there is no GPU that the driver can use. Options of all: --store FILE (records that serve or are made), --out DIR (raw output), --quick.
+# shellcheck disable=SC2034
+# shellcheck source=bench/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+store=
+out=
+quick=
+rest=()
+
+# options ARGUMENT...: the common options into store, out and quick, what is left into rest.
+options() {
+  while [ $# -gt 0 ]; do
+    case $1 in
+      -h|--help) usage ;;
+      --store|--out) [ $# -ge 2 ] || die "$1 needs a value" 2; printf -v "${1#--}" %s "$2"; shift 2 ;;
+      --quick) quick=1; shift ;;
+      *) rest+=("$1"); shift ;;
+    esac
+  done
+}
+
+# no_more ARGUMENT...: for commands without other arguments.
+no_more() { [ $# = 0 ] || die "unknown argument $1 (--help lists the options)" 2; }
+
+# The programs of a bundle, or those of the repository, built when they are not; then a GPU, or a refusal. Measures the ceilings.
+gpu_start() {
+  if [ -x "$root/bin/tunesmith" ]; then
+    export PATH=$root/bin:$PATH
+    mkdir -p "${out:=$work/${0##*/}}" 2>/dev/null || die "cannot write $out; give --out DIR" 2
+  else
+    programs
+    mkdir -p "${out:=$work/${0##*/}}" || die "cannot write $out; give --out DIR" 2
+  fi
+  out=$(cd "$out" && pwd)
+  if [ -n "$store" ] && [ -z "${makes_store:-}" ] && [ ! -f "$store" ]; then die "no store at $store" 2; fi
+  export TS_QUIET=1
+  tunesmith probe --target cuda --format json >"$out/ceilings.json" 2>"$out/ceilings.err" || {
+    cat "$out/ceilings.err" >&2
+    die "needs an NVIDIA GPU"
+  }
+  ceiling read read_roof GB/s
+  ceiling wgmma_f16 wgmma_f16_roof GFLOP/s
+  ceiling dependent dependent_launch us
+  ceiling clock sm_clock MHz
+}
+
+# ceiling ROW NAME UNIT: a value of the probe under a name.
+ceiling() { value "$2" "$(bench_value "$out/ceilings.json" "ceilings.$1.value")" "$3"; }
+roof() { bench_value "$out/ceilings.json" "ceilings.$1.value"; }
+
+# gpu_model MODEL TARGET NAME [build options]: build a model into $out/models and print its directory.
+gpu_model() {
+  local model=$1 target=$2 name=$3
+  shift 3
+  [ -z "$store" ] || [ ! -f "$store" ] || set -- --store "$store" "$@"
+  tunesmith build --model "$model" --quantization "$quant" --target "$target" --name "$name" --out "$out/models" "$@" >"$out/build-$name-$target.txt" 2>&1 || {
+    tail -n 3 "$out/build-$name-$target.txt" >&2
+    note "cannot build $model for $target"
+    return 1
+  }
+  echo "$out/models/$name-$quant"
+}
+
+# How many kernels of the model that was built last under this name come from records.
+served() { sed -n 's/^\([0-9]*\) of \([0-9]*\) kernels come from records.*/\1 \2/p' "$out/build-$1-cuda.txt" | tail -n 1; }
+
+# greedy NAME MODEL: greedy text of several prompts on the CPU and on the GPU; a line that counts those that are the same.
+greedy() {
+  local name=$1 cpu gpu same=0 all=0 prompt
+  cpu=$(gpu_model "$2" cpu "$name-cpu") && gpu=$(gpu_model "$2" cuda "$name") || return 1
+  for prompt in "Once upon a time" "Who is Mia?" "The little dog" "$(printf 'The cat sat on the mat. %.0s' $(seq 12))"; do
+    all=$((all + 1))
+    tunesmith chat "$cpu" --raw --temperature 0 --max-tokens 96 --prompt "$prompt" >"$out/$name-$all.cpu.txt" 2>"$out/$name-$all.cpu.err" &&
+      tunesmith chat "$gpu" --raw --temperature 0 --max-tokens 96 --prompt "$prompt" >"$out/$name-$all.cuda.txt" 2>"$out/$name-$all.cuda.err" &&
+      cmp -s "$out/$name-$all.cpu.txt" "$out/$name-$all.cuda.txt" && same=$((same + 1))
+  done
+  value "${name}_greedy_texts_as_on_cpu" "$same" "of_$all"
+  [ "$same" = "$all" ]
+}
