@@ -145,15 +145,18 @@ static effects effects_of(const ts_stmt *s) {
   return w;
 }
 
-// Threads of one group run a tensor intrinsic together; the axes that number them within the group.
+// Threads of one group run a tensor intrinsic together; the axes that number them within the group. They follow one
+// another: no axis with loops around the block counts faster than those.
 static bool group_axes(around *x, const ts_block *b, unsigned *axes) {
   const ts_intrin *in = ts_intrin_load(x->l->ir, b->intrin, x->l->d);
   *axes = 0;
   if (!in) return x->l->failed = true, false;
   int64_t want = in->threads, have = 1;
   for (ts_axis a = TS_THREAD_X; a <= TS_THREAD_Z && have < want; a++) {
-    if (x->active >> a & 1) continue;
-    have *= ts__threads_of(x->k, a);
+    int64_t n = ts__threads_of(x->k, a);
+    if (x->active >> a & 1 && n == 1) continue;
+    if (x->active >> a & 1) break;
+    have *= n;
     *axes |= 1u << a;
   }
   if (have == want) return true;

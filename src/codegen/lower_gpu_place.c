@@ -71,21 +71,40 @@ static const ts_buffer *widened(ts__kernel *k, const ts_buffer *b, unsigned axes
 // --------------------------------------------------------------------------------------------------------
 
 // What a thread finds in it is what that thread wrote: elements written by a thread that differs from others are its
-// own.
-static bool is_own(ts__kernel *k, const ts_buffer *b) {
+// own. Along the axes of loops around its allocation each position has a buffer of its own.
+static bool is_own(ts__kernel *k, const ts_buffer *b, unsigned active) {
   ts__touches t = {0};
   ts__touches_of(k, k->body, NULL, 0, &t);
   for (size_t i = 0; i < t.v.n; i++) {
     const ts__touch *w = &t.v.p[i];
     if (w->buf != b || !w->write || w->combine) continue;
     for (size_t j = 0; j < t.v.n; j++)
-      if (t.v.p[j].buf == b && ts__threads_apart(k, w, &t.v.p[j], 0, w->uses) != TS__APART) return false;
+      if (t.v.p[j].buf == b && ts__threads_apart(k, w, &t.v.p[j], 0, w->uses & ~active) != TS__APART) return false;
   }
   return true;
 }
 
-static bool place_private(ts__kernel *k, const ts_buffer *b) {
-  if (is_own(k, b) && ts__place_buffer(k->l, &k->body, b)) return true;
+// The threads over which a fragment is spread are the same wherever it is used.
+static bool one_group(ts__kernel *k, const ts_buffer *b) {
+  ts__touches t = {0};
+  unsigned group = 0;
+  bool first = true;
+  if (strncmp(b->scope, "fragment.", 9) != 0) return true;
+  ts__touches_of(k, k->body, NULL, 0, &t);
+  for (size_t i = 0; i < t.v.n; i++) {
+    if (t.v.p[i].buf != b) continue;
+    if (!first && t.v.p[i].group != group)
+      return ts__gpu_refuse(k->l, "intrinsic-threads", "buffer %.60s in scope %.60s is used by different groups of threads",
+                            b->name, b->scope);
+    group = t.v.p[i].group;
+    first = false;
+  }
+  return true;
+}
+
+static bool place_private(ts__kernel *k, const ts_buffer *b, unsigned active) {
+  if (!one_group(k, b)) return false;
+  if (is_own(k, b, active) && ts__place_buffer(k->l, &k->body, b)) return true;
   return ts__gpu_refuse(k->l, "not-private",
                         "buffer %.60s is in scope %.60s, but holds values that pass between threads; use shared",
                         b->name, b->scope);
@@ -143,7 +162,7 @@ bool ts__gpu_place(ts__kernel *k, ts__homes *out) {
   for (size_t i = 0; i < k->owned.n && !k->l->failed; i++) {
     const ts__owned *o = &k->owned.p[i];
     if (ts__is_private(o->buf)) {
-      place_private(k, o->buf);
+      place_private(k, o->buf, o->active);
     } else if (ts__is_shared(o->buf)) {
       const ts_buffer *b = widened(k, o->buf, o->active & TS__ALL_THREADS);
       if (pack(k, b, o)) ts_vec_push(k->l->arena, &out->shared, b);
