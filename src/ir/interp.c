@@ -17,7 +17,7 @@ struct command {
   int effect;  // EVAL: ts_effect, or -1
   const ts__node *c;
   const char *name;
-  const ts__node **idx;  // STORE; ALLOC: shape
+  const ts__node **idx;  // STORE; ALLOC: shape; EVAL of an effect: its arguments
   const ts_buffer *buf;
   struct region_block *block;
 };
@@ -149,6 +149,7 @@ void ts__memory_drop(ts__memory *b) {
   if (b->owned) free(b->data);
   free(b->written);
   drop_touches(b);
+  ts__barriers_drop(b);
 }
 
 static bool reserve(ts__machine *m, ts__memory *b) {
@@ -162,6 +163,7 @@ static bool reserve(ts__machine *m, ts__memory *b) {
   } else if (m->check_races) {
     drop_touches(b);
   }
+  ts__barriers_drop(b);
   memset(b->written, 0, (size_t)b->count);
   return true;
 }
@@ -373,8 +375,11 @@ static void run_effect(ts__machine *m, const command *c) {
     case TS_EFF_ASYNC_COMMIT:
       m->groups++;
       return;
-    default:
+    case TS_EFF_ASYNC_WAIT:
       ts__async_wait(m, c->a->i(m, c->a));
+      return;
+    default:
+      ts__run_barrier(m, (ts_effect)c->effect, c->idx);
       return;
   }
 }
@@ -545,12 +550,10 @@ static bool compile_loop(ts__compiler *c, command *n, const ts_stmt *s) {
 
 // An eval of an effect.
 static bool compile_effect(ts__compiler *c, command *n, const ts_expr *e) {
-  c->lockstep |= n->effect == TS_EFF_SYNC_BLOCK || n->effect == TS_EFF_SYNC_WARP;
-  for (uint32_t i = 0; i < e->nargs; i++) {
-    const ts__node *a = ts__compile_expr(c, e->arg[i]);
-    TS_TRY(a != NULL);
-    *(i ? &n->c : &n->a) = a;
-  }
+  c->lockstep |= n->effect == TS_EFF_SYNC_BLOCK || n->effect == TS_EFF_SYNC_WARP || n->effect >= TS_EFF_BARRIER_INIT;
+  TS_TRY(ts__compile_exprs(c, e->arg, (int)e->nargs, &n->idx));
+  n->a = e->nargs ? n->idx[0] : NULL;
+  n->c = e->nargs > 1 ? n->idx[1] : NULL;
   if (n->effect == TS_EFF_ASYNC_COPY) {
     n->n = e->arg[0]->type.lanes;
     n->floats = ts_code_is_float(e->arg[0]->type.code);

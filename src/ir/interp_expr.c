@@ -24,16 +24,19 @@ static double f_lane_var(ts__machine *m, const ts__node *n) { return m->fvar[n->
 
 // --- loads ----------------------------------------------------------------------------------------------------
 
-static const char *checked(ts__machine *m, const ts__node *n) {
-  ts__memory *b = m->mem[n->slot];
-  int64_t at = ts__locate(m, b, n->idx, n->lanes > 1 ? m->lane : 0);
-  if (at < 0) return NULL;
+const char *ts__element_at(ts__machine *m, ts__memory *b, int64_t at) {
   if (b->written && !b->written[at]) {
     ts__fail(m, "uninitialised-read", "element %lld of '%s' is read before it is written", (long long)at, b->buf->name);
     return NULL;
   }
   if (m->check_races && !ts__note_read(m, b, at)) return NULL;
   return b->data + at * ts_code_bytes(b->code);
+}
+
+static const char *checked(ts__machine *m, const ts__node *n) {
+  ts__memory *b = m->mem[n->slot];
+  int64_t at = ts__locate(m, b, n->idx, n->lanes > 1 ? m->lane : 0);
+  return at < 0 ? NULL : ts__element_at(m, b, at);
 }
 
 #define TS__LOAD(name, R, T)                         \

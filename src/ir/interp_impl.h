@@ -17,6 +17,19 @@ typedef struct ts__touch {
   uint32_t writer_phase, reader_phase;
 } ts__touch;
 
+struct ts__memory;
+typedef struct ts__landing {  // an element of a bulk copy
+  struct ts__memory *to;
+  int64_t at, i;
+  double f;
+} ts__landing;
+typedef struct ts__barrier {
+  int64_t arrivals, left;  // of a phase, 0: never initialised; still to come in this one
+  uint64_t phase;
+  ts__landing *landing;  // what the phase brings; the first `ended` of them came before the latest end
+  size_t nlanding, ended, cap;
+} ts__barrier;
+
 typedef struct ts__memory {  // a buffer while running
   const ts_buffer *buf;
   ts_code code;
@@ -30,6 +43,7 @@ typedef struct ts__memory {  // a buffer while running
   int outer;        // parallel loops around its allocation: private to their iterations
   uint16_t reducing;  // a bit for each level along which the running block reduces into it
   ts__touch *touch[TS__MAX_PARALLEL];
+  ts__barrier *barrier;  // per element of a buffer of barriers; NULL: none yet
 } ts__memory;
 
 typedef struct ts__team ts__team;
@@ -102,17 +116,26 @@ bool ts__compile_exprs(ts__compiler *c, const ts_expr *const *e, int n, const ts
 bool ts__fail(ts__machine *m, const char *code, const char *fmt, ...) TS_PRINTF(3, 4);  // the first failure counts
 // Element position of idx (with `extra` added to the last index), or -1 after a failure.
 int64_t ts__locate(ts__machine *m, const ts__memory *b, const ts__node *const *idx, int64_t extra);
+// Where the element lies; NULL when it cannot be read.
+const char *ts__element_at(ts__machine *m, ts__memory *b, int64_t at);
 bool ts__note_read(ts__machine *m, ts__memory *b, int64_t at);
 bool ts__note_write(ts__machine *m, ts__memory *b, int64_t at);
 
 // --- teams: the threads of a block in lockstep (interp_team.c) ------------------------------------------------
-typedef enum ts__wait { TS__GO, TS__AT_BLOCK, TS__AT_WARP, TS__AT_SHUFFLE, TS__ENDED } ts__wait;
+typedef enum ts__wait { TS__GO, TS__AT_BLOCK, TS__AT_WARP, TS__AT_SHUFFLE, TS__AT_BARRIER, TS__YIELDS, TS__ENDED } ts__wait;
 // Runs body(arg, m) for n threads, each on a machine of its own: variables are copies, buffers are shared but for own[0..nown).
 void ts__team_run(ts__machine *m, int n, const int *own, int nown, void (*body)(void *arg, ts__machine *m), void *arg);
 void ts__team_wait(ts__machine *m, ts__wait what, const void *where);  // a barrier; where tells one from another
 // The value that thread `from` of this thread's warp brings to the same shuffle; its own when there is none.
 void ts__team_shuffle(ts__machine *m, const void *where, ts_effect how, int64_t by, int64_t *i, double *f);
+// Until the barrier's phase is of the other parity; others go on.
+void ts__team_wait_phase(ts__machine *m, ts__barrier *b, int64_t parity);
+void ts__team_yield(ts__machine *m);  // those that wait for a phase go first
 void ts__memory_drop(ts__memory *b);
+// Barriers and bulk copies (interp_bulk.c). args: those of the effect.
+void ts__run_barrier(ts__machine *m, ts_effect f, const ts__node *const *args);
+void ts__barriers_drop(ts__memory *b);
+void ts__barrier_passed(ts__barrier *b);  // a thread has waited for the phase that ended last
 bool ts__async_begin(ts__machine *m, ts__memory *to, int64_t at, int64_t i, double f);
 enum { TS__EVERY = -1 };
 void ts__async_wait(ts__machine *m, int64_t left);  // all but the latest groups arrive; EVERY: what was begun at all

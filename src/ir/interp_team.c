@@ -13,6 +13,8 @@ typedef struct fiber {
   ucontext_t context;
   ts__wait wait;
   const void *where;
+  ts__barrier *barrier;
+  int64_t parity;
   char *stack;
   ts__memory *mem;  // its own buffers
   uint64_t shuffles;
@@ -102,6 +104,25 @@ static bool run_warps(ts__team *t) {
   return any;
 }
 
+static bool has_ended(const ts__barrier *b, int64_t parity) { return (int64_t)(b->phase & 1) != parity; }
+
+// Those go on whose phase has ended; then those that let them go first. False: there were none.
+static bool run_phases(ts__team *t) {
+  bool any = false;
+  for (int i = t->n; i-- > 0 && !t->caller->failed;) {
+    fiber *f = &t->fiber[i];
+    if (f->wait != TS__AT_BARRIER || !has_ended(f->barrier, f->parity)) continue;
+    any = true;
+    resume(t, i);
+  }
+  for (int i = 0; i < t->n && !any && !t->caller->failed; i++) {
+    if (t->fiber[i].wait != TS__YIELDS) continue;
+    any = true;
+    resume(t, i);
+  }
+  return any;
+}
+
 static void run_block(ts__team *t) {
   uint64_t run = ++t->caller->runs;
   for (int i = 0; i < t->n; i++) {
@@ -114,13 +135,15 @@ static void run_block(ts__team *t) {
 static void run_all(ts__team *t) {
   run_block(t);
   while (!t->caller->failed) {
-    if (run_warps(t)) continue;
+    if (run_phases(t) || run_warps(t)) continue;
     if (some_at(t, TS__AT_WARP) || some_at(t, TS__AT_SHUFFLE)) {
       diverged(t, some_at(t, TS__AT_WARP) ? "sync.warp" : "a shuffle");
     } else if (t->fiber[0].wait == TS__AT_BLOCK && all_at(t, 0, t->n)) {
       run_block(t);
     } else if (some_at(t, TS__AT_BLOCK)) {
       diverged(t, "sync.block");
+    } else if (some_at(t, TS__AT_BARRIER)) {
+      ts__fail(t->caller, "deadlock", "threads wait for the phase of a barrier, and nobody is left to end it");
     } else {
       return;
     }
@@ -193,6 +216,22 @@ void ts__team_run(ts__machine *m, int n, const int *own, int nown, void (*body)(
 // Outside a team there is one thread, which waits for nobody.
 void ts__team_wait(ts__machine *m, ts__wait what, const void *where) {
   if (m->team && !m->failed) leave(m, what, where);
+}
+
+void ts__team_wait_phase(ts__machine *m, ts__barrier *b, int64_t parity) {
+  if (m->failed) return;
+  if (!has_ended(b, parity) && !m->team) {
+    ts__fail(m, "deadlock", "the only thread waits for the phase of a barrier");
+  } else if (!has_ended(b, parity)) {
+    m->team->fiber[m->me].barrier = b;
+    m->team->fiber[m->me].parity = parity;
+    leave(m, TS__AT_BARRIER, b);
+  }
+  if (!m->failed) ts__barrier_passed(b);
+}
+
+void ts__team_yield(ts__machine *m) {
+  if (m->team && !m->failed) leave(m, TS__YIELDS, NULL);
 }
 
 void ts__team_shuffle(ts__machine *m, const void *where, ts_effect how, int64_t by, int64_t *i, double *f) {

@@ -81,6 +81,27 @@ static bool is_copied(const ts_expr *e) {
 
 static bool is_input(const verifier *v, const ts_buffer *b);
 
+static bool is_count(const ts_expr *e) { return ts_is_int(e, NULL) && e->i >= 1 && e->i < (int64_t)1 << 31; }
+
+static bool is_shared_element(const ts_expr *e) {
+  return e->kind == TS_E_LOAD && e->type.lanes == 1 && strncmp(e->buf->scope, "shared", 6) == 0;
+}
+
+static bool check_bulk(verifier *v, const ts_expr *const *a) {
+  if (!is_shared_element(a[0]) || a[1]->kind != TS_E_LOAD || !ts_type_eq(a[0]->type, a[1]->type))
+    return complain(v, "'bulk.copy' takes an element of shared memory and one of another buffer, of one type");
+  if (!is_count(a[3]) || !is_count(a[4]) || !is_count(a[5])) return complain(v, "'bulk.copy' takes constant rows, columns and stride");
+  return !is_input(v, a[0]->buf) || complain(v, "store to the input '%s'", a[0]->buf->name);
+}
+
+static bool check_barrier(verifier *v, const ts_expr *e, ts_effect f) {
+  const ts_expr *const *a = e->arg, *bar = a[f == TS_EFF_BULK_COPY ? 2 : 0];
+  if (!is_shared_element(bar) || bar->type.code != TS_U64) return complain(v, "a barrier is an element of u64 in shared memory");
+  if (f == TS_EFF_BARRIER_INIT) return is_count(a[1]) || complain(v, "'%s' takes a constant number of arrivals", e->callee);
+  if (f == TS_EFF_BARRIER_WAIT) return ts_type_eq(a[1]->type, TS_INDEX) || complain(v, "the parity is not i64");
+  return f != TS_EFF_BULK_COPY || check_bulk(v, a);
+}
+
 static bool check_effect(verifier *v, const ts_expr *e, ts_effect f) {
   const ts_expr *const *a = e->arg;
   const char *name = e->callee;
@@ -90,6 +111,7 @@ static bool check_effect(verifier *v, const ts_expr *e, ts_effect f) {
     return ts_type_eq(a[1]->type, TS_INDEX) || complain(v, "the second argument of '%s' is not i64", name);
   }
   if (!v->at || v->at->kind != TS_S_EVAL || v->at->eval != e) return complain(v, "'%s' stands in an expression", name);
+  if (f >= TS_EFF_BARRIER_INIT) return check_barrier(v, e, f);
   if (f == TS_EFF_ASYNC_WAIT)
     return (ts_is_int(a[0], NULL) && a[0]->i >= 0) || complain(v, "'%s' takes a constant", name);
   if (f != TS_EFF_ASYNC_COPY) return true;
