@@ -134,11 +134,32 @@ template <u32 MASK> __device__ __forceinline__ u32 mask_or(u32 a, u32 bits) {
 
 #include "codes_to_f16.cuh"
 
+// The same in half the operations, not yet less what stands on it: 1024 + code for rows g, 1024 + 16 code for rows g + 8.
+__device__ __forceinline__ void codes_on_1024(u32 w, u32 (&a)[4]) {
+  u32 magic = 0x64006400u, v = w >> 8;
+  a[0] = mask_or<0x000f000fu>(w, magic);
+  a[1] = mask_or<0x00f000f0u>(w, magic);
+  a[2] = mask_or<0x000f000fu>(v, magic);
+  a[3] = mask_or<0x00f000f0u>(v, magic);
+}
+
 // --- tensor cores --------------------------------------------------------------------------------------------------
 __device__ __forceinline__ void mma_m16n8k16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+__device__ __forceinline__ void mma_m16n8k16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, const float (&c)[4]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, %12, %13};"
+      : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3]));
+}
+// Four matrices of eight rows of eight halves; lane l gives the address of row l % 8 of matrix l / 8. As B fragments: two of sixteen of K.
+__device__ __forceinline__ void load_matrices(u32 (&r)[4], u32 address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(address));
 }
 
 // Bytes: sixteen rows of 32 along K, as they lie in the words of the packed layout, by eight columns; exact.
@@ -173,4 +194,10 @@ __device__ __forceinline__ u32 cluster_address(u32 a, u32 rank) {
 }
 __device__ __forceinline__ void store_cluster(u32 a, float v) {
   asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(a), "f"(v) : "memory");
+}
+// The same for four, as a copy: completes sixteen bytes on bar, a barrier of that block.
+__device__ __forceinline__ void send_cluster4(u32 a, float4 v, u32 bar) {
+  asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [%0], {%1, %2, %3, %4}, [%5];" ::"r"(a), "f"(v.x), "f"(v.y), "f"(v.z),
+               "f"(v.w), "r"(bar)
+               : "memory");
 }

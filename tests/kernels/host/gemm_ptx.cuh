@@ -189,6 +189,9 @@ template <u32 MASK> static inline u32 mask_or(u32 a, u32 bits) {
   return (a & MASK) | bits;
 }
 #include "codes_to_f16.cuh"
+static inline void codes_on_1024(u32 w, u32 (&a)[4]) {
+  for (int i = 0; i < 4; i++) a[i] = mask_or<0xffffffffu>((i >= 2 ? w >> 8 : w) & (i & 1 ? 0x00f000f0u : 0x000f000fu), 0x64006400u);
+}
 
 // --- tensor cores: m16n8k16, lane = 4 g + t ------------------------------------------------------------------------
 static inline void mma_m16n8k16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
@@ -208,6 +211,20 @@ static inline void mma_m16n8k16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1
     }
     d[e] = sum;
   }
+  host_meet(HOST_WARP);
+}
+
+static inline void mma_m16n8k16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, const float (&c)[4]) {
+  float sum[4] = {c[0], c[1], c[2], c[3]};
+  mma_m16n8k16(sum, a, b0, b1);
+  for (int e = 0; e < 4; e++) d[e] = sum[e];
+}
+static inline void load_matrices(u32 (&r)[4], u32 address) {
+  int lane = host_me->index & 31;
+  if (address % 16) fprintf(stderr, "matrix row at %x\n", address), abort();
+  host_slot(HOST_WARP, lane)[0] = address;
+  host_meet(HOST_WARP);
+  for (int j = 0; j < 4; j++) memcpy(&r[j], host_at(host_slot(HOST_WARP, j * 8 + lane / 4)[0]) + lane % 4 * 4, 4);
   host_meet(HOST_WARP);
 }
 
@@ -255,4 +272,9 @@ static inline u32 cluster_address(u32 a, u32 rank) {
 }
 static inline void store_cluster(u32 a, float v) {
   memcpy(host_at(a), &v, 4);
+}
+static inline void send_cluster4(u32 a, float4 v, u32 bar) {
+  if (a % 16 || a >> 24 != bar >> 24) fprintf(stderr, "sixteen bytes to %x, on %x\n", a, bar), abort();
+  memcpy(host_at(a), &v, 16);
+  host_barrier_arrive(bar, 0, -16);
 }

@@ -1,0 +1,250 @@
+// batch_q4: y[n, N] = x[n, K] . w[N, K]^T for 2 to 32 rows of x in f16, on weights of the packed layout "mma" (kernels/ops/matmul.mma.tir).
+//
+// The blocks of a cluster share K: each keeps its slice of x in shared memory and streams the weights of its cluster's row tiles through a
+// ring, filled by one producer warp that starts before the kernel before this one has ended. Within a block ACROSS warps stand side by
+// side over the rows, the others share K. Sums are added up over the warps, sent to the block of the cluster that owns them, and
+// finished there while the next group of tiles is multiplied: every sum has one order, so results do not vary.
+//
+// A code q is the half 1024 + q (row g) or 1024 + 16 q (row g + 8): one operation for two weights. Sums of a group of 32 start as -1031
+// or -1136 times the sum of x, which another multiplication gives, and are scaled in f32.
+#pragma once
+#include "gemm_ptx.cuh"
+
+enum batch_end { BATCH_STORE, BATCH_ADD };
+
+// ORDER: the sizes are those of the defines of the template that includes this.
+// TILES: row tiles of a warp. EACH: units (16 rows, 64 of K) of a stage that a warp takes of each of its tiles.
+template <int a_outputs, int a_inputs, int a_rows, int a_warps, int a_across, int a_tiles, int a_each, int a_stages, int a_split> struct batch_shape {
+  static constexpr int outputs = a_outputs, inputs = a_inputs, rows = a_rows, warps = a_warps, across = a_across, tiles = a_tiles, each = a_each;
+  static constexpr int stages = a_stages, split = a_split;
+  static constexpr int columns = (rows + 7) / 8, along = warps / across, chunk = along * each;  // warps that share K; units of K of a stage
+  static constexpr int units = inputs / 64, slice = (units + split - 1) / split;                // units of K: all, of a block
+  static constexpr int tall = tiles * across, row_tiles = outputs / 16, groups = (row_tiles + tall - 1) / tall;
+  static constexpr int stage_bytes = tall * chunk * 576, ring_bytes = stages * stage_bytes;     // codes of the tiles, then their scales
+  static constexpr int pitch = slice * 128 + 16, x_bytes = columns * 8 * pitch;                 // rows of x, apart so that banks differ
+  static constexpr int part = tiles * columns * 32;                                             // of four sums each: of a warp
+  static constexpr int share = tall * columns / split;                                          // fragments that a block finishes
+  static constexpr int sums_bytes = warps * part * 16, gathered_bytes = 2 * split * share * 512;
+  static constexpr int bytes = ring_bytes + x_bytes + sums_bytes + gathered_bytes + 16 * stages + 32;
+};
+
+// All lanes of the producer warp: lane l copies codes of tile l of the group, lane 16 + l its scales.
+template <typename S, bool EVICT>
+__device__ __forceinline__ void batch_produce(u32 ring, u32 bars, const unsigned char *codes, const unsigned char *scales, int block, int blocks, int first, int last,
+                                              int lane) {
+  u64 policy = policy_evict_first();
+  int stage = 0;
+  u32 parity = 1;
+  for (int group = block; group < S::groups; group += blocks) {
+    int tile = min(group * S::tall + (lane & 15), S::row_tiles - 1);  // a tile beyond the last is read as the last, and dropped
+    for (int at = first; at < last; at += S::chunk) {
+      int units = min(S::chunk, last - at);
+      u32 bar = bars + 16 * stage, to = ring + S::stage_bytes * stage;
+      barrier_wait(bar + 8, parity);
+      if (lane == 0) barrier_expect(bar, S::tall * units * 576);
+      __syncwarp();
+      if ((lane & 15) < S::tall) {
+        size_t unit = (size_t)tile * S::units + at;
+        u32 size = lane < 16 ? 512 : 64;
+        const unsigned char *from = (lane < 16 ? codes : scales) + unit * size;
+        u32 there = to + (lane < 16 ? 0 : S::tall * S::chunk * 512) + (lane & 15) * S::chunk * size;
+        if (EVICT) {
+          copy_bulk_hint(there, from, units * size, bar, policy);
+        } else {
+          copy_bulk(there, from, units * size, bar);
+        }
+      }
+      if (++stage == S::stages) {
+        stage = 0;
+        parity ^= 1;
+      }
+    }
+  }
+}
+
+// One unit of each tile of the warp. x: this lane's address of the unit in its row of x, for load_matrices.
+template <typename S>
+__device__ __forceinline__ void batch_unit(float (&acc)[S::tiles][S::columns][4], const unsigned char *codes, const unsigned char *scales, u32 x, int lane) {
+  const u32 offset[4] = {0xe407e407u, 0xe470e470u, 0xe407e407u, 0xe470e470u};  // -1031 for rows g, -1136 for rows g + 8
+  const float zero[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+  uint4 q[S::tiles];
+  uint2 s[S::tiles];
+#pragma unroll
+  for (int r = 0; r < S::tiles; r++) {
+    q[r] = *(const uint4 *)(codes + r * S::chunk * 512 + lane * 16);
+    s[r] = *(const uint2 *)(scales + r * S::chunk * 64 + (lane >> 2) * 8);
+  }
+#pragma unroll
+  for (int h = 0; h < 2; h++) {
+    u32 b[S::columns][4];
+    float start[S::columns][4];
+#pragma unroll
+    for (int c = 0; c < S::columns; c++) {
+      load_matrices(b[c], x + c * 8 * S::pitch + h * 64);
+      mma_m16n8k16(start[c], offset, b[c][0], b[c][1], zero);
+      mma_m16n8k16(start[c], offset, b[c][2], b[c][3], start[c]);
+    }
+#pragma unroll
+    for (int r = 0; r < S::tiles; r++) {
+      u32 a[2][4];
+      codes_on_1024(h ? q[r].z : q[r].x, a[0]);
+      codes_on_1024(h ? q[r].w : q[r].y, a[1]);
+      float2 scale = unpack_f16(h ? s[r].y : s[r].x);
+      scale.y *= 0.0625f;
+#pragma unroll
+      for (int c = 0; c < S::columns; c++) {
+        float d[4];
+        mma_m16n8k16(d, a[0], b[c][0], b[c][1], start[c]);
+        mma_m16n8k16(d, a[1], b[c][2], b[c][3], d);
+        acc[r][c][0] = fmaf(scale.x, d[0], acc[r][c][0]);
+        acc[r][c][1] = fmaf(scale.x, d[1], acc[r][c][1]);
+        acc[r][c][2] = fmaf(scale.y, d[2], acc[r][c][2]);
+        acc[r][c][3] = fmaf(scale.y, d[3], acc[r][c][3]);
+      }
+    }
+  }
+}
+
+// The sums of a group in all warps, each fragment added up over the warps that share its rows, to the blocks that own them.
+template <typename S> __device__ __forceinline__ void batch_send(const float4 *sums, u32 gathered, u32 bar, int rank) {
+  for (int i = threadIdx.x; i < S::tall * S::columns * 32; i += S::warps * 32) {
+    const float4 *p = sums + i / S::part * S::along * S::part + i % S::part;  // warps that share rows follow each other
+    float4 v = p[0];
+#pragma unroll
+    for (int w = 1; w < S::along; w++) {
+      float4 o = p[w * S::part];
+      v.x += o.x;
+      v.y += o.y;
+      v.z += o.z;
+      v.w += o.w;
+    }
+    int owner = i / (S::share * 32), at = rank * S::share * 32 + i % (S::share * 32);
+    send_cluster4(cluster_address(gathered + 16 * at, owner), v, cluster_address(bar, owner));
+  }
+}
+
+__device__ __forceinline__ void batch_write(u16 *y, float a, float b, bool add) {
+  if (add) {
+    float2 old = unpack_f16(load_u32(y));
+    a += old.x;
+    b += old.y;
+  }
+  *(u32 *)y = pack_f16(a, b);
+}
+__device__ __forceinline__ void batch_write(float *y, float a, float b, bool add) {
+  if (add) {  // the only additions to it: nobody waits for the old value
+    atomicAdd(y, a);
+    atomicAdd(y + 1, b);
+  } else {
+    *(float2 *)y = make_float2(a, b);
+  }
+}
+
+// What this block owns of a group, from all blocks' parts to y: two features of one row of x a thread.
+template <typename S, int END, typename Y> __device__ __forceinline__ void batch_finish(Y *y, const float *gathered, int group, int rank) {
+  for (int i = threadIdx.x; i < S::share * 64; i += S::warps * 32) {
+    int f = i / 64, pair = i % 8, r = i / 8 % 8, all = rank * S::share + f;
+    const float *p = gathered + (f * 32 + pair % 4 * 8 + r / 2) * 4 + pair / 4 * 2 + r % 2;
+    float a = 0.0f, b = 0.0f;
+#pragma unroll
+    for (int s = 0; s < S::split; s++) {
+      a += p[s * S::share * 128];
+      b += p[s * S::share * 128 + 16];
+    }
+    int tile = group * S::tall + all / S::columns, row = all % S::columns * 8 + r;
+    if (tile < S::row_tiles && row < S::rows) batch_write(y + (size_t)row * S::outputs + tile * 16 + pair * 2, a, b, END == BATCH_ADD);
+  }
+}
+
+// Waits for the parts in one half of what is gathered, in its turn (a bit each), and finishes them.
+template <typename S, int END, typename Y>
+__device__ __forceinline__ void batch_collect(Y *y, const float *gathered, u32 full, int half, u32 &turn, int group, int rank) {
+  barrier_wait(full + 8 * half, turn >> half & 1);
+  turn ^= 1u << half;
+  if (threadIdx.x == 0) barrier_expect(full + 8 * half, S::gathered_bytes / 2);
+  batch_finish<S, END>(y, gathered + half * (S::gathered_bytes / 8), group, rank);
+}
+
+template <typename S, int END, bool EVICT, typename Y>
+__device__ __forceinline__ void batch_q4(const u16 *x, const void *codes, const void *scales, Y *y) {
+  SHARED_MEMORY(smem);
+  const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
+  const int rank = S::split > 1 ? blockIdx.x % S::split : 0, block = blockIdx.x / S::split, blocks = gridDim.x / S::split;
+  const int first = S::units * rank / S::split, last = S::units * (rank + 1) / S::split;
+  const u32 bars = shared_address(smem) + S::bytes - 16 * S::stages - 32, x_bar = bars + 16 * S::stages, full = x_bar + 8;  // full: of both halves
+  if (threadIdx.x == S::warps * 32) {
+    for (int s = 0; s < S::stages; s++) {
+      barrier_init(bars + 16 * s, 1);
+      barrier_init(bars + 16 * s + 8, S::warps);
+    }
+    barrier_init(x_bar, 1);
+    for (int t = 0; t < 2; t++) {
+      barrier_init(full + 8 * t, 1);
+      barrier_expect(full + 8 * t, S::gathered_bytes / 2);
+    }
+    barrier_init_fence();
+  }
+  __syncthreads();
+  dependents_may_start();
+  if (S::split > 1) cluster_arrive();
+  if (warp == S::warps) {
+    batch_produce<S, EVICT>(shared_address(smem), bars, (const unsigned char *)codes, (const unsigned char *)scales, block, blocks, first, last, lane);
+    __syncwarp();
+    if (S::split > 1) cluster_wait();
+    return;
+  }
+  const u32 xs = shared_address(smem + S::ring_bytes);
+  float4 *sums = (float4 *)(smem + S::ring_bytes + S::x_bytes);
+  float *gathered = (float *)(smem + S::ring_bytes + S::x_bytes + S::sums_bytes);
+  wait_for_predecessors();
+  if (warp == 0) {
+    int bytes = (last - first) * 128;
+    if (lane == 0) barrier_expect(x_bar, S::rows * bytes);
+    __syncwarp();
+    if (lane < S::rows) copy_bulk(xs + lane * S::pitch, x + (size_t)lane * S::inputs + first * 64, bytes, x_bar);
+    __syncwarp();
+  }
+  if (S::split > 1) cluster_wait();
+  barrier_wait(x_bar, 0);
+
+  const int which = warp / S::along, k = warp % S::along;  // rows; units of K
+  const u32 mine = xs + (lane & 7) * S::pitch + (lane >> 3) * 16 + k * 128;
+  int stage = 0, half = 0;
+  u32 parity = 0, turn = 0;
+  for (int group = block;; half ^= 1) {
+    float acc[S::tiles][S::columns][4] = {};
+    u32 b = mine;
+    for (int at = first; at < last; at += S::chunk, b += S::chunk * 128) {
+      barrier_wait(bars + 16 * stage, parity);
+      const unsigned char *w = smem + stage * S::stage_bytes, *q = w + (which * S::tiles * S::chunk + k) * 512;
+      const unsigned char *s = w + S::tall * S::chunk * 512 + (which * S::tiles * S::chunk + k) * 64;
+#pragma unroll
+      for (int i = 0; i < S::each; i++)
+        if (at + k + i * S::along < last) batch_unit<S>(acc, q + i * S::along * 512, s + i * S::along * 64, b + i * S::along * 128, lane);
+      __syncwarp();
+      if (lane == 0) barrier_arrive(bars + 16 * stage + 8);
+      if (++stage == S::stages) {
+        stage = 0;
+        parity ^= 1;
+      }
+    }
+    // The group before: its parts came while this one was multiplied. Both halves stand ready again before anybody sends to them.
+    if (group != block) batch_collect<S, END>(y, gathered, full, half ^ 1, turn, group - blocks, rank);
+    threads_meet(1, S::warps * 32);
+#pragma unroll
+    for (int r = 0; r < S::tiles; r++)
+#pragma unroll
+      for (int c = 0; c < S::columns; c++) {
+        float(&d)[4] = acc[r][c];
+        float4 v = {d[0], d[1], d[2], d[3]};
+        sums[warp * S::part + (r * S::columns + c) * 32 + lane] = v;
+      }
+    threads_meet(1, S::warps * 32);
+    batch_send<S>(sums, shared_address(gathered) + half * (S::gathered_bytes / 2), full + 8 * half, rank);
+    group += blocks;
+    if (group >= S::groups) {
+      batch_collect<S, END>(y, gathered, full, half, turn, group - blocks, rank);
+      return;
+    }
+  }
+}

@@ -1,0 +1,56 @@
+/* tunesmith
+doc       2 to 32 rows of f16: codes as halves in tensor cores, x stays in shared memory, K shared by warps and by the blocks of a cluster
+requires  sm_90a
+param     WARPS 8 4 16
+param     ACROSS 1 2 4
+param     TILES 2 4 1
+param     EACH 1 2 4
+param     STAGES 3 4 2 6 8
+param     SPLIT 4 2 8 1
+param     HINT 1 0
+param     PER_SM 1 2
+param     ROOM 2 1
+where     A_F16 && n <= 32 && N % 16 == 0 && K % 64 == 0
+where     ACROSS <= WARPS / 2 && TILES * ACROSS <= 16
+define    COLUMNS (n + 7) / 8
+define    TALL TILES * ACROSS
+define    CHUNK WARPS / ACROSS * EACH
+define    SLICE ceildiv(K / 64, SPLIT)
+where     TALL * COLUMNS % SPLIT == 0 && SPLIT <= K / 64
+where     CHUNK < SLICE + WARPS / ACROSS
+where     TILES * COLUMNS <= 16
+define    GROUPS ceildiv(N / 16, TALL)
+define    BLOCKS min(GROUPS, max(1, (SPLIT > 2 ? SMS / 16 * 16 : SMS) * PER_SM / SPLIT))
+define    RING STAGES * TALL * CHUNK * 576
+define    SMEM RING + COLUMNS * 8 * (SLICE * 128 + 16) + WARPS * TILES * COLUMNS * 512 + 2 * TALL * COLUMNS * 512 + 16 * STAGES + 32
+where     SMEM * PER_SM <= SHARED && RING >= 32768 && PER_SM <= ROOM && WARPS * ROOM <= 16
+launch    batch_q4_entry
+grid      BLOCKS * SPLIT ; 1 ; 1
+block     WARPS * 32 + 32 ; 1 ; 1
+shared    SMEM
+cluster   SPLIT ; 1 ; 1
+dependent 1
+args      b0 b1 b2 b3
+*/
+#include "batch_q4.cuh"
+
+#if TS_OP_matmul_add
+enum { END = BATCH_ADD };
+#if TS_R_F16
+typedef u16 output;
+#else
+typedef float output;
+#endif
+#else
+enum { END = BATCH_STORE };
+typedef u16 output;
+#endif
+
+typedef u16 input;
+typedef batch_shape<TS_N, TS_K, TS_n, WARPS, ACROSS, TILES, EACH, STAGES, SPLIT> shape;
+static_assert(shape::bytes == SMEM, "the layout of shared memory");
+
+extern "C" __global__ void __launch_bounds__(WARPS * 32 + 32, ROOM)
+batch_q4_entry(const input *x, const void *codes, const void *scales, output *y) {
+  batch_q4<shape, END, HINT>(x, codes, scales, y);
+}
