@@ -278,6 +278,10 @@ void ts_compiler_set_timeout(ts_compiler *c, double seconds) { c->timeout_s = se
 
 int ts_compiler_pending(const ts_compiler *c) { return c->pending; }
 
+void ts_compiler_drop(ts_compiler *c) {
+  for (job *j; (j = take(&c->queued)); c->pending--) free_job(j);
+}
+
 // Fills the job from the cache; true when it was there.
 static bool from_cache(ts_compiler *c, job *j) {
   ts_arena *a = ts_arena_new("cached object");

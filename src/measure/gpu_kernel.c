@@ -152,7 +152,11 @@ static bool compare_outputs(ts__gpu *w, const ts__gpu_kernel *k, const ts__case 
 }
 
 static bool verify_case(ts__gpu *w, ts__gpu_kernel *k, int which, ts__reply *r, ts_diag *d) {
-  TS_TRY(ts__gpu_ok(w, w->g.cu->cuCtxSynchronize(), d, "before a candidate") && ts__gpu_reset_case(w, which, d) && ts_cuda_call_issue(k->verify[which], w->stream, false, d) && ts__gpu_wait(w, ts__gpu_limit_ns(w, 1), d));
+  TS_TRY(ts__gpu_ok(w, w->g.cu->cuCtxSynchronize(), d, "before a candidate") && ts__gpu_reset_case(w, which, d) && ts_cuda_call_issue(k->verify[which], w->stream, false, d) && ts__gpu_wait(w, ts__gpu_limit_ns(w, k, 1), d));
+  if (w->late) {
+    ts__say(r, TS_TIMED_OUT, "a call takes more than %.0f ms", ts__gpu_limit_ns(w, k, 1) / 1e6);
+    return false;
+  }
   return guards_of(w, k, which, which, r, d) && unchanged(w, &w->cases[which], r, d) && left_zero(w, k, r, d) && compare_outputs(w, k, &w->cases[which], r, d);
 }
 

@@ -4,15 +4,15 @@
 
 #include "measure/gpu_worker.h"
 
-enum { SAMPLE_NS = 1000000, MOST_NODES = 4096, FIRST_LIMIT_S = 5 };
+enum { SAMPLE_NS = 1000000, LONG_NS = 5000000, MOST_NODES = 4096, FIRST_LIMIT_S = 5, ESTIMATE_CALLS = 16 };
 
-double ts__gpu_limit_ns(const ts__gpu *w, double calls) {
-  double least = w->best_ns > 0 && !w->patient ? 50e6 : FIRST_LIMIT_S * 1e9;
-  return fmin(fmax(least, 10 * w->best_ns * calls), w->opts.timeout_s * 0.8e9);
+// Before anything is known of a candidate: what the fastest one allows.
+double ts__gpu_limit_ns(const ts__gpu *w, const ts__gpu_kernel *k, double calls) {
+  double least = w->best_ns > 0 && !w->patient ? 50e6 : FIRST_LIMIT_S * 1e9, known = fmax(w->best_ns, k ? k->estimate_ns : 0);
+  return fmin(fmax(least, 10 * known * calls), w->opts.timeout_s * 0.8e9);
 }
 
-// The same for a candidate whose speed is known.
-static double limit_of(const ts__gpu *w, const ts__gpu_kernel *k) { return fmin(fmax(50e6, 10 * k->estimate_ns * (double)k->reps), w->opts.timeout_s * 0.8e9); }
+bool ts__gpu_is_long(const ts__gpu_kernel *k) { return k->estimate_ns >= LONG_NS; }
 
 static bool issue_calls(ts__gpu *w, ts__gpu_kernel *k, int64_t n, ts_diag *d) {
   for (int64_t i = 0; i < n; i++) {
@@ -30,14 +30,18 @@ static bool elapsed(ts__gpu *w, double *ns, ts_diag *d) {
   return true;
 }
 
-// One turn over the copies, in the stream: how long a call takes, about.
-static bool estimate(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d) {
-  int64_t n = TS_MIN((int64_t)k->ncalls, 16);
+static bool time_calls(ts__gpu *w, ts__gpu_kernel *k, int64_t n, ts_diag *d) {
   double ns = 0;
   TS_TRY(ts__gpu_ok(w, w->g.cu->cuEventRecord(w->from, w->stream), d, "an event") && issue_calls(w, k, n, d) && ts__gpu_ok(w, w->g.cu->cuEventRecord(w->to, w->stream), d, "an event") &&
-         ts__gpu_wait(w, ts__gpu_limit_ns(w, (double)n), d) && elapsed(w, &ns, d));
+         ts__gpu_wait(w, ts__gpu_limit_ns(w, k, (double)n), d) && elapsed(w, &ns, d));
   k->estimate_ns = fmax(ns / (double)n, 100);
   return true;
+}
+
+// One call, then, unless that was long, up to a turn over the copies.
+bool ts__gpu_estimate(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d) {
+  TS_TRY(time_calls(w, k, 1, d));
+  return ts__gpu_is_long(k) || time_calls(w, k, TS_MIN((int64_t)k->ncalls, ESTIMATE_CALLS), d);
 }
 
 static bool build_graph(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d) {
@@ -54,10 +58,10 @@ static bool build_graph(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d) {
 }
 
 bool ts__gpu_calibrate(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d) {
-  TS_TRY(estimate(w, k, d));
+  if (k->estimate_ns == 0) TS_TRY(ts__gpu_estimate(w, k, d));
   int launches = ts_cuda_call_launches(k->calls[0]);
   double turns = fmax(1, ceil(SAMPLE_NS / (k->estimate_ns * k->ncalls))), most = fmax(1, MOST_NODES / ((double)k->ncalls * launches));
-  k->reps = (int64_t)fmin(turns, floor(most)) * k->ncalls;
+  k->reps = ts__gpu_is_long(k) ? 1 : (int64_t)fmin(turns, floor(most)) * k->ncalls;  // what is long leaves nothing of its weights in the caches
   double ignored;
   return build_graph(w, k, d) && ts__gpu_sample(w, k, &ignored, &ignored, d);
 }
@@ -74,7 +78,7 @@ bool ts__gpu_sample(ts__gpu *w, ts__gpu_kernel *k, double *ns, double *mhz, ts_d
   const ts_cuda_driver *cu = w->g.cu;
   TS_TRY(ts_cuda_clock(&w->h, w->stream, w->scratch + 1024, d) && ts__gpu_ok(w, cu->cuEventRecord(w->from, w->stream), d, "an event") &&
          ts__gpu_ok(w, cu->cuGraphLaunch(k->graph, w->stream), d, "launching a graph") && ts__gpu_ok(w, cu->cuEventRecord(w->to, w->stream), d, "an event") &&
-         ts_cuda_clock(&w->h, w->stream, w->scratch + 1048, d) && ts__gpu_wait(w, limit_of(w, k), d) && elapsed(w, ns, d) && clocks_read(w, mhz, d));
+         ts_cuda_clock(&w->h, w->stream, w->scratch + 1048, d) && ts__gpu_wait(w, ts__gpu_limit_ns(w, k, (double)k->reps), d) && elapsed(w, ns, d) && clocks_read(w, mhz, d));
   *ns /= (double)k->reps;
   return true;
 }

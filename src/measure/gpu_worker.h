@@ -46,7 +46,7 @@ typedef struct ts__gpu_kernel {
   ts_cuda_call **calls;
   CUgraphExec graph;
   int64_t reps;           // calls in the graph, or in a batch
-  double estimate_ns;     // of one call, from the first turn
+  double estimate_ns;     // of one call, from the first turn; 0: not known
 } ts__gpu_kernel;
 
 typedef struct ts__gpu {
@@ -62,8 +62,10 @@ typedef struct ts__gpu {
   ts__set *caches;        // parameters that are cold and written: rotated beside the weights
   ts__gpu_kernel kernels[TS__MOST_KERNELS];
   uint64_t placements;
+  bool ready;             // floor and clock are known: at the first candidate, when no other worker prepares itself any more
   double best_ns;         // fastest call yet; 0: none
   bool patient;           // the candidate is known to end
+  bool late;              // the last wait took longer than its limit
   double floor_ns;        // no call can be faster
   double sustained_mhz;
   bool lost;              // the context is not to be trusted any more
@@ -73,7 +75,8 @@ enum { TS__SCRATCH = 4096 };
 
 // False with ts_diag, as elsewhere; a lost context also sets w->lost.
 bool ts__gpu_ok(ts__gpu *w, CUresult r, ts_diag *d, const char *what);
-// Wait for the stream, at most limit_ns: then, or on a fault, the context is lost.
+// Wait for the stream. What takes longer than limit_ns is late; what does not end a while after that hangs: then, or on a fault, the
+// context is lost.
 bool ts__gpu_wait(ts__gpu *w, double limit_ns, ts_diag *d);
 bool ts__dmem_new(ts__gpu *w, int64_t bytes, ts__dmem *out, ts_diag *d);
 void ts__dmem_free(ts__gpu *w, ts__dmem *m);
@@ -96,9 +99,12 @@ bool ts__gpu_verify(ts__gpu *w, ts__gpu_kernel *k, ts__reply *r, ts_diag *d);
 // --- timing (gpu_time.c) ---------------------------------------------------------------------------------------------------
 // Build what one sample needs: a graph of calls over all copies in turn, about a millisecond long.
 bool ts__gpu_calibrate(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d);
+// Only how long a call takes, about: some calls in the stream.
+bool ts__gpu_estimate(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d);
+bool ts__gpu_is_long(const ts__gpu_kernel *k);  // one call is enough for a sample
 bool ts__gpu_sample(ts__gpu *w, ts__gpu_kernel *k, double *ns, double *mhz, ts_diag *d);
 // Keep the device busy until its clock has risen, a fraction of a second.
 bool ts__gpu_warm_up(ts__gpu *w, ts_diag *d);
-double ts__gpu_limit_ns(const ts__gpu *w, double calls);  // time after which calls are taken to hang
+double ts__gpu_limit_ns(const ts__gpu *w, const ts__gpu_kernel *k, double calls);  // time after which calls are late
 
 #endif

@@ -49,9 +49,15 @@ typedef struct ts_meter_opts {
   int threads;          // 0: one per physical core
   double timeout_s;     // of one request, 20 unless set
   uint64_t seed;        // of the random data
+  void (*idle)(void *arg);  // or NULL: called every few milliseconds while the worker is waited for
+  void *idle_arg;
 } ts_meter_opts;
-// Starts the worker. One meter measures one workload; the worker is replaced when it dies.
+// Starts the worker and waits until it is prepared. One meter measures one workload; the worker is replaced when it dies.
 ts_meter *ts_meter_open(const ts_workload *w, const ts_meter_opts *o, ts_diag *d) TS_WARN_UNUSED;
+// The two halves of it: several workers can prepare their data at one time, as long as nothing is measured meanwhile. After a wait that
+// failed the meter can only be closed.
+ts_meter *ts_meter_start(const ts_workload *w, const ts_meter_opts *o, ts_diag *d) TS_WARN_UNUSED;
+bool ts_meter_wait(ts_meter *m, ts_diag *d) TS_WARN_UNUSED;
 void ts_meter_close(ts_meter *m);  // accepts NULL
 int ts_meter_restarts(const ts_meter *m);
 double ts_meter_busy_s(const ts_meter *m);  // wall time the worker spent running kernels
@@ -90,7 +96,9 @@ typedef struct ts_effort {
   size_t min_samples, max_samples;
   double half_width;      // stop when the interval is within this fraction of the median
   double max_s;           // and at most this long
-  double give_up_ns;      // stop after min_samples when the fastest is slower than this; 0: never
+  double give_up_ns;      // stop after min_samples when the fastest is slower than this; 0: never. A GPU's worker does not even begin
+                          // when the first calls take more than twice this
+  bool patient;           // the candidate is known to end, however slow it is
 } ts_effort;
 extern const ts_effort ts_effort_search, ts_effort_publish;
 // Verify, then time. `tag` names the candidate for ts_meter_final.

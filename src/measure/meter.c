@@ -1,5 +1,6 @@
 // The parent's side: sends candidates to the worker, restarts it, turns its end into an outcome.
 #include <math.h>
+#include <poll.h>
 #include <stdlib.h>
 
 #include "measure/measure_impl.h"
@@ -19,6 +20,7 @@ typedef struct known {
 struct ts_meter {
   ts__worker_arg arg;
   ts_worker worker;
+  bool waiting;  // for the worker's word that it is prepared
   int restarts;
   double busy_s;
   uint64_t placements;  // in the present worker
@@ -31,8 +33,20 @@ const char *ts_outcome_kind_name(ts_outcome_kind k) {
   return names[k];
 }
 
+// Until the worker has something to say, or the time is over, somebody else may work.
+static void idle(const ts_meter *m, double timeout_s) {
+  enum { SLICE_MS = 3 };
+  const ts_meter_opts *o = &m->arg.opts;
+  struct pollfd q = {.fd = m->worker.fd, .events = POLLIN};
+  uint64_t end = ts_now_ns() + (uint64_t)(timeout_s * 1e9);
+  while (o->idle && ts_now_ns() < end && poll(&q, 1, SLICE_MS) == 0) o->idle(o->idle_arg);
+}
+
 static bool read_reply(ts_meter *m, double timeout_s, ts_arena *a, ts__reply *r, ts_outcome_row *row, int *got) {
   ts_text t = {0};
+  uint64_t begin = ts_now_ns();
+  idle(m, timeout_s);
+  timeout_s = fmax(0.01, timeout_s - (double)(ts_now_ns() - begin) * 1e-9);
   *got = ts_msg_recv(m->worker.fd, &t, timeout_s);
   bool ok = *got == 1 && t.n >= sizeof *r;
   if (ok) {
@@ -49,25 +63,38 @@ static bool read_reply(ts_meter *m, double timeout_s, ts_arena *a, ts__reply *r,
   return ok;
 }
 
-static bool start(ts_meter *m, ts_diag *d) {
-  if (m->worker.pid) return true;
+static bool launch(ts_meter *m, ts_diag *d) {
   for (size_t i = 0; i < m->n; i++) m->k[i].loaded = false;
   m->placements = 0;
-  TS_TRY(ts_worker_start(&m->worker, m->arg.w->target.api == TS_API_CUDA ? ts__gpu_worker_serve : ts__worker_serve, &m->arg, d));
+  m->waiting = true;
+  return ts_worker_start(&m->worker, m->arg.w->target.api == TS_API_CUDA ? ts__gpu_worker_serve : ts__worker_serve, &m->arg, d);
+}
+
+bool ts_meter_wait(ts_meter *m, ts_diag *d) {
+  if (!m->worker.pid) TS_TRY(launch(m, d));
+  if (!m->waiting) return true;
   ts__reply r;
   int got;
+  m->waiting = false;
   if (read_reply(m, 120, NULL, &r, NULL, &got) && r.kind == TS_MEASURED) return true;
   ts_worker_stop(&m->worker, NULL);
   return ts_env_fail(d, "worker-failed", "the measuring worker did not start: %s", got == 1 ? r.message : "it ended");
 }
 
-ts_meter *ts_meter_open(const ts_workload *w, const ts_meter_opts *o, ts_diag *d) {
+ts_meter *ts_meter_start(const ts_workload *w, const ts_meter_opts *o, ts_diag *d) {
   ts_meter *m = calloc(1, sizeof *m);
   if (!m) return ts_env_fail(d, "out-of-memory", "no memory for a meter"), NULL;
   m->arg = (ts__worker_arg){.w = w, .opts = *o};
   if (m->arg.opts.timeout_s <= 0) m->arg.opts.timeout_s = 20;
-  if (start(m, d)) return m;
+  if (launch(m, d)) return m;
   free(m);
+  return NULL;
+}
+
+ts_meter *ts_meter_open(const ts_workload *w, const ts_meter_opts *o, ts_diag *d) {
+  ts_meter *m = ts_meter_start(w, o, d);
+  if (!m || ts_meter_wait(m, d)) return m;
+  ts_meter_close(m);
   return NULL;
 }
 
@@ -156,7 +183,7 @@ static void exchange(ts_meter *m, known *k, ts_arena *a, ts_outcome_row *out) {
 
 bool ts_meter_run(ts_meter *m, uint64_t tag, const ts_candidate *c, const ts_effort *e, ts_arena *a, ts_outcome_row *out, ts_diag *d) {
   *out = (ts_outcome_row){.stop = "", .timer = ""};
-  TS_TRY(start(m, d));
+  TS_TRY(ts_meter_wait(m, d));
   ts__request q = {.verb = TS__RUN, .tag = tag, .effort = *e, .object = *c->object, .has_pack = c->pack != NULL,
                    .tolerance = c->tolerance > 0 ? c->tolerance : m->arg.w->tolerance};
   TS_TRY(ts_func_serves(c->func, m->arg.w->reference, d));
@@ -192,13 +219,13 @@ static bool reload(ts_meter *m, uint64_t tag, size_t n, ts_arena *a, ts_diag *d)
     k->request.keep_only = true;
     exchange(m, k, a, &row);
     k->request.keep_only = timed;
-    TS_TRY(start(m, d));
+    TS_TRY(ts_meter_wait(m, d));
   }
   return true;
 }
 
 bool ts_meter_final(ts_meter *m, const uint64_t *tags, size_t n, size_t rounds, double max_s, ts_arena *a, ts_outcome_row *out, ts_diag *d) {
-  TS_TRY(start(m, d));
+  TS_TRY(ts_meter_wait(m, d));
   for (size_t i = 0; i < n; i++) TS_TRY(reload(m, tags[i], n, a, d));
   ts__request q = {.verb = TS__FINAL, .tag = 1, .ntags = n, .rounds = rounds, .max_s = max_s};
   ts_text t = {0};

@@ -4,28 +4,18 @@
 
 #include "search/search_impl.h"
 
-enum { FINALISTS = 4, FINAL_ROUNDS = 15 };
+enum { FINAL_ROUNDS = 15 };
 
 typedef struct final {
-  ts__member *m[FINALISTS + 2];
-  ts_outcome_row row[FINALISTS + 2];
+  ts__member *m[TS__FINALISTS + 2];
+  ts_outcome_row row[TS__FINALISTS + 2];
   size_t n;
 } final;
 
-// A candidate known from an earlier run of the session: compiled and measured again so that it can take part.
-static bool revive(ts__session *s, ts__member *m, ts_diag *d) {
-  if (m->object.bytes || !m->arena) return true;
-  ts_diag failed = {0};
-  if (!ts_compiler_run(s->compiler, m->func, m->arena, &m->object, &failed)) return failed.kind == TS_REFUSAL || (*d = failed, false);
-  return ts__measure_one(s, m, &ts_effort_search, d);
-}
-
 static bool hold_final(ts__session *s, ts_arena *a, final *f, ts_diag *d) {
-  uint64_t tags[FINALISTS + 2];
-  ts__member *top[FINALISTS];
-  size_t n = ts__ranked(s, top, FINALISTS);
-  for (size_t i = 0; i < n; i++) TS_TRY(revive(s, top[i], d));
-  n = ts__ranked(s, top, FINALISTS);
+  uint64_t tags[TS__FINALISTS + 2];
+  ts__member *top[TS__FINALISTS];
+  size_t n = ts__ranked(s, top, TS__FINALISTS);
   *f = (final){.n = 1, .m = {s->fallback}};
   if (s->incumbent && s->incumbent->state == TS__GOOD) f->m[f->n++] = s->incumbent;
   for (size_t i = 0; i < n; i++) {

@@ -6,6 +6,8 @@
 
 enum { POOL = 12 };  // proposals that are ranked for one candidate
 
+static bool on_gpu(const ts__session *s) { return s->o->target->api == TS_API_CUDA; }
+
 static bool seen(const ts__session *s, uint64_t hash) {
   for (size_t i = 0; i < s->hashes.n; i++)
     if (s->hashes.p[i] == hash) return true;
@@ -17,8 +19,10 @@ ts__member *ts__member_draw(ts__session *s, int sketch, const ts_trace *t, uint6
   ts_arena *a = ts_arena_new("candidate");
   ts_sched *sched = ts_sketch_draw(ts_ir_new(a), &s->space.sketch[sketch], t, seed, d);
   uint64_t hash = sched ? ts_hash_mix(ts_func_hash(ts_sched_func(sched)), ts_hash64(s->space.sketch[sketch].variant, strlen(s->space.sketch[sketch].variant), 0)) : 0;
-  if (!sched || seen(s, hash)) {
-    if (sched) ts_refuse(d, "duplicate", "the candidate was met before");
+  ts_gpu_use use;
+  bool fits = sched && (!on_gpu(s) || ts_gpu_check(ts_ir_new(a), ts_sched_func(sched), s->o->target, &use, d));
+  if (!fits || seen(s, hash)) {
+    if (fits) ts_refuse(d, "duplicate", "the candidate was met before");
     ts_arena_free(a);
     return NULL;
   }
@@ -27,7 +31,7 @@ ts__member *ts__member_draw(ts__session *s, int sketch, const ts_trace *t, uint6
   ts_text text = {0};
   ts_trace_print(&text, ts_sched_trace(sched));
   double *decisions;
-  *m = (ts__member){.sketch = sketch, .arena = a, .func = ts_sched_func(sched), .hash = hash, .median = NAN};
+  *m = (ts__member){.sketch = sketch, .arena = a, .func = ts_sched_func(sched), .hash = hash, .median = NAN, .believed = NAN};
   m->trace = ts_arena_strdup(s->arena, ts_text_str(&text));
   m->ndecisions = ts_decisions(s->arena, ts_sched_trace(sched), &decisions);
   m->decisions = decisions;
@@ -67,7 +71,7 @@ ts__member *ts__member_point(ts__session *s, int sketch, const int64_t *point, t
   if (seen(s, hash)) return ts_refuse(d, "duplicate", "the candidate was met before"), NULL;
   ts_vec_push(s->arena, &s->hashes, hash);  // one that fails is not tried again
   ts__member *m = ts_new(s->arena, ts__member);
-  *m = (ts__member){.sketch = sketch, .arena = ts_arena_new("candidate"), .func = k->func, .hash = hash, .median = NAN};
+  *m = (ts__member){.sketch = sketch, .arena = ts_arena_new("candidate"), .func = k->func, .hash = hash, .median = NAN, .believed = NAN};
   if (fill_native(s, m, k, point, d)) return m;
   ts_arena_free(m->arena);
   return NULL;
@@ -127,7 +131,8 @@ static const ts_trace *vary(ts__session *s, ts_arena *a, const ts__member *m, co
   return t;
 }
 
-// A model of log time less the prior, from what was measured of a sketch; NULL while that is too little.
+// A model of log time less the prior, from what was measured of a sketch, and from what is believed of candidates that are not measured
+// yet, so that a batch does not hold one idea twelve times; NULL while that is too little.
 static ts_gp *fit(const ts__session *s, ts_arena *a, int sketch, size_t ndecisions) {
   enum { MOST_POINTS = 300 };
   const double **x = ts_new_array(a, const double *, MOST_POINTS);
@@ -135,14 +140,15 @@ static ts_gp *fit(const ts__session *s, ts_arena *a, int sketch, size_t ndecisio
   size_t n = 0;
   for (size_t i = s->members.n; i-- > 0 && n < MOST_POINTS;) {
     const ts__member *m = s->members.p[i];
-    if (m->state != TS__GOOD || m->sketch != sketch || m->ndecisions != ndecisions) continue;
+    bool believed = m->state == TS__PROPOSED && !isnan(m->believed);
+    if ((m->state != TS__GOOD && !believed) || m->sketch != sketch || m->ndecisions != ndecisions) continue;
     x[n] = m->decisions;
-    y[n++] = log(m->median) - m->prior;
+    y[n++] = (believed ? m->believed : log(m->median)) - m->prior;
   }
   return n >= 3 ? ts_gp_fit(a, x, y, n, ndecisions) : NULL;
 }
 
-// Whether the sketch was measured twice and never came near the best: its decisions do not matter.
+// Whether the sketch was measured (on CPUs twice) and never came near the best: its decisions do not matter.
 static bool hopeless(const ts__session *s, int sketch) {
   double best = INFINITY;
   int n = 0;
@@ -152,7 +158,7 @@ static bool hopeless(const ts__session *s, int sketch) {
     best = fmin(best, m->median);
     n++;
   }
-  return n >= 2 && s->best && best > 4 * s->best->median;
+  return n >= (on_gpu(s) ? 1 : 2) && s->best && best > 4 * s->best->median;
 }
 
 // Models of the sketches met in one round of proposals, fitted once each.
@@ -220,15 +226,22 @@ static ts__member *propose_point(ts__session *s, ts_arena *scratch, models *fitt
   return p ? ts__member_point(s, sketch, p, &d) : NULL;
 }
 
-// One proposal: a fresh draw of a sketch, a mutation, or a crossover.
-static ts__member *propose_one(ts__session *s, ts_arena *scratch, models *fitted, ts_rng *rng) {
+static bool holds(ts__member *const *pool, size_t n, int sketch) {
+  for (size_t i = 0; i < n; i++)
+    if (pool[i]->sketch == sketch) return true;
+  return false;
+}
+
+// One proposal: a fresh draw of a sketch, a mutation, or a crossover. Of a native sketch the pool holds one: the best of all its points.
+static ts__member *propose_one(ts__session *s, ts_arena *scratch, models *fitted, ts__member *const *pool, size_t npool, ts_rng *rng) {
   ts__member *top[8];
   size_t n = ts__ranked(s, top, TS_COUNTOF(top));
   ts_diag d = {0};
   uint32_t dice = ts_rng_below(rng, 10);
   const ts__member *m = n ? top[ts_rng_below(rng, (uint32_t)n)] : NULL, *other = n ? top[ts_rng_below(rng, (uint32_t)n)] : NULL;
   int sketch = !n || dice < 3 ? (int)ts_rng_below(rng, (uint32_t)s->space.n) : m->sketch;
-  if (s->space.sketch[sketch].native) return propose_point(s, scratch, fitted, sketch, rng);
+  if (on_gpu(s) && hopeless(s, sketch)) return NULL;  // GPUs hardly scatter
+  if (s->space.sketch[sketch].native) return holds(pool, npool, sketch) ? NULL : propose_point(s, scratch, fitted, sketch, rng);
   if (!n || dice < 3) return ts__member_draw(s, sketch, s->space.sketch[sketch].trace, ts_rng_u64(rng), &d);
   bool cross = dice < 5 && other != m && other->sketch == m->sketch;
   const ts_trace *t = vary(s, scratch, m, cross ? other : NULL, rng);
@@ -245,17 +258,18 @@ ts__member *ts__propose(ts__session *s, uint64_t stream) {
   models fitted = {0};
   size_t n = 0;
   for (int tries = 0; tries < 3 * POOL && n < POOL; tries++) {
-    ts__member *m = propose_one(s, scratch, &fitted, &rng);
+    ts__member *m = propose_one(s, scratch, &fitted, pool, n, &rng);
     if (m) pool[n++] = m;
   }
   for (size_t i = 0; i < n; i++) {
     ts_gp *g = model_for(s, scratch, &fitted, pool[i]->sketch, pool[i]->ndecisions);
-    double mean, sd, gain = 1e9;
+    double mean = NAN, sd, gain = 1e9;
     if (g) {
       ts_gp_predict(g, pool[i]->decisions, &mean, &sd);
       mean += pool[i]->prior;
       gain = ts_expected_gain(s->best ? log(s->best->median) : mean, mean, sd);
     }
+    pool[i]->believed = mean;
     if (hopeless(s, pool[i]->sketch)) gain = 0;
     if (gain > best_gain) best_gain = gain, chosen = pool[i];
   }

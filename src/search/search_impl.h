@@ -5,6 +5,7 @@
 #include "search/search.h"
 #include "target/gpu.h"
 
+enum { TS__FINALISTS = 4 };
 typedef enum ts__state { TS__PROPOSED, TS__GOOD, TS__BAD } ts__state;
 // One candidate. Its arena holds schedule, function and object; it is given back when the candidate is out of the running.
 typedef struct ts__member {
@@ -22,6 +23,7 @@ typedef struct ts__member {
   const double *decisions;
   double prior;           // of log time, up to a constant (prior.c); 0 when nothing is known
   double median;          // ns
+  double believed;        // log ns, as the model said when it was proposed; NAN: it had no say
   ts_id build_id;
   bool incumbent;
 } ts__member;
@@ -59,10 +61,12 @@ typedef struct ts__session {
 } ts__session;
 
 // --- a session step by step ---------------------------------------------------------------------------------------
-//   open --first--> submitted --take.. --> ready --measure--> begun --next--> submitted ... --end--> decided
+//   open --first--> submitted --take.. --> ready --measure--> begun --next--> submitted ... --revive--> submitted ... --end--> decided
 // Submitting never waits, so that several sessions' candidates compile while one is measured; take() is given what the compiler
 // finished. The functions are false for environment failures only.
-bool ts__session_open(ts__session *s, uint64_t number, const ts_tune_task *task, const ts_tune_opts *o, ts_db *db, const ts_place *p, ts_compiler *c, ts_diag *d) TS_WARN_UNUSED;
+// Its worker prepares itself while others are opened (ts_meter_wait). idle: of the meter.
+bool ts__session_open(ts__session *s, uint64_t number, const ts_tune_task *task, const ts_tune_opts *o, ts_db *db, const ts_place *p, ts_compiler *c, void (*idle)(void *arg),
+                      void *idle_arg, ts_diag *d) TS_WARN_UNUSED;
 // The default schedule, the incumbent, and the first guesses of every sketch.
 bool ts__session_first(ts__session *s, ts_diag *d) TS_WARN_UNUSED;
 // Up to `n` new candidates; none when nothing new is left to try.
@@ -71,6 +75,8 @@ bool ts__session_take(ts__session *s, const ts_compiled *c, ts_diag *d) TS_WARN_
 bool ts__session_ready(const ts__session *s);  // every submitted candidate is compiled
 // Verify, time and record what was submitted.
 bool ts__session_measure(ts__session *s, ts_diag *d) TS_WARN_UNUSED;
+// Finalists that are known from an earlier run only are submitted again, to be measured as a batch.
+bool ts__session_revive(ts__session *s, ts_diag *d) TS_WARN_UNUSED;
 // The interleaved final and the decision (final.c).
 bool ts__session_end(ts__session *s, bool interrupted, ts_tune_row *out, ts_arena *a, ts_diag *d) TS_WARN_UNUSED;
 void ts__session_close(ts__session *s);

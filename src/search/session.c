@@ -110,7 +110,8 @@ static bool compile_packs(ts__session *s, ts_diag *d) {
   return true;
 }
 
-bool ts__session_open(ts__session *s, uint64_t number, const ts_tune_task *task, const ts_tune_opts *o, ts_db *db, const ts_place *p, ts_compiler *c, ts_diag *d) {
+bool ts__session_open(ts__session *s, uint64_t number, const ts_tune_task *task, const ts_tune_opts *o, ts_db *db, const ts_place *p, ts_compiler *c, void (*idle)(void *arg),
+                      void *idle_arg, ts_diag *d) {
   *s = (ts__session){.o = o, .number = number, .task = *task, .arena = ts_arena_new("session"), .db = db, .place = *p, .compiler = c, .begin_ns = ts_now_ns(), .slack = 1};
   ts_text text = {0};
   ts_spec_print(&text, &task->spec);
@@ -121,8 +122,8 @@ bool ts__session_open(ts__session *s, uint64_t number, const ts_tune_task *task,
   s->row = ts_workload_row(s->arena, &task->spec, ts_workload_reference(s->workload), ts_workload_cost(s->workload));
   TS_TRY((s->workload_id = ts_db_put_workload(db, &s->row, d)) != 0);
   TS_TRY(resume_or_start(s, d) && find_winner(s, d) && compile_packs(s, d));
-  ts_meter_opts mo = {.threads = o->threads, .seed = o->seed + 1};
-  return (s->meter = ts_meter_open(s->workload, &mo, d)) != NULL;
+  ts_meter_opts mo = {.threads = o->threads, .seed = o->seed + 1, .idle = idle, .idle_arg = idle_arg};
+  return (s->meter = ts_meter_start(s->workload, &mo, d)) != NULL;
 }
 
 void ts__session_close(ts__session *s) {
@@ -256,12 +257,27 @@ static ts__member *by_tag(const ts__session *s, uint64_t tag) {
 // ORDER: the tuner finds the session by the upper half.
 static uint64_t compiler_tag(const ts__session *s, const ts__member *m) { return s->number << 32 | m->tag; }
 
-static bool submit(ts__session *s, ts__member *m, ts_diag *d) {
-  m->tag = s->members.n + 1;
-  ts_vec_push(s->arena, &s->members, m);
+static bool compile(ts__session *s, ts__member *m, ts_diag *d) {
   ts_vec_push(s->arena, &s->batch, m);
   if (m->unit.bytes) return ts_compiler_submit_unit(s->compiler, &m->unit, compiler_tag(s, m), d);
   return ts_compiler_submit(s->compiler, m->func, compiler_tag(s, m), d);
+}
+
+static bool submit(ts__session *s, ts__member *m, ts_diag *d) {
+  m->tag = s->members.n + 1;
+  ts_vec_push(s->arena, &s->members, m);
+  return compile(s, m, d);
+}
+
+bool ts__session_revive(ts__session *s, ts_diag *d) {
+  ts__member *top[TS__FINALISTS];
+  size_t n = ts__ranked(s, top, TS__FINALISTS);
+  for (size_t i = 0; i < n; i++) {
+    if (top[i]->object.bytes || !top[i]->arena) continue;
+    top[i]->state = TS__PROPOSED;
+    TS_TRY(compile(s, top[i], d));
+  }
+  return true;
 }
 
 bool ts__session_take(ts__session *s, const ts_compiled *c, ts_diag *d) {
@@ -288,10 +304,15 @@ static bool first_measured(ts__session *s, ts_diag *d);
 bool ts__session_measure(ts__session *s, ts_diag *d) {
   double before = s->best ? s->best->median : 0;
   size_t count = s->batch.n;
-  for (size_t i = 0; i < count; i++) {
+  ts_effort patient = ts_effort_search;
+  patient.patient = true;
+  for (size_t i = 0; i < count && !ts_interrupted(); i++) {
     ts__member *m = s->batch.p[i];
-    if (m->state == TS__PROPOSED && m->object.bytes) TS_TRY(ts__measure_one(s, m, &ts_effort_search, d));
+    if (m != s->fallback && m->state == TS__PROPOSED && m->object.bytes) TS_TRY(ts__measure_one(s, m, &ts_effort_search, d));
   }
+  if (ts_interrupted()) return true;
+  // last: one that is slow beside the others is not timed at length, and it is measured however slow it is
+  if (count && !s->begun && s->fallback->object.bytes) TS_TRY(ts__measure_one(s, s->fallback, &patient, d));
   s->batch.n = 0;
   retire_losers(s);
   TS_TRY(save_state(s, d));

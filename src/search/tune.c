@@ -13,6 +13,7 @@ typedef struct tuner {
   ts_compiler *compiler;
   uint64_t begin_ns;
   ts_progress progress;
+  ts_diag idle_failed;  // what taking compiled candidates ran into while something was measured
 } tuner;
 
 static double elapsed_s(const tuner *t) { return (double)(ts_now_ns() - t->begin_ns) * 1e-9; }
@@ -58,18 +59,25 @@ static ts__session *most_promising(tuner *t) {
   return best;
 }
 
-// Hand what the compiler has finished to its sessions: all that is there now, or until `until` has everything it submitted.
-static bool collect(tuner *t, const ts__session *until, ts_diag *d) {
-  while (ts_compiler_pending(t->compiler) && !(until && ts__session_ready(until))) {
+// Hand what the compiler has finished to its sessions; wait for the first of it for a while.
+static bool collect(tuner *t, double wait_s, ts_diag *d) {
+  while (ts_compiler_pending(t->compiler)) {
     ts_arena *scratch = ts_arena_new("object");
     ts_compiled c;
-    int got = ts_compiler_next(t->compiler, until ? 60 : 0, scratch, &c);
+    int got = ts_compiler_next(t->compiler, wait_s, scratch, &c);
     bool ok = got != 1 || ts__session_take(&t->s[c.tag >> 32], &c, d);  // ORDER: compiler_tag() of the sessions
     ts_arena_free(scratch);
     if (!ok) return false;
-    if (got != 1 && !until) return true;
+    if (got != 1) return true;
+    wait_s = 0;
   }
   return true;
+}
+
+// The compiler goes on while a worker is waited for.
+static void idle(void *arg) {
+  tuner *t = arg;
+  if (t->idle_failed.kind == TS_OK) (void)!collect(t, 0, &t->idle_failed);
 }
 
 // While a CPU measures nothing else runs; a GPU measures while the host's cores compile what comes next.
@@ -89,22 +97,31 @@ static bool give_up(ts__session *s, ts_diag *d) {
   return true;
 }
 
-static bool measure(tuner *t, ts__session *s, ts_diag *d) {
-  TS_TRY(collect(t, s, d));
-  if (!ts__session_measure(s, d)) return give_up(s, d);
-  report(t, s);
-  return true;
+// The session whose batch is to be measured next: the first that is compiled. NULL: none yet.
+static ts__session *ready(tuner *t) {
+  for (size_t i = 0; i < t->n; i++)
+    if (t->s[i].batch.n && ts__session_ready(&t->s[i])) return &t->s[i];
+  return NULL;
 }
 
-// The session whose batch is to be measured next: one that is compiled, else the first that was submitted.
-static ts__session *waiting(tuner *t) {
-  ts__session *first = NULL;
-  for (size_t i = 0; i < t->n; i++) {
-    if (!t->s[i].batch.n) continue;
-    if (ts__session_ready(&t->s[i])) return &t->s[i];
-    if (!first) first = &t->s[i];
+static bool submitted(const tuner *t) {
+  size_t n = 0;
+  for (size_t i = 0; i < t->n; i++) n += t->s[i].batch.n > 0;
+  return n > 0;
+}
+
+// Measure the next batch, once one is compiled.
+static bool measure(tuner *t, ts_diag *d) {
+  ts__session *s;
+  TS_TRY(collect(t, 0, d));
+  while (!(s = ready(t))) {
+    if (ts_interrupted() || !submitted(t)) return true;
+    TS_TRY(collect(t, 0.2, d));
   }
-  return first;
+  bool ok = ts__session_measure(s, d) || give_up(s, d);
+  if (ok && t->idle_failed.kind != TS_OK) ok = (*d = t->idle_failed, false);
+  if (ok) report(t, s);
+  return ok;
 }
 
 // Batches ahead of the one that is measured, so that the compiler always has work.
@@ -120,23 +137,46 @@ static bool submit_ahead(tuner *t, ts_diag *d) {
   return true;
 }
 
-static bool search(tuner *t, ts_diag *d) {
-  for (size_t i = 0; i < t->n; i++) {
-    if (ts_interrupted()) return true;
+// Workers prepare their data side by side; nothing is measured before all of them are through.
+static bool prepared(tuner *t, ts_diag *d) {
+  for (size_t i = 0; i < t->n && !ts_interrupted(); i++) {
+    ts__session *s = &t->s[i];
+    if (!s->given_up && !ts_meter_wait(s->meter, d)) TS_TRY(give_up(s, d));
+    t->progress.total = t->n;
+    ts_progress_step(&t->progress, i + 1, "workers are ready");
+  }
+  return true;
+}
+
+static bool first_batches(tuner *t, ts_diag *d) {
+  for (size_t i = 0; i < t->n && !ts_interrupted(); i++) {
     if (t->s[i].given_up) continue;
     TS_TRY(ts__session_first(&t->s[i], d));
-    if (!overlaps(t)) TS_TRY(measure(t, &t->s[i], d));
+    for (; !overlaps(t) && t->s[i].batch.n && !ts_interrupted();) TS_TRY(measure(t, d));
   }
-  for (ts__session *s; (s = waiting(t));) {
-    if (ts_interrupted()) return true;
-    TS_TRY(measure(t, s, d));
-  }
+  while (submitted(t) && !ts_interrupted()) TS_TRY(measure(t, d));
+  return true;
+}
+
+static bool search(tuner *t, ts_diag *d) {
+  TS_TRY(prepared(t, d) && first_batches(t, d));
   while (!spent(t)) {
     TS_TRY(submit_ahead(t, d));
-    ts__session *s = waiting(t);
-    if (!s) break;  // nothing new to try anywhere
-    TS_TRY(collect(t, NULL, d) && measure(t, s, d));
+    if (!submitted(t)) break;  // nothing new to try anywhere
+    TS_TRY(measure(t, d));
   }
+  return true;
+}
+
+// Candidates that only an earlier run measured take part in the finals too.
+static bool revive(tuner *t, ts_diag *d) {
+  ts_compiler_drop(t->compiler);
+  while (ts_compiler_pending(t->compiler)) TS_TRY(collect(t, 1, d));
+  for (size_t i = 0; i < t->n; i++) {
+    t->s[i].batch.n = 0;
+    if (t->s[i].begun && !t->s[i].given_up) TS_TRY(ts__session_revive(&t->s[i], d));
+  }
+  while (submitted(t) && !ts_interrupted()) TS_TRY(measure(t, d));
   return true;
 }
 
@@ -145,7 +185,7 @@ static bool finish(tuner *t, ts_arena *a, ts_tune_result *out, ts_diag *d) {
   for (size_t i = 0; i < t->n; i++) {
     ts__session *s = &t->s[i];
     out->failed += s->given_up;
-    if (!s->best || s->given_up) continue;
+    if (!s->begun || !s->best || s->given_up) continue;
     // a worker that ended during the final is started again; twice in a row is a fault of the machine
     bool ok = ts__session_end(s, out->interrupted, &out->rows[out->n], a, d);
     if (!ok && strcmp(d->code, "final-failed") == 0) ok = ts__session_end(s, out->interrupted, &out->rows[out->n], a, d);
@@ -168,10 +208,11 @@ static bool check_tasks(const ts_tune_task *tasks, size_t n, ts_diag *d) {
   return ok;
 }
 
-// Workers for compiling: a core each.
-static int host_cores(void) {
+// Workers for compiling: a core each. A GPU's measuring worker and this process keep a core of their own.
+static int compile_workers(const ts_target *t) {
   ts_target host;
-  return ts_target_parse("cpu", &host, NULL) ? TS_MAX(host.cores, 1) : 1;
+  int cores = ts_target_parse("cpu", &host, NULL) ? host.cores : 1;
+  return TS_MAX(t->api == TS_API_CPU ? cores : cores - 2, 1);
 }
 
 static const char *device_name(ts_arena *a, const ts_target *t) { return t->api == TS_API_CUDA ? ts_arena_printf(a, "cuda%d", t->gpu.device) : "cpu"; }
@@ -189,17 +230,17 @@ bool ts_tune(ts_arena *a, const ts_tune_task *tasks, size_t n, const ts_tune_opt
     return false;
   }
   tuner t = {.o = o, .s = calloc(n + 1, sizeof *t.s), .begin_ns = ts_now_ns()};
-  ts_compiler *c = t.compiler = ts_compiler_open(o->target, host_cores(), o->cache, d);
+  ts_compiler *c = t.compiler = ts_compiler_open(o->target, compile_workers(o->target), o->cache, d);
   ts_place place;
   bool ok = t.s && c && ts_device_lock(device_name(a, o->target), &lock, d) && ts_place_put(db, o->target, o->threads, &place, d) && ts_db_batch(db, 64, 50, d);
   ts_progress_begin(&t.progress, "tune", 0);
   for (size_t i = 0; ok && i < n && !ts_interrupted(); i++) {
     ts__session *s = &t.s[t.n++];
-    ok = ts__session_open(s, i, &tasks[i], o, db, &place, c, d) || give_up(s, d);
+    ok = ts__session_open(s, i, &tasks[i], o, db, &place, c, idle, &t, d) || give_up(s, d);
     t.progress.total = n;
     ts_progress_step(&t.progress, i + 1, t.s[i].text);
   }
-  ok = ok && search(&t, d);
+  ok = ok && search(&t, d) && (ts_interrupted() || revive(&t, d));
   out->interrupted = ts_interrupted();
   out->trials = trials(&t);
   ok = ok && finish(&t, a, out, d);

@@ -112,8 +112,8 @@ static void faults(void **state) {
   uint64_t begin = ts_now_ns();
   r = run(&x, "hang");
   assert_int_equal(r.kind, TS_TIMED_OUT);
-  assert_non_null(strstr(r.message, "no end after 50 ms"));
-  assert_true(ts_now_ns() - begin < 2000000000);
+  assert_non_null(strstr(r.message, "no end after 1000 ms"));
+  assert_true(ts_now_ns() - begin < 3000000000);
   assert_int_equal(ts_meter_restarts(x.m), 2);
   ts_outcome_row f[2];
   ts_diag d = {0};
