@@ -9,7 +9,7 @@
 
 typedef struct ts__work_opts {
   const char *variant, *target, *format, *explain, *diff;
-  bool list, step, quiet, run, lower, assembly, measure, keep_going, strict, report, simplify, minimise, interactive;
+  bool list, step, quiet, run, execute, lower, assembly, measure, keep_going, strict, report, simplify, minimise, interactive;
   int64_t seed, n, threads;
   ts_opt_list params;
 } ts__work_opts;
@@ -26,16 +26,19 @@ typedef struct ts__work {
   ts_sched *s;
 } ts__work;
 
-// schedule_work.c: the function, its trace, running and lowering
+// schedule_work.c: the function, its trace and lowering
 bool ts__work_open(ts__work *w, const char *what, ts_diag *d) TS_WARN_UNUSED;
 const ts_trace *ts__work_trace(const ts__work *w, const char *path, ts_diag *d);
 void ts__func_show(const ts_func *f);
 void ts__refusal_show(FILE *to, const ts_sched *s, const char *file, const char *line);
 // Replay, with every step shown (step), reported (report), or only those that were not applied as written.
 bool ts__work_replay(ts__work *w, const ts_trace *t, ts_diag *d) TS_WARN_UNUSED;
-// Interpret both functions on the same data and compare; prints a line an output.
-bool ts__work_run(const ts__work *w, ts_diag *d) TS_WARN_UNUSED;
 bool ts__work_lower(const ts__work *w, bool lowered, bool assembly, ts_diag *d) TS_WARN_UNUSED;
+
+// schedule_run.c. Interpret both functions on the same data and compare; prints a line an output.
+bool ts__work_run(const ts__work *w, ts_diag *d) TS_WARN_UNUSED;
+// The same with the scheduled function compiled for the target and run on it, on a GPU or here.
+bool ts__work_execute(const ts__work *w, ts_diag *d) TS_WARN_UNUSED;
 
 // schedule_trace.c: the trace as a value
 bool ts__work_reduced(const ts__work *w, ts_diag *d) TS_WARN_UNUSED;  // --simplify, --minimise: prints the trace

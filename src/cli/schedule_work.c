@@ -1,7 +1,4 @@
-// tunesmith schedule: the function, its trace, running and lowering.
-#include <math.h>
-#include <stdlib.h>
-
+// tunesmith schedule: the function, its trace and lowering.
 #include "cli/schedule.h"
 #include "codegen/codegen.h"
 
@@ -78,77 +75,6 @@ void ts__func_show(const ts_func *f) {
   ts_func_print(&t, f);
   fputs(ts_text_str(&t), stdout);
   ts_text_free(&t);
-}
-
-// --- running
-// -------------------------------------------------------------------------------------------------------------
-enum { MOST_DIMS = 8 };
-
-// Sizes near n that g, which may hold for fewer than the function as written, admits; in the order of f's dimensions.
-static bool dims_get(const ts_func *f, const ts_func *g, int64_t n, int64_t *dims, ts_diag *d) {
-  if (f->ndims > MOST_DIMS || g->ndims != f->ndims)
-    return ts_refuse(d, "too-many-dimensions", "%s has %d symbolic dimensions", f->name, f->ndims);
-  for (int i = 0; i < g->ndims; i++) {
-    const ts_dim *x = &g->dims[i];
-    int64_t m = x->multiple, v = (TS_MAX(n, x->lo) + m - 1) / m * m;
-    dims[i] = v > x->hi ? x->hi / m * m : v;
-  }
-  return true;
-}
-
-static bool array_make(ts_arena *a, const ts_func *f, const int64_t *dims, const ts_param *p, ts_rng *r, ts_array **out,
-                       ts_diag *d) {
-  const ts_var *vars[MOST_DIMS];
-  for (int i = 0; i < f->ndims; i++) vars[i] = f->dims[i].var;
-  ts_array *x = *out = ts_new(a, ts_array);
-  *x = (ts_array){.code = p->buf->code, .ndim = p->buf->ndim};
-  int64_t count = 1;
-  for (int k = 0; k < x->ndim; k++)
-    if (!ts_eval_int(p->buf->shape[k], vars, dims, f->ndims, &x->shape[k]) || x->shape[k] < 0 ||
-        __builtin_mul_overflow(count, x->shape[k], &count) || count > (int64_t)1 << 28)
-      return ts_refuse(d, "too-large", "%s is too large to interpret", p->buf->name);
-  x->data = ts_arena_alloc(a, (size_t)(count + 1) * (size_t)ts_code_bytes(x->code), 64);
-  for (int64_t i = 0; i < count; i++)
-    ts_array_set(
-        x, i, ts_code_is_float(x->code) ? (double)((int)ts_rng_below(r, 33) - 16) / 16 : (double)ts_rng_below(r, 100));
-  return true;
-}
-
-static bool interpret(ts_arena *a, const ts__work *w, const ts_func *f, const int64_t *dims, ts_array **args,
-                      ts_diag *d) {
-  ts_rng r = ts_rng_new((uint64_t)w->o->seed, 1);
-  ts_interp_opts opts = {.check_races = true};
-  for (int i = 0; i < f->nparams; i++) TS_TRY(array_make(a, f, dims, &f->params[i], &r, &args[i], d));
-  return ts_interp_run(f, dims, args, &opts, d);
-}
-
-// The largest difference of an output from that of the function as written, relative to its largest magnitude.
-static bool compare(const ts_func *f, ts_array **x, ts_array **y) {
-  bool same = true;
-  for (int i = 0; i < f->nparams; i++) {
-    if (f->params[i].role == TS_IN) continue;
-    double top = 0, worst = 0;
-    for (int64_t k = 0; k < ts_array_count(x[i]); k++) {
-      top = fmax(top, fabs(ts_array_get(x[i], k)));
-      worst = fmax(worst, fabs(ts_array_get(x[i], k) - ts_array_get(y[i], k)));
-    }
-    double error = worst > 0 ? worst / fmax(top, 1e-300) : 0;
-    printf("run: %s differs by %.3g of its largest element\n", f->params[i].buf->name, error);
-    same &= error <= 1e-3;
-  }
-  return same;
-}
-
-bool ts__work_run(const ts__work *w, ts_diag *d) {
-  const ts_func *f = w->f, *g = ts_sched_func(w->s);
-  int64_t dims[MOST_DIMS];
-  TS_TRY(dims_get(f, g, w->o->n, dims, d));
-  ts_arena *a = ts_arena_new("run");
-  ts_array **x = ts_new_array(a, ts_array *, f->nparams), **y = ts_new_array(a, ts_array *, f->nparams);
-  bool ok = interpret(a, w, f, dims, x, d) && interpret(a, w, g, dims, y, d);
-  if (ok && !compare(f, x, y)) ok = ts_refuse(d, "wrong-result", "the scheduled function computes something else");
-  ts_arena_free(a);
-  return ok;
 }
 
 // --- replaying

@@ -50,6 +50,8 @@ grep -qE 'annotate|reorder' out && fail "a step that changes nothing is still th
 cp out short.trace
 run 0 tunesmith schedule mm.tir short.trace --quiet --run
 has out 'c differs by 0 of'
+run 0 tunesmith schedule mm.tir short.trace --quiet --execute -n 7
+has out '^execute: c differs by 0 of'
 
 # compared
 run 1 tunesmith schedule mm.tir --diff y.trace short.trace
