@@ -95,4 +95,33 @@ typedef struct ts_tune_result {
 ts_db_workload ts_workload_row(ts_arena *a, const ts_spec *spec, const ts_func *reference, ts_cost cost);
 bool ts_tune(ts_arena *a, const ts_tune_task *tasks, size_t n, const ts_tune_opts *o, ts_tune_result *out, ts_diag *d) TS_WARN_UNUSED;
 
+// --- trying out (trial.c): every sketch of a workload at a few of its points, judged, timed, nothing recorded -----------------------
+typedef struct ts_trial_opts {
+  const ts_target *target;
+  const char *numerics;  // as in ts_tune_opts
+  const char *only;      // sketches whose name holds this text; NULL: all
+  int points;            // candidates of each sketch, at most
+  bool judge;            // verdicts matter, times do not: a few samples
+  bool final;            // the best of each sketch are timed again, in turn
+  uint64_t seed;
+  int threads;
+} ts_trial_opts;
+typedef struct ts_trial_row {  // one candidate
+  const char *sketch, *source;
+  const char *point;       // its trace, or the point of a native template
+  const char *outcome;     // as stores say it: ok wrong guard crash timeout; "refused": it was not compiled
+  const char *message;     // of any outcome but ok
+  double rel_error;
+  ts_stats stats;          // ns, when ok
+  bool in_final;           // stats are those of the final
+} ts_trial_row;
+typedef struct ts_trial_result {
+  size_t n;
+  ts_trial_row *rows;      // by sketch
+  ts_cost cost;
+  int restarts;            // of the measuring worker: how often a candidate took it down
+} ts_trial_result;
+// c: a compiler for the target with nothing pending. False for environment failures and workloads that cannot be prepared.
+bool ts_trial(ts_arena *a, const ts_spec *spec, ts_compiler *c, const ts_trial_opts *o, ts_trial_result *out, ts_diag *d) TS_WARN_UNUSED;
+
 #endif

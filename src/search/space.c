@@ -175,6 +175,17 @@ static bool add_rules(ts_space *s, const ts_op_variant *v, const ts_target *t, t
   return true;
 }
 
+// Whether the variant's layout exists at this shape: one whose tiles do not divide it cannot be written down.
+static bool variant_exists(const ts_space *s, const ts_op_variant *v) {
+  ts_arena *a = ts_arena_new("probe");
+  ts_op_inst inst;
+  ts_diag why = {0};
+  bool ok = ts_op_instantiate(ts_ir_new(a), s->spec, v->name, &inst, &why);
+  if (!ok) not_applying(s, v->name, &why);
+  ts_arena_free(a);
+  return ok;
+}
+
 bool ts_space_open(const ts_spec *spec, const ts_target *t, const char *numerics, ts_space *s, ts_diag *d) {
   ts_arena *a = ts_arena_new("space");
   *s = (ts_space){.arena = a, .ir = ts_ir_new(a), .spec = spec, .target = t, .sketch = ts_new_array(a, ts_sketch, MOST_SKETCHES)};
@@ -185,7 +196,7 @@ bool ts_space_open(const ts_spec *spec, const ts_target *t, const char *numerics
             ts_space_add(s, "default", "", "default", text, d);
   for (int i = 0; ok && i < op->nvariants; i++) {
     const ts_op_variant *v = &op->variants[i];
-    if (!variant_fits(v, spec, t, numerics)) continue;
+    if (!variant_fits(v, spec, t, numerics) || !variant_exists(s, v)) continue;
     ok = add_templates(s, op, v, d) && add_rules(s, v, t, d) && (t->api != TS_API_CUDA || add_natives(s, op, v, d));
   }
   if (!ok) ts_space_close(s);

@@ -1,0 +1,206 @@
+// Every sketch of a workload at a few of its points: compiled side by side, judged by the operator, timed.
+#include <math.h>
+#include <stdlib.h>
+
+#include "search/search.h"
+
+enum { MOST_ROWS = 4096, FINALISTS = 8, FINAL_ROUNDS = 31 };
+
+typedef struct trial {
+  const ts_trial_opts *o;
+  ts_arena *a;       // of the result
+  ts_arena *own;     // candidates
+  ts_space space;
+  ts_workload *workload;
+  ts_compiler *compiler;
+  ts_meter *meter;
+  size_t n;
+  ts_trial_row *row;
+  int *sketch;               // of each row
+  const ts_func **func;
+  ts_object *object;         // bytes NULL: not compiled
+  const ts_func **pack;      // of each sketch
+  ts_object *pack_object;
+} trial;
+
+static const char *text_of(trial *t, ts_text *text) {
+  const char *out = ts_arena_strdup(t->a, ts_text_str(text));
+  ts_text_free(text);
+  return out;
+}
+
+static ts_trial_row *refused(ts_trial_row *r, trial *t, const ts_diag *why) {
+  r->outcome = strcmp(why->code, "compiler-timeout") == 0 ? "timeout" : strcmp(why->code, "compiler-crashed") == 0 ? "crash" : "refused";
+  r->message = ts_arena_strdup(t->a, why->message);
+  return r;
+}
+
+static ts_trial_row *new_row(trial *t, int sketch) {
+  const ts_sketch *k = &t->space.sketch[sketch];
+  ts_trial_row *r = &t->row[t->n];
+  *r = (ts_trial_row){.sketch = ts_arena_strdup(t->a, k->name), .source = ts_arena_strdup(t->a, k->source), .point = "", .outcome = "", .message = "", .rel_error = NAN};
+  t->sketch[t->n++] = sketch;
+  return r;
+}
+
+// --- candidates ----------------------------------------------------------------------------------------------------------
+static bool submit_point(trial *t, int sketch, const int64_t *point, ts_diag *d) {
+  const ts_sketch *k = &t->space.sketch[sketch];
+  ts_text unit = {0}, text = {0};
+  ts_diag why = {0};
+  ts_trial_row *r = new_row(t, sketch);
+  ts_native_print(&text, k->native->native, point);
+  r->point = text_of(t, &text);
+  t->func[t->n - 1] = k->func;
+  bool ok = true;
+  if (!ts_native_unit(t->own, k->native, point, &unit, &why)) refused(r, t, &why);
+  else ok = ts_compiler_submit_unit(t->compiler, &(ts_unit){.name = k->native->native->name, .bytes = unit.p, .n = unit.n}, t->n - 1, d);
+  ts_text_free(&unit);
+  return ok;
+}
+
+// The points that the author names first, then some from the whole list.
+static bool submit_native(trial *t, int sketch, ts_diag *d) {
+  const ts_sketch *k = &t->space.sketch[sketch];
+  size_t width = (size_t)k->native->native->nparams, most = TS_MIN(k->npoints, (size_t)t->o->points), starts = TS_MIN((size_t)k->native->native->nstarts, most);
+  for (size_t i = 0; i < most && t->n < MOST_ROWS; i++) {
+    size_t at = i < starts ? i : starts + (i - starts) * (k->npoints - starts) / (most - starts);
+    TS_TRY(submit_point(t, sketch, k->points + at * width, d));
+  }
+  return true;
+}
+
+// Draws that differ; one that a step, or the target's limits, refuse is no candidate.
+static bool submit_draws(trial *t, int sketch, ts_diag *d) {
+  const ts_sketch *k = &t->space.sketch[sketch];
+  uint64_t met[64];
+  int found = 0, most = TS_MIN(t->o->points, (int)TS_COUNTOF(met));
+  for (uint64_t seed = 0; seed < 4 * (uint64_t)most && found < most && t->n < MOST_ROWS; seed++) {
+    ts_gpu_use use;
+    ts_ir *ir = ts_ir_new(t->own);
+    ts_sched *s = ts_sketch_draw(ir, k, k->trace, t->o->seed + seed, NULL);
+    if (!s || (t->o->target->api == TS_API_CUDA && !ts_gpu_check(ir, ts_sched_func(s), t->o->target, &use, NULL))) continue;
+    bool seen = false;
+    uint64_t hash = ts_func_hash(ts_sched_func(s));
+    for (int i = 0; i < found; i++) seen |= met[i] == hash;
+    if (seen) continue;
+    met[found++] = hash;
+    ts_text text = {0};
+    ts_trace_print(&text, ts_sched_trace(s));
+    new_row(t, sketch)->point = text_of(t, &text);
+    t->func[t->n - 1] = ts_sched_func(s);
+    TS_TRY(ts_compiler_submit(t->compiler, t->func[t->n - 1], t->n - 1, d));
+  }
+  return true;
+}
+
+// Once a variant; what rules make of it, for on a GPU the function as written is one thread.
+static bool compile_pack(trial *t, int sketch, ts_diag *d) {
+  const ts_sketch *k = &t->space.sketch[sketch];
+  if (!k->pack) return true;
+  for (int i = 0; i < sketch; i++)
+    if (t->space.sketch[i].pack == k->pack && t->pack[i]) return t->pack[sketch] = t->pack[i], t->pack_object[sketch] = t->pack_object[i], true;
+  const ts_trace *trace;
+  ts_sketch x = {.name = "pack", .variant = k->variant, .source = "rules", .func = k->pack};
+  t->pack[sketch] = k->pack;
+  if (t->o->target->api == TS_API_CUDA && ts_rules_sketch(t->space.ir, k->pack, t->o->target, &trace)) {
+    ts_sched *s = ts_sketch_draw(t->space.ir, &x, trace, 0, NULL);
+    if (s) t->pack[sketch] = ts_sched_func(s);
+  }
+  return ts_compiler_run(t->compiler, t->pack[sketch], t->own, &t->pack_object[sketch], d);
+}
+
+static bool wanted(const trial *t, int sketch) { return !t->o->only || strstr(t->space.sketch[sketch].name, t->o->only); }
+
+static bool compile_all(trial *t, ts_diag *d) {
+  for (int i = 0; i < (int)t->space.n; i++)
+    if (wanted(t, i)) TS_TRY(compile_pack(t, i, d));
+  for (int i = 0; i < (int)t->space.n; i++)
+    if (wanted(t, i)) TS_TRY(t->space.sketch[i].native ? submit_native(t, i, d) : submit_draws(t, i, d));
+  while (ts_compiler_pending(t->compiler) && !ts_interrupted()) {
+    ts_compiled c;
+    if (ts_compiler_next(t->compiler, 1, t->own, &c) <= 0) continue;
+    if (c.ok) t->object[c.tag] = c.object;
+    else if (c.diag.kind == TS_ENVIRONMENT) return (*d = c.diag, false);
+    else refused(&t->row[c.tag], t, &c.diag);
+  }
+  return true;
+}
+
+// --- running them ----------------------------------------------------------------------------------------------------------
+static void fill(trial *t, size_t i, const ts_outcome_row *r) {
+  ts_trial_row *row = &t->row[i];
+  row->outcome = ts_outcome_kind_name(r->kind);
+  row->message = ts_arena_strdup(t->a, r->message);
+  row->rel_error = r->rel_error;
+  if (r->kind == TS_MEASURED) row->stats = r->stats;
+}
+
+static bool run(trial *t, size_t i, ts_diag *d) {
+  int k = t->sketch[i];
+  ts_effort e = ts_effort_search;
+  if (t->o->judge) e = (ts_effort){.min_samples = 3, .max_samples = 3, .half_width = 1, .max_s = 0.02};
+  e.patient = true;
+  ts_candidate c = {.tolerance = t->space.sketch[k].tolerance, .func = t->func[i], .object = &t->object[i], .pack = t->pack[k], .pack_object = &t->pack_object[k]};
+  ts_outcome_row r;
+  if (!ts_meter_run(t->meter, i + 1, &c, &e, t->own, &r, d)) return false;
+  fill(t, i, &r);
+  return true;
+}
+
+static bool good(const trial *t, size_t i) { return strcmp(t->row[i].outcome, "ok") == 0; }
+
+// The best of each sketch, fastest first, in turn.
+static bool hold_final(trial *t, ts_diag *d) {
+  size_t pick[FINALISTS], n = 0;
+  uint64_t tags[FINALISTS];
+  ts_outcome_row out[FINALISTS];
+  for (;;) {
+    size_t best = SIZE_MAX;
+    for (size_t i = 0; i < t->n; i++) {
+      bool taken = !good(t, i);
+      for (size_t k = 0; k < n; k++) taken |= t->sketch[pick[k]] == t->sketch[i];
+      if (!taken && (best == SIZE_MAX || t->row[i].stats.median < t->row[best].stats.median)) best = i;
+    }
+    if (best == SIZE_MAX || n == FINALISTS) break;
+    tags[n] = best + 1;
+    pick[n++] = best;
+  }
+  if (!n || ts_interrupted()) return true;
+  TS_TRY(ts_meter_final(t->meter, tags, n, FINAL_ROUNDS, 5, t->own, out, d));
+  for (size_t k = 0; k < n; k++) {
+    fill(t, pick[k], &out[k]);
+    t->row[pick[k]].in_final = out[k].kind == TS_MEASURED && out[k].n;
+  }
+  return true;
+}
+
+static bool run_all(trial *t, ts_diag *d) {
+  for (size_t i = 0; i < t->n && !ts_interrupted(); i++)
+    if (t->object[i].bytes) TS_TRY(run(t, i, d));
+  return !t->o->final || hold_final(t, d);
+}
+
+static void make_room(trial *t) {
+  t->row = ts_new_array(t->a, ts_trial_row, MOST_ROWS);
+  t->sketch = ts_new_array(t->own, int, MOST_ROWS);
+  t->func = ts_new_array(t->own, const ts_func *, MOST_ROWS);
+  t->object = ts_new_array(t->own, ts_object, MOST_ROWS);
+  t->pack = ts_new_array(t->own, const ts_func *, t->space.n);
+  t->pack_object = ts_new_array(t->own, ts_object, t->space.n);
+}
+
+bool ts_trial(ts_arena *a, const ts_spec *spec, ts_compiler *c, const ts_trial_opts *o, ts_trial_result *out, ts_diag *d) {
+  trial t = {.o = o, .a = a, .own = ts_arena_new("trial"), .compiler = c};
+  ts_meter_opts mo = {.threads = o->threads, .seed = o->seed + 1};
+  bool ok = (t.workload = ts_workload_open(spec, o->target, c, d)) != NULL && ts_space_open(spec, o->target, o->numerics, &t.space, d);
+  if (ok) make_room(&t);
+  ok = ok && compile_all(&t, d) && (t.meter = ts_meter_open(t.workload, &mo, d)) != NULL && run_all(&t, d);
+  if (!ok && c) ts_compiler_drop(c);
+  if (ok) *out = (ts_trial_result){.n = t.n, .rows = t.row, .cost = ts_workload_cost(t.workload), .restarts = ts_meter_restarts(t.meter)};
+  ts_meter_close(t.meter);
+  ts_workload_close(t.workload);
+  if (t.space.arena) ts_space_close(&t.space);
+  ts_arena_free(t.own);
+  return ok;
+}
