@@ -24,6 +24,53 @@ int ts__later_use(ts__ctx *c, int apart, int block, const ts_buffer *buf, bool w
   return ts__toucher(c, c->t->node[block].end, end, block, buf, true, write && has_past(c, top, buf));
 }
 
+// Does the block store at distinct iterators, so that an element has one value whenever it is computed?
+static bool one_value(ts__ctx *c, int block, const ts_buffer *buf) {
+  const ts_block *b = ts__block(c, block);
+  const ts_stmt *s = b->body;
+  if (s->kind != TS_S_STORE || s->store.buf != buf || b->init || ts__reads(b, buf)) return false;
+  int *at = ts_new_array(c->a, int, buf->ndim);
+  if (!ts__plain_indices(b, s->store.idx, buf, at)) return false;
+  for (int i = 0; i < b->niters; i++) {
+    int64_t one;
+    bool indexes = ts_is_int(b->iters[i].dom.extent, &one) && one == 1;
+    for (int d = 0; d < buf->ndim; d++) indexes |= at[d] == i;
+    if (!indexes) return false;
+  }
+  return true;
+}
+
+// Do iterations of the loop touch elements of buf that others write?
+static bool carries(ts__ctx *c, int loop, const ts_buffer *buf) {
+  TS_VEC(const ts_buffer *) others = {0};
+  for (int i = loop; i < c->t->node[loop].end; i++) {
+    if (!ts__is_block(c, i)) continue;
+    const ts_block *b = ts__block(c, i);
+    for (int k = 0; k < b->nreads + b->nwrites; k++) {
+      const ts_buffer *o = k < b->nreads ? b->reads[k].buf : b->writes[k - b->nreads].buf;
+      if (o != buf) ts_vec_push(c->a, &others, o);
+    }
+  }
+  size_t mark = ts_analyzer_push(ts__an(c));
+  ts__enter(c, loop);
+  ts_dep dep = ts_loop_carried(ts__an(c), ts__stmt(c, loop), others.p, (int)others.n);
+  ts_analyzer_pop(ts__an(c), mark);
+  return dep.answer != TS_NO;
+}
+
+int ts__overwriter(ts__ctx *c, int block, int dest, const ts_buffer *buf) {
+  int scope = c->t->node[block].scope, top = ts__top_child(c, scope, block), writers = 0;
+  for (int i = top; i < c->t->n && i < c->t->node[top].end; i++)
+    writers += i != block && ts__is_block(c, i) && !ts__under(c->t, block, i) && ts__writes(ts__block(c, i), buf);
+  for (int i = top; writers && i < block; i++) {
+    if (!ts__is_block(c, i) || ts__under(c->t, block, i) || !ts__writes(ts__block(c, i), buf)) continue;
+    if (writers == 1 && one_value(c, i, buf)) continue;
+    for (int up = c->t->node[block].parent; up >= 0 && up != scope; up = c->t->node[up].parent)
+      if (ts__is_loop(c, up) && ts__under(c->t, i, up) && !ts__under(c->t, dest, up) && carries(c, up, buf)) return i;
+  }
+  return -1;
+}
+
 // --- places for a producer
 // ---------------------------------------------------------------------------------------------------
 

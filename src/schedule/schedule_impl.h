@@ -336,6 +336,9 @@ int64_t ts__divisor_below(int64_t of, int64_t at_most);   // the largest divisor
 int ts__nest_end(const ts__ctx *c, int apart, int node);
 // The block after `block`, in that subtree, that writes buf, or (write) reads of buf what was there before; -1: none.
 int ts__later_use(ts__ctx *c, int apart, int block, const ts_buffer *buf, bool write);
+// A block before `block` in its nest that, in later iterations of loops around both but not around dest, may change what `block`
+// read of buf; -1: none.
+int ts__overwriter(ts__ctx *c, int block, int dest, const ts_buffer *buf);
 enum { TS__PLACE_INLINE = -2, TS__PLACE_STAY = -1 };
 int ts__place_loops(const ts__ctx *c, int block, int *out);   // the loops around the first consumer, outermost first
 // Is computing the block at that place (stay, inline, number of a loop) legal? *out (when not NULL) becomes the new function, and

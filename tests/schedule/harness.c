@@ -50,7 +50,7 @@ bool data_make(ts_arena *a, const ts_func *f, const int64_t *dims, uint64_t seed
   return true;
 }
 
-static const char *compare(ts_arena *a, const ts_func *f, const run_data *x, const run_data *y) {
+const char *data_differs(ts_arena *a, const ts_func *f, const run_data *x, const run_data *y) {
   for (int i = 0; i < x->n; i++) {
     double top = 1;
     int64_t n = ts_array_count(x->args[i]);
@@ -74,7 +74,7 @@ const char *meaning_differs(ts_arena *a, const ts_func *f, const ts_func *g, int
   if (!data_make(a, f, dims, seed, &x) || !data_make(a, f, dims, seed, &y)) return "a parameter is too large to run";
   if (!ts_interp_run(f, dims, x.args, &o, &d)) return ts_arena_printf(a, "before: %s [%s]", d.message, d.code);
   if (!ts_interp_run(g, dims, y.args, &o, &d)) return ts_arena_printf(a, "after: %s [%s]", d.message, d.code);
-  return compare(a, f, &x, &y);
+  return data_differs(a, f, &x, &y);
 }
 
 uint64_t state_hash(const ts_sched *s) {

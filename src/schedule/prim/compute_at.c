@@ -38,6 +38,7 @@ static bool inputs_stay(ts__ctx *c, const plan *p, int before) {
     if (ts__writes(b, b->reads[i].buf)) continue;
     int w = ts__toucher(c, c->t->node[p->m.block].end, before, p->m.block, b->reads[i].buf, true, false);
     int later = w >= 0 ? w : ts__toucher(c, before, ts__nest_end(c, p->m.block, p->m.loop), p->m.block, b->reads[i].buf, true, false);
+    if (later < 0) later = ts__overwriter(c, p->m.block, p->m.loop, b->reads[i].buf);
     if (later < 0) continue;
     ts__refuse(c, TS_R_carried_dependence, 1, "block {0} writes {1}, which block {2} reads");
     ts__fact_node(c, later);

@@ -10,8 +10,23 @@ typedef struct plan {
   int *at;               // dimension -> iterator
 } plan;
 
+// What the block reads is still there where its value is used.
+static bool inputs_last(ts__ctx *c, const plan *p, int reader) {
+  int me = c->arg[0].node;
+  for (int i = 0; i < p->block->nreads; i++) {
+    int w = ts__overwriter(c, me, reader, p->block->reads[i].buf);
+    if (w < 0) continue;
+    ts__refuse(c, TS_R_carried_dependence, 0, "block {0} writes {1} anew before the value of block {2} is used");
+    ts__fact_node(c, w);
+    ts__fact_s(c, p->block->reads[i].buf->name);
+    ts__fact_node(c, me);
+    return false;
+  }
+  return true;
+}
+
 static bool consumers_check(ts__ctx *c, const plan *p) {
-  int me = c->arg[0].node, last = -1;
+  int me = c->arg[0].node, last = -1, last_reader = -1;
   for (int i = 0; i < c->t->n; i++) {
     if (i == me || !ts__is_block(c, i) || ts__under(c->t, me, i) || !ts__reads(ts__block(c, i), p->buf)) continue;
     const ts_block *b = ts__block(c, i);
@@ -28,9 +43,10 @@ static bool consumers_check(ts__ctx *c, const plan *p) {
       ts__fact_s(c, p->buf->name);
       return false;
     }
+    last_reader = i;
     last = TS_MAX(last, ts__nest_end(c, me, i));  // instances of what comes later in its nest count as well
   }
-  if (last >= 0) return ts__no_writer_between(c, 0, c->t->node[me].end, last, p->block, me);
+  if (last >= 0) return ts__no_writer_between(c, 0, c->t->node[me].end, last, p->block, me) && inputs_last(c, p, last_reader);
   ts__refuse(c, TS_R_no_consumers, 0, "nothing reads {0}");
   ts__fact_s(c, p->buf->name);
   return false;
