@@ -159,7 +159,7 @@ static bool access_match(matcher *w, const ts_buffer *o, const ts_expr *const *w
   v.start = start;
   for (int d = 0; d < buf->ndim; d++) {
     const ts_expr *rest;
-    if (!ts_linear_multi(ts__an(c), hidx[d], vars, w->have.n, coef, &rest))
+    if (!ts_linear_multi(ts__an(c), ts_simplify(ts__an(c), hidx[d]), vars, w->have.n, coef, &rest))
       return why(w->m, ts_arena_printf(c->a, "index %d of %s is not linear in the loops", d, buf->name));
     start[d] = ts_simplify(ts__an(c), rest);
     for (int i = 0; i < o->ndim; i++) {
@@ -201,7 +201,18 @@ static bool differs(matcher *w, const ts_expr *want, const ts_expr *have) {
   return why(w->m, ts_arena_printf(w->c->a, "it has %s where the intrinsic has %s", ts__expr_text(w->c, have), ts__expr_text(w->c, want)));
 }
 
+// Are they one function of the loops?
+static bool same_index(matcher *w, const ts_expr *want, const ts_expr *have) {
+  ts_subst map[MAX_LOOPS];
+  int64_t zero;
+  for (int i = 0; i < w->want.n; i++) map[i] = (ts_subst){w->want.var[i], ts_evar(w->c->ir, w->have.var[w->to[i]])};
+  const ts_expr *e = ts_expr_subst(w->c->ir, want, map, w->want.n);
+  return ts_const_value(ts__an(w->c), ts_sub(w->c->ir, e, have), &zero) && zero == 0;
+}
+
 static bool expr_match(matcher *w, const ts_expr *want, const ts_expr *have) {
+  if (ts_type_eq(want->type, TS_INDEX) && ts_type_eq(have->type, TS_INDEX) && want->kind != TS_E_LOAD)
+    return same_index(w, want, have) || differs(w, want, have);
   if (want->kind != have->kind || !ts_type_eq(want->type, have->type) || want->nargs != have->nargs) {
     if (want->kind != TS_E_LOAD || have->kind != TS_E_LOAD) return differs(w, want, have);
   }
@@ -290,7 +301,12 @@ bool ts__match_intrin(ts__ctx *c, ts__match *m) {
   if (desc->nparams > MAX_OPERANDS) return why(m, "the intrinsic has too many operands");
   if (m->block->init) return why(m, "the block initialises as well; decompose_reduction first");
   if (!flatten(c, desc->body, &w.want, m, "the intrinsic") || !flatten(c, m->block->body, &w.have, m, "the block")) return false;
-  if (!extents_match(&w)) return false;
+  size_t mark = ts_analyzer_push(ts__an(c));
+  for (int i = 0; i < w.have.n; i++)
+    ts_bind_range(ts__an(c), w.have.var[i], (ts_range){ts_int(c->ir, 0), ts_int(c->ir, w.have.extent[i])});
+  bool ok = extents_match(&w);
+  ts_analyzer_pop(ts__an(c), mark);
+  if (!ok) return false;
   for (int k = 0; k < desc->nparams; k++)
     if (!w.view[k].buf) return why(m, "the description does not use an operand");
   operands_fill(&w);
