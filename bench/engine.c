@@ -6,7 +6,7 @@
 //   engine.refuse_over_apply: time of steps that refuse over time of like steps that apply (and are undone)
 //   engine.rate_drift: the last tenth of the candidates against the first, 0: as fast
 //   compile.candidate: lowering and LLVM of a candidate on one core; compile.object its size
-// Usage: bench_engine [--candidates N] [--no-compile] [TRACE]
+// Usage: bench_engine [--candidates N] [--no-compile] [--gemm] [TRACE]; --gemm: the product alone
 #include <stdlib.h>
 
 #include "codegen/codegen.h"
@@ -172,12 +172,17 @@ static bool make_gemm(ts_arena *a, int n, ts_diag *d) {
   return f && make(a, f, TS_BENCH_DIR "/gemm.trace", n, "gemm.", &b, d);
 }
 
-static bool run(int candidates, bool compile, const char *path, ts_diag *d) {
+static bool run(int candidates, bool compile, bool gemm, const char *path, ts_diag *d) {
   ts_arena *a = ts_arena_new("bench");
   ts_spec spec;
   ts_op_inst inst;
   ts_target t;
   bench b;
+  if (gemm) {
+    bool made = make_gemm(a, candidates, d);
+    ts_arena_free(a);
+    return made;
+  }
   bool ok = make_gemm(a, candidates, d) && ts_target_parse("cpu", &t, d) && ts_spec_parse(a, workload, &spec, d) &&
             ts_op_instantiate(ts_ir_new(a), &spec, "a16", &inst, d) &&
             make(a, inst.func, ts_path_join(a, ts_data_dir(), path), candidates, "", &b, d);
@@ -189,10 +194,11 @@ static bool run(int candidates, bool compile, const char *path, ts_diag *d) {
 int main(int argc, char **argv) {
   ts_diag d = {0};
   int candidates = 1000;
-  bool compile = true;
+  bool compile = true, gemm = false;
   const char *path = "kernels/templates/matmul/a16.decode.trace";
   for (int i = 1; i < argc; i++) {
     if (strcmp(argv[i], "--no-compile") == 0) compile = false;
+    else if (strcmp(argv[i], "--gemm") == 0) gemm = true;
     else if (strcmp(argv[i], "--candidates") == 0 && i + 1 < argc) candidates = atoi(argv[++i]);
     else path = argv[i];
   }
@@ -200,7 +206,7 @@ int main(int argc, char **argv) {
     fprintf(stderr, "bench_engine: --candidates needs a number from 1 to 10000000\n");
     return 2;
   }
-  if (run(candidates, compile, path, &d)) return 0;
+  if (run(candidates, compile, gemm, path, &d)) return 0;
   ts_diag_print(stderr, &d);
   return ts_diag_exit(&d);
 }

@@ -8,6 +8,7 @@ typedef struct walker {
   ts_arena *arena;
   TS_VEC(ts_subst) map;             // iterators and lets
   TS_VEC(const ts_buffer *) inner;  // allocated in the subtree
+  const ts_buffer *only;            // other buffers are passed over; NULL: none are
   const ts__nest *nest;
   const ts__guard *guard;
   const ts_block *block;
@@ -25,6 +26,7 @@ static const ts_expr *plain(walker *w, const ts_expr *e) {
 }
 
 static void report(walker *w, const ts_buffer *b, bool write, const ts_expr *const *idx, const ts_expr *const *span) {
+  if (w->only && w->only != b) return;
   for (size_t i = 0; i < w->inner.n; i++)
     if (w->inner.p[i] == b) return;
   const ts_expr **e = ts_new_array(w->arena, const ts_expr *, b->ndim ? b->ndim : 1);
@@ -195,8 +197,8 @@ static void walk(walker *w, const ts_stmt *s) {
   }
 }
 
-void ts__accesses_visit(ts_analyzer *a, const ts_stmt *s, ts__access_fn visit, void *arg) {
-  walker w = {.a = a, .arena = ts_ir_arena(a->ir), .visit = visit, .arg = arg};
+void ts__accesses_visit(ts_analyzer *a, const ts_stmt *s, const ts_buffer *only, ts__access_fn visit, void *arg) {
+  walker w = {.a = a, .arena = ts_ir_arena(a->ir), .only = only, .visit = visit, .arg = arg};
   walk(&w, s);
 }
 
@@ -210,8 +212,8 @@ static void keep(void *arg, const ts__access *x) {
   ts_vec_push(c->arena, &c->list, *x);
 }
 
-ts__access_list ts__accesses_of(ts_analyzer *a, const ts_stmt *s) {
+ts__access_list ts__accesses_of(ts_analyzer *a, const ts_stmt *s, const ts_buffer *only) {
   collector c = {.arena = ts_ir_arena(a->ir)};
-  ts__accesses_visit(a, s, keep, &c);
+  ts__accesses_visit(a, s, only, keep, &c);
   return c.list;
 }

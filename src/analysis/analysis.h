@@ -145,6 +145,9 @@ typedef struct ts_accesses {
   const ts_region *reads, *writes;
 } ts_accesses;
 ts_accesses ts_regions_of(ts_analyzer *a, const ts_stmt *s, const ts_var *const *vars, int nvars);
+// What it reads (or writes) of buf alone, which is less work; false: nothing.
+bool ts_region_of(ts_analyzer *a, const ts_stmt *s, const ts_buffer *buf, bool write, const ts_var *const *vars,
+                  int nvars, ts_region *out);
 const ts_region *ts_regions_find(const ts_region *r, int n, const ts_buffer *b);  // or NULL
 ts_region ts_region_whole(ts_ir *ir, const ts_buffer *b);
 ts_region ts_region_union(ts_analyzer *a, ts_region x, ts_region y);  // bounding box

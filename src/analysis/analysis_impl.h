@@ -141,12 +141,12 @@ typedef struct ts__access {
   const ts__guard *guard;
 } ts__access;
 // Calls visit for every access below s, with the loops around it bound in the context and its conditions assumed.
-// Buffers allocated below s are left out.
+// Buffers allocated below s are left out, and all but `only` when that is given.
 typedef void (*ts__access_fn)(void *arg, const ts__access *x);
-void ts__accesses_visit(ts_analyzer *a, const ts_stmt *s, ts__access_fn visit, void *arg);
+void ts__accesses_visit(ts_analyzer *a, const ts_stmt *s, const ts_buffer *only, ts__access_fn visit, void *arg);
 typedef TS_VEC(ts__access) ts__access_list;
-ts__access_list ts__accesses_of(ts_analyzer *a,
-                                const ts_stmt *s);  // the same as a list, to be judged in the outer context
+// The same as a list, to be judged in the outer context.
+ts__access_list ts__accesses_of(ts_analyzer *a, const ts_stmt *s, const ts_buffer *only);
 
 // Does the value of the bindings tell the value of loop in[which]? True only when proved (itermap.c).
 bool ts__itermap_tells(ts_analyzer *a, const ts_loop_range *in, int nin, const ts_expr *const *bind, int nbind,

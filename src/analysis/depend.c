@@ -183,8 +183,57 @@ static bool told_by_parts(const pair *p) {
   return n && ts__itermap_tells(a, &p->s.in[p->s.at], 1, own, n, NULL, 0);
 }
 
+// All accesses of one buffer at once: in some dimensions they have the same part of the index that uses only the loop, their rests
+// lie in one interval shorter than its step, and these parts tell the loop.
+typedef struct key {
+  const ts_expr *own[DIMS];  // NULL where there is none
+  int64_t step[DIMS];
+  ts_interval rest[DIMS];
+} key;
+
+// The key with the access counted in; the loops of s are bound.
+static void key_add(ts_analyzer *a, const side *s, key *k, bool first) {
+  for (int d = 0; d < s->x->buf->ndim; d++) {
+    ts__lin own, rest;
+    int64_t width = 1;
+    if (!first && !k->own[d]) continue;
+    bool fits = (!s->span[d] || ts_is_int(s->span[d], &width)) && width >= 1 && parts(a, s, d, &own, &rest) && own.n;
+    const ts_expr *e = fits ? ts__lin_expr(a->ir, &own) : NULL;
+    ts_interval r = fits ? ts__lin_bound(a, &rest) : (ts_interval){0, 0};
+    fits = fits && r.lo != TS_NEG_INF && r.hi != TS_POS_INF && !__builtin_add_overflow(r.hi, width - 1, &r.hi);
+    if (!first) r = (ts_interval){TS_MIN(r.lo, k->rest[d].lo), TS_MAX(r.hi, k->rest[d].hi)};
+    k->own[d] = fits && (first || k->own[d] == e) ? e : NULL;
+    k->rest[d] = r;
+    k->step[d] = fits ? ts__lin_gcd(&own) : 0;
+  }
+}
+
+static bool told_by_key(ts_analyzer *a, const ts__access_list *l, const ts_buffer *buf, const ts_stmt *loop) {
+  key k;
+  bool first = true;
+  const ts_expr *own[DIMS];
+  int n = 0;
+  for (size_t i = 0; i < l->n; i++) {
+    side s;
+    if (l->p[i].buf != buf) continue;
+    if (!make_side(a, &l->p[i], loop->loop.var, &s)) return false;
+    size_t mark = ts_analyzer_push(a);
+    for (int j = 0; j < s.n; j++) ts_bind_range(a, s.in[j].var, s.in[j].dom);
+    key_add(a, &s, &k, first);
+    ts_analyzer_pop(a, mark);
+    first = false;
+  }
+  for (int d = 0; !first && d < buf->ndim; d++) {
+    int64_t width;
+    bool fits = k.own[d] && !__builtin_sub_overflow(k.rest[d].hi, k.rest[d].lo, &width) && width < k.step[d];
+    if (fits) own[n++] = k.own[d];
+  }
+  ts_loop_range in = {loop->loop.var, {loop->loop.min, loop->loop.extent}};
+  return n && ts__itermap_tells(a, &in, 1, own, n, NULL, 0);
+}
+
 // --- search for a witness ----------------------------------------------------------------------------------
-enum { FEW = 64, POINTS = 2048, OUTER = 24 };
+enum { LINE = 32, FEW = 64, POINTS = 2048, OUTER = 24 };
 typedef struct row {
   int64_t idx[DIMS];
   int64_t loop;
@@ -305,6 +354,24 @@ static bool choose_caps(scan *s, const side *d, int64_t limit, int64_t *cap) {
   return false;
 }
 
+// Iterations of the loop that are few and often meet: 0 to 7, and those that divide the extent. All other loops stand at their start.
+static void scan_line(scan *s, const side *d, int which) {
+  int64_t min, extent, points = 0;
+  s->complete = false;
+  for (int i = 0; i < d->n && !s->failed; i++) {
+    s->vars[s->nouter + i] = d->in[i].var;
+    if (!eval(s, d->in[i].dom.min, i, &s->value[s->nouter + i]) || !eval(s, d->in[i].dom.extent, i, &extent) || extent < 1) return;
+  }
+  min = s->value[s->nouter + d->at];
+  if (s->failed || !eval(s, d->in[d->at].dom.extent, d->at, &extent)) return;
+  for (int64_t i = 0; i < extent && i < 4096 && points < LINE; i++) {
+    if (i >= 8 && extent % i) continue;
+    s->value[s->nouter + d->at] = min + i;
+    add_row(s, d, which);
+    points++;
+  }
+}
+
 static int by_element(const void *px, const void *py) {
   const row *x = px, *y = py;
   int c = memcmp(x->idx, y->idx, sizeof x->idx);
@@ -348,7 +415,9 @@ static verdict scan_points(scan *s, const pair *p, int64_t limit) {
   s->complete = true;
   for (int i = 0; i < 2 - same; i++) {
     const side *d = i ? &p->t : &p->s;
-    if (choose_caps(s, d, limit, cap))
+    if (limit == LINE)
+      scan_line(s, d, i);
+    else if (choose_caps(s, d, limit, cap))
       scan_loops(s, d, i, cap, 0);
     else
       s->complete = false;
@@ -385,7 +454,8 @@ static verdict judge(pair *p) {
   rename_loops(p->a, &p->t);
   if (told_by_parts(p)) return v;
   bool scans = start_scan(&s, p);
-  if (scans) v = scan_both(&s, p, FEW);
+  if (scans) v = scan_both(&s, p, LINE);
+  if (scans && v.answer == TS_UNKNOWN) v = scan_both(&s, p, FEW);
   if (scans && v.answer != TS_UNKNOWN) return v;
   v = (verdict){TS_NO, false, 0, 0};
   if (apart_when_later(p->a, &p->s, &p->t) && (p->s.x == p->t.x || apart_when_later(p->a, &p->t, &p->s))) return v;
@@ -500,7 +570,7 @@ bool ts_block_is_reduction(ts_analyzer *a, const ts_block *b) {
   bool reduce = false, any = false;
   for (int i = 0; i < b->niters; i++) reduce = reduce || b->iters[i].kind == TS_ITER_REDUCE;
   if (!b->init || !reduce) return false;
-  ts__access_list l = ts__accesses_of(a, b->body);
+  ts__access_list l = ts__accesses_of(a, b->body, NULL);
   for (size_t i = 0; i < l.n; i++) {
     if (!l.p[i].write) continue;
     any = true;
@@ -571,13 +641,25 @@ static ts__access_list distinct(ts_analyzer *a, const ts__access_list *l, const 
   return out;
 }
 
+static bool written(const ts__access_list *l, const ts_buffer *b) {
+  for (size_t i = 0; i < l->n; i++)
+    if (l->p[i].buf == b && l->p[i].write) return true;
+  return false;
+}
+
 static ts_dep carried(ts_analyzer *a, const ts__access_list *l, const ts_stmt *loop) {
   ts_dep r = {.answer = TS_NO, .reduction_only = true};
   const ts_var *v = loop->loop.var;
   int64_t extent;
   if (ts_const_value(a, loop->loop.extent, &extent) && extent <= 1) return r;
+  bool *apart_ = ts_new_array(ts_ir_arena(a->ir), bool, l->n + 1);
+  for (size_t i = 0; i < l->n; i++) {
+    size_t at = 0;
+    while (l->p[at].buf != l->p[i].buf) at++;
+    apart_[i] = at < i ? apart_[at] : !written(l, l->p[i].buf) || told_by_key(a, l, l->p[i].buf, loop);
+  }
   for (size_t i = 0; i < l->n; i++)
-    for (size_t j = i; j < l->n; j++) {
+    for (size_t j = i; j < l->n && !apart_[i]; j++) {
       const ts__access *x = &l->p[i], *y = &l->p[j];
       if (x->buf != y->buf || (!x->write && !y->write)) continue;
       pair p = {.a = a, .loop = v};
@@ -592,13 +674,13 @@ static ts_dep carried(ts_analyzer *a, const ts__access_list *l, const ts_stmt *l
 }
 
 ts_dep ts_loop_carried(ts_analyzer *a, const ts_stmt *loop, const ts_buffer *const *ignore, int nignore) {
-  ts__access_list all = ts__accesses_of(a, loop), l = distinct(a, &all, ignore, nignore);
+  ts__access_list all = ts__accesses_of(a, loop, NULL), l = distinct(a, &all, ignore, nignore);
   return carried(a, &l, loop);
 }
 
 void ts_nest_carried(ts_analyzer *a, const ts_stmt *const *loops, int n, ts_dep *out) {
   if (n == 0) return;
-  ts__access_list all = ts__accesses_of(a, loops[0]), l = distinct(a, &all, NULL, 0);
+  ts__access_list all = ts__accesses_of(a, loops[0], NULL), l = distinct(a, &all, NULL, 0);
   for (int i = 0; i < n; i++) out[i] = carried(a, &l, loops[i]);
 }
 

@@ -11,6 +11,7 @@ typedef struct boxes {
   ts_analyzer *a;
   const ts_var *const *vars;
   int nvars;
+  bool write;  // what add_if takes
   TS_VEC(box) list;
 } boxes;
 
@@ -109,10 +110,25 @@ static const ts_region *collect(boxes *s, bool write, int *n) {
 ts_accesses ts_regions_of(ts_analyzer *a, const ts_stmt *s, const ts_var *const *vars, int nvars) {
   boxes b = {.a = a, .vars = vars, .nvars = nvars};
   ts_accesses r;
-  ts__accesses_visit(a, s, add_access, &b);
+  ts__accesses_visit(a, s, NULL, add_access, &b);
   r.reads = collect(&b, false, &r.nreads);
   r.writes = collect(&b, true, &r.nwrites);
   return r;
+}
+
+static void add_if(void *arg, const ts__access *x) {
+  boxes *s = arg;
+  if (x->write == s->write) add_access(arg, x);
+}
+
+bool ts_region_of(ts_analyzer *a, const ts_stmt *s, const ts_buffer *buf, bool write, const ts_var *const *vars,
+                  int nvars, ts_region *out) {
+  boxes b = {.a = a, .vars = vars, .nvars = nvars, .write = write};
+  int n;
+  ts__accesses_visit(a, s, buf, add_if, &b);
+  const ts_region *r = collect(&b, write, &n);
+  if (n) *out = r[0];
+  return n > 0;
 }
 
 const ts_region *ts_regions_find(const ts_region *r, int n, const ts_buffer *b) {
@@ -198,16 +214,11 @@ static bool dense(ts_analyzer *a, const ts__access *x, ts_region *out) {
 }
 
 ts_tri ts_region_cover(ts_analyzer *a, const ts_stmt *producer, const ts_stmt *consumer, const ts_buffer *b) {
-  ts_accesses reads = ts_regions_of(a, consumer, NULL, 0), writes = ts_regions_of(a, producer, NULL, 0);
-  const ts_region *need = ts_regions_find(reads.reads, reads.nreads, b),
-                  *may = ts_regions_find(writes.writes, writes.nwrites, b);
-  if (!need) return TS_YES;
-  if (!may || ts_region_disjoint(a, *may, *need) == TS_YES) return TS_NO;
-  ts__access_list l = ts__accesses_of(a, producer);
-  for (size_t i = 0; i < l.n; i++) {
-    ts_region r;
-    if (l.p[i].buf == b && l.p[i].write && dense(a, &l.p[i], &r) && ts_region_covers(a, r, *need) == TS_YES)
-      return TS_YES;
-  }
-  return TS_UNKNOWN;
+  ts_region need, may, r;
+  if (!ts_region_of(a, consumer, b, false, NULL, 0, &need)) return TS_YES;
+  ts__access_list l = ts__accesses_of(a, producer, b);
+  for (size_t i = 0; i < l.n; i++)
+    if (l.p[i].write && dense(a, &l.p[i], &r) && ts_region_covers(a, r, need) == TS_YES) return TS_YES;
+  bool some = ts_region_of(a, producer, b, true, NULL, 0, &may);
+  return !some || ts_region_disjoint(a, may, need) == TS_YES ? TS_NO : TS_UNKNOWN;
 }

@@ -247,9 +247,17 @@ static bool single(ts__ctx *c, int loop, int block, const ts_region *w) {
   return writes_apart(c, loop, block, w);
 }
 
-// Simple proofs, tried before the general one: every buffer written below the loop, except own[], is keyed or written by a
-// single block.
-static bool instances_apart(ts__ctx *c, int loop, const ts_buffer *const *own, int nown) {
+typedef TS_VEC(const ts_buffer *) buffers;
+
+static bool holds(const buffers *l, const ts_buffer *b) {
+  for (size_t i = 0; i < l->n; i++)
+    if (l->p[i] == b) return true;
+  return false;
+}
+
+// Simple proofs, tried before the general one: *apart grows by the buffers written below the loop that are keyed or written by a
+// single block. Iterations of the loop do not meet in these. False when others may be written.
+static bool instances_apart(ts__ctx *c, int loop, buffers *apart) {
   for (int i = loop; i < c->t->node[loop].end; i++) {  // accesses outside blocks are not seen below
     ts_skind k = ts__stmt(c, i)->kind;
     if (c->t->node[i].scope == c->t->node[loop].scope && k != TS_S_FOR && k != TS_S_SEQ && k != TS_S_BLOCK) return false;
@@ -257,18 +265,21 @@ static bool instances_apart(ts__ctx *c, int loop, const ts_buffer *const *own, i
   size_t mark = ts_analyzer_push(ts__an(c));
   int first[TS__MAX_DEPTH];
   ts__enter(c, ts__loops_of(c, loop, first) ? first[0] : loop);
-  bool ok = true;
-  for (int i = loop; ok && i < c->t->node[loop].end; i++) {
+  bool all = true;
+  buffers seen = {0};
+  for (int i = loop; i < c->t->node[loop].end; i++) {
     if (!ts__is_block(c, i) || c->t->node[i].scope != c->t->node[loop].scope) continue;
     const ts_block *b = ts__block(c, i);
-    for (int k = 0; ok && k < b->nwrites; k++) {
-      bool mine = false;
-      for (int o = 0; o < nown; o++) mine |= own[o] == b->writes[k].buf;
-      ok = mine || keyed(c, loop, b->writes[k].buf) || single(c, loop, i, &b->writes[k]);
+    for (int k = 0; k < b->nwrites; k++) {
+      const ts_buffer *buf = b->writes[k].buf;
+      if (holds(&seen, buf)) continue;
+      ts_vec_push(c->a, &seen, buf);
+      if (keyed(c, loop, buf) || single(c, loop, i, &b->writes[k])) ts_vec_push(c->a, apart, buf);
+      else all = false;
     }
   }
   ts_analyzer_pop(ts__an(c), mark);
-  return ok;
+  return all;
 }
 
 // Threads of a block may share a reduction: what each block below the loop reduces along it is combined across them.
@@ -293,16 +304,18 @@ static bool threads_combine(ts__ctx *c, int arg, int loop) {
 }
 
 bool ts__independent_on(ts__ctx *c, int arg, int loop, ts_axis axis, const ts_buffer ***own, int *nown) {
+  buffers apart = {0};
   *nown = 0;
-  if (instances_apart(c, loop, NULL, 0)) return true;
+  if (instances_apart(c, loop, &apart)) return true;
   size_t mark = ts_analyzer_push(ts__an(c));
   ts__enter(c, loop);
-  ts_dep dep = ts_loop_carried(ts__an(c), ts__stmt(c, loop), NULL, 0);
-  if (dep.answer != TS_NO && (*nown = ts__private_buffers(c, loop, own)) > 0)
-    dep = ts_loop_carried(ts__an(c), ts__stmt(c, loop), *own, *nown);
+  ts_dep dep = ts_loop_carried(ts__an(c), ts__stmt(c, loop), apart.p, (int)apart.n);
+  if (dep.answer != TS_NO && (*nown = ts__private_buffers(c, loop, own)) > 0) {
+    for (int i = 0; i < *nown; i++) ts_vec_push(c->a, &apart, (*own)[i]);
+    dep = ts_loop_carried(ts__an(c), ts__stmt(c, loop), apart.p, (int)apart.n);
+  }
   ts_analyzer_pop(ts__an(c), mark);
   if (dep.answer == TS_NO) return true;
-  if (dep.answer == TS_UNKNOWN && *nown && instances_apart(c, loop, *own, *nown)) return true;
   bool threads = axis >= TS_THREAD_X && axis <= TS_THREAD_Z;
   if (threads && !threads_combine(c, arg, loop)) return false;
   if (threads && dep.reduction_only) return true;

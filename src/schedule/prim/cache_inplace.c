@@ -14,11 +14,9 @@ typedef struct plan {
 
 // What the block touches of the buffer in all its instances.
 static bool touched(ts__ctx *c, const plan *p, ts_region *out) {
-  ts_accesses acc = ts_regions_of(ts__an(c), ts__stmt(c, p->top), NULL, 0);
-  const ts_region *r = ts_regions_find(acc.reads, acc.nreads, p->buf),
-                  *w = ts_regions_find(acc.writes, acc.nwrites, p->buf);
-  if (!w) return false;
-  *out = r ? ts_region_union(ts__an(c), *r, *w) : *w;
+  ts_region r;
+  if (!ts_region_of(ts__an(c), ts__stmt(c, p->top), p->buf, true, NULL, 0, out)) return false;
+  if (ts_region_of(ts__an(c), ts__stmt(c, p->top), p->buf, false, NULL, 0, &r)) *out = ts_region_union(ts__an(c), r, *out);
   return true;
 }
 

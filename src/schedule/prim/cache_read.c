@@ -54,17 +54,17 @@ bool ts__check_cache_read(ts__ctx *c) {
     vars[i] = ts__stmt(c, loops[i])->loop.var;
     ts_bind_stmt(ts__an(c), ts__stmt(c, loops[i]));
   }
-  ts_accesses acc = ts_regions_of(ts__an(c), ts__stmt(c, block), vars, n);
+  ts_region read;
+  bool reads = ts_region_of(ts__an(c), ts__stmt(c, block), p->buf, false, vars, n, &read);
   ts_analyzer_pop(ts__an(c), mark);
-  const ts_region *r = ts_regions_find(acc.reads, acc.nreads, p->buf);
-  if (!r) {
+  if (!reads) {
     ts__refuse(c, TS_R_no_such_buffer, 1, "block {0} does not read {1}");
     ts__fact_node(c, block);
     ts__fact_s(c, p->buf->name);
     return false;
   }
   p->copy = ts__buffer_like(c, p->buf, c->arg[2].s);
-  p->nest = ts__copy_nest(c, p->buf, p->copy, r, &p->id);
+  p->nest = ts__copy_nest(c, p->buf, p->copy, &read, &p->id);
   return filled(c, p);
 }
 

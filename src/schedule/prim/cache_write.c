@@ -35,10 +35,10 @@ bool ts__check_cache_write(ts__ctx *c) {
   ts__enter(c, p->top);
   p->copy = ts__buffer_like(c, p->buf, c->arg[2].s);
   p->block = ts__buffer_swap(c, ts__stmt(c, block), p->buf, p->copy);
-  ts_accesses acc = ts_regions_of(ts__an(c), ts__stmt(c, p->top), NULL, 0);
-  const ts_region *r = ts_regions_find(acc.writes, acc.nwrites, p->buf);
-  p->nest = ts__copy_nest(c, p->copy, p->buf, r, &p->id);
   const ts_stmt *writer = ts__stmt(c, p->top);
+  ts_region written = ts_region_whole(c->ir, p->buf);
+  ts_region_of(ts__an(c), writer, p->buf, true, NULL, 0, &written);
+  p->nest = ts__copy_nest(c, p->copy, p->buf, &written, &p->id);
   writer = ts__buffer_swap(c, writer, p->buf, p->copy);
   if (ts_region_cover(ts__an(c), writer, p->nest, p->copy) == TS_YES) return true;
   ts__refuse(c, TS_R_not_covered, 1, "block {0} does not provably write every element of {1} that a copy would move");

@@ -52,11 +52,10 @@ static bool inputs_stay(ts__ctx *c, const plan *p, int before) {
 // The values of the iterators for which consumers need the output, in terms of the loop and those around it.
 static bool need_find(ts__ctx *c, plan *p, const ts_buffer *buf) {
   const ts_block *b = ts__block(c, p->m.block);
-  ts_accesses acc = ts_regions_of(ts__an(c), ts__stmt(c, p->m.loop)->loop.body, NULL, 0);
-  const ts_region *wanted = ts_regions_find(acc.reads, acc.nreads, buf);
+  ts_region wanted;
   p->m.need = ts_new_array(c->a, ts_range, b->niters);
-  if (!wanted) wanted = ts_arena_dup(c->a, &(ts_region){buf, ts_region_whole(c->ir, buf).dim}, sizeof(ts_region));
-  TS_TRY(ts__invert_region(c, 0, b, &b->writes[0], wanted, p->m.need));
+  if (!ts_region_of(ts__an(c), ts__stmt(c, p->m.loop)->loop.body, buf, false, NULL, 0, &wanted)) wanted = ts_region_whole(c->ir, buf);
+  TS_TRY(ts__invert_region(c, 0, b, &b->writes[0], &wanted, p->m.need));
   for (int i = 0; i < b->niters; i++)
     if (b->iters[i].kind != TS_ITER_SPATIAL) p->m.need[i] = b->iters[i].dom;
   return ts__need_clip(c, 1, p->m.block, p->m.need);

@@ -233,12 +233,11 @@ static int last_writer(ts__ctx *c, int loop, const ts_buffer *buf) {
 
 // What the moved block reads of buf below the loop is made in the same iteration: inside the tile of its writer, or covered by
 // what a statement below the loop writes densely.
-static bool input_ready(ts__ctx *c, const plan *p, const ts_accesses *acc, const ts_buffer *buf) {
+static bool input_ready(ts__ctx *c, const plan *p, const ts_buffer *buf) {
   int w = last_writer(c, p->m.loop, buf), body = ts__body_of(c, p->m.loop);
-  const ts_region *read = ts_regions_find(acc->reads, acc->nreads, buf);
-  ts_region tile;
-  if (w < 0 || !read) return true;
-  if (tile_of(c, p, w, buf, &tile) && ts_region_covers(ts__an(c), tile, *read) == TS_YES) return true;
+  ts_region read, tile;
+  if (w < 0 || !ts_region_of(ts__an(c), p->m.nest, buf, false, NULL, 0, &read)) return true;
+  if (tile_of(c, p, w, buf, &tile) && ts_region_covers(ts__an(c), tile, read) == TS_YES) return true;
   bool seq = ts__stmt(c, body)->kind == TS_S_SEQ, covered = false;
   for (int k = seq ? body + 1 : body; k < c->t->node[body].end && !covered; k = c->t->node[k].end)
     covered = ts_region_cover(ts__an(c), ts__stmt(c, k), p->m.nest, buf) == TS_YES;
@@ -247,10 +246,9 @@ static bool input_ready(ts__ctx *c, const plan *p, const ts_accesses *acc, const
 
 static bool inputs_ready(ts__ctx *c, const plan *p) {
   const ts_block *b = ts__block(c, p->m.block);
-  ts_accesses acc = ts_regions_of(ts__an(c), p->m.nest, NULL, 0);
   for (int i = 0; i < b->nreads; i++) {
     const ts_buffer *buf = b->reads[i].buf;
-    if (ts__writes(b, buf) || input_ready(c, p, &acc, buf)) continue;
+    if (ts__writes(b, buf) || input_ready(c, p, buf)) continue;
     ts__refuse(c, TS_R_not_covered, 1, "what block {0} reads of {1} is not provably made in one iteration of loop {2}");
     ts__fact_node(c, p->m.block);
     ts__fact_s(c, buf->name);

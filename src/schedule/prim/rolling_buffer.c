@@ -93,12 +93,11 @@ static bool accesses_inside(ts__ctx *c, const plan *p) {
     ts__fact_node(c, loop);
     return false;
   }
-  ts_accesses acc = ts_regions_of(ts__an(c), ts__stmt(c, loop)->loop.body, NULL, 0);
-  const ts_region *r = ts_regions_find(acc.reads, acc.nreads, p->from);
-  if (!r) return true;
+  ts_region r;
+  if (!ts_region_of(ts__an(c), ts__stmt(c, loop)->loop.body, p->from, false, NULL, 0, &r)) return true;
   const ts_expr *end = ts_add(c->ir, p->start, ts_int(c->ir, p->length)),
-                *last = ts_add(c->ir, r->dim[p->dim].min, r->dim[p->dim].extent);
-  if (ts_prove_le(ts__an(c), p->start, r->dim[p->dim].min) == TS_YES && ts_prove_le(ts__an(c), last, end) == TS_YES)
+                *last = ts_add(c->ir, r.dim[p->dim].min, r.dim[p->dim].extent);
+  if (ts_prove_le(ts__an(c), p->start, r.dim[p->dim].min) == TS_YES && ts_prove_le(ts__an(c), last, end) == TS_YES)
     return true;
   ts__refuse(c, TS_R_not_covered, 1, "what loop {1} reads of {0} is not provably inside what one iteration computes");
   ts__fact_s(c, p->from->name);
