@@ -80,3 +80,20 @@ greedy() {
   value "${name}_greedy_texts_as_on_cpu" "$same" "of_$all"
   [ "$same" = "$all" ]
 }
+
+# tune_all FILE TRIALS WORKLOAD...: tune into the store (made when missing), results of the interleaved finals as JSON lines in FILE.
+tune_all() {
+  local lines=$1 trials=$2
+  shift 2
+  tunesmith tune --target cuda --store "${store:=$out/${0##*/}.db}" --trials "$trials" --format json "$@" >"$lines.part" 2>"$lines.err" || {
+    grep -E '^error' "$lines.err" >&2
+    note "not every workload could be tuned (see $lines.err)"
+  }
+  grep '"event": "result"' "$lines.part" >"$lines"
+}
+
+# tuned FILE WORKLOAD: best ns and winner of one of them, nothing when there is none.
+tuned() { grep -F "\"workload\": \"$2\"" "$1" | tail -n 1 | bench_value - best_ns winner 2>/dev/null | paste -sd ' '; }
+
+# calc EXPRESSION [FORMAT]: a number of awk.
+calc() { awk "BEGIN { printf \"${2:-%.3f}\", $1 }"; }

@@ -166,7 +166,7 @@ int ts_cmd_try(int argc, char **argv) {
   options o = {.target = "cpu", .numerics = "", .format = "table", .points = 3, .seed = 1};
   const ts_opt opts[] = {
       {"target", TS_OPT_TEXT, &o.target, "T", "target (cpu)"},
-      {"only", TS_OPT_TEXT, &o.only, "TEXT", "sketches whose name holds this text"},
+      {"only", TS_OPT_TEXT, &o.only, "TEXT,...", "sketches whose name holds one of these texts"},
       {"points", TS_OPT_INT, &o.points, "N", "candidates of each sketch, at most (3)"},
       {"judge", TS_OPT_FLAG, &o.judge, NULL, "only verdicts matter: hardly any time is spent on timing"},
       {"final", TS_OPT_FLAG, &o.final, NULL, "time the best of each sketch again, in turn"},

@@ -99,7 +99,7 @@ bool ts_tune(ts_arena *a, const ts_tune_task *tasks, size_t n, const ts_tune_opt
 typedef struct ts_trial_opts {
   const ts_target *target;
   const char *numerics;  // as in ts_tune_opts
-  const char *only;      // sketches whose name holds this text; NULL: all
+  const char *only;      // "gemv,rules": sketches whose name holds one of these texts; NULL: all
   int points;            // candidates of each sketch, at most
   bool judge;            // verdicts matter, times do not: a few samples
   bool final;            // the best of each sketch are timed again, in turn

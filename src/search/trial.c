@@ -110,7 +110,16 @@ static bool compile_pack(trial *t, int sketch, ts_diag *d) {
   return ts_compiler_run(t->compiler, t->pack[sketch], t->own, &t->pack_object[sketch], d);
 }
 
-static bool wanted(const trial *t, int sketch) { return !t->o->only || strstr(t->space.sketch[sketch].name, t->o->only); }
+// Whether the name holds one of the texts, which commas part.
+static bool wanted(const trial *t, int sketch) {
+  const char *p = t->o->only;
+  while (p) {
+    const char *end = p + strcspn(p, ",");
+    if (end > p && memmem(t->space.sketch[sketch].name, strlen(t->space.sketch[sketch].name), p, (size_t)(end - p))) return true;
+    p = *end ? end + 1 : NULL;
+  }
+  return !t->o->only;
+}
 
 static bool compile_all(trial *t, ts_diag *d) {
   for (int i = 0; i < (int)t->space.n; i++)
