@@ -17,6 +17,14 @@ typedef struct ts__fragment {
   int64_t registers;  // elements of a tile that one thread holds
 } ts__fragment;
 
+// A pipeline whose copies are bulk copies (lower_bulk.c): for each slot a barrier that says it is filled. With roles, also one that says it
+// may be filled again, and the pipeline is `if role == 0 { consumers } else { producer }`, the variable being its alone.
+typedef struct ts__bulk_pipe {
+  const ts_buffer *full, *empty;  // empty: NULL without roles
+  int64_t slots;
+  const ts_var *role;
+} ts__bulk_pipe;
+
 typedef struct ts__lower {
   ts_ir *ir;
   ts_arena *arena;
@@ -27,6 +35,9 @@ typedef struct ts__lower {
   bool failed;
   TS_VEC(ts__fragment) fragments;
   TS_VEC(ts__lower_place) places;  // of shared buffers
+  TS_VEC(ts__bulk_pipe) bulk;
+  TS_VEC(const ts_buffer *) lasting;  // shared buffers whose memory is nobody else's in their kernel: copies arrive there at any time
+  int serial;                         // loops around that run one iteration after the other
 } ts__lower;
 
 // Inner buffers of blocks become allocations, sunk to where they are used and shrunk (lower_alloc.c).
@@ -49,6 +60,10 @@ const ts_func *ts__flatten(ts__lower *l, const ts_func *f);
 // Private copies for the lanes of vector loops, and for the iterations of parallel loops where the stack is too small
 // (lower_expand.c).
 const ts_stmt *ts__expand_buffers(ts__lower *l, const ts_stmt *body);
+// Does s copy by bulk copies, on this target? ("bulk_copy" on its block.) Then the nest of loops as one such copy that arrives on the barrier;
+// NULL after a refusal (lower_bulk.c).
+bool ts__is_bulk(const ts__lower *l, const ts_stmt *s);
+const ts_stmt *ts__bulk_copy(ts__lower *l, const ts_stmt *nest, const ts_expr *barrier);
 // Loops with stages overlap their iterations (lower_pipe.c); refusal "pipeline".
 const ts_stmt *ts__pipeline(ts__lower *l, const ts_stmt *body);
 // Vector loops around an asynchronous copy become one copy of a vector; what cannot be copied so is stored
@@ -74,7 +89,8 @@ const ts_stmt *ts__hoist_conditions(ts__lower *l, const ts_stmt *body);
 //   shared  a swizzled buffer has scope "shared.swizzle128" (64, 32): its accesses are plain here, addresses are
 //   changed when
 //           emitted; it begins at a multiple of 1024 bytes.
-//   effects eval of the calls in ir/effect.def; async.copy(vload(dst), vload(src)) of 4, 8 or 16 bytes
+//   effects eval of the calls in ir/effect.def; async.copy(vload(dst), vload(src)) of 4, 8 or 16 bytes; bulk.copy from a parameter, by one thread
+//   roles   the body may be `initialise barriers; sync.block; if position along the outermost thread axis < N { consumers } else { producer }`
 
 // How a buffer is used below a statement (lower_access.c).
 typedef struct ts__uses ts__uses;

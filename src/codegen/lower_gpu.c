@@ -113,6 +113,7 @@ typedef struct around {
   const ts_expr *guard;  // of loops shorter than their axis, and of blocks
   unsigned active;       // axes of loops around
   bool lanes;            // in a vector loop: what is allocated belongs to a lane
+  ts__gpu_role role;
 } around;
 
 typedef struct effects {
@@ -184,7 +185,12 @@ static const ts_expr *leaf_guard(around *x, const ts_stmt *s) {
 
 static const ts_stmt *leaf(around *x, const ts_stmt *s) {
   ts_effect f;
-  if (s->kind == TS_S_EVAL && ts_effect_of(s->eval, &f)) return s;  // for all threads
+  if (s->kind == TS_S_EVAL && ts_effect_of(s->eval, &f)) {
+    if (f < TS_EFF_BARRIER_INIT) return s;  // for all threads
+    if (x->active & TS__ALL_THREADS) ts__gpu_refuse(x->l, "bulk-copy", "a pipeline of bulk copies is below a loop along threads");
+    x->k->leaves++;
+    return ts__gpu_effect(x->k, s, f, x->role, x->guard);
+  }
   const ts_expr *g = leaf_guard(x, s);
   x->k->leaves++;
   if (!g) return s;
@@ -338,6 +344,14 @@ static const ts_stmt *spread_alloc(around *x, const ts_stmt *s) {
   return r;
 }
 
+static const ts_stmt *spread_roles(around *x, const ts_stmt *s) {
+  around one = *x, other = *x;
+  one.role = TS__CONSUMER;
+  other.role = TS__PRODUCER;
+  const ts_stmt *first = spread(&one, s->cond.then);
+  return ts_if(x->l->ir, s->cond.cond, first, spread(&other, s->cond.other));
+}
+
 // As s, for all threads. Guards are pushed down to the leaves.
 static const ts_stmt *spread(around *x, const ts_stmt *s) {
   ts_ir *ir = x->l->ir;
@@ -358,6 +372,7 @@ static const ts_stmt *spread(around *x, const ts_stmt *s) {
     case TS_S_BLOCK:
       return spread_block(x, s);
     case TS_S_IF:
+      if (ts__gpu_is_role(x->k, s)) return spread_roles(x, s);
       return ts_if(ir, s->cond.cond, spread(x, s->cond.then), s->cond.other ? spread(x, s->cond.other) : NULL);
     case TS_S_LET:
       return ts_let(ir, s->let.var, s->let.value, spread(x, s->let.body));
@@ -449,13 +464,14 @@ static const ts_stmt *kernel(ts__lower *l, const ts_stmt *s, ts__homes *h) {
   ts_stmt_visit(s, see_axis, NULL, &v);
   if (l->failed || !blocks_outside(l, s)) return s;
   add_group_axis(&k, s);
-  if (l->failed) return s;
+  if (l->failed || !ts__gpu_open_roles(&k, s)) return s;
   size_t mark = ts_analyzer_push(l->an);
   open_axes(&k);
   around x = {.k = &k, .l = l};
   k.body = spread(&x, s);
-  const ts_stmt *r = s;
-  if (!l->failed && ts__gpu_place(&k, h) && ts__gpu_barriers(&k)) r = assemble(&k, h);
+  const ts_stmt *r = s, *producer = NULL;
+  if (!l->failed) ts__gpu_part_roles(&k, &producer);
+  if (!l->failed && ts__gpu_place(&k, h) && ts__gpu_barriers(&k) && ts__gpu_join_roles(&k, producer)) r = assemble(&k, h);
   ts_analyzer_pop(l->an, mark);
   return r;
 }

@@ -31,6 +31,8 @@ typedef struct ts__kernel {
   TS_VEC(ts__owned) owned;    // taken out of the body
   TS_VEC(ts__packed) packed;  // where shared buffers lie
   int leaves;
+  const ts__bulk_pipe *roles;  // of the pipeline that has them; NULL: none has
+  ts_axis role_axis;           // along which consumers are 0 .. extent - 1 and the producer follows
 } ts__kernel;
 static inline bool ts__is_shared(const ts_buffer *b) { return strncmp(b->scope, "shared", 6) == 0; }
 static inline bool ts__is_private(const ts_buffer *b) {
@@ -53,6 +55,19 @@ typedef struct ts__homes {
   TS_VEC(const ts_buffer *) shared, outside;
 } ts__homes;
 bool ts__gpu_place(ts__kernel *k, ts__homes *out);
+
+// Barriers of bulk copies and the threads that make them (lower_gpu_roles.c).
+typedef enum ts__gpu_role { TS__NO_ROLE, TS__CONSUMER, TS__PRODUCER } ts__gpu_role;
+// The pipeline of s that has roles: the kernel's outermost thread axis gets a position for its producer. False after a refusal.
+bool ts__gpu_open_roles(ts__kernel *k, const ts_stmt *s);
+// Is this the statement that has a side for each role?
+bool ts__gpu_is_role(const ts__kernel *k, const ts_stmt *s);
+// An effect on barriers, or a bulk copy: by the threads that have to, under guard (NULL: always).
+const ts_stmt *ts__gpu_effect(ts__kernel *k, const ts_stmt *s, ts_effect f, ts__gpu_role role, const ts_expr *guard);
+// The body is what consumers do; *producer what the producer does, if any.
+void ts__gpu_part_roles(ts__kernel *k, const ts_stmt **producer);
+// Barriers are initialised, and the roles stand side by side. False after a refusal.
+bool ts__gpu_join_roles(ts__kernel *k, const ts_stmt *producer);
 
 // Barriers where one thread needs or overwrites what another one touches (lower_gpu_sync.c).
 bool ts__gpu_barriers(ts__kernel *k);

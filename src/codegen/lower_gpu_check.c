@@ -9,7 +9,7 @@ typedef struct survey {
   ts_diag *d;
   bool failed, lowered;
   int64_t extent[TS_AXIS__COUNT];  // of the kernel at hand
-  int64_t shared, local;           // bytes
+  int64_t shared, local, fragments;  // bytes
   ts_gpu_use *use;
 } survey;
 
@@ -36,7 +36,7 @@ static int64_t bytes_of(const ts_buffer *b) {
 static void see_alloc(survey *v, const ts_buffer *b) {
   int64_t at = 0;
   if (!v->lowered) return;
-  if (ts__is_private(b)) v->local += bytes_of(b);
+  if (ts__is_private(b)) *(strcmp(b->scope, "local") == 0 ? &v->local : &v->fragments) += bytes_of(b);
   if (!ts__is_shared(b)) return;
   if (b->offset) ts_is_int(b->offset, &at);
   v->shared = TS_MAX(v->shared, at * ts_code_bytes(b->code) + bytes_of(b));
@@ -63,12 +63,13 @@ static void check_grid(survey *v) {
   }
 }
 
-// Registers by estimate: private buffers and what addresses and loops take.
+// Registers by estimate: private buffers and what addresses and loops take. Elements of fragments that are moved to private buffers, or back,
+// stay where they are.
 static void check_kernel(survey *v) {
   enum { OVERHEAD = 24 };
   const ts_target_gpu *g = &v->t->gpu;
   int64_t threads = v->extent[TS_THREAD_X] * v->extent[TS_THREAD_Y] * v->extent[TS_THREAD_Z];
-  int64_t registers = TS_MIN(v->local / 4 + OVERHEAD, g->max_registers);
+  int64_t registers = TS_MIN(TS_MAX(v->local, v->fragments) / 4 + OVERHEAD, g->max_registers);
   check_grid(v);
   if (threads > g->max_threads)
     refuse(v, "block-threads", "a block of %lld threads; %d are allowed", (long long)threads, g->max_threads);
@@ -95,7 +96,7 @@ static void walk(survey *v, const ts_stmt *s) {
     walk(v, s->block->body);
   } else {
     for (int a = 0; a < TS_AXIS__COUNT; a++) v->extent[a] = 1;
-    v->shared = v->local = 0;
+    v->shared = v->local = v->fragments = 0;
     ts_stmt_visit(s, see, NULL, v);
     if (!v->failed) check_kernel(v);
   }

@@ -1,4 +1,6 @@
 // Places for the buffers of a kernel: registers of a thread, shared memory of the block, workspace.
+#include <limits.h>
+
 #include "codegen/lower_gpu.h"
 
 // --- a part for each position along some axes
@@ -149,6 +151,8 @@ static bool pack(ts__kernel *k, const ts_buffer *b, const ts__owned *o) {
   if (p.bytes < 0)
     return ts__gpu_refuse(k->l, "shared-memory", "buffer %.60s is in shared memory and has no constant size", b->name);
   int64_t align = align_of(b, p.bytes);
+  for (size_t i = 0; i < k->l->lasting.n; i++)
+    if (k->l->lasting.p[i] == b) p.first = 0, p.last = INT_MAX;
   p.at = lowest(k, &p, align);
   ts_vec_push(k->l->arena, &k->packed, p);
   ts_vec_push(k->l->arena, &k->l->places, ((ts__lower_place){b, p.at / ts_code_bytes(b->code)}));

@@ -122,8 +122,37 @@ static void collect_loop(walk *w, const ts_stmt *s) {
   w->loops.n--;
 }
 
+static const ts_stmt *counting(walk *w, const ts_var *v, const ts_expr *extent) {
+  ts_ir *ir = w->k->l->ir;
+  const ts_stmt *loop = ts_for(ir, v, ts_int(ir, 0), extent, TS_SERIAL, ts_seq(ir, NULL, 0));
+  ts_vec_push(w->k->l->arena, &w->loops, loop);
+  ts_bind_stmt(w->k->l->an, loop);
+  return loop;
+}
+
+// Rows and columns of the destination, as if loops wrote them.
+static void collect_bulk(walk *w, const ts_expr *e) {
+  ts_ir *ir = w->k->l->ir;
+  const ts_expr *to = e->arg[0], *idx[8];
+  int last = to->buf->ndim - 1;
+  const ts_var *row = ts_var_new(ir, "row", TS_INDEX), *column = ts_var_new(ir, "column", TS_INDEX);
+  size_t loops = w->loops.n, mark = ts_analyzer_push(w->k->l->an);
+  counting(w, row, e->arg[3]);
+  counting(w, column, e->arg[4]);
+  for (int d = 0; d <= last; d++) idx[d] = to->arg[d];
+  idx[last] = ts_add(ir, idx[last], ts_evar(ir, column));
+  if (last > 0) idx[last - 1] = ts_add(ir, idx[last - 1], ts_evar(ir, row));
+  add(w, to->buf, idx, true);
+  ts_analyzer_pop(w->k->l->an, mark);
+  w->loops.n = loops;
+}
+
 static void collect_eval(walk *w, const ts_expr *e) {
   ts_effect f;
+  if (ts_effect_of(e, &f) && f == TS_EFF_BULK_COPY) {
+    collect_bulk(w, e);
+    return;
+  }
   if (!ts_effect_of(e, &f) || f != TS_EFF_ASYNC_COPY) {
     collect_expr(w, e);
     return;

@@ -10,6 +10,10 @@
 // On GPUs copies marked async_copy are begun and not waited for: every slot up to the epilogue ends its copies with a
 // commit, so that group g is that of slot g, and a wait before the first statement that reads what they fill leaves the
 // later groups under way.
+//
+// Copies marked bulk_copy fill slots, the versions of their buffers: a barrier for each slot ends a phase when it is filled, and readers wait
+// for that. The loop's note warp_specialize gives them to threads of their own, which fill slots as soon as those are empty: then nothing
+// of the rest needs a barrier of the block.
 #include "codegen/lower_gpu.h"
 #include "op/intrin.h"
 
@@ -30,6 +34,11 @@ typedef struct pipe {
   int filled;            // the latest stage that copies asynchronously, -1: none
   int fill_at, wait_at;  // place of the last such copy, of the first reader
   int wait_stage;
+  bool bulk[TS_PIPELINE_STAGES * 8];  // statements that are bulk copies
+  bool reads[TS_PIPELINE_STAGES * 8];  // statements that read what those fill
+  int nbulk, filler, reader;           // places of the last of each
+  bool consumers;                      // bulk copies are made by others
+  ts__bulk_pipe slots;
 } pipe;
 
 // --- which buffers, how many versions
@@ -100,9 +109,18 @@ static int64_t versions_of(const pipe *x, const ts_buffer *b) {
   return TS_MAX(last - first + 1, 1);
 }
 
+// Does a bulk copy fill it?
+static bool is_filled(const pipe *x, const ts_buffer *b) {
+  for (int i = 0; i < x->p.n; i++)
+    if (x->bulk[i] && use_of(x->p.child[i], b).write) return true;
+  return false;
+}
+
 static void add_version(pipe *x, const ts_buffer *b) {
   ts__lower *l = x->l;
   version v = {b, b, versions_of(x, b)};
+  bool filled = is_filled(x, b);
+  if (filled) v.n = x->slots.slots;
   if (v.n > 1) {
     const ts_expr **shape = ts_new_array(l->arena, const ts_expr *, b->ndim + 1);
     shape[0] = ts_int(l->ir, v.n);
@@ -113,6 +131,7 @@ static void add_version(pipe *x, const ts_buffer *b) {
     if (to->skew.factor) to->skew.axis++, ts_buffer_skew(l->ir, to);
     v.to = to;
   }
+  if (filled) ts_vec_push(l->arena, &l->lasting, v.to);
   ts_vec_push(l->arena, &x->versions, v);
 }
 
@@ -215,6 +234,18 @@ static const ts_stmt *choose_block(void *arg, const ts_stmt *s) {
   return r;
 }
 
+static const ts_expr *slot_of(pipe *x, const ts_buffer *b, const ts_expr *k) {
+  const ts_expr *at = ts_bin(x->l->ir, TS_E_FLOORMOD, k, ts_int(x->l->ir, x->slots.slots));
+  return ts_load(x->l->ir, b, &at);
+}
+
+static const ts_stmt *barrier(pipe *x, ts_effect f, const ts_buffer *b, const ts_expr *k, int ahead) {
+  ts_ir *ir = x->l->ir;
+  const ts_expr *turn = ts_add(ir, ts_bin(ir, TS_E_FLOORDIV, k, ts_int(ir, x->slots.slots)), ts_int(ir, ahead));
+  const ts_expr *args[] = {slot_of(x, b, k), ts_bin(ir, TS_E_FLOORMOD, turn, ts_int(ir, 2))};
+  return ts_eval(ir, ts_effect_call(ir, f, args));
+}
+
 static const ts_stmt *instance(pipe *x, int i, const ts_expr *k) {
   ts_ir *ir = x->l->ir;
   choosing c = {x, ts_simplify(x->l->an, k), x->filled >= 0};
@@ -222,7 +253,25 @@ static const ts_stmt *instance(pipe *x, int i, const ts_expr *k) {
   // Operands first: their buffers are those of the text.
   const ts_stmt *s = ts_stmt_rewrite(ir, x->p.child[i], choose_block, NULL, &c);
   s = ts__map_access(ir, s, choose, &c);
-  return ts_stmt_clone(ir, ts_stmt_subst(ir, s, &m, 1));
+  s = ts_stmt_clone(ir, ts_stmt_subst(ir, s, &m, 1));
+  if (!x->bulk[i]) return s;
+  const ts_stmt *copy = ts__bulk_copy(x->l, s, slot_of(x, x->slots.full, c.k));
+  return copy ? copy : s;
+}
+
+// Statement i of iteration k, between the barriers of its slot.
+static int with_barriers(pipe *x, int i, const ts_expr *k, const ts_stmt **list) {
+  ts_ir *ir = x->l->ir;
+  int n = 0;
+  if (x->reads[i]) list[n++] = barrier(x, TS_EFF_BARRIER_WAIT, x->slots.full, k, 0);
+  list[n++] = instance(x, i, k);
+  if (i == x->filler) list[n++] = barrier(x, TS_EFF_BARRIER_ARRIVE, x->slots.full, k, 0);
+  if (!x->consumers || i != x->reader) return n;
+  bool trailing = is_trailing(x, i, NULL);
+  const ts_expr *done = trailing ? ts_sub(ir, k, ts_int(ir, 1)) : k;
+  const ts_stmt *arrive = barrier(x, TS_EFF_BARRIER_ARRIVE, x->slots.empty, done, 0);
+  list[n++] = trailing ? ts_if(ir, ts_bin(ir, TS_E_LE, ts_int(ir, 0), done), arrive, NULL) : arrive;
+  return n;
 }
 
 // --- slots
@@ -232,18 +281,18 @@ static const ts_stmt *instance(pipe *x, int i, const ts_expr *k) {
 // groups that the wait leaves, -1: no copies were begun. commit: this slot begins copies.
 static const ts_stmt *slot(pipe *x, const ts_expr *t, int first, int last, bool guard, int under_way, bool commit) {
   ts_ir *ir = x->l->ir;
-  const ts_stmt **list = ts_new_array(x->l->arena, const ts_stmt *, 3 * x->p.n);
+  const ts_stmt **list = ts_new_array(x->l->arena, const ts_stmt *, 5 * x->p.n), *part[3];
   int n = 0;
   for (int k = 0; k < x->p.n; k++) {
     int i = x->at[k];
-    bool runs = x->p.stage[i] >= first && x->p.stage[i] <= last;
+    bool runs = x->p.stage[i] >= first && x->p.stage[i] <= last && !(x->consumers && x->bulk[i]);
     if (k >= x->wait_at && under_way >= 0 && runs && x->p.stage[i] >= x->wait_stage) {
       list[n++] = effect(x, TS_EFF_ASYNC_WAIT, under_way);
       under_way = -1;
     }
     if (runs) {
       const ts_expr *at = ts_sub(ir, t, ts_int(ir, x->p.stage[i]));
-      const ts_stmt *s = instance(x, i, at);
+      const ts_stmt *s = ts_seq(ir, part, with_barriers(x, i, ts_simplify(x->l->an, at), part));
       list[n++] = guard ? ts_if(ir, ts_bin(ir, TS_E_LT, at, x->n), s, NULL) : s;
     }
     if (k == x->fill_at && commit && x->filled >= 0) list[n++] = effect(x, TS_EFF_ASYNC_COMMIT, 0);
@@ -254,6 +303,12 @@ static const ts_stmt *slot(pipe *x, const ts_expr *t, int first, int last, bool 
 static int steady_wait(const pipe *x) {
   if (x->filled < 0) return -1;
   return x->wait_stage - x->filled - (x->wait_at <= x->fill_at ? 1 : 0);
+}
+
+static ts_notes own_notes(pipe *x, ts_notes n) {
+  static const char *const key[] = {"pipeline_stage", "pipeline_order", "warp_specialize"};
+  for (size_t i = 0; i < TS_COUNTOF(key); i++) n = ts_notes_without(x->l->arena, n, key[i]);
+  return n;
 }
 
 static const ts_stmt *steady(pipe *x) {
@@ -269,8 +324,7 @@ static const ts_stmt *steady(pipe *x) {
   const ts_stmt *body = slot(x, ts_add(ir, ts_evar(ir, v), s), 0, x->last, false, steady_wait(x), true);
   ts_analyzer_pop(x->l->an, mark);
   const ts_stmt *r = ts_stmt_copy(ir, ts_for(ir, v, ts_int(ir, 0), extent, l->loop.kind, body), &c);
-  c->loop.notes =
-      ts_notes_without(x->l->arena, ts_notes_without(x->l->arena, l->loop.notes, "pipeline_stage"), "pipeline_order");
+  c->loop.notes = own_notes(x, l->loop.notes);
   // ORDER trailing: barriers in here need not wait for the last of the intrinsics that go on (nvptx_call.c).
   for (int i = 0; i < x->p.n; i++)
     if (is_trailing(x, i, NULL))
@@ -279,7 +333,7 @@ static const ts_stmt *steady(pipe *x) {
   return r;
 }
 
-static const ts_stmt *overlapped(pipe *x) {
+static const ts_stmt *all_slots(pipe *x) {
   ts_ir *ir = x->l->ir;
   const ts_stmt **part = ts_new_array(x->l->arena, const ts_stmt *, 2 * x->last + 1);
   const ts_expr *end = x->long_enough ? x->n : ts_bin(ir, TS_E_MAX, x->n, ts_int(ir, x->last));
@@ -290,10 +344,56 @@ static const ts_stmt *overlapped(pipe *x) {
     int left = x->filled < 0 ? -1 : TS_MAX(x->wait_stage - x->filled - 1 - e, 0);
     part[n++] = slot(x, ts_add(ir, end, ts_int(ir, e)), e + 1, x->last, !x->long_enough, left, false);
   }
-  const ts_stmt *s = ts_seq(ir, part, n);
+  return ts_seq(ir, part, n);
+}
+
+// --- roles
+// ------------------------------------------------------------------------------------------------------------------------
+
+// Fills slots as they become empty.
+static const ts_stmt *producer(pipe *x) {
+  ts_ir *ir = x->l->ir;
+  const ts_stmt *l = x->p.loop, **list = ts_new_array(x->l->arena, const ts_stmt *, 3 * x->p.n + 1);
+  const ts_var *v = ts_var_new(ir, l->loop.var->name, TS_INDEX);
+  const ts_expr *k = ts_evar(ir, v);
+  int n = 0;
+  size_t mark = ts_analyzer_push(x->l->an);
+  ts_bind_range(x->l->an, v, (ts_range){ts_int(ir, 0), x->n});
+  list[n++] = barrier(x, TS_EFF_BARRIER_WAIT, x->slots.empty, k, 1);
+  for (int j = 0; j < x->p.n; j++)
+    if (x->bulk[x->at[j]]) n += with_barriers(x, x->at[j], k, list + n);
+  ts_analyzer_pop(x->l->an, mark);
+  return ts_for(ir, v, ts_int(ir, 0), x->n, TS_SERIAL, ts_seq(ir, list, n));
+}
+
+// The rest of the pipeline, as early as it can be.
+static const ts_stmt *consumers(pipe *x) {
+  pipe c = *x;
+  int *stage = ts_arena_dup(x->l->arena, x->p.stage, sizeof *stage * (size_t)x->p.n), first = TS_PIPELINE_STAGES;
+  for (int i = 0; i < x->p.n; i++)
+    if (!x->bulk[i]) first = TS_MIN(first, stage[i]);
+  for (int i = 0; i < x->p.n; i++) stage[i] = x->bulk[i] ? 0 : stage[i] - first;
+  c.p.stage = stage;
+  c.last = 0;
+  for (int i = 0; i < x->p.n; i++) c.last = TS_MAX(c.last, stage[i]);
+  c.long_enough = ts_prove_le(x->l->an, ts_int(x->l->ir, c.last), x->n) == TS_YES;
+  c.consumers = true;
+  return all_slots(&c);
+}
+
+static const ts_stmt *in_roles(pipe *x) {
+  ts_ir *ir = x->l->ir;
+  const ts_expr *first = ts_bin(ir, TS_E_EQ, ts_evar(ir, x->slots.role), ts_int(ir, 0));
+  return ts_if(ir, first, consumers(x), producer(x));
+}
+
+static const ts_stmt *overlapped(pipe *x) {
+  ts_ir *ir = x->l->ir;
+  const ts_stmt *s = x->slots.role ? in_roles(x) : all_slots(x);
   if (x->l->t->api == TS_API_CUDA) s = ts__one_kernel(x->l, x->p.loop->loop.var->name, s);
   for (size_t i = x->versions.n; i-- > 0;) s = ts_alloc(ir, x->versions.p[i].to, s);
-  return s;
+  if (x->slots.empty) s = ts_alloc(ir, x->slots.empty, s);
+  return x->slots.full ? ts_alloc(ir, x->slots.full, s) : s;
 }
 
 // --- the pass
@@ -304,6 +404,65 @@ static bool refuse(pipe *x, const char *what, const char *a, const char *b, cons
   l->failed = true;
   return ts_refuse(l->d, "pipeline", "%s: loop %.60s: %s%.60s%s%.60s", l->f->name, x->p.loop->loop.var->name, what, a,
                    b, c);
+}
+
+static const ts_buffer *barriers(pipe *x, const char *what) {
+  ts__lower *l = x->l;
+  const ts_expr *n = ts_int(l->ir, x->slots.slots);
+  const char *name = ts_arena_printf(l->arena, "%.40s_%s", x->p.loop->loop.var->name, what);
+  const ts_buffer *b = ts_buffer_new(l->ir, name, TS_U64, 1, ts_arena_dup(l->arena, &n, sizeof n), "shared");
+  ts_vec_push(l->arena, &l->lasting, b);
+  return b;
+}
+
+static bool reads_filled(const pipe *x, int i) {
+  for (size_t b = 0; b < x->own.n; b++)
+    if (is_filled(x, x->own.p[b]) && use_of(x->p.child[i], x->own.p[b]).read) return true;
+  return false;
+}
+
+// Which statements are bulk copies, which read what they fill, how many slots there are.
+static bool find_bulk(pipe *x) {
+  x->filler = x->reader = -1;
+  for (int k = 0; k < x->p.n; k++) {
+    int i = x->at[k];
+    x->bulk[i] = ts__is_bulk(x->l, x->p.child[i]);
+    if (!x->bulk[i]) continue;
+    if (x->filler >= 0 && x->p.stage[i] != x->p.stage[x->filler]) return refuse(x, "its bulk copies are of different stages", "", "", "");
+    x->filler = i;
+    x->nbulk++;
+  }
+  if (!x->nbulk) return true;
+  for (int k = 0; k < x->p.n; k++) {
+    int i = x->at[k];
+    x->reads[i] = !x->bulk[i] && reads_filled(x, i);
+    if (x->reads[i]) x->reader = i;
+  }
+  for (size_t b = 0; b < x->own.n; b++)
+    if (is_filled(x, x->own.p[b])) x->slots.slots = TS_MAX(x->slots.slots, versions_of(x, x->own.p[b]));
+  if (x->l->serial) return refuse(x, "its bulk copies are repeated by a loop around it", "", "", "");
+  if (!x->slots.slots || x->reader < 0) return refuse(x, "its bulk copies fill no buffer that it reads", "", "", "");
+  return true;
+}
+
+static bool has_async(const pipe *x) {
+  for (int i = 0; i < x->p.n; i++)
+    if (async_target(x->p.child[i])) return true;
+  return false;
+}
+
+static bool make_slots(pipe *x) {
+  if (!find_bulk(x)) return false;
+  const ts_note *roles = ts_notes_find(x->p.loop->loop.notes, "warp_specialize");
+  if (!x->nbulk) return true;
+  x->slots.full = barriers(x, "full");
+  if (roles) {
+    if (has_async(x)) return refuse(x, "copies for threads of their own are bulk_copy, not async_copy", "", "", "");
+    x->slots.empty = barriers(x, "empty");
+    x->slots.role = ts_var_new(x->l->ir, "role", TS_INDEX);
+  }
+  ts_vec_push(x->l->arena, &x->l->bulk, x->slots);
+  return true;
 }
 
 static bool settle(pipe *x) {
@@ -330,7 +489,7 @@ static bool settle(pipe *x) {
 static const ts_stmt *pipeline(ts__lower *l, const ts_stmt *s) {
   pipe x = {.l = l};
   if (!ts_pipeline_read(l->ir, s, &x.p)) return s;
-  if (!settle(&x)) return s;
+  if (!settle(&x) || !make_slots(&x)) return s;
   x.n = s->loop.extent;
   x.long_enough = ts_prove_le(l->an, ts_int(l->ir, x.last), x.n) == TS_YES;
   for (size_t i = 0; i < x.own.n; i++) add_version(&x, x.own.p[i]);
@@ -348,6 +507,11 @@ static const ts_stmt *walk_child(ts__lower *l, const ts_stmt *s, const ts_stmt *
   return r;
 }
 
+static bool repeats(const ts_stmt *s) {
+  int64_t n;
+  return s->loop.kind != TS_THREAD && !(ts_is_int(s->loop.extent, &n) && n == 1);
+}
+
 // Inner loops first.
 static const ts_stmt *walk(ts__lower *l, const ts_stmt *s) {
   ts_stmt *c;
@@ -361,7 +525,9 @@ static const ts_stmt *walk(ts__lower *l, const ts_stmt *s) {
       return ts_seq(l->ir, child, s->seq.n);
     case TS_S_FOR:
       r = ts_stmt_copy(l->ir, s, &c);
+      l->serial += repeats(s);
       c->loop.body = walk_child(l, s, s->loop.body);
+      l->serial -= repeats(s);
       return l->failed ? s : pipeline(l, r);
     case TS_S_BLOCK: {
       ts_block *b = ts_arena_dup(l->arena, s->block, sizeof *b);

@@ -10,6 +10,14 @@
 enum { TS__NV_GLOBAL = 1, TS__NV_SHARED = 3 };
 enum { TS__NV_ALIGN = 256 };  // of buffers in the workspace
 
+// A parameter as a matrix of rows `stride` elements apart, copied in boxes.
+typedef struct ts__nv_map {
+  int param;
+  int64_t rows, columns, stride;  // of a box; from row to row
+  int swizzle;
+  LLVMValueRef at;  // the entry's argument
+} ts__nv_map;
+
 typedef struct ts__nv_kernel {
   const ts_stmt *body;
   const char *entry;
@@ -18,11 +26,12 @@ typedef struct ts__nv_kernel {
   const ts_buffer *const *allocs;  // workspace buffers around it, outermost first
   int64_t shared;                  // bytes of dynamic shared memory
   ts_notes notes;                  // of its thread loops: options of the kernel
+  TS_VEC(ts__nv_map) maps;         // of its bulk copies
 } ts__nv_kernel;
 
 typedef struct ts__nv {
   TS_VEC(ts__nv_kernel) kernels;
-  const ts__nv_kernel *k;  // the one being filled
+  ts__nv_kernel *k;        // the one being filled
   LLVMValueRef shared;     // @ts_shared
   int64_t shared_used, shared_most;
   bool tensor;             // the kernel has wgmma: barriers pass shared memory on to it
@@ -44,6 +53,13 @@ LLVMValueRef ts__nv_cold_load(ts__gen *g, const ts_buffer *b, LLVMValueRef ptr, 
 
 // Calls that are no mathematics: effects, shuffles, asm (nvptx_call.c). False: not one of them.
 bool ts__nv_call(ts__gen *g, const ts_expr *e, ts__val *out);
+// Barriers and bulk copies (nvptx_bulk.c): the tensor maps that a kernel needs, their place among its parameters, their lines in the artifact,
+// the code.
+void ts__nv_find_maps(ts__gen *g, ts__nv_kernel *k);
+void ts__nv_map_params(ts__gen *g, ts__nv_kernel *k, LLVMValueRef fn, unsigned first);
+LLVMTypeRef ts__nv_map_type(ts__gen *g);
+const ts_gpu_tmap *ts__nv_map_lines(ts__gen *g, const ts__nv_kernel *k);
+void ts__nv_barrier(ts__gen *g, const ts_expr *e, ts_effect f);
 typedef enum ts__nv_kind {
   TS__NV_PURE,   // a function of its arguments
   TS__NV_READS,  // reads memory

@@ -130,6 +130,12 @@ static ts__val effect(ts__gen *g, const ts_expr *e, ts_effect f) {
     case TS_EFF_ASYNC_WAIT:
       async_wait(g, e);
       break;
+    case TS_EFF_BARRIER_INIT:
+    case TS_EFF_BARRIER_ARRIVE:
+    case TS_EFF_BARRIER_WAIT:
+    case TS_EFF_BULK_COPY:
+      ts__nv_barrier(g, e, f);
+      break;
     case TS_EFF_SHUFFLE_XOR:
       return shuffle_call(g, e, "shfl.sync.bfly.b32 $0, $1, $2, 0x1f, 0xffffffff;");
     case TS_EFF_SHUFFLE_DOWN:

@@ -84,21 +84,25 @@ static void bind_workspace(ts__gen *g, const ts__nv_kernel *k, LLVMValueRef base
   }
 }
 
-static LLVMValueRef declare(ts__gen *g, const ts__nv_kernel *k, unsigned *nbuffers, bool *workspace) {
+static LLVMValueRef declare(ts__gen *g, ts__nv_kernel *k, unsigned *nbuffers, bool *workspace) {
   const ts_func *f = g->f;
   LLVMTypeRef global = LLVMPointerTypeInContext(g->ctx, TS__NV_GLOBAL);
-  LLVMTypeRef *params = ts_new_array(g->arena, LLVMTypeRef, f->nparams + 2);
-  unsigned n = 0;
+  ts__nv_find_maps(g, k);
+  LLVMTypeRef *params = ts_new_array(g->arena, LLVMTypeRef, f->nparams + 2 + (int)k->maps.n);
+  unsigned n = 0, pointers;
   for (int i = 0; i < f->nparams; i++)
     if (ts__nv_uses(k, f->params[i].buf)) params[n++] = global;
   *nbuffers = n;
   *workspace = ts__nv_uses_workspace(k);
   if (*workspace) params[n++] = global;
   if (f->ndims) params[n++] = global;
+  pointers = n;
+  for (size_t i = 0; i < k->maps.n; i++) params[n++] = ts__nv_map_type(g);
   LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(g->ctx), params, n, false);
   LLVMValueRef fn = ts__g_new_function(g, k->entry, type, true);
   LLVMSetFunctionCallConv(fn, 71);  // a kernel
-  for (unsigned i = 0; i < n; i++) ts__g_pointer_param(g, fn, i);
+  for (unsigned i = 0; i < pointers; i++) ts__g_pointer_param(g, fn, i);
+  ts__nv_map_params(g, k, fn, pointers);
   annotate_kernel(g, fn, k);
   return fn;
 }

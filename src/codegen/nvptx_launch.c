@@ -101,12 +101,15 @@ static const char *size_text(ts__gen *g, const ts_expr *e) {
 }
 
 static void launch_args(ts__gen *g, const ts__nv_kernel *k, ts_gpu_launch *l) {
-  ts_gpu_arg *args = ts_new_array(g->arena, ts_gpu_arg, g->f->nparams + 2);
+  ts_gpu_arg *args = ts_new_array(g->arena, ts_gpu_arg, g->f->nparams + 2 + (int)k->maps.n);
   int n = 0;
   for (int i = 0; i < g->f->nparams; i++)
     if (ts__nv_uses(k, g->f->params[i].buf)) args[n++] = (ts_gpu_arg){TS_GPU_BUFFER, i};
   if (ts__nv_uses_workspace(k)) args[n++] = (ts_gpu_arg){TS_GPU_WORKSPACE, 0};
   if (g->f->ndims) args[n++] = (ts_gpu_arg){TS_GPU_DIMS, 0};
+  for (size_t i = 0; i < k->maps.n; i++) args[n++] = (ts_gpu_arg){TS_GPU_TMAP, (int)i};
+  l->ntmaps = (int)k->maps.n;
+  l->tmaps = ts__nv_map_lines(g, k);
   l->nargs = n;
   l->args = args;
 }

@@ -1,0 +1,189 @@
+// Pipelines of bulk copies in a kernel: who initialises the barriers, who arrives on them, and which threads are the producer.
+//
+// With roles the outermost thread axis in use gets one position more. While the kernel is spread over its threads, everything but the
+// producer's side is written for the positions that were there before; at the end both stand side by side:
+//
+//   if all threads are at 0 { barrier.init ... }
+//   sync.block
+//   if position < n { consumers } else if the others are at 0 { producer }
+#include "codegen/lower_gpu.h"
+
+typedef struct search {
+  const ts_buffer *buf;
+  bool found;
+} search;
+
+static bool see_buffer(void *arg, const ts_expr *e) {
+  search *x = arg;
+  x->found |= e->kind == TS_E_LOAD && e->buf == x->buf;
+  return !x->found;
+}
+
+static bool uses(const ts_stmt *s, const ts_buffer *b) {
+  search x = {b, false};
+  ts_stmt_visit(s, NULL, see_buffer, &x);
+  return x.found;
+}
+
+// --- the axis -----------------------------------------------------------------------------------------------------------------
+
+// Threads of one position along the axis.
+static int64_t below(const ts__kernel *k, ts_axis axis) {
+  int64_t n = 1;
+  for (ts_axis a = TS_THREAD_X; a < axis; a++) n *= ts__threads_of(k, a);
+  return n;
+}
+
+static bool choose_axis(ts__kernel *k) {
+  ts_axis a = k->used >> TS_THREAD_Z & 1 || below(k, TS_THREAD_Y) % TS__WARP_THREADS ? TS_THREAD_Z : TS_THREAD_Y;
+  if (below(k, a) % TS__WARP_THREADS)
+    return ts__gpu_refuse(k->l, "warp-specialize", "the threads of one position along %s are no whole warps", ts_axis_name(a));
+  k->role_axis = a;
+  if (k->used >> a & 1) return true;
+  k->used |= 1u << a;
+  k->extent[a] = ts_int(k->l->ir, 1);
+  return true;
+}
+
+bool ts__gpu_open_roles(ts__kernel *k, const ts_stmt *s) {
+  for (size_t i = 0; i < k->l->bulk.n; i++) {
+    const ts__bulk_pipe *p = &k->l->bulk.p[i];
+    if (!p->role || !uses(s, p->full)) continue;
+    if (k->roles) return ts__gpu_refuse(k->l, "warp-specialize", "two pipelines of one kernel have warp_specialize");
+    k->roles = p;
+  }
+  return !k->roles || choose_axis(k);
+}
+
+bool ts__gpu_is_role(const ts__kernel *k, const ts_stmt *s) {
+  return k->roles && s->cond.cond->kind == TS_E_EQ && ts_expr_uses_var(s->cond.cond, k->roles->role);
+}
+
+// --- effects --------------------------------------------------------------------------------------------------------------------
+
+// All thread axes but the outermost ones from `axis` on are at 0; NULL: there are none.
+static const ts_expr *first_below(const ts__kernel *k, ts_axis axis) {
+  ts_ir *ir = k->l->ir;
+  const ts_expr *g = NULL;
+  for (ts_axis a = TS_THREAD_X; a < axis; a++)
+    if (k->used >> a & 1) g = ts__guard_and(ir, g, ts_bin(ir, TS_E_EQ, ts_evar(ir, k->var[a]), ts_int(ir, 0)));
+  return g;
+}
+
+// One thread of each warp, when what the warp did before is done.
+static const ts_stmt *once_a_warp(ts__kernel *k, const ts_stmt *s) {
+  ts_ir *ir = k->l->ir;
+  const ts_expr *n = ts_int(ir, 0);
+  for (ts_axis a = k->role_axis; a-- > TS_THREAD_X;)
+    if (k->used >> a & 1) n = ts_add(ir, ts_mul(ir, n, k->extent[a]), ts_evar(ir, k->var[a]));
+  n = ts_bin(ir, TS_E_FLOORMOD, n, ts_int(ir, TS__WARP_THREADS));
+  const ts_stmt *both[] = {ts_eval(ir, ts_effect_call(ir, TS_EFF_SYNC_WARP, NULL)), ts_if(ir, ts_bin(ir, TS_E_EQ, n, ts_int(ir, 0)), s, NULL)};
+  return ts_seq(ir, both, 2);
+}
+
+const ts_stmt *ts__gpu_effect(ts__kernel *k, const ts_stmt *s, ts_effect f, ts__gpu_role role, const ts_expr *guard) {
+  ts_ir *ir = k->l->ir;
+  if (role == TS__CONSUMER && f == TS_EFF_BARRIER_ARRIVE) s = once_a_warp(k, s);
+  if (role == TS__NO_ROLE && f != TS_EFF_BARRIER_WAIT) guard = ts__guard_and(ir, guard, first_below(k, TS_THREAD_Z + 1));
+  return guard ? ts_if(ir, guard, s, NULL) : s;
+}
+
+// --- apart and together -----------------------------------------------------------------------------------------------------------
+
+static const ts_stmt *consumers_only(void *arg, const ts_stmt *s) {
+  const ts__kernel *k = arg;
+  return s->kind == TS_S_IF && ts__gpu_is_role(k, s) ? s->cond.then : s;
+}
+
+// The producer's side, in what is around it; NULL when it is not below s.
+static const ts_stmt *producer_of(const ts__kernel *k, const ts_stmt *s) {
+  ts_ir *ir = k->l->ir;
+  const ts_stmt *r = NULL;
+  if (!uses(s, k->roles->full)) return NULL;
+  switch (s->kind) {
+    case TS_S_SEQ:
+      for (int i = 0; i < s->seq.n && !r; i++) r = producer_of(k, s->seq.child[i]);
+      return r;
+    case TS_S_FOR:
+      r = producer_of(k, s->loop.body);
+      return r ? ts_for(ir, s->loop.var, s->loop.min, s->loop.extent, s->loop.kind, r) : NULL;
+    case TS_S_IF:
+      if (ts__gpu_is_role(k, s)) return s->cond.other;
+      r = producer_of(k, s->cond.then);
+      return r ? ts_if(ir, s->cond.cond, r, NULL) : NULL;
+    case TS_S_LET:
+      r = producer_of(k, s->let.body);
+      return r ? ts_let(ir, s->let.var, s->let.value, r) : NULL;
+    case TS_S_ALLOC:
+      return producer_of(k, s->alloc.body);
+    case TS_S_BLOCK: {
+      const ts_block *b = s->block;
+      ts_subst *m = ts_new_array(k->l->arena, ts_subst, b->niters);
+      for (int i = 0; i < b->niters; i++) m[i] = (ts_subst){b->iters[i].var, b->iters[i].value};
+      r = producer_of(k, b->body);
+      return r && b->niters ? ts_stmt_subst(ir, r, m, b->niters) : r;
+    }
+    default:
+      return NULL;
+  }
+}
+
+void ts__gpu_part_roles(ts__kernel *k, const ts_stmt **producer) {
+  *producer = NULL;
+  if (!k->roles) return;
+  const ts_stmt *p = producer_of(k, k->body);
+  *producer = p ? ts_stmt_clone(k->l->ir, p) : NULL;
+  k->body = ts_stmt_rewrite(k->l->ir, k->body, consumers_only, NULL, k);
+}
+
+static const ts_stmt *init(ts__kernel *k, const ts_buffer *b, const ts_expr *at, int64_t arrivals) {
+  const ts_expr *args[] = {ts_load(k->l->ir, b, &at), ts_int(k->l->ir, arrivals)};
+  return ts_eval(k->l->ir, ts_effect_call(k->l->ir, TS_EFF_BARRIER_INIT, args));
+}
+
+static const ts_stmt *init_slots(ts__kernel *k, const ts__bulk_pipe *p) {
+  ts_ir *ir = k->l->ir;
+  const ts_var *v = ts_var_new(ir, "slot", TS_INDEX);
+  const ts_stmt *both[2] = {init(k, p->full, ts_evar(ir, v), 1)};
+  int64_t warps = p->empty ? below(k, k->role_axis) * (ts__threads_of(k, k->role_axis) - 1) / TS__WARP_THREADS : 0;  // but the producer
+  if (p->empty) both[1] = init(k, p->empty, ts_evar(ir, v), warps);
+  return ts_for(ir, v, ts_int(ir, 0), ts_int(ir, p->slots), TS_UNROLL, ts_seq(ir, both, p->empty ? 2 : 1));
+}
+
+// Before everything else.
+static void initialised(ts__kernel *k) {
+  ts_ir *ir = k->l->ir;
+  const ts_expr *first = first_below(k, TS_THREAD_Z + 1);
+  const ts_stmt **list = ts_new_array(k->l->arena, const ts_stmt *, (int)k->l->bulk.n + 2);
+  int n = 0;
+  for (size_t i = 0; i < k->l->bulk.n; i++)
+    if (uses(k->body, k->l->bulk.p[i].full)) list[n++] = init_slots(k, &k->l->bulk.p[i]);
+  if (!n) return;
+  const ts_stmt *all = ts_seq(ir, list, n);
+  const ts_stmt *three[] = {first ? ts_if(ir, first, all, NULL) : all, ts_eval(ir, ts_effect_call(ir, TS_EFF_SYNC_BLOCK, NULL)), k->body};
+  k->body = ts_seq(ir, three, 3);
+}
+
+static bool see_sync(void *arg, const ts_stmt *s) {
+  bool *found = arg;
+  ts_effect f;
+  *found |= s->kind == TS_S_EVAL && ts_effect_of(s->eval, &f) && f == TS_EFF_SYNC_BLOCK;
+  return !*found;
+}
+
+bool ts__gpu_join_roles(ts__kernel *k, const ts_stmt *producer) {
+  ts_ir *ir = k->l->ir;
+  bool synced = false;
+  if (k->roles) {
+    ts_axis a = k->role_axis;
+    int64_t n = ts__threads_of(k, a);
+    const ts_expr *consumer = ts_bin(ir, TS_E_LT, ts_evar(ir, k->var[a]), ts_int(ir, n)), *first = first_below(k, a);
+    ts_stmt_visit(k->body, see_sync, NULL, &synced);
+    if (synced)
+      return ts__gpu_refuse(k->l, "warp-specialize", "the consumers would have to wait for one another, at a barrier that the producer does not reach");
+    k->body = ts_if(ir, consumer, k->body, first ? ts_if(ir, first, producer, NULL) : producer);
+    k->extent[a] = ts_int(ir, n + 1);
+  }
+  initialised(k);
+  return true;
+}
