@@ -3,6 +3,10 @@
 
 #include TEMPLATE
 
+#ifndef CLUSTER
+#define CLUSTER SPLIT
+#endif
+
 #ifdef TS_I
 enum { N = 2 * TS_I };
 #else
@@ -77,12 +81,10 @@ int main() {
   before = y;
 #ifdef GEMM
   tensor_map map = {x.data(), K, ROWS, 64, WIDTH, 2, 128};
-  tensor_map codes_map = {cp, K / 64 * 128, N / 16, 128, 8 * TALL, 4, 0}, scales_map = {sp, K / 64 * 32, N / 16, 32, 8 * TALL, 2, 0};
+  tensor_map codes_map = {cp, K / 64 * 128, N / 16, 128, BOX, 4, 0}, scales_map = {sp, K / 64 * 32, N / 16, 32, BOX, 2, 0};
   long long dims = ROWS;
-  bool ok = host_launch(GRID, 1, 384, [&] { RUN; });
-#else
-  bool ok = host_launch(GRID, SPLIT, THREADS, [&] { RUN; });
 #endif
+  bool ok = host_launch(GRID, CLUSTER, THREADS, [&] { RUN; });
   if (!ok) {
     fprintf(stderr, "the kernel does not end\n");
     return 1;

@@ -8,7 +8,7 @@
 // A code q is the half 1024 + q (row g) or 1024 + 16 q (row g + 8): one operation for two weights. Sums of a group of 32 start as -1031
 // or -1136 times the sum of x, which another multiplication gives, and are scaled in f32.
 #pragma once
-#include "gemm_ptx.cuh"
+#include "put_pair.cuh"
 
 enum batch_end { BATCH_STORE, BATCH_ADD };
 
@@ -123,23 +123,6 @@ template <typename S> __device__ __forceinline__ void batch_send(const float4 *s
   }
 }
 
-__device__ __forceinline__ void batch_write(u16 *y, float a, float b, bool add) {
-  if (add) {
-    float2 old = unpack_f16(load_u32(y));
-    a += old.x;
-    b += old.y;
-  }
-  *(u32 *)y = pack_f16(a, b);
-}
-__device__ __forceinline__ void batch_write(float *y, float a, float b, bool add) {
-  if (add) {  // the only additions to it: nobody waits for the old value
-    atomicAdd(y, a);
-    atomicAdd(y + 1, b);
-  } else {
-    *(float2 *)y = make_float2(a, b);
-  }
-}
-
 // What this block owns of a group, from all blocks' parts to y: two features of one row of x a thread.
 template <typename S, int END, typename Y> __device__ __forceinline__ void batch_finish(Y *y, const float *gathered, int group, int rank) {
   for (int i = threadIdx.x; i < S::share * 64; i += S::warps * 32) {
@@ -152,7 +135,7 @@ template <typename S, int END, typename Y> __device__ __forceinline__ void batch
       b += p[s * S::share * 128 + 16];
     }
     int tile = group * S::tall + all / S::columns, row = all % S::columns * 8 + r;
-    if (tile < S::row_tiles && row < S::rows) batch_write(y + (size_t)row * S::outputs + tile * 16 + pair * 2, a, b, END == BATCH_ADD);
+    if (tile < S::row_tiles && row < S::rows) put_pair(y + (size_t)row * S::outputs + tile * 16 + pair * 2, a, b, END == BATCH_ADD);
   }
 }
 

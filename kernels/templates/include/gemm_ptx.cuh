@@ -83,6 +83,13 @@ __device__ __forceinline__ void copy_tensor_2d(u32 dst, const tensor_map *map, i
       "l"(map), "r"(x), "r"(y), "r"(bar)
       : "memory");
 }
+// The same to all blocks of the cluster that are set in blocks: to dst in each, and on bar in each.
+__device__ __forceinline__ void copy_tensor_2d_to(u32 dst, const tensor_map *map, int x, int y, u32 bar, u32 blocks) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(dst),
+      "l"(map), "r"(x), "r"(y), "r"(bar), "h"((u16)blocks)
+      : "memory");
+}
 __device__ __forceinline__ void prefetch_tensor_map(const tensor_map *map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }
@@ -200,4 +207,8 @@ __device__ __forceinline__ void send_cluster4(u32 a, float4 v, u32 bar) {
   asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [%0], {%1, %2, %3, %4}, [%5];" ::"r"(a), "f"(v.x), "f"(v.y), "f"(v.z),
                "f"(v.w), "r"(bar)
                : "memory");
+}
+// At a barrier of any block of the cluster.
+__device__ __forceinline__ void barrier_arrive_cluster(u32 bar) {
+  asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(bar) : "memory");
 }

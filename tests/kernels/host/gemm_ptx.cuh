@@ -144,6 +144,10 @@ struct tensor_map {  // of the host: a matrix, its rows and columns, the box, by
   int columns, rows, box_columns, box_rows, element, swizzle;
 };
 void copy_tensor_2d(u32 dst, const tensor_map *map, int x, int y, u32 bar);
+static inline void copy_tensor_2d_to(u32 dst, const tensor_map *map, int x, int y, u32 bar, u32 blocks) {
+  for (u32 r = 0; blocks >> r; r++)
+    if (blocks >> r & 1) copy_tensor_2d((dst & 0xffffffu) | r << 24, map, x, y, (bar & 0xffffffu) | r << 24);
+}
 static inline void prefetch_tensor_map(const tensor_map *) {}
 
 static inline float2 load2(const float *p) {
@@ -277,4 +281,7 @@ static inline void send_cluster4(u32 a, float4 v, u32 bar) {
   if (a % 16 || a >> 24 != bar >> 24) fprintf(stderr, "sixteen bytes to %x, on %x\n", a, bar), abort();
   memcpy(host_at(a), &v, 16);
   host_barrier_arrive(bar, 0, -16);
+}
+static inline void barrier_arrive_cluster(u32 bar) {
+  host_barrier_arrive(bar, 1, 0);
 }
