@@ -46,6 +46,13 @@ static size_t sketch_end(const ts_trial_result *r, size_t from) {
   return to;
 }
 
+// A native template's point is one line, a trace is many.
+static void show_failed(const ts_trial_row *r) {
+  const char *end = strchr(r->point, '\n');
+  bool one = !end || !end[1];
+  printf("  %-18s %s: %s%s%.*s\n", r->sketch, r->outcome, r->message, one ? ": " : "", one ? (int)strcspn(r->point, "\n") : 0, r->point);
+}
+
 static void show(const char *workload, const ts_trial_result *r, const tally *t) {
   printf("%s: %lld right, %lld wrong, %lld refused of %lld\n", workload, (long long)t->right, (long long)t->wrong, (long long)t->refused, (long long)t->candidates);
   for (size_t i = 0; i < r->n; i = sketch_end(r, i)) {
@@ -56,7 +63,7 @@ static void show(const char *workload, const ts_trial_result *r, const tally *t)
     if (b) printf("  %-18s %3zu tried, largest error %8.2g, best %10.2f us %8.1f GB/s %9.2f TFLOP/s\n", b->sketch, to - i, worst, b->stats.median / 1e3, r->cost.bytes / b->stats.median,
                   r->cost.flops / b->stats.median / 1e3);
     for (size_t k = i; k < to; k++)
-      if (!is_right(&r->rows[k])) printf("  %-18s %s: %s\n", r->rows[k].sketch, r->rows[k].outcome, r->rows[k].message);
+      if (!is_right(&r->rows[k])) show_failed(&r->rows[k]);
   }
 }
 

@@ -1,0 +1,158 @@
+#!/usr/bin/env bash
+# Everything that wants a GPU: kernels over odd shapes, tensor intrinsics, compute-sanitizer, faults, models. scripts/check --gpu runs it, in the
+# repository and in a bundle. The last line is "N passed, N failed, N skipped"; the exit status is 0 only when nothing failed.
+#
+#   tests/gpu/check.sh [--out DIR] [--model NAME=PATH]...
+#   tests/gpu/check.sh --list      the workloads that are tried; fails when a kernel serves none of them. Needs no GPU
+#
+# --out keeps the output of every part (else a folder that is removed). --model: this model too must say on the GPU what it says on the CPU.
+set -uo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+export PATH=${BIN:-$root/bin}:$PATH TS_QUIET=1
+out=
+models=()
+list=
+passed=0 failed=0 skipped=0
+begun=$SECONDS
+
+die() { printf 'check: %s\n' "$1" >&2; exit "${2:-3}"; }
+stage() { printf '== %s (%d s)\n' "$1" $((SECONDS - begun)); }
+pass() { passed=$((passed + 1)); }
+fail() { failed=$((failed + 1)); printf 'FAILED %s\n' "$1"; }
+skip() { skipped=$((skipped + 1)); printf 'skipped %s\n' "$1"; }
+
+while [ $# -gt 0 ]; do
+  case $1 in
+    -h|--help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --list) list=1; shift ;;
+    --out) [ $# -ge 2 ] || die "$1 needs a folder" 2; out=$2; shift 2 ;;
+    --model) [[ ${2:-} == *=* ]] || die "$1 needs NAME=PATH" 2; models+=("$2"); shift 2 ;;
+    *) die "unknown option $1 (--help lists them)" 2 ;;
+  esac
+done
+kept=$out
+[ -n "$out" ] || out=$(mktemp -d) || die "no temporary folder"
+mkdir -p "$out" && out=$(cd "$out" && pwd) || die "cannot write $out" 2
+[ -n "$kept" ] || trap 'rm -rf "$out"' EXIT
+export TUNESMITH_CACHE=$out/cache
+command -v tunesmith >/dev/null || die "no tunesmith in ${BIN:-$root/bin}; build it, or run this in a bundle"
+home=${TUNESMITH_HOME:-$root/share/tunesmith}
+[ -d "$home/kernels" ] || home=$root
+
+# The workloads of a list, n=* expanded, one a line.
+workloads() { grep -v '^ *\(#\|$\)' "$1" | awk '{ if (sub(/ n=\*/, " n=@")) for (i = 1; i <= 5; i++) { s = $0; sub(/n=@/, "n=" substr("1  2  7  33 257", 3 * i - 2, 3), s); gsub(/ +/, " ", s); sub(/ $/, "", s); print s } else print }'; }
+
+# "OPERATOR SKETCH" of every kernel that was right at least once in the output of try.
+right_kernels() { awk '/^[a-z]/ { op = $1 } /^  .* tried, largest error/ { print op, $1 }' "$1" | sort -u; }
+
+# Every kernel file for GPUs; those of matmul serve matmul_add as well.
+kernel_files() { (cd "$home/kernels/templates" && ls ./*/*.cu ./*/*.cuda.trace) | sed 's|^\./||; s|/| |; s/\.cu$//; s/\.cuda\.trace$//' | grep -v ' default$'; }
+
+# What shapes.txt holds, and whether every kernel finds a workload there.
+list_workloads() {
+  local all missing
+  mapfile -t all < <(workloads "$here/shapes.txt")
+  printf '%s\n' "${all[@]}"
+  tunesmith tune --list --target cuda:sm_90a "${all[@]}" >"$out/sketches.txt" || exit
+  missing=$(awk '{ for (i = 2; i <= NF; i++) if ($i ~ /^(ref|mma)\./) { sub(/\(.*/, "", $i); print $1, $i } }' "$out/sketches.txt" | sort -u | comm -13 - <(kernel_files | sort -u))
+  [ -z "$missing" ] || die "no workload in $here/shapes.txt is served by ${missing//$'\n'/, }" 1
+}
+
+numbers() {
+  stage "kernels over odd shapes"
+  local list code n
+  mapfile -t list < <(workloads "$here/shapes.txt")
+  timeout 200 tunesmith try --target cuda --judge --points 4 "${list[@]}" >"$out/kernels.txt" 2>"$out/kernels.err"
+  code=$?
+  n=$(sed -n 's/^\([0-9]*\) workloads: \([0-9]*\) candidates, \([0-9]*\) right, \([0-9]*\) wrong, \([0-9]*\) refused$/\1 \2 \3 \4 \5/p' "$out/kernels.txt" | tail -n 1)
+  if [ -z "$n" ]; then
+    tail -n 3 "$out/kernels.err"
+    fail "kernels: try ended with status $code"
+    return
+  fi
+  # shellcheck disable=SC2086
+  set -- $n
+  passed=$((passed + $3)) failed=$((failed + $4))
+  printf '%s workloads, %s candidates: %s right, %s wrong, %s refused\n' "$@"
+  [ "$4" = 0 ] || { awk '/^[a-z]/ { w = $0 } /^  [a-z0-9.]+ +(wrong|guard|crash|timeout)/ { print "FAILED " w; print }' "$out/kernels.txt"; grep ': error' "$out/kernels.err"; }
+  right_kernels "$out/kernels.txt" >"$out/right.txt"
+  while read -r op name; do
+    if grep -qx "$op $name" "$out/right.txt"; then pass; else fail "kernels: $op/$name was right at no shape"; fi
+  done < <(kernel_files)
+}
+
+intrinsics() {
+  stage "tensor intrinsics"
+  local code
+  if [ ! -d "$root/tests/codegen/gpu" ]; then skip "intrinsics: no cases here"; return; fi
+  timeout 120 "$here/intrin.sh" -t "$(command -v tunesmith)" >"$out/intrinsics.txt" 2>&1
+  code=$?
+  grep '^FAILED' "$out/intrinsics.txt"
+  local n
+  n=$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' "$out/intrinsics.txt" | tail -n 1)
+  [ -n "$n" ] || { fail "intrinsics: status $code: $(tail -n 1 "$out/intrinsics.txt")"; return; }
+  # shellcheck disable=SC2086
+  set -- $n
+  printf '%s right, %s wrong, %s skipped\n' "$@"
+  passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
+}
+
+sanitizer() {
+  stage "compute-sanitizer"
+  local tool list
+  tool=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
+  [ -n "$tool" ] || { skip "compute-sanitizer: it is not installed"; return; }
+  list=("matmul q4f16_1 A=f32 K=320 N=208 n=1" "matmul q4f16_1 A=f16 K=192 N=208 n=33" "norm_matmul_silu q4f16_1 A=f32 I=96 K=192 eps=1e-05 n=1" "attention_rows A=f32 C=f16 D=64 H=6 HK=2 P=96 n=1 t=0..95"
+    "attention_rows A=f16 C=f16 D=64 H=6 HK=2 P=128 n=16..64%16 t=0..64" "rms_norm A=f32 H=100 eps=1e-05 n=7")
+  timeout 100 "$tool" --tool memcheck --target-processes all --error-exitcode 9 tunesmith try --target cuda --judge --points 1 "${list[@]}" >"$out/memcheck.txt" 2>&1
+  local code=$? errors
+  errors=$(grep -c '^========= Invalid\|^========= .*Misaligned' "$out/memcheck.txt")
+  if [ $code = 0 ] && [ "$errors" = 0 ]; then pass; tail -n 1 "$out/memcheck.txt"; else grep '^=========' "$out/memcheck.txt" | head -n 8; fail "compute-sanitizer: status $code, $errors errors"; fi
+}
+
+# Kernels that fault, among good ones: each is told as what it did, the good ones are right, tuning ends with one of those.
+faults() {
+  stage "faults"
+  local over=$out/home work="silu_mul A=f32 I=100 n=2" expect
+  mkdir -p "$over" && cp -RL "$home/kernels" "$over/" && chmod -R u+w "$over" && cp "$here"/faults/*.cu "$over/kernels/templates/silu_mul/" || { fail "faults: no room for a copy of the kernels"; return; }
+  TUNESMITH_HOME=$over timeout 90 tunesmith try --target cuda --judge --format json "$work" "silu_mul A=f32 I=64 n=1" >"$out/faults.jsonl" 2>"$out/faults.err"
+  [ $? = 1 ] || fail "faults: try does not end with status 1"
+  for expect in "ref.illegal crash" "ref.trap crash" "ref.hang timeout" "ref.outside guard" "default ok" "ref.rules ok"; do
+    if head -n 1 "$out/faults.jsonl" | sed 's/.*"candidates": //' | grep -qE "\"sketch\": \"${expect% *}\"[^{}]*\"outcome\": \"${expect#* }\""; then pass; else fail "faults: not '$expect'"; fi
+  done
+  if sed -n 2p "$out/faults.jsonl" | sed 's/.*"candidates": //' | grep -q '"outcome": "ok"'; then pass; else fail "faults: the workload after them has no result"; fi
+  if TUNESMITH_HOME=$over timeout 90 tunesmith tune --target cuda --store "$out/faults.db" --trials 10 --format json "$work" >"$out/faults-tune.jsonl" 2>"$out/faults-tune.err" &&
+    grep '"event": "result"' "$out/faults-tune.jsonl" | grep -qvE '"winner": "ref\.(illegal|trap|hang|outside)"'; then pass; else fail "faults: tuning ended: $(tail -n 1 "$out/faults-tune.err")"; fi
+  rm -rf "$over"
+}
+
+model_texts() {
+  stage "models: CPU and GPU"
+  local m name path prompt cpu gpu n=0
+  if ROOT=$root BIN=$(dirname "$(command -v tunesmith)") timeout 100 "$root/tests/e2e/gpu.sh" >"$out/e2e.txt" 2>&1; then pass; else tail -n 5 "$out/e2e.txt"; fail "the small model"; fi
+  for m in ${models[@]+"${models[@]}"}; do
+    name=${m%%=*} path=${m#*=}
+    cpu=$out/models/$name-cpu-q4f16_1 gpu=$out/models/$name-q4f16_1
+    tunesmith build --model "$path" --target cpu --name "$name-cpu" --out "$out/models" >"$out/$name-cpu.txt" 2>&1 &&
+      tunesmith build --model "$path" --target cuda --name "$name" --out "$out/models" >"$out/$name-cuda.txt" 2>&1 || { fail "$name cannot be built"; continue; }
+    for prompt in "The capital of France is" "Once upon a time, in a small village," "def fibonacci(n):" "Water boils at"; do
+      n=$((n + 1))
+      tunesmith chat "$cpu" --raw --temperature 0 --max-tokens 64 --prompt "$prompt" >"$out/$name-$n.cpu" 2>&1
+      tunesmith chat "$gpu" --raw --temperature 0 --max-tokens 64 --prompt "$prompt" >"$out/$name-$n.cuda" 2>&1
+      if cmp -s "$out/$name-$n.cpu" "$out/$name-$n.cuda"; then pass; else fail "$name says something else after '$prompt'"; fi
+    done
+  done
+}
+
+[ -z "$list" ] || { list_workloads; exit; }
+probe=$(tunesmith probe --target cuda --time 1s 2>&1) || { printf '%s\n' "$probe" >&2; die "needs an NVIDIA GPU"; }
+head -n 1 <<<"$probe"
+numbers
+intrinsics
+sanitizer
+faults
+model_texts
+stage "done"
+printf '%d passed, %d failed, %d skipped\n' $passed $failed $skipped
+[ $failed = 0 ] && [ $passed -gt 0 ]
