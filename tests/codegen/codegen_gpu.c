@@ -10,11 +10,13 @@
 //   # registers sm_90a most 128        as the assembler says
 //   # plain                            schedule it first: a kernel a block, a thread an element
 // A line "----- trace" ends the function; the trace behind it is applied first.
-// Nothing may spill. Where there is no ptxas, assembling is left out, and said so.
+// Nothing may spill. Where there is no ptxas, assembling is left out, and said so. Every tensor intrinsic for GPUs is in some case:
+// tests/gpu/intrin.sh runs the same cases on a GPU.
 #include <stdlib.h>
 
 #include "codegen/codegen.h"
 #include "gpu_plain.h"
+#include "op/intrin.h"
 #include "op/op.h"
 #include "target/gpu.h"
 
@@ -281,6 +283,26 @@ static void run_workload(const char *spec_text) {
   ts_arena_free(c.a);
 }
 
+// Intrinsics that no case tensorizes to.
+static void check_covered(ts_arena *a, char **names, size_t n) {
+  ts_diag d = {0};
+  ts_ir *ir = ts_ir_new(a);
+  ts_text all = {0};
+  char **intrin, *text;
+  size_t nintrin = 0, bytes;
+  for (size_t i = 0; i < n; i++)
+    if (ts_file_read(ts_path_join(a, TS_CASES, names[i]), a, &text, &bytes, &d)) ts_text_add(&all, text);
+  if (!ts_intrin_list(a, &intrin, &nintrin, &d)) failures++;
+  for (size_t i = 0; i < nintrin; i++) {
+    const ts_intrin *x = ts_intrin_load(ir, intrin[i], &d);
+    bool gpu = x && x->nrequires && strncmp(x->requires[0], "sm_", 3) == 0;
+    if (x && (!gpu || strstr(ts_text_str(&all), ts_arena_printf(a, " \"%s\"\n", intrin[i])))) continue;
+    printf("intrinsic %s: %s\n", intrin[i], x ? "in no case" : d.message);
+    failures++;
+  }
+  ts_text_free(&all);
+}
+
 // Arguments: beginnings of names of cases; "ops" for the operators, "seeds" for starting schedules; all without.
 int main(int argc, char **argv) {
   ts_arena *a = ts_arena_new("cases");
@@ -296,6 +318,7 @@ int main(int argc, char **argv) {
     for (int k = 1; k < argc; k++) wanted |= strncmp(names[i], argv[k], strlen(argv[k])) == 0;
     if (wanted) run_case(a, names[i]), ran++;
   }
+  if (argc == 1) check_covered(a, names, n);
   for (size_t i = 0; i < TS_COUNTOF(workloads) && (argc == 1 || strcmp(argv[1], "ops") == 0); i++, ran++)
     run_workload(workloads[i]);
   for (size_t i = 0; i < TS_COUNTOF(seeds) && (argc == 1 || strcmp(argv[1], "seeds") == 0); i++, ran++) run_seed((int)i);
