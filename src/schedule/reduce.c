@@ -69,6 +69,14 @@ bool ts__predicate_cut(ts__ctx *c, int arg, int block, const ts_expr *pred, cons
 }
 
 // --- initialisation ------------------------------------------------------------------------------------------------------
+const ts_stmt *ts__init_of(ts__ctx *c, const ts_block *b) {
+  ts_subst *m = ts_new_array(c->a, ts_subst, b->niters);
+  int n = 0;
+  for (int i = 0; i < b->niters; i++)
+    if (b->iters[i].kind != TS_ITER_SPATIAL) m[n++] = (ts_subst){b->iters[i].var, b->iters[i].dom.min};
+  return ts_stmt_subst(c->ir, b->init, m, n);
+}
+
 const ts_stmt *ts__init_nest(ts__ctx *c, int block, const int *loops, int n, const ts_expr *pred, const char *name, uint32_t *id) {
   const ts_block *b = ts__block(c, block);
   ts_block *nb = ts_new(c->a, ts_block);
@@ -83,7 +91,7 @@ const ts_stmt *ts__init_nest(ts__ctx *c, int block, const int *loops, int n, con
     m[nm++] = (ts_subst){b->iters[i].var, ts_evar(c->ir, iters[nb->niters++].var)};
   }
   nb->iters = iters;
-  nb->body = ts_stmt_subst(c->ir, b->init, m, nm);
+  nb->body = ts_stmt_subst(c->ir, ts__init_of(c, b), m, nm);
   const ts_stmt *s = ts_block_stmt(c->ir, nb);
   *id = s->id;
   for (int i = n - 1; i >= 0; i--) {

@@ -241,7 +241,8 @@ const ts_stmt *ts__copy_nest(ts__ctx *c, const ts_buffer *from, const ts_buffer 
 // Does any block between nodes [first, last) except skip (with subtree) write or read buf, where skip (a block) touches it? The
 // node, or -1.
 int ts__toucher(ts__ctx *c, int first, int last, int skip, const ts_buffer *buf, bool writes, bool reads);
-// All instances in the domain of the block may run: reads are inside their buffers whatever the predicate, no division by a variable.
+// All instances in the domain of the block may run: reads are inside their buffers whatever the predicate, no division by a variable,
+// and without a predicate that holds everywhere they read only what is given to the function.
 bool ts__total(ts__ctx *c, int block);
 // The instances run are exactly the domain (bindings onto it, predicate used up).
 bool ts__whole_domain(ts__ctx *c, int block);
@@ -293,6 +294,8 @@ bool ts__reduces_something(ts__ctx *c, int arg, int block, const int *loops, int
 // The conjuncts of pred that do not use the dropped loops, added to *kept; the others must hold in the first iteration of those.
 bool ts__predicate_cut(ts__ctx *c, int arg, int block, const ts_expr *pred, const int *drop, int ndrop,
                        const ts_expr **kept);
+// The initialisation of a reduction, which runs at the first values of its reduce iterators, without those.
+const ts_stmt *ts__init_of(ts__ctx *c, const ts_block *b);
 // The initialisation of a reduction as a block of its own in copies of those loops that feed spatial iterators.
 const ts_stmt *ts__init_nest(ts__ctx *c, int block, const int *loops, int n, const ts_expr *pred, const char *name, uint32_t *id);
 // The block is a reduction with an initialisation by known reducers, in any order; refuses else.

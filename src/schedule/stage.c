@@ -317,6 +317,7 @@ bool ts__total(ts__ctx *c, int block) {
   ts_stmt_visit(b->body, NULL, no_division, &ok);
   size_t mark = ts_analyzer_push(an);
   for (int i = 0; i < b->niters; i++) ts_bind_range(an, b->iters[i].var, b->iters[i].dom);
+  for (int i = 0; ok && b->predicate && i < b->nreads; i++) ok = ts__is_param(c->f, b->reads[i].buf) || ts__writes(b, b->reads[i].buf);
   for (int i = 0; ok && i < b->nreads + b->nwrites; i++) {
     const ts_region *r = i < b->nreads ? &b->reads[i] : &b->writes[i - b->nreads];
     for (int d = 0; ok && d < r->buf->ndim; d++) {

@@ -137,10 +137,10 @@ static int rewrites(const ts_trace *t, int from) {
 }
 
 // Draws a step and counts; NULL, or what a refusal did to the state.
-static const char *one_step(ts_sched *s, ts_rng *r, totals *z) {
+static const char *one_step(ts_sched *s, ts_rng *r, bool threads, totals *z) {
   const ts_func *was = ts_sched_func(s);
   int steps = ts_sched_trace(s)->n;
-  bool ok = step_draw(s, r);
+  bool ok = step_draw(s, r, threads);
   const ts_trace *t = ts_sched_trace(s);
   for (int k = steps; k < t->n; k++) z->by_prim[t->inst[k]->prim]++;
   z->applied += (uint64_t)rewrites(t, steps);
@@ -162,7 +162,7 @@ static void sequence_run(ts_arena *a, const options *o, const char *text, uint64
   }
   ts_sched *s = ts_sched_new(ir, f, seed);
   const char *bad = NULL;
-  for (int i = 0; i < STEPS && !bad; i++) bad = one_step(s, r, z);
+  for (int i = 0; i < STEPS && !bad; i++) bad = one_step(s, r, number % 4 == 3, z);
   bool compile = o->every && number % o->every == 0;
   if (!bad) bad = judge(a, f, s, compile ? &z->compiled : NULL);
   if (!bad && number % 8 == 0) bad = state_complaint(a, f, s);

@@ -358,7 +358,7 @@ static const struct {
     {TS_P_pipeline, 6, pipeline_draw},
 };
 
-bool step_draw(ts_sched *s, ts_rng *r) {
+bool step_draw(ts_sched *s, ts_rng *r, bool threads) {
   draw d = {.s = s, .r = r};
   int total = 0;
   for (size_t i = 0; i < TS_COUNTOF(rows); i++) total += rows[i].weight;
@@ -366,5 +366,6 @@ bool step_draw(ts_sched *s, ts_rng *r) {
   size_t row = 0;
   while ((at -= rows[row].weight) >= 0) row++;
   d.prim = rows[row].prim;
+  if (d.prim == TS_P_bind && !threads) return false;
   return block_get(&d, NULL, &d.block, d.loop, &d.nloops) && rows[row].go(&d);
 }

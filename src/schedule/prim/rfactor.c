@@ -235,6 +235,7 @@ static const ts_stmt *final_nest(ts__ctx *c, const plan *p, const ts_buffer *con
   for (int i = 0; i < p->red.n; i++) x[i] = ts_load(c->ir, rf[i], partial_index(c, p->red.idx[i], p->red.acc[i]->ndim, r));
   ts_reduction_combine(c->ir, &p->red, p->red.load, x, out);
   ts_block *nb = ts_arena_dup(c->a, b, sizeof *b);
+  nb->init = ts__init_of(c, b);
   nb->explicit_access = false;  // what was stated is about iterators that are no more
   nb->niters = n;
   nb->iters = iters;
