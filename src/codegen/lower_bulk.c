@@ -138,7 +138,7 @@ static bool check_buffers(nest *x) {
 static const ts_stmt *made(nest *x, const ts_expr *barrier) {
   ts_ir *ir = x->l->ir;
   const ts_expr *args[] = {ts_load(ir, x->dst, x->to), ts_load(ir, x->src, x->from), barrier, ts_int(ir, x->rows), ts_int(ir, x->columns),
-                           ts_int(ir, x->stride)};
+                           ts_int(ir, x->stride), ts_int(ir, 1)};
   return ts_eval(ir, ts_effect_call(ir, TS_EFF_BULK_COPY, args));
 }
 

@@ -33,6 +33,7 @@ typedef struct ts__kernel {
   int leaves;
   const ts__bulk_pipe *roles;  // of the pipeline that has them; NULL: none has
   ts_axis role_axis;           // along which consumers are 0 .. extent - 1 and the producer follows
+  int64_t cluster;             // neighbours along blockIdx.x that share copies, 1: none
 } ts__kernel;
 static inline bool ts__is_shared(const ts_buffer *b) { return strncmp(b->scope, "shared", 6) == 0; }
 static inline bool ts__is_private(const ts_buffer *b) {

@@ -6,6 +6,9 @@
 //   if all threads are at 0 { barrier.init ... }
 //   sync.block
 //   if position < n { consumers } else if the others are at 0 { producer }
+//
+// Where the loop along blockIdx.x has the note cluster, neighbours whose copies are the same share them: a slot is filled when all have
+// emptied it, and none of them leaves before the others.
 #include "codegen/lower_gpu.h"
 
 typedef struct search {
@@ -45,6 +48,16 @@ static bool choose_axis(ts__kernel *k) {
   return true;
 }
 
+static bool open_cluster(ts__kernel *k) {
+  const ts_note *note = ts_notes_find(k->notes[TS_BLOCK_X], "cluster");
+  int64_t n = note && note->kind == TS_NOTE_INT ? note->i : 1;
+  k->cluster = k->roles ? n : 1;
+  if (n == 1) return true;
+  if (n < 1 || n > 8) return ts__gpu_refuse(k->l, "cluster", "%lld blocks to a cluster; 1 to 8 are allowed", (long long)n);
+  if (ts_prove_multiple(k->l->an, k->extent[TS_BLOCK_X], n) == TS_YES) return true;
+  return ts__gpu_refuse(k->l, "cluster", "the blocks along blockIdx.x are not proved to be whole clusters of %lld", (long long)n);
+}
+
 bool ts__gpu_open_roles(ts__kernel *k, const ts_stmt *s) {
   for (size_t i = 0; i < k->l->bulk.n; i++) {
     const ts__bulk_pipe *p = &k->l->bulk.p[i];
@@ -52,7 +65,7 @@ bool ts__gpu_open_roles(ts__kernel *k, const ts_stmt *s) {
     if (k->roles) return ts__gpu_refuse(k->l, "warp-specialize", "two pipelines of one kernel have warp_specialize");
     k->roles = p;
   }
-  return !k->roles || choose_axis(k);
+  return open_cluster(k) && (!k->roles || choose_axis(k));
 }
 
 bool ts__gpu_is_role(const ts__kernel *k, const ts_stmt *s) {
@@ -70,6 +83,10 @@ static const ts_expr *first_below(const ts__kernel *k, ts_axis axis) {
   return g;
 }
 
+static const ts_stmt *as_effect(const ts__kernel *k, const ts_stmt *s, ts_effect f) {
+  return ts_eval(k->l->ir, ts_effect_call(k->l->ir, f, s->eval->arg));
+}
+
 // One thread of each warp, when what the warp did before is done.
 static const ts_stmt *once_a_warp(ts__kernel *k, const ts_stmt *s) {
   ts_ir *ir = k->l->ir;
@@ -83,7 +100,8 @@ static const ts_stmt *once_a_warp(ts__kernel *k, const ts_stmt *s) {
 
 const ts_stmt *ts__gpu_effect(ts__kernel *k, const ts_stmt *s, ts_effect f, ts__gpu_role role, const ts_expr *guard) {
   ts_ir *ir = k->l->ir;
-  if (role == TS__CONSUMER && f == TS_EFF_BARRIER_ARRIVE) s = once_a_warp(k, s);
+  if (role == TS__CONSUMER && f == TS_EFF_BARRIER_ARRIVE)
+    s = once_a_warp(k, k->cluster > 1 ? as_effect(k, s, TS_EFF_BARRIER_ARRIVE_ALL) : s);
   if (role == TS__NO_ROLE && f != TS_EFF_BARRIER_WAIT) guard = ts__guard_and(ir, guard, first_below(k, TS_THREAD_Z + 1));
   return guard ? ts_if(ir, guard, s, NULL) : s;
 }
@@ -136,17 +154,58 @@ void ts__gpu_part_roles(ts__kernel *k, const ts_stmt **producer) {
   k->body = ts_stmt_rewrite(k->l->ir, k->body, consumers_only, NULL, k);
 }
 
-static const ts_stmt *init(ts__kernel *k, const ts_buffer *b, const ts_expr *at, int64_t arrivals) {
+// --- clusters ---------------------------------------------------------------------------------------------------------------------
+
+// Is e the same in all blocks of a cluster?
+static bool is_common(const ts__kernel *k, const ts_expr *e) {
+  ts_ir *ir = k->l->ir;
+  ts_analyzer *an = k->l->an;
+  const ts_var *v = ts_var_new(ir, "cluster", TS_INDEX);
+  const ts_expr *first = ts_mul(ir, ts_evar(ir, v), ts_int(ir, k->cluster)), *base = NULL;
+  size_t mark = ts_analyzer_push(an);
+  bool same = true;
+  ts_bind_range(an, v, (ts_range){ts_int(ir, 0), ts_simplify(an, ts_bin(ir, TS_E_FLOORDIV, k->extent[TS_BLOCK_X], ts_int(ir, k->cluster)))});
+  for (int64_t i = 0; i < k->cluster && same; i++) {
+    ts_subst m = {k->var[TS_BLOCK_X], ts_add(ir, first, ts_int(ir, i))};
+    const ts_expr *at = ts_simplify(an, ts_expr_subst(ir, e, &m, 1));
+    int64_t apart;
+    if (!base) base = at;
+    same = at == base || (ts_const_value(an, ts_sub(ir, at, base), &apart) && apart == 0);
+  }
+  ts_analyzer_pop(an, mark);
+  return same;
+}
+
+static const ts_stmt *shared_copy(void *arg, const ts_stmt *s) {
+  const ts__kernel *k = arg;
+  ts_effect f;
+  const ts_expr *args[7];
+  if (s->kind != TS_S_EVAL || !ts_effect_of(s->eval, &f) || f != TS_EFF_BULK_COPY) return s;
+  memcpy(args, s->eval->arg, sizeof args);
+  for (int d = 0; d < args[1]->buf->ndim; d++)
+    if (!is_common(k, args[1]->arg[d])) return s;
+  if (args[3]->i % k->cluster || args[3]->i / k->cluster % 8) return s;  // parts keep whole patterns of swizzled rows
+  args[6] = ts_int(k->l->ir, k->cluster);
+  return ts_eval(k->l->ir, ts_effect_call(k->l->ir, f, args));
+}
+
+// --- at the start -----------------------------------------------------------------------------------------------------------------
+
+static const ts_stmt *init(ts__kernel *k, const ts_buffer *b, const ts_expr *at, int64_t arrivals, ts_effect f) {
   const ts_expr *args[] = {ts_load(k->l->ir, b, &at), ts_int(k->l->ir, arrivals)};
-  return ts_eval(k->l->ir, ts_effect_call(k->l->ir, TS_EFF_BARRIER_INIT, args));
+  return ts_eval(k->l->ir, ts_effect_call(k->l->ir, f, args));
+}
+
+static const ts_stmt *sync(const ts__kernel *k) {
+  return ts_eval(k->l->ir, ts_effect_call(k->l->ir, k->cluster > 1 ? TS_EFF_SYNC_CLUSTER : TS_EFF_SYNC_BLOCK, NULL));
 }
 
 static const ts_stmt *init_slots(ts__kernel *k, const ts__bulk_pipe *p) {
   ts_ir *ir = k->l->ir;
   const ts_var *v = ts_var_new(ir, "slot", TS_INDEX);
-  const ts_stmt *both[2] = {init(k, p->full, ts_evar(ir, v), 1)};
+  const ts_stmt *both[2] = {init(k, p->full, ts_evar(ir, v), 1, TS_EFF_BARRIER_INIT)};
   int64_t warps = p->empty ? below(k, k->role_axis) * (ts__threads_of(k, k->role_axis) - 1) / TS__WARP_THREADS : 0;  // but the producer
-  if (p->empty) both[1] = init(k, p->empty, ts_evar(ir, v), warps);
+  if (p->empty) both[1] = init(k, p->empty, ts_evar(ir, v), warps, k->cluster > 1 ? TS_EFF_BARRIER_INIT_ALL : TS_EFF_BARRIER_INIT);
   return ts_for(ir, v, ts_int(ir, 0), ts_int(ir, p->slots), TS_UNROLL, ts_seq(ir, both, p->empty ? 2 : 1));
 }
 
@@ -160,8 +219,8 @@ static void initialised(ts__kernel *k) {
     if (uses(k->body, k->l->bulk.p[i].full)) list[n++] = init_slots(k, &k->l->bulk.p[i]);
   if (!n) return;
   const ts_stmt *all = ts_seq(ir, list, n);
-  const ts_stmt *three[] = {first ? ts_if(ir, first, all, NULL) : all, ts_eval(ir, ts_effect_call(ir, TS_EFF_SYNC_BLOCK, NULL)), k->body};
-  k->body = ts_seq(ir, three, 3);
+  const ts_stmt *four[] = {first ? ts_if(ir, first, all, NULL) : all, sync(k), k->body, sync(k)};
+  k->body = ts_seq(ir, four, k->cluster > 1 ? 4 : 3);
 }
 
 static bool see_sync(void *arg, const ts_stmt *s) {
@@ -178,6 +237,7 @@ bool ts__gpu_join_roles(ts__kernel *k, const ts_stmt *producer) {
     ts_axis a = k->role_axis;
     int64_t n = ts__threads_of(k, a);
     const ts_expr *consumer = ts_bin(ir, TS_E_LT, ts_evar(ir, k->var[a]), ts_int(ir, n)), *first = first_below(k, a);
+    if (k->cluster > 1) producer = ts_stmt_rewrite(ir, producer, shared_copy, NULL, k);
     ts_stmt_visit(k->body, see_sync, NULL, &synced);
     if (synced)
       return ts__gpu_refuse(k->l, "warp-specialize", "the consumers would have to wait for one another, at a barrier that the producer does not reach");

@@ -13,7 +13,7 @@ enum { TS__NV_ALIGN = 256 };  // of buffers in the workspace
 // A parameter as a matrix of rows `stride` elements apart, copied in boxes.
 typedef struct ts__nv_map {
   int param;
-  int64_t rows, columns, stride;  // of a box; from row to row
+  int64_t rows, columns, stride;  // of a box, of which each block of a cluster copies a part; from row to row
   int swizzle;
   LLVMValueRef at;  // the entry's argument
 } ts__nv_map;
@@ -73,7 +73,7 @@ ts__val ts__nv_asm_call(ts__gen *g, const ts_expr *e);
 LLVMValueRef ts__nv_math(ts__gen *g, const char *name, LLVMValueRef *args, int lanes);
 
 // A number among the notes on the kernel's thread loops: maxnreg (registers a thread), minblocks (on a multiprocessor), evict_first
-// (weights pass through the caches), dependent (0: neither waits for its predecessor nor lets its successor start early).
+// (weights pass through the caches), cluster (blocks along blockIdx.x), dependent (0: neither waits for its predecessor nor lets its successor start early).
 int64_t ts__nv_option(const ts__nv_kernel *k, const char *key, int64_t otherwise);
 // What the kernel touches.
 bool ts__nv_uses(const ts__nv_kernel *k, const ts_buffer *b);

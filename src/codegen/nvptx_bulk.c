@@ -15,7 +15,7 @@ static int param_of(const ts__gen *g, const ts_buffer *b) {
 }
 
 static ts__nv_map map_of(const ts__gen *g, const ts_expr *e) {
-  return (ts__nv_map){param_of(g, e->arg[1]->buf), e->arg[3]->i, e->arg[4]->i, e->arg[5]->i, ts__nv_swizzle(e->arg[0]->buf), NULL};
+  return (ts__nv_map){param_of(g, e->arg[1]->buf), e->arg[3]->i / e->arg[6]->i, e->arg[4]->i, e->arg[5]->i, ts__nv_swizzle(e->arg[0]->buf), NULL};
 }
 
 static ts__nv_map *find_map(const ts__nv_kernel *k, ts__nv_map m) {
@@ -134,12 +134,43 @@ static bool map_fits(ts__gen *g, const ts__nv_map *m, const ts_buffer *b) {
   return fits;
 }
 
+static LLVMValueRef rank(ts__gen *g) { return ts__g_intrinsic(g, "llvm.nvvm.read.ptx.sreg.cluster.ctarank", NULL, NULL, 0); }
+
+static LLVMValueRef moved(ts__gen *g, LLVMValueRef v, LLVMValueRef by, int64_t times) {
+  return LLVMBuildAdd(g->b, v, LLVMBuildMul(g->b, by, word(g, times), ""), "");
+}
+
+// Each block of a cluster copies its part of the rows for all of them.
+static void begin_copy(ts__gen *g, const ts__nv_map *m, int64_t blocks, int64_t bytes, LLVMValueRef *args) {
+  const char *text = "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [$0], [$1, {$2, $3}], [$4];";
+  if (blocks == 1) {
+    act(g, text, "r,l,r,r,r,~{memory}", args, 5);
+    return;
+  }
+  LLVMValueRef r = rank(g);
+  args[0] = moved(g, args[0], r, bytes / blocks);
+  args[3] = moved(g, args[3], r, m->rows);
+  args[5] = ts__g_const_int(g, 16, 1, (1 << blocks) - 1);
+  act(g, "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster [$0], [$1, {$2, $3}], [$4], $5;",
+      "r,l,r,r,r,h,~{memory}", args, 6);
+}
+
+// At this barrier of every block of the cluster.
+static void arrive_all(ts__gen *g, LLVMValueRef bar) {
+  for (int64_t i = 0; i < ts__nv_option(g->nv->k, "cluster", 1); i++) {
+    LLVMValueRef args[] = {bar, word(g, i)};
+    act(g, "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, $0, $1;\nmbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}",
+        "r,r,~{memory}", args, 2);
+  }
+}
+
 static void bulk_copy(ts__gen *g, const ts_expr *e) {
   const ts_expr *src = e->arg[1], *stride = e->arg[5];
+  int64_t blocks = e->arg[6]->i;
   const ts__nv_map *m = find_map(g->nv->k, map_of(g, e));
   int align, bar_align;
   if (!m || !map_fits(g, m, src->buf)) return;
-  int64_t bytes = m->rows * m->columns * ts_code_bytes(src->type.code);
+  int64_t bytes = blocks * m->rows * m->columns * ts_code_bytes(src->type.code);
   LLVMValueRef to = shared_at(g, e->arg[0], &align), bar = shared_at(g, e->arg[2], &bar_align);
   if (!ts__g_multiple(g, e->arg[0]->arg[0], (m->swizzle ? 1024 : 128) / ts_code_bytes(src->type.code))) {
     ts__g_fail(g, TS_INDEX, "bulk-copy", "a bulk copy to %.60s does not begin at a multiple of %d bytes", e->arg[0]->buf->name, m->swizzle ? 1024 : 128);
@@ -147,10 +178,9 @@ static void bulk_copy(ts__gen *g, const ts_expr *e) {
   }
   LLVMValueRef expect[] = {bar, word(g, bytes)};
   act(g, "mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [$0], $1;", "r,r,~{memory}", expect, 2);
-  LLVMValueRef args[] = {to, m->at, narrow(g, ts_bin(g->nv_ir, TS_E_FLOORMOD, src->arg[0], stride)),
+  LLVMValueRef args[6] = {to, m->at, narrow(g, ts_bin(g->nv_ir, TS_E_FLOORMOD, src->arg[0], stride)),
                          narrow(g, ts_bin(g->nv_ir, TS_E_FLOORDIV, src->arg[0], stride)), bar};
-  act(g, "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [$0], [$1, {$2, $3}], [$4];", "r,l,r,r,r,~{memory}",
-      args, 5);
+  begin_copy(g, m, blocks, bytes, args);
 }
 
 void ts__nv_barrier(ts__gen *g, const ts_expr *e, ts_effect f) {
@@ -164,8 +194,13 @@ void ts__nv_barrier(ts__gen *g, const ts_expr *e, ts_effect f) {
     act(g, "mbarrier.arrive.shared::cta.b64 _, [$0];", "r,~{memory}", args, 1);
     return;
   }
+  if (f == TS_EFF_BARRIER_ARRIVE_ALL) {
+    arrive_all(g, args[0]);
+    return;
+  }
   args[1] = narrow(g, e->arg[1]);
-  if (f == TS_EFF_BARRIER_INIT) {
+  if (f == TS_EFF_BARRIER_INIT_ALL) args[1] = LLVMBuildMul(g->b, args[1], word(g, ts__nv_option(g->nv->k, "cluster", 1)), "");
+  if (f != TS_EFF_BARRIER_WAIT) {
     act(g, "mbarrier.init.shared::cta.b64 [$0], $1;\nfence.mbarrier_init.release.cluster;\nfence.proxy.async.shared::cta;", "r,r,~{memory}", args, 2);
   } else {
     act(g, "{\n.reg .pred done;\nagain:\nmbarrier.try_wait.parity.shared::cta.b64 done, [$0], $1;\n@!done bra again;\n}", "r,r,~{memory}", args, 2);

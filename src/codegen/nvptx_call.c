@@ -130,7 +130,12 @@ static ts__val effect(ts__gen *g, const ts_expr *e, ts_effect f) {
     case TS_EFF_ASYNC_WAIT:
       async_wait(g, e);
       break;
+    case TS_EFF_SYNC_CLUSTER:
+      act(g, "barrier.cluster.arrive;\nbarrier.cluster.wait;");
+      break;
     case TS_EFF_BARRIER_INIT:
+    case TS_EFF_BARRIER_INIT_ALL:
+    case TS_EFF_BARRIER_ARRIVE_ALL:
     case TS_EFF_BARRIER_ARRIVE:
     case TS_EFF_BARRIER_WAIT:
     case TS_EFF_BULK_COPY:

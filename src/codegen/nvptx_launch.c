@@ -115,7 +115,7 @@ static void launch_args(ts__gen *g, const ts__nv_kernel *k, ts_gpu_launch *l) {
 }
 
 static void launch(ts__gen *g, const ts__nv_kernel *k, ts_gpu_launch *l) {
-  *l = (ts_gpu_launch){.entry = k->entry, .cluster = {1, 1, 1}, .dependent = ts__nv_dependent(g, k)};
+  *l = (ts_gpu_launch){.entry = k->entry, .cluster = {(int)ts__nv_option(k, "cluster", 1), 1, 1}, .dependent = ts__nv_dependent(g, k)};
   for (int i = 0; i < 3; i++) {
     int64_t n = 1;
     l->grid[i] = size_text(g, k->extent[TS_BLOCK_X + i]);

@@ -17,6 +17,7 @@ ts_ir *ts_ir_new(ts_arena *arena) {
 
 ts_arena *ts_ir_arena(ts_ir *ir) { return ir->arena; }
 uint32_t ts_ir_next_id(ts_ir *ir) { return ir->next_id++; }
+void **ts_ir_spare(ts_ir *ir) { return &ir->spare; }
 
 static uint64_t payload_of(const ts_expr *e) {
   switch (e->kind) {

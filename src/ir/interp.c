@@ -364,6 +364,7 @@ static void run_effect(ts__machine *m, const command *c) {
   if (!step(m)) return;
   switch ((ts_effect)c->effect) {
     case TS_EFF_SYNC_BLOCK:
+    case TS_EFF_SYNC_CLUSTER:
       ts__team_wait(m, TS__AT_BLOCK, c);
       return;
     case TS_EFF_SYNC_WARP:
@@ -550,7 +551,7 @@ static bool compile_loop(ts__compiler *c, command *n, const ts_stmt *s) {
 
 // An eval of an effect.
 static bool compile_effect(ts__compiler *c, command *n, const ts_expr *e) {
-  c->lockstep |= n->effect == TS_EFF_SYNC_BLOCK || n->effect == TS_EFF_SYNC_WARP || n->effect >= TS_EFF_BARRIER_INIT;
+  c->lockstep |= n->effect == TS_EFF_SYNC_BLOCK || n->effect == TS_EFF_SYNC_WARP || n->effect >= TS_EFF_SYNC_CLUSTER;
   TS_TRY(ts__compile_exprs(c, e->arg, (int)e->nargs, &n->idx));
   n->a = e->nargs ? n->idx[0] : NULL;
   n->c = e->nargs > 1 ? n->idx[1] : NULL;

@@ -87,12 +87,14 @@ static void copy(ts__machine *m, ts__barrier *bar, const ts__node *const *args) 
     for (int64_t c = 0; c < columns && !m->failed; c++) copy_element(m, bar, to, dst + r * columns + c, from, src + r * stride + c);
 }
 
+// Blocks are run one by one: of a cluster each sees itself alone.
 void ts__run_barrier(ts__machine *m, ts_effect f, const ts__node *const *args) {
-  ts__barrier *b = barrier_of(m, args[f == TS_EFF_BULK_COPY ? 2 : 0], f == TS_EFF_BARRIER_INIT);
+  bool first = f == TS_EFF_BARRIER_INIT || f == TS_EFF_BARRIER_INIT_ALL;
+  ts__barrier *b = barrier_of(m, args[f == TS_EFF_BULK_COPY ? 2 : 0], first);
   if (!b) return;
-  if (f == TS_EFF_BARRIER_INIT) {
+  if (first) {
     init(m, b, args[1]->i(m, args[1]));
-  } else if (f == TS_EFF_BARRIER_ARRIVE) {
+  } else if (f == TS_EFF_BARRIER_ARRIVE || f == TS_EFF_BARRIER_ARRIVE_ALL) {
     arrive(m, b);
   } else if (f == TS_EFF_BARRIER_WAIT) {
     ts__team_wait_phase(m, b, args[1]->i(m, args[1]));

@@ -78,6 +78,7 @@ bool ts_bin_allowed(ts_ekind k, ts_type t);  // is there such an operator on ope
 ts_ir *ts_ir_new(ts_arena *arena);
 ts_arena *ts_ir_arena(ts_ir *ir);
 uint32_t ts_ir_next_id(ts_ir *ir);  // fresh loop / block / buffer id
+void **ts_ir_spare(ts_ir *ir);      // where analysis keeps what it may use again with this context
 
 ts_var *ts_var_new(ts_ir *ir, const char *name, ts_type t);
 const ts_expr *ts_int(ts_ir *ir, int64_t v);                 // index constant

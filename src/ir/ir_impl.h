@@ -28,6 +28,7 @@ struct ts_ir {
   ts__ptrmap inferred;     // blocks whose accesses are those of their bodies
   ts__ptrmap collected;    // nests of blocks: what collecting their accesses found (access.c)
   const ts_expr *small[TS__SMALL_INTS];  // index constants from 0 on, once made
+  void *spare;             // of ts_ir_spare
 };
 
 // Like ts_expr_with, but always builds, for arguments of another context.

@@ -90,14 +90,15 @@ static bool is_shared_element(const ts_expr *e) {
 static bool check_bulk(verifier *v, const ts_expr *const *a) {
   if (!is_shared_element(a[0]) || a[1]->kind != TS_E_LOAD || !ts_type_eq(a[0]->type, a[1]->type))
     return complain(v, "'bulk.copy' takes an element of shared memory and one of another buffer, of one type");
-  if (!is_count(a[3]) || !is_count(a[4]) || !is_count(a[5])) return complain(v, "'bulk.copy' takes constant rows, columns and stride");
+  if (!is_count(a[3]) || !is_count(a[4]) || !is_count(a[5]) || !is_count(a[6]))
+    return complain(v, "'bulk.copy' takes constant rows, columns, stride and blocks");
   return !is_input(v, a[0]->buf) || complain(v, "store to the input '%s'", a[0]->buf->name);
 }
 
 static bool check_barrier(verifier *v, const ts_expr *e, ts_effect f) {
   const ts_expr *const *a = e->arg, *bar = a[f == TS_EFF_BULK_COPY ? 2 : 0];
   if (!is_shared_element(bar) || bar->type.code != TS_U64) return complain(v, "a barrier is an element of u64 in shared memory");
-  if (f == TS_EFF_BARRIER_INIT) return is_count(a[1]) || complain(v, "'%s' takes a constant number of arrivals", e->callee);
+  if (f == TS_EFF_BARRIER_INIT || f == TS_EFF_BARRIER_INIT_ALL) return is_count(a[1]) || complain(v, "'%s' takes a constant number of arrivals", e->callee);
   if (f == TS_EFF_BARRIER_WAIT) return ts_type_eq(a[1]->type, TS_INDEX) || complain(v, "the parity is not i64");
   return f != TS_EFF_BULK_COPY || check_bulk(v, a);
 }
