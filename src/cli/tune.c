@@ -7,7 +7,7 @@
 #include "search/search.h"
 
 typedef struct options {
-  const char *model, *quant, *target, *store, *cache, *numerics, *format;
+  const char *model, *quant, *target, *store, *cache, *numerics, *format, *timer;
   double budget;
   int64_t trials, seed, threads, max_seq_len, chunk;
   bool list;
@@ -95,18 +95,19 @@ static bool tune(ts_arena *a, const options *o, char **args, int nargs, const ch
   ts_tune_task *tasks = NULL;
   size_t n = 0;
   TS_TRY(ts_target_parse(o->target, &t, d));
+  if (strcmp(o->timer, "graph") != 0 && strcmp(o->timer, "cupti") != 0) return ts_refuse(d, "unknown-timer", "--timer %s: graph or cupti", o->timer);
   if (!o->list) TS_TRY(ts_target_runs_here(&t, d));
   TS_TRY(o->model ? model_tasks(a, o, &tasks, &n, d) : named_tasks(a, args, nargs, &tasks, &n, d));
   // a GPU compiles ahead while it measures: a fixed number for each workload
   int64_t trials = o->budget > 0 || o->trials ? o->trials : t.api == TS_API_CUDA ? (int64_t)TS_MAX(200, 40 * n) : 200;
   if (o->list) return list_tasks(o, &t, tasks, n, d);
   ts_tune_opts to = {.target = &t, .store = o->store, .cache = o->cache, .command = command, .numerics = o->numerics, .budget_s = o->budget, .trials = trials,
-                     .seed = (uint64_t)o->seed, .threads = (int)o->threads, .json = strcmp(o->format, "json") == 0};
+                     .seed = (uint64_t)o->seed, .threads = (int)o->threads, .json = strcmp(o->format, "json") == 0, .spans = strcmp(o->timer, "cupti") == 0};
   return ts_tune(a, tasks, n, &to, r, d);
 }
 
 int ts_cmd_tune(int argc, char **argv) {
-  options o = {.quant = "q4f16_1", .target = "cpu", .store = "tunesmith.db", .numerics = "", .format = "table", .seed = 1};
+  options o = {.quant = "q4f16_1", .target = "cpu", .store = "tunesmith.db", .numerics = "", .format = "table", .timer = "graph", .seed = 1};
   const ts_opt opts[] = {
       {"model", TS_OPT_TEXT, &o.model, "PATH", "tune every workload of this model (folder, .gguf file, synthetic:NAME)"},
       {"quantization", TS_OPT_TEXT, &o.quant, "Q", "quantization of the model (q4f16_1)"},
@@ -121,6 +122,7 @@ int ts_cmd_tune(int argc, char **argv) {
       {"threads", TS_OPT_INT, &o.threads, "N", "threads that kernels run on (one per core)"},
       {"cache", TS_OPT_TEXT, &o.cache, "DIR", "keep compiled kernels here"},
       {"format", TS_OPT_TEXT, &o.format, "F", "table or json (progress and results as JSON lines)"},
+      {"timer", TS_OPT_TEXT, &o.timer, "T", "GPUs, before the final: graph, or cupti (kernels alone, without launches and overlap; finals are timed by graphs)"},
       {"list", TS_OPT_FLAG, &o.list, NULL, "only say what would be tuned: workloads, their weight, sketches (native templates: legal points)"},
   };
   const ts_cli c = {.command = "tune", .usage = "--model PATH --quantization Q [options] | WORKLOAD...",

@@ -135,11 +135,34 @@ typedef struct ts_cuda_call ts_cuda_call;
 // buf: a device pointer for each buffer, then the workspace; dims: values, or upper bounds, that grids are computed from; dims_memory:
 // the true values in device memory, one int64 each (may be 0 when there are no dims). Goes to a, and is valid as long as k.
 ts_cuda_call *ts_cuda_call_new(const ts_cuda_kernel *k, ts_arena *a, const CUdeviceptr *buf, const int64_t *dims, CUdeviceptr dims_memory, ts_diag *d) TS_WARN_UNUSED;
-int ts_cuda_call_launches(const ts_cuda_call *c);
+int ts_cuda_call_launches(const ts_cuda_call *c);  // without those whose grid is empty
 // Issue into a stream (also one that is being captured). first_dependent: whether the first launch may carry the attribute that lets
 // it start before its predecessor in the stream has ended (later ones do when the artifact says so); a call at the start of a
 // stream or behind something that is not a kernel says false.
 bool ts_cuda_call_issue(const ts_cuda_call *c, CUstream stream, bool first_dependent, ts_diag *d) TS_WARN_UNUSED;
+
+// --- records of kernels (activity.c): when each ran, as CUPTI says ------------------------------------------------------------
+typedef struct ts_cuda_span {
+  uint64_t start, end;  // ns on the device's clock
+} ts_cuda_span;
+// From here on kernels are recorded, until the end. ENVIRONMENT "no-cupti", or what CUPTI says. The process's only subscriber.
+bool ts_cuda_activity_begin(ts_diag *d) TS_WARN_UNUSED;
+// Forget the kernels that started until now.
+bool ts_cuda_activity_restart(ts_diag *d) TS_WARN_UNUSED;
+// The kernels since then, in order of their start, without the small kernels of helpers.c. Wait for the kernels first. *spans is valid
+// until the next call. False when fewer than `expected` were recorded.
+bool ts_cuda_activity_take(size_t expected, const ts_cuda_span **spans, size_t *n, ts_diag *d) TS_WARN_UNUSED;
+void ts_cuda_activity_end(void);
+
+// --- state of a device (sensors.c): what NVML says -----------------------------------------------------------------------------
+typedef struct ts_cuda_sensors {
+  double watts, celsius;  // NAN: not known
+  int64_t throttle;       // clocks event reasons; -1: not known
+  int64_t sm_mhz, memory_mhz;  // -1: not known
+} ts_cuda_sensors;
+enum { TS_CUDA_THROTTLED = 0x0e4 | 0x008 };  // reasons that lower clocks under load: power, thermal, hardware slowdown, power brake
+// pci: of ts_cuda. Everything unknown where there is no NVML.
+ts_cuda_sensors ts_cuda_sense(const char *pci);
 
 // --- small kernels (helpers.c): data for measuring, comparison, clocks. PTX text, translated by the driver ----------------
 typedef enum ts_cuda_helper {

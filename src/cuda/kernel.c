@@ -183,7 +183,11 @@ ts_cuda_call *ts_cuda_call_new(const ts_cuda_kernel *k, ts_arena *a, const CUdev
   return c;
 }
 
-int ts_cuda_call_launches(const ts_cuda_call *c) { return c->n; }
+int ts_cuda_call_launches(const ts_cuda_call *c) {
+  int n = 0;
+  for (int i = 0; i < c->n; i++) n += !c->issues[i].empty;
+  return n;
+}
 
 static CUresult issue_one(const ts_cuda_driver *cu, const issue *s, CUstream stream, bool dependent) {
   CUlaunchAttribute attr[2] = {0};

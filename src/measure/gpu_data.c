@@ -100,7 +100,8 @@ static bool new_filled(ts__gpu *w, const ts__slot *s, uint64_t stream, ts__dmem 
 }
 
 static bool device_copy(ts__gpu *w, CUdeviceptr from, int64_t bytes, CUdeviceptr *out, ts_diag *d) {
-  return ts__gpu_ok(w, w->g.cu->cuMemAlloc(out, (size_t)TS_MAX(bytes, 1)), d, "memory for a copy") && ts__gpu_ok(w, w->g.cu->cuMemcpyDtoD(*out, from, (size_t)bytes), d, "copying a parameter");
+  return ts__gpu_ok(w, w->g.cu->cuMemAlloc(out, (size_t)TS_MAX(bytes, 1)), d, "memory for a copy") && ts__gpu_ok(w, w->g.cu->cuMemcpyDtoD(*out, from, (size_t)bytes), d, "copying a parameter") &&
+         ts__gpu_ok(w, w->g.cu->cuCtxSynchronize(), d, "copying a parameter");  // the stream that kernels run in does not wait for it
 }
 
 bool ts__gpu_reset_case(ts__gpu *w, int which, ts_diag *d) {

@@ -1,4 +1,7 @@
-// Timing on a GPU: graphs of calls that go round the copies of the weights, between two events; the clock beside each sample.
+// Timing on a GPU, the clock beside each sample. Three timers, one for all samples that are compared:
+//   graph   a graph of calls that go round the copies of the weights, between two events: as the runtime launches them. Finals.
+//   cupti   what CUPTI recorded of each call's kernels, from the first start to the last end: no launch, no overlap with neighbours
+//   event   calls between two events, held back by a blocking kernel until all are queued: where neither of the others is to be had
 #include <math.h>
 #include <stdlib.h>
 
@@ -14,9 +17,26 @@ double ts__gpu_limit_ns(const ts__gpu *w, const ts__gpu_kernel *k, double calls)
 
 bool ts__gpu_is_long(const ts__gpu_kernel *k) { return k->estimate_ns >= LONG_NS; }
 
-static bool issue_calls(ts__gpu *w, ts__gpu_kernel *k, int64_t n, ts_diag *d) {
+const char *ts__timer_name(ts__timer t) {
+  static const char *const names[] = {"graph", "cupti", "event"};
+  return names[t];
+}
+
+void ts__gpu_choose_timer(ts__gpu *w, bool search) {
+  ts_diag d = {0};
+  if (search && w->opts.spans && !w->no_spans) {
+    w->no_spans = !ts_cuda_activity_begin(&d);
+    if (w->no_spans) fprintf(stderr, "note: candidates are timed by graphs: %s\n", d.message);
+  } else {
+    ts_cuda_activity_end();  // graphs are slower while it records
+  }
+  w->timer = search && w->opts.spans && !w->no_spans ? TS__SPANS : w->no_graphs ? TS__EVENTS : TS__GRAPH;
+}
+
+// n calls from call `first` of the turn on. chained: each may start before the one before it has ended.
+static bool issue_calls(ts__gpu *w, ts__gpu_kernel *k, int64_t first, int64_t n, bool chained, ts_diag *d) {
   for (int64_t i = 0; i < n; i++) {
-    if (ts_cuda_call_issue(k->calls[i % k->ncalls], w->stream, i > 0, d)) continue;
+    if (ts_cuda_call_issue(k->calls[(first + i) % k->ncalls], w->stream, chained && i > 0, d)) continue;
     if (!w->lost) snprintf(w->why, sizeof w->why, "the kernel cannot be launched");
     return false;
   }
@@ -32,7 +52,7 @@ static bool elapsed(ts__gpu *w, double *ns, ts_diag *d) {
 
 static bool time_calls(ts__gpu *w, ts__gpu_kernel *k, int64_t n, ts_diag *d) {
   double ns = 0;
-  TS_TRY(ts__gpu_ok(w, w->g.cu->cuEventRecord(w->from, w->stream), d, "an event") && issue_calls(w, k, n, d) && ts__gpu_ok(w, w->g.cu->cuEventRecord(w->to, w->stream), d, "an event") &&
+  TS_TRY(ts__gpu_ok(w, w->g.cu->cuEventRecord(w->from, w->stream), d, "an event") && issue_calls(w, k, 0, n, true, d) && ts__gpu_ok(w, w->g.cu->cuEventRecord(w->to, w->stream), d, "an event") &&
          ts__gpu_wait(w, ts__gpu_limit_ns(w, k, (double)n), d) && elapsed(w, &ns, d));
   k->estimate_ns = fmax(ns / (double)n, 100);
   return true;
@@ -50,20 +70,30 @@ static bool build_graph(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d) {
   if (k->graph) (void)cu->cuGraphExecDestroy(k->graph);
   k->graph = NULL;
   TS_TRY(ts__gpu_ok(w, cu->cuStreamBeginCapture(w->stream, TS_CU_CAPTURE_THREAD), d, "recording a graph"));
-  bool ok = issue_calls(w, k, k->reps, d);
+  bool ok = issue_calls(w, k, 0, k->reps, true, d);
   CUresult end = cu->cuStreamEndCapture(w->stream, &graph);
   ok = ok && ts__gpu_ok(w, end, d, "recording a graph") && ts__gpu_ok(w, cu->cuGraphInstantiate(&k->graph, graph, 0), d, "instantiating a graph");
   if (graph) (void)cu->cuGraphDestroy(graph);
   return ok && (!cu->cuGraphUpload || ts__gpu_ok(w, cu->cuGraphUpload(k->graph, w->stream), d, "uploading a graph"));
 }
 
+// Calls in a sample: whole turns over the copies, about a millisecond long.
+static int64_t reps_of(const ts__gpu *w, const ts__gpu_kernel *k) {
+  enum { QUEUED = 512 };  // launches that a stream takes without waiting
+  double launches = TS_MAX(1, ts_cuda_call_launches(k->calls[0])), most = fmax(1, (w->timer == TS__GRAPH ? MOST_NODES : QUEUED) / launches);
+  if (ts__gpu_is_long(k)) return 1;  // it leaves nothing of its weights in the caches
+  if (w->timer != TS__GRAPH) return (int64_t)fmin(fmax(1, ceil(SAMPLE_NS / k->estimate_ns)), most);  // the next sample goes on in the turn
+  double turns = fmax(1, ceil(SAMPLE_NS / (k->estimate_ns * k->ncalls)));
+  return (int64_t)fmin(turns, fmax(1, floor(most / k->ncalls))) * k->ncalls;
+}
+
 bool ts__gpu_calibrate(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d) {
+  if (k->reps && k->timer == w->timer) return true;
   if (k->estimate_ns == 0) TS_TRY(ts__gpu_estimate(w, k, d));
-  int launches = ts_cuda_call_launches(k->calls[0]);
-  double turns = fmax(1, ceil(SAMPLE_NS / (k->estimate_ns * k->ncalls))), most = fmax(1, MOST_NODES / ((double)k->ncalls * launches));
-  k->reps = ts__gpu_is_long(k) ? 1 : (int64_t)fmin(turns, floor(most)) * k->ncalls;  // what is long leaves nothing of its weights in the caches
+  k->timer = w->timer;
+  k->reps = reps_of(w, k);
   double ignored;
-  return build_graph(w, k, d) && ts__gpu_sample(w, k, &ignored, &ignored, d);
+  return (w->timer != TS__GRAPH || build_graph(w, k, d)) && ts__gpu_sample(w, k, &ignored, &ignored, d);
 }
 
 // MHz between two readings of the clock, NAN when they were taken on different multiprocessors.
@@ -74,12 +104,43 @@ static bool clocks_read(ts__gpu *w, double *mhz, ts_diag *d) {
   return true;
 }
 
-bool ts__gpu_sample(ts__gpu *w, ts__gpu_kernel *k, double *ns, double *mhz, ts_diag *d) {
+// The calls of one sample, issued.
+static bool issue_sample(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d) {
   const ts_cuda_driver *cu = w->g.cu;
-  TS_TRY(ts_cuda_clock(&w->h, w->stream, w->scratch + 1024, d) && ts__gpu_ok(w, cu->cuEventRecord(w->from, w->stream), d, "an event") &&
-         ts__gpu_ok(w, cu->cuGraphLaunch(k->graph, w->stream), d, "launching a graph") && ts__gpu_ok(w, cu->cuEventRecord(w->to, w->stream), d, "an event") &&
-         ts_cuda_clock(&w->h, w->stream, w->scratch + 1048, d) && ts__gpu_wait(w, ts__gpu_limit_ns(w, k, (double)k->reps), d) && elapsed(w, ns, d) && clocks_read(w, mhz, d));
+  const uint64_t patience_ns = 1000000000;
+  if (w->timer == TS__SPANS) return issue_calls(w, k, k->turn, k->reps, false, d);
+  if (w->timer == TS__EVENTS) {
+    *w->go = 0;
+    TS_TRY(ts_cuda_block(&w->h, w->stream, w->go_device, patience_ns, d));
+  }
+  TS_TRY(ts__gpu_ok(w, cu->cuEventRecord(w->from, w->stream), d, "an event"));
+  TS_TRY(w->timer == TS__GRAPH ? ts__gpu_ok(w, cu->cuGraphLaunch(k->graph, w->stream), d, "launching a graph") : issue_calls(w, k, k->turn, k->reps, true, d));
+  return ts__gpu_ok(w, cu->cuEventRecord(w->to, w->stream), d, "an event");
+}
+
+// ns of all calls together, as CUPTI recorded them.
+static bool spans(const ts__gpu_kernel *k, double *ns, ts_diag *d) {
+  const ts_cuda_span *s;
+  size_t n, each = (size_t)ts_cuda_call_launches(k->calls[0]), expected = each * (size_t)k->reps;
+  TS_TRY(ts_cuda_activity_take(expected, &s, &n, d));
+  if (n != expected) return ts_env_fail(d, "cupti-records", "CUPTI recorded %zu kernels of %zu", n, expected);
+  *ns = 0;
+  for (size_t i = 0; i < n; i += each) {
+    uint64_t end = 0;
+    for (size_t j = 0; j < each; j++) end = TS_MAX(end, s[i + j].end);
+    *ns += (double)(end - s[i].start);
+  }
+  return true;
+}
+
+bool ts__gpu_sample(ts__gpu *w, ts__gpu_kernel *k, double *ns, double *mhz, ts_diag *d) {
+  double limit = ts__gpu_limit_ns(w, k, (double)k->reps);
+  if (w->timer == TS__SPANS) TS_TRY(ts_cuda_activity_restart(d));
+  TS_TRY(ts_cuda_clock(&w->h, w->stream, w->scratch + 1024, d) && issue_sample(w, k, d) && ts_cuda_clock(&w->h, w->stream, w->scratch + 1048, d));
+  if (w->timer == TS__EVENTS) *w->go = 1;
+  TS_TRY(ts__gpu_wait(w, limit, d) && clocks_read(w, mhz, d) && (w->timer == TS__SPANS ? spans(k, ns, d) : elapsed(w, ns, d)));
   *ns /= (double)k->reps;
+  k->turn = (k->turn + k->reps) % k->ncalls;
   return true;
 }
 

@@ -30,14 +30,34 @@ static bool plausible(const ts__gpu *w, const ts__gpu_kernel *k, double ns, ts__
 }
 
 // --- one candidate -------------------------------------------------------------------------------------------------------------
-// A sample taken well below the clock that the device has sustained is marked, and kept.
-enum { FLAG_SLOW_CLOCK = 2 };
+// A sample taken well below the clock that the device has sustained, or while the driver holds the clock back, is marked, and kept.
+enum { FLAG_SLOW_CLOCK = 2, FLAG_THROTTLED = 4, SENSE_NS = 100000000 };
+
+static void sense(ts__gpu *w) {
+  uint64_t now = ts_now_ns();
+  if (w->sensed_ns && now - w->sensed_ns < SENSE_NS) return;
+  w->sensors = ts_cuda_sense(w->g.pci);
+  w->sensed_ns = now;
+}
+
+static void say_state(ts__gpu *w, ts__reply *r) {
+  sense(w);
+  r->state.watts = w->sensors.watts;
+  r->state.celsius = w->sensors.celsius;
+  r->state.throttle = w->sensors.throttle;
+}
+
+static uint8_t flag_of(ts__gpu *w, double mhz) {
+  sense(w);
+  bool throttled = w->sensors.throttle >= 0 && (w->sensors.throttle & TS_CUDA_THROTTLED);
+  return (uint8_t)((mhz < 0.9 * w->sustained_mhz ? FLAG_SLOW_CLOCK : 0) | (throttled ? FLAG_THROTTLED : 0));
+}
 
 static bool one_sample(ts__gpu *w, ts__gpu_kernel *k, ts__samples *s, ts__reply *r, ts_diag *d) {
   double ns, mhz;
   TS_TRY(ts__gpu_sample(w, k, &ns, &mhz, d) && plausible(w, k, ns, r));
   if (mhz > w->sustained_mhz) w->sustained_mhz = mhz;
-  ts__samples_add(s, ns, mhz, mhz < 0.9 * w->sustained_mhz ? FLAG_SLOW_CLOCK : 0);
+  ts__samples_add(s, ns, mhz, flag_of(w, mhz));
   w->best_ns = w->best_ns > 0 ? fmin(w->best_ns, ns) : ns;
   return true;
 }
@@ -85,7 +105,8 @@ static bool run_candidate(ts__gpu *w, const ts__request *q, ts__gpu_kernel *k, t
   r->state.local_bytes = ts_cuda_kernel_local_bytes(k->code);
   TS_TRY(ts__gpu_verify(w, k, r, d));
   TS_TRY(q->keep_only ? ts__gpu_calibrate(w, k, d) : time_kernel(w, k, &q->effort, s, r, d));
-  return ts__gpu_verify(w, k, r, d);
+  say_state(w, r);
+  return strcmp(r->stop, "slow") == 0 || ts__gpu_verify(w, k, r, d);  // what is out of the running is not run again
 }
 
 // What failed: the candidate (r says so already), or the device under it.
@@ -130,7 +151,7 @@ static bool final_round(ts__gpu *w, const ts__request *q, const uint64_t *tags, 
       ts__samples_add(mine, NAN, NAN, 0);
       continue;
     }
-    if (!k->graph) TS_TRY(ts__gpu_calibrate(w, k, d));  // it was out of the running
+    TS_TRY(ts__gpu_calibrate(w, k, d));
     if (ts__samples_settled(mine, *best)) continue;
     if (!ts__gpu_is_long(k)) TS_TRY(ts__gpu_sample(w, k, &ignored, &ignored, d));  // brings its code and activations in
     TS_TRY(one_sample(w, k, mine, r, d));
@@ -140,11 +161,12 @@ static bool final_round(ts__gpu *w, const ts__request *q, const uint64_t *tags, 
 }
 
 static bool reply_final(ts__gpu *w, int fd, uint64_t tag, const ts__samples *s, const ts__request *q, double busy_s) {
-  ts__reply r = ts__reply_new("graph");
+  ts__reply r = ts__reply_new(ts__timer_name(w->timer));
   ts__gpu_kernel *k = by_tag(w, tag);
   ts_diag d = {0};
   snprintf(r.stop, sizeof r.stop, "%s", s->n < q->rounds ? "settled" : "quota");
   r.busy_s = busy_s;
+  say_state(w, &r);
   if (w->lost) say_failure(w, &d, &r);
   else if (!k) ts__say(&r, TS_CRASHED, "the candidate is not loaded");
   else if (!ts__gpu_verify(w, k, &r, &d)) say_failure(w, &d, &r);
@@ -156,7 +178,8 @@ static bool serve_final(ts__gpu *w, int fd, const ts__request *q, const uint64_t
   size_t *order = calloc(q->ntags, sizeof *order);
   if (!s || !order) abort();
   ts_rng rng = ts_rng_new(q->tag, 1);
-  ts__reply r = ts__reply_new("graph");
+  ts__gpu_choose_timer(w, false);
+  ts__reply r = ts__reply_new(ts__timer_name(w->timer));
   ts_diag d = {0};
   uint64_t begin = ts_now_ns();
   double best = INFINITY;
@@ -188,7 +211,8 @@ static bool serve_one(ts__gpu *w, int fd, ts_text *t) {
   q.pack_object.bytes = rest + q.object.n;
   uint64_t begin = ts_now_ns();
   ts__samples s = {0};
-  ts__reply r = ts__reply_new("graph");
+  ts__gpu_choose_timer(w, !q.keep_only);
+  ts__reply r = ts__reply_new(ts__timer_name(w->timer));
   serve_run(w, &q, &s, &r);
   if (r.kind != TS_MEASURED) s.n = 0;
   r.busy_s = (double)(ts_now_ns() - begin) * 1e-9;
@@ -197,20 +221,31 @@ static bool serve_one(ts__gpu *w, int fd, ts_text *t) {
   return ok;
 }
 
+// Drivers without graphs: what holds a stream back.
+static bool get_blocker(ts__gpu *w, ts_diag *d) {
+  void *p;
+  TS_TRY(ts__gpu_ok(w, w->g.cu->cuMemHostAlloc(&p, sizeof *w->go, TS_CU_HOST_MAPPED), d, "a flag") &&
+         ts__gpu_ok(w, w->g.cu->cuMemHostGetDevicePointer(&w->go_device, p, 0), d, "a flag"));
+  w->go = p;
+  return true;
+}
+
 static bool open_device(ts__gpu *w, ts_diag *d) {
   const ts_cuda_driver *cu;
   TS_TRY(ts_cuda_open(w->w->target.gpu.device, &w->g, d));
   cu = w->g.cu;
+  w->no_graphs = !cu->cuGraphInstantiate;
   if (cu->cuCtxResetPersistingL2Cache) (void)cu->cuCtxResetPersistingL2Cache();
   if (cu->cuCtxSetLimit) (void)cu->cuCtxSetLimit(TS_CU_LIMIT_PERSISTING_L2, 0);
   return ts_cuda_helpers_open(&w->g, &w->h, d) && ts__gpu_ok(w, cu->cuStreamCreate(&w->stream, TS_CU_STREAM_NON_BLOCKING), d, "a stream") &&
          ts__gpu_ok(w, cu->cuEventCreate(&w->from, TS_CU_EVENT_DEFAULT), d, "an event") && ts__gpu_ok(w, cu->cuEventCreate(&w->to, TS_CU_EVENT_DEFAULT), d, "an event") &&
-         ts__gpu_ok(w, cu->cuMemAlloc(&w->scratch, TS__SCRATCH), d, "scratch");
+         ts__gpu_ok(w, cu->cuMemAlloc(&w->scratch, TS__SCRATCH), d, "scratch") && (!w->no_graphs || get_blocker(w, d));
 }
 
 static bool prepare(ts__gpu *w, ts_diag *d) {
   TS_TRY(open_device(w, d) && ts__gpu_check_reference(w, d));
   for (int i = 0; i < TS__CASES; i++) TS_TRY(ts__gpu_prepare_case(w, i, d));
+  sense(w);  // starts NVML
   return ts__gpu_caches(w, d);
 }
 

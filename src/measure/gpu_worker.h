@@ -29,6 +29,7 @@ typedef struct ts__set {
   int64_t cold_bytes;  // of all copies together
 } ts__set;
 
+typedef enum ts__timer { TS__GRAPH, TS__SPANS, TS__EVENTS } ts__timer;
 typedef struct ts__gpu_kernel {
   uint64_t tag, placed;
   bool used;
@@ -45,7 +46,9 @@ typedef struct ts__gpu_kernel {
   int ncalls;             // of a full turn over the copies
   ts_cuda_call **calls;
   CUgraphExec graph;
-  int64_t reps;           // calls in the graph, or in a batch
+  ts__timer timer;        // that reps are for
+  int64_t reps;           // calls in a sample; 0: not calibrated
+  int64_t turn;           // the call that the next sample begins with, where it is no graph
   double estimate_ns;     // of one call, from the first turn; 0: not known
 } ts__gpu_kernel;
 
@@ -62,12 +65,18 @@ typedef struct ts__gpu {
   ts__set *caches;        // parameters that are cold and written: rotated beside the weights
   ts__gpu_kernel kernels[TS__MOST_KERNELS];
   uint64_t placements;
+  ts__timer timer;
+  bool no_spans, no_graphs;
+  volatile uint32_t *go;  // lets a blocked stream go on; seen by the device at go_device
+  CUdeviceptr go_device;
   bool ready;             // floor and clock are known: at the first candidate, when no other worker prepares itself any more
   double best_ns;         // fastest call yet; 0: none
   bool patient;           // the candidate is known to end
   bool late;              // the last wait took longer than its limit
   double floor_ns;        // no call can be faster
   double sustained_mhz;
+  ts_cuda_sensors sensors;  // as last read, at sensed_ns
+  uint64_t sensed_ns;
   bool lost;              // the context is not to be trusted any more
   char why[200];
 } ts__gpu;
@@ -97,7 +106,10 @@ void ts__gpu_kernel_drop(ts__gpu *w, ts__gpu_kernel *k);
 bool ts__gpu_verify(ts__gpu *w, ts__gpu_kernel *k, ts__reply *r, ts_diag *d);
 
 // --- timing (gpu_time.c) ---------------------------------------------------------------------------------------------------
-// Build what one sample needs: a graph of calls over all copies in turn, about a millisecond long.
+const char *ts__timer_name(ts__timer t);
+// For candidates before a final, or for a final.
+void ts__gpu_choose_timer(ts__gpu *w, bool search);
+// Make what a sample of the timer needs, unless it is there.
 bool ts__gpu_calibrate(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d);
 // Only how long a call takes, about: some calls in the stream.
 bool ts__gpu_estimate(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d);

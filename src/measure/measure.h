@@ -49,6 +49,7 @@ typedef struct ts_meter_opts {
   int threads;          // 0: one per physical core
   double timeout_s;     // of one request, 20 unless set
   uint64_t seed;        // of the random data
+  bool spans;           // of a GPU: candidates before a final are timed by CUPTI's records, where there is CUPTI
   void (*idle)(void *arg);  // or NULL: called every few milliseconds while the worker is waited for
   void *idle_arg;
 } ts_meter_opts;
@@ -86,7 +87,7 @@ typedef struct ts_outcome_row {
   size_t n;               // samples, ns per launch
   double *samples;        // in the arena given
   double *clocks;         // MHz beside each sample; NAN where not known
-  uint8_t *flags;         // 1: the thread was interrupted during the sample; 2: the device ran below its sustained clock
+  uint8_t *flags;         // 1: the thread was interrupted during the sample; 2: the device ran below its sustained clock; 4: the driver held its clock back
   const char *timer;      // "monotonic", "graph", "cupti", "event": never compared with each other
   ts_device_state state;
   ts_stats stats;

@@ -131,19 +131,32 @@ static const ts_trace *vary(ts__session *s, ts_arena *a, const ts__member *m, co
   return t;
 }
 
-// A model of log time less the prior, from what was measured of a sketch, and from what is believed of candidates that are not measured
-// yet, so that a batch does not hold one idea twelve times; NULL while that is too little.
+// What a model is told of a member: log time; of one that is not measured yet what was believed when it was proposed, so that a batch does not
+// hold one idea twelve times; of one that failed on the device, a time beside the worst, so that its neighbours come late. NAN: nothing.
+static double told(const ts__member *m, double worst) {
+  if (m->state == TS__GOOD) return log(m->median);
+  if (m->state == TS__PROPOSED) return m->believed;
+  return m->compiled ? worst + 0.5 : NAN;
+}
+
+// A model of log time less the prior, from what is known of a sketch; NULL while that is too little.
 static ts_gp *fit(const ts__session *s, ts_arena *a, int sketch, size_t ndecisions) {
   enum { MOST_POINTS = 300 };
   const double **x = ts_new_array(a, const double *, MOST_POINTS);
-  double *y = ts_new_array(a, double, MOST_POINTS);
-  size_t n = 0;
-  for (size_t i = s->members.n; i-- > 0 && n < MOST_POINTS;) {
+  double *y = ts_new_array(a, double, MOST_POINTS), worst = -INFINITY;
+  size_t n = 0, good = 0;
+  for (size_t i = 0; i < s->members.n; i++) {
     const ts__member *m = s->members.p[i];
-    bool believed = m->state == TS__PROPOSED && !isnan(m->believed);
-    if ((m->state != TS__GOOD && !believed) || m->sketch != sketch || m->ndecisions != ndecisions) continue;
+    if (m->state != TS__GOOD || m->sketch != sketch) continue;
+    worst = fmax(worst, log(m->median));
+    good++;
+  }
+  for (size_t i = s->members.n; i-- > 0 && n < MOST_POINTS && good >= 3;) {
+    const ts__member *m = s->members.p[i];
+    double t = m->sketch == sketch && m->ndecisions == ndecisions ? told(m, worst) : NAN;
+    if (isnan(t)) continue;
     x[n] = m->decisions;
-    y[n++] = (believed ? m->believed : log(m->median)) - m->prior;
+    y[n++] = t - m->prior;
   }
   return n >= 3 ? ts_gp_fit(a, x, y, n, ndecisions) : NULL;
 }

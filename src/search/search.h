@@ -75,6 +75,7 @@ typedef struct ts_tune_opts {
   uint64_t seed;
   int threads;
   bool json;               // progress as JSON lines on stdout
+  bool spans;              // of a GPU: candidates before the final are timed by CUPTI's records, not by graphs
 } ts_tune_opts;
 typedef struct ts_tune_row {  // result of one task
   const char *workload;

@@ -5,7 +5,7 @@
 #include "search/search.h"
 #include "target/gpu.h"
 
-enum { TS__FINALISTS = 4 };
+enum { TS__FINALISTS = 4, TS__BATCH = 12 };
 typedef enum ts__state { TS__PROPOSED, TS__GOOD, TS__BAD } ts__state;
 // One candidate. Its arena holds schedule, function and object; it is given back when the candidate is out of the running.
 typedef struct ts__member {
@@ -48,6 +48,7 @@ typedef struct ts__session {
   TS_VEC(ts__member *) batch;  // those that were submitted and not yet measured
   uint64_t number;             // of the session in its run: the upper half of the compiler's tags
   bool begun;                  // the first batch was measured
+  bool exhausted;              // nothing new was found to try
   bool given_up;               // nothing can be measured; why: failure
   ts_diag failure;
   TS_VEC(uint64_t) hashes;
@@ -72,8 +73,8 @@ bool ts__session_first(ts__session *s, ts_diag *d) TS_WARN_UNUSED;
 // Up to `n` new candidates; none when nothing new is left to try.
 bool ts__session_next(ts__session *s, int n, ts_diag *d) TS_WARN_UNUSED;
 bool ts__session_take(ts__session *s, const ts_compiled *c, ts_diag *d) TS_WARN_UNUSED;
-bool ts__session_ready(const ts__session *s);  // every submitted candidate is compiled
-// Verify, time and record what was submitted.
+bool ts__session_ready(const ts__session *s);  // something is compiled; of the first batch, everything
+// Verify, time and record what is compiled of what was submitted.
 bool ts__session_measure(ts__session *s, ts_diag *d) TS_WARN_UNUSED;
 // Finalists that are known from an earlier run only are submitted again, to be measured as a batch.
 bool ts__session_revive(ts__session *s, ts_diag *d) TS_WARN_UNUSED;

@@ -122,7 +122,7 @@ bool ts__session_open(ts__session *s, uint64_t number, const ts_tune_task *task,
   s->row = ts_workload_row(s->arena, &task->spec, ts_workload_reference(s->workload), ts_workload_cost(s->workload));
   TS_TRY((s->workload_id = ts_db_put_workload(db, &s->row, d)) != 0);
   TS_TRY(resume_or_start(s, d) && find_winner(s, d) && compile_packs(s, d));
-  ts_meter_opts mo = {.threads = o->threads, .seed = o->seed + 1, .idle = idle, .idle_arg = idle_arg};
+  ts_meter_opts mo = {.threads = o->threads, .seed = o->seed + 1, .spans = o->spans, .idle = idle, .idle_arg = idle_arg};
   return (s->meter = ts_meter_start(s->workload, &mo, d)) != NULL;
 }
 
@@ -190,6 +190,14 @@ static ts_blob encode(ts_arena *a, const double *v, size_t n) {
   return ts_samples_encode(a, ns, n);
 }
 
+// What the driver said of the device meanwhile.
+static bool put_state(ts__session *s, ts_id measurement, const ts_device_state *x, ts_diag *d) {
+  ts_db_counter c[] = {{measurement, "power_w", x->watts}, {measurement, "temperature_c", x->celsius}, {measurement, "clock_reasons", x->throttle >= 0 ? (double)x->throttle : NAN}};
+  for (size_t i = 0; i < TS_COUNTOF(c); i++)
+    if (!isnan(c[i].value) && !ts_db_put_counter(s->db, &c[i], d)) return false;
+  return true;
+}
+
 bool ts__record_times(ts__session *s, const ts__member *m, const ts_outcome_row *r, int rung, ts_diag *d) {
   ts_arena *a = ts_arena_new("record");
   uint64_t *flags = ts_new_array(a, uint64_t, r->n + 1);
@@ -202,9 +210,9 @@ bool ts__record_times(ts__session *s, const ts__member *m, const ts_outcome_row 
                            .ci_lo = t->ci_lo, .ci_hi = t->ci_hi, .stop_reason = r->stop, .elapsed_ms = (int64_t)elapsed_ms(s),
                            .samples = encode(a, r->samples, r->n), .flags = ts_samples_encode(a, flags, r->n)};
   ts_place_method(s->o->target, r, a, &row);
-  bool ok = ts_db_put_measurement(s->db, &row, d) != 0;
+  ts_id id = ts_db_put_measurement(s->db, &row, d);
   ts_arena_free(a);
-  return ok;
+  return id && put_state(s, id, &r->state, d);
 }
 
 // --- running candidates ------------------------------------------------------------------------------------------------
@@ -219,7 +227,7 @@ static void retire_losers(ts__session *s) {
   size_t n = ts__ranked(s, top, KEPT);
   for (size_t i = 0; i < s->members.n; i++) {
     ts__member *m = s->members.p[i];
-    bool keep = m == s->fallback || m == s->incumbent;
+    bool keep = m == s->fallback || m == s->incumbent || m->state == TS__PROPOSED;
     for (size_t k = 0; k < n; k++) keep |= top[k] == m;
     if (!keep && m->arena) retire(m);
   }
@@ -294,31 +302,45 @@ bool ts__session_take(ts__session *s, const ts_compiled *c, ts_diag *d) {
 }
 
 bool ts__session_ready(const ts__session *s) {
-  for (size_t i = 0; i < s->batch.n; i++)
-    if (!s->batch.p[i]->compiled) return false;
-  return true;
+  size_t n = 0;
+  for (size_t i = 0; i < s->batch.n; i++) n += s->batch.p[i]->compiled;
+  return n && (s->begun || n == s->batch.n);
 }
 
 static bool first_measured(ts__session *s, ts_diag *d);
 
+// Members that are compiled leave the batch; one that takes long to compile does not keep the others waiting.
+static size_t take_compiled(ts__session *s, ts__member **out, size_t most) {
+  size_t n = 0, kept = 0;
+  for (size_t i = 0; i < s->batch.n; i++) {
+    ts__member *m = s->batch.p[i];
+    if (m->compiled && n < most) out[n++] = m;
+    else s->batch.p[kept++] = m;
+  }
+  s->batch.n = kept;
+  return n;
+}
+
 bool ts__session_measure(ts__session *s, ts_diag *d) {
+  enum { MOST = 256 };
+  ts__member *group[MOST];
   double before = s->best ? s->best->median : 0;
-  size_t count = s->batch.n;
+  size_t count = take_compiled(s, group, MOST);
   ts_effort patient = ts_effort_search;
   patient.patient = true;
   for (size_t i = 0; i < count && !ts_interrupted(); i++) {
-    ts__member *m = s->batch.p[i];
+    ts__member *m = group[i];
     if (m != s->fallback && m->state == TS__PROPOSED && m->object.bytes) TS_TRY(ts__measure_one(s, m, &ts_effort_search, d));
   }
   if (ts_interrupted()) return true;
   // last: one that is slow beside the others is not timed at length, and it is measured however slow it is
   if (count && !s->begun && s->fallback->object.bytes) TS_TRY(ts__measure_one(s, s->fallback, &patient, d));
-  s->batch.n = 0;
   retire_losers(s);
   TS_TRY(save_state(s, d));
   if (!s->begun) return first_measured(s, d);
-  double gain = count ? 1 - s->best->median / before : 0;
-  s->slack = count ? 0.5 * s->slack + gain + 0.01 : 0;
+  // what a batch may gain: that of this group, and what is left of earlier hopes
+  double gain = 1 - s->best->median / before, share = fmin(1, (double)count / TS__BATCH);
+  s->slack += share * (gain + 0.01 - 0.5 * s->slack);
   return true;
 }
 
@@ -406,12 +428,13 @@ bool ts__session_first(ts__session *s, ts_diag *d) {
 
 bool ts__session_next(ts__session *s, int n, ts_diag *d) {
   enum { MOST = 64 };
+  size_t before = s->batch.n;
   for (int i = 0; i < n && i < MOST; i++) {
     ts__member *m = ts__propose(s, (uint64_t)s->batches * MOST + (uint64_t)i);
     if (!m) break;
     TS_TRY(submit(s, m, d));
   }
   s->batches++;
-  if (!s->batch.n) s->slack = 0;
+  s->exhausted = s->batch.n == before;
   return true;
 }

@@ -4,7 +4,7 @@
 
 #include "search/search_impl.h"
 
-enum { BATCH = 12, AHEAD = 3 };
+enum { AHEAD = 5 };
 
 typedef struct tuner {
   const ts_tune_opts *o;
@@ -47,13 +47,14 @@ static void report(tuner *t, const ts__session *s) {
   ts_progress_step(&t->progress, timed ? (uint64_t)elapsed_s(t) : (uint64_t)trials(t), note);
 }
 
-// The session whose next batch is expected to save most: time in the model times hoped-for relative gain.
+// The session whose next batch is expected to save most: time in the model times hoped-for relative gain, shared with what is under way.
 static ts__session *most_promising(tuner *t) {
   ts__session *best = NULL;
   double most = 0;
   for (size_t i = 0; i < t->n; i++) {
     ts__session *s = &t->s[i];
-    double hope = s->best && !s->batch.n && !s->given_up ? s->task.weight * s->best->median * s->slack : 0;
+    if (!s->begun || !s->best || s->given_up || s->exhausted || s->batch.n > TS__BATCH) continue;
+    double hope = s->task.weight * s->best->median * s->slack / (1 + (double)s->batch.n / TS__BATCH);
     if (hope > most) most = hope, best = s;
   }
   return best;
@@ -97,7 +98,7 @@ static bool give_up(ts__session *s, ts_diag *d) {
   return true;
 }
 
-// The session whose batch is to be measured next: the first that is compiled. NULL: none yet.
+// A session that has something to measure. NULL: none yet.
 static ts__session *ready(tuner *t) {
   for (size_t i = 0; i < t->n; i++)
     if (t->s[i].batch.n && ts__session_ready(&t->s[i])) return &t->s[i];
@@ -124,15 +125,16 @@ static bool measure(tuner *t, ts_diag *d) {
   return ok;
 }
 
-// Batches ahead of the one that is measured, so that the compiler always has work.
+// Candidates ahead of those that are measured, so that the compiler always has work.
 static bool submit_ahead(tuner *t, ts_diag *d) {
-  int ahead = overlaps(t) ? AHEAD : 1, n = 0;
-  for (size_t i = 0; i < t->n; i++) n += t->s[i].batch.n > 0;
+  size_t ahead = overlaps(t) ? AHEAD * TS__BATCH : 1, n = 0;
+  for (size_t i = 0; i < t->n; i++) n += t->s[i].batch.n;
   while (n < ahead) {
     ts__session *s = most_promising(t);
     if (!s) return true;
-    TS_TRY(ts__session_next(s, BATCH, d));
-    n += s->batch.n > 0;
+    size_t before = s->batch.n;
+    TS_TRY(ts__session_next(s, TS__BATCH, d));
+    n += s->batch.n - before;
   }
   return true;
 }

@@ -10,6 +10,8 @@
 //   right, wrong (x instead), short (the last element left out), outside (writes behind y), input (writes to x), dirty (leaves something in
 //   the workspace), fault (an illegal access, which loses the context), hang, refuse (cannot be launched), cold (slow when an operand
 //   was the last launch's too)
+// The libraries beside the driver are here too, when a folder that TUNESMITH_CUDA_LIBS names holds links of their names to this file: CUPTI
+// (records of the kernels launched in streams; drop=N: every Nth is lost) and NVML (watts=N throttle=N).
 // One that begins with "//host N W D" is the function of its entry's name in the shared object TS_FAKE_CUDA_HOST, called as a kernel of a
 // CPU (target/target.h) with the first N arguments, the workspace when W is 1, the dims when D is 1. The runtime's own kernels are here.
 #include <dlfcn.h>
@@ -63,6 +65,7 @@ static uint64_t now_ns = 1000;
 static CUresult lost;   // sticky
 static bool hanging;
 static uint64_t last_operand;
+static void record_kernel(const char *name, uint64_t start, uint64_t end);
 
 #define ALIVE() \
   do {          \
@@ -341,6 +344,7 @@ static bool known(const struct CUfunc_st *f, void **args) {
   const char *name = f->name;
   static const char *const probes[] = {"empty", "dependent", "barrier", "copy", "read", "read_cached", "block"};
   now_ns += 2000;
+  record_kernel(name, now_ns - 2000, now_ns);
   if (strncmp(name, "fill_", 5) == 0) fill(name + 5, args);
   else if (strncmp(name, "compare_", 8) == 0) compare(name + 8, args);
   else if (strcmp(name, "same") == 0) same(args);
@@ -364,7 +368,13 @@ static CUresult run(CUfunction f, void **args, CUstream s, bool ours) {
   for (; operands && r.n < (runtime ? 3 : (int)TS_COUNTOF(r.arg)) && args[r.n]; r.n++)
     if (runtime && r.n == 2 && strcmp(f->name, "tunesmith_set")) r.arg[2] = *(uint32_t *)args[2];
     else r.arg[r.n] = arg(args, r.n);
-  if (!s || !s->capture) return behave(&r);
+  if (!s || !s->capture) {
+    uint64_t start = now_ns;
+    CUresult e = behave(&r);
+    record_kernel(f->name, start, now_ns);
+    now_ns += 5000;  // a launch takes time that is not the kernel's
+    return e;
+  }
   struct CUgraph_st *g = s->capture;
   if (g->n == g->cap) {
     g->cap = g->cap ? 2 * g->cap : 64;
@@ -426,3 +436,66 @@ API CUresult cuEventRecord(CUevent e, CUstream s) { return (void)s, e->ns = now_
 API CUresult cuEventSynchronize(CUevent e) { return (void)e, lost; }
 API CUresult cuEventQuery(CUevent e) { return (void)e, lost; }
 API CUresult cuEventElapsedTime(float *ms, CUevent from, CUevent to) { return *ms = (float)((double)(to->ns - from->ns) / 1e6), lost; }
+
+// --- CUPTI: records of kernels -------------------------------------------------------------------------------------------------------
+typedef struct kernel_record {  // the fields of CUpti_ActivityKernel9 that are read
+  uint32_t kind, pad[3];
+  uint64_t start, end;
+  char more[72];
+  const char *name;
+  char rest[48];
+} kernel_record;
+_Static_assert(offsetof(kernel_record, start) == 16 && offsetof(kernel_record, end) == 24 && offsetof(kernel_record, name) == 104, "as CUPTI lays it out");
+static kernel_record records[8192];
+static size_t nrecords;
+static bool recording;
+static void (*want_buffer)(uint8_t **buffer, size_t *size, size_t *n);
+static void (*have_buffer)(CUcontext c, uint32_t stream, uint8_t *buffer, size_t size, size_t valid);
+
+int cuptiActivityFlushAll(uint32_t flag);
+static void record_kernel(const char *name, uint64_t start, uint64_t end) {
+  static long count;
+  if (!recording || (env("drop", 0) && ++count % env("drop", 0) == 0)) return;
+  if (nrecords == TS_COUNTOF(records)) cuptiActivityFlushAll(0);
+  records[nrecords++] = (kernel_record){.kind = 10, .start = start, .end = end, .name = name};
+}
+API int cuptiGetVersion(uint32_t *v) { return *v = 130000, 0; }
+API int cuptiGetResultString(int r, const char **text) { return (void)r, *text = "fake CUPTI says no", 0; }
+API int cuptiGetTimestamp(uint64_t *ns) { return *ns = now_ns, 0; }
+API int cuptiActivityEnable(int kind) { return recording = kind == 10, (int)env("cupti", 0); }
+API int cuptiActivityDisable(int kind) { return (void)kind, recording = false, 0; }
+API int cuptiActivityRegisterCallbacks(void (*request)(uint8_t **, size_t *, size_t *), void (*complete)(CUcontext, uint32_t, uint8_t *, size_t, size_t)) {
+  want_buffer = request;
+  have_buffer = complete;
+  return 0;
+}
+API int cuptiActivityFlushAll(uint32_t flag) {
+  (void)flag;
+  for (size_t done = 0; done < nrecords;) {
+    uint8_t *buffer;
+    size_t size, ignored;
+    want_buffer(&buffer, &size, &ignored);
+    size_t n = size / sizeof *records < nrecords - done ? size / sizeof *records : nrecords - done;
+    memcpy(buffer, records + done, n * sizeof *records);
+    have_buffer(NULL, 0, buffer, size, n * sizeof *records);
+    done += n;
+  }
+  nrecords = 0;
+  return 0;
+}
+API int cuptiActivityGetNextRecord(uint8_t *buffer, size_t valid, void **record) {
+  uint8_t *next = *record ? (uint8_t *)*record + sizeof *records : buffer;
+  if (next >= buffer + valid) return 12;
+  *record = next;
+  return 0;
+}
+
+// --- NVML --------------------------------------------------------------------------------------------------------------------------------
+API int nvmlInit_v2(void) { return 0; }
+API int nvmlShutdown(void) { return 0; }
+API int nvmlSystemGetDriverVersion(char *v, unsigned n) { return snprintf(v, n, "580.1"), 0; }
+API int nvmlDeviceGetHandleByPciBusId_v2(const char *id, nvmlDevice_t *d) { return (void)id, *d = (nvmlDevice_t)&now_ns, 0; }
+API int nvmlDeviceGetClockInfo(nvmlDevice_t d, int clock, unsigned *mhz) { return (void)d, *mhz = clock == 1 ? 1980 : 2619, 0; }
+API int nvmlDeviceGetPowerUsage(nvmlDevice_t d, unsigned *mw) { return (void)d, *mw = (unsigned)env("watts", 300) * 1000, 0; }
+API int nvmlDeviceGetTemperature(nvmlDevice_t d, int sensor, unsigned *c) { return (void)d, (void)sensor, *c = 45, 0; }
+API int nvmlDeviceGetCurrentClocksEventReasons(nvmlDevice_t d, unsigned long long *r) { return (void)d, *r = (unsigned long long)env("throttle", 0), 0; }

@@ -22,15 +22,19 @@ typedef struct fixture {
   uint64_t tag;
 } fixture;
 
-static void open_meter(fixture *x, const char *workload, const char *settings) {
+static void open_meter_with(fixture *x, const char *workload, const char *settings, const ts_meter_opts *o) {
   ts_diag d = {0};
   ts_spec spec;
   setenv("TS_FAKE_CUDA", settings, 1);
   x->a = ts_arena_new("test");
   bool ok = ts_target_parse("cuda", &x->t, &d) && ts_spec_parse(x->a, workload, &spec, &d) && (x->c = ts_compiler_open(&x->t, 1, NULL, &d)) &&
-            (x->w = ts_workload_open(&spec, &x->t, x->c, &d)) && (x->m = ts_meter_open(x->w, &(ts_meter_opts){.timeout_s = 4, .seed = 4}, &d));
+            (x->w = ts_workload_open(&spec, &x->t, x->c, &d)) && (x->m = ts_meter_open(x->w, o, &d));
   if (!ok) fail_msg("%s", d.message);
   x->f = ts_workload_reference(x->w);
+}
+
+static void open_meter(fixture *x, const char *workload, const char *settings) {
+  open_meter_with(x, workload, settings, &(ts_meter_opts){.timeout_s = 4, .seed = 4});
 }
 
 static void close_meter(fixture *x) {
@@ -124,6 +128,56 @@ static void faults(void **state) {
   close_meter(&x);
 }
 
+static ts_meter_opts spans = {.timeout_s = 4, .seed = 4, .spans = true};
+
+// Candidates before a final by CUPTI's records, finals by graphs; what is lost of the records costs the candidate, not the worker.
+static void records(void **state) {
+  (void)state;
+  fixture x = {0};
+  open_meter_with(&x, SILU, &spans);
+  ts_outcome_row r = run(&x, "right ns=5000"), f;
+  uint64_t tag = x.tag;
+  ts_diag d = {0};
+  if (r.kind != TS_MEASURED) fail_msg("%s", r.message);
+  assert_string_equal(r.timer, "cupti");
+  assert_true(fabs(r.stats.median - 5000) < 1);  // what a launch takes is not in it
+  assert_true(fabs(r.clocks[0] - 1980) < 5);
+  assert_int_equal(run(&x, "wrong").kind, TS_WRONG);
+  if (!ts_meter_final(x.m, &tag, 1, 12, 5, x.a, &f, &d)) fail_msg("%s", d.message);
+  assert_string_equal(f.timer, "graph");
+  assert_true(fabs(f.stats.median - 5000) < 1);
+  r = run(&x, "right ns=7000");
+  assert_string_equal(r.timer, "cupti");
+  close_meter(&x);
+  open_meter_with(&x, "silu_mul A=f32 I=64 n=4", "op=silu:4:64 drop=7", &spans);
+  r = run(&x, "right ns=5000");
+  assert_int_equal(r.kind, TS_CRASHED);
+  assert_non_null(strstr(r.message, "kernels of"));
+  assert_int_equal(ts_meter_restarts(x.m), 0);
+  close_meter(&x);
+  open_meter_with(&x, "silu_mul A=f32 I=64 n=4", "op=silu:4:64 cupti=35", &spans);
+  r = run(&x, "right ns=5000");
+  assert_string_equal(r.timer, "graph");
+  close_meter(&x);
+}
+
+// What the driver says of power and clocks goes with the samples, and marks them.
+static void sensors(void **state) {
+  (void)state;
+  fixture x = {0};
+  open_meter(&x, "silu_mul A=f32 I=64 n=4", "op=silu:4:64 watts=650 throttle=4");
+  ts_outcome_row r = run(&x, "right ns=5000");
+  assert_true(r.state.watts == 650 && r.state.celsius == 45);
+  assert_int_equal(r.state.throttle, 4);
+  assert_true(r.n && r.flags[0] & 4);
+  close_meter(&x);
+  open_meter(&x, SILU);
+  r = run(&x, "right ns=5000");
+  assert_int_equal(r.state.throttle, 0);
+  assert_true(r.n && r.flags[0] == 0);
+  close_meter(&x);
+}
+
 // Weights are used in turn: never the same twice in a row, at least twice the cache in all; and nothing is faster than reading them.
 static void cold(void **state) {
   (void)state;
@@ -194,6 +248,6 @@ static void probe(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(records), cmocka_unit_test(sensors), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
