@@ -15,24 +15,39 @@ static ts__fragment *find(ts__lower *l, const ts_buffer *b) {
   return NULL;
 }
 
-// The tile that an operand covers: every dimension of it moves along one of the buffer's own, element by element.
+// The only dimension of the buffer that dimension i of the operand moves along; -1 when there is none or more than one.
+static int along(const ts_operand *o, int i) {
+  int to = -1;
+  for (int d = 0; d < o->buf->ndim; d++) {
+    if (!o->step[i][d]) continue;
+    if (to >= 0) return -1;
+    to = d;
+  }
+  return to;
+}
+
+// The tile that an operand covers: the dimensions of it that move along one of the buffer's own count its elements, like digits.
 static bool tile_of(ts__lower *l, const ts_operand *o, const ts_buffer *param, int64_t *tile) {
+  bool done[8] = {false};
+  int left = 0;
+  int64_t n[8];
   for (int d = 0; d < o->buf->ndim; d++) tile[d] = 1;
   for (int i = 0; i < o->ndim; i++) {
-    int to = -1;
-    int64_t n;
-    for (int d = 0; d < o->buf->ndim; d++) {
-      if (!o->step[i][d]) continue;
-      if (to >= 0 || o->step[i][d] != 1 || tile[d] != 1)
-        return refuse(l, o->buf, "an operand is no plain tile of it"), false;
-      to = d;
-    }
-    if (!ts_is_int(param->shape[i], &n)) return false;
-    if (to < 0 && n == 1) continue;
-    if (to < 0) return refuse(l, o->buf, "an operand is no plain tile of it"), false;
-    tile[to] = n;
+    if (!ts_is_int(param->shape[i], &n[i])) return refuse(l, o->buf, "an operand has no constant shape"), false;
+    done[i] = n[i] == 1;
+    left += n[i] > 1;
   }
-  return true;
+  for (int before = left + 1; left && left < before;) {
+    before = left;
+    for (int i = 0; i < o->ndim; i++) {
+      int to = done[i] ? -1 : along(o, i);
+      if (to < 0 || o->step[i][to] != tile[to]) continue;
+      tile[to] *= n[i];
+      done[i] = true;
+      left--;
+    }
+  }
+  return !left || (refuse(l, o->buf, "an operand is no plain tile of it"), false);
 }
 
 static ts__fragment *fragment(ts__lower *l, const ts_operand *o, const ts_buffer *param, int threads, int64_t held) {
