@@ -73,7 +73,7 @@ bool ts__session_first(ts__session *s, ts_diag *d) TS_WARN_UNUSED;
 // Up to `n` new candidates; none when nothing new is left to try.
 bool ts__session_next(ts__session *s, int n, ts_diag *d) TS_WARN_UNUSED;
 bool ts__session_take(ts__session *s, const ts_compiled *c, ts_diag *d) TS_WARN_UNUSED;
-bool ts__session_ready(const ts__session *s);  // something is compiled; of the first batch, everything
+bool ts__session_ready(const ts__session *s);  // something is compiled; of the first batch, and on CPUs, which compile and measure in turn, everything
 // Verify, time and record what is compiled of what was submitted.
 bool ts__session_measure(ts__session *s, ts_diag *d) TS_WARN_UNUSED;
 // Finalists that are known from an earlier run only are submitted again, to be measured as a batch.

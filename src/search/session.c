@@ -304,7 +304,7 @@ bool ts__session_take(ts__session *s, const ts_compiled *c, ts_diag *d) {
 bool ts__session_ready(const ts__session *s) {
   size_t n = 0;
   for (size_t i = 0; i < s->batch.n; i++) n += s->batch.p[i]->compiled;
-  return n && (s->begun || n == s->batch.n);
+  return n && (n == s->batch.n || (s->begun && s->o->target->api == TS_API_CUDA));
 }
 
 static bool first_measured(ts__session *s, ts_diag *d);

@@ -3,6 +3,7 @@
 //   devices=N          GPUs shown (1)
 //   fault_at=T         the first "//host" kernel after this simulated time makes an illegal access
 //   init=E alloc=E load=E query=E graph=E   the call fails with this error
+//   launch=T         simulated time between kernels of a stream (0)
 //   op=silu:n:I        what kernels compute that are not told otherwise: y[n, I] = silu(x[n, 2 I])
 //   op=product:n:N:K   y[n, N] = x[n, K] . w[N, K]^T, w f32
 // A module whose image begins with "//fake" says in words how its kernels behave:
@@ -372,7 +373,7 @@ static CUresult run(CUfunction f, void **args, CUstream s, bool ours) {
     uint64_t start = now_ns;
     CUresult e = behave(&r);
     record_kernel(f->name, start, now_ns);
-    now_ns += 5000;  // a launch takes time that is not the kernel's
+    now_ns += (uint64_t)env("launch", 0);
     return e;
   }
   struct CUgraph_st *g = s->capture;

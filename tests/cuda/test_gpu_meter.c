@@ -134,7 +134,7 @@ static ts_meter_opts spans = {.timeout_s = 4, .seed = 4, .spans = true};
 static void records(void **state) {
   (void)state;
   fixture x = {0};
-  open_meter_with(&x, SILU, &spans);
+  open_meter_with(&x, SILU " launch=5000", &spans);
   ts_outcome_row r = run(&x, "right ns=5000"), f;
   uint64_t tag = x.tag;
   ts_diag d = {0};
