@@ -46,6 +46,9 @@ static inline int64_t ts__floormod(int64_t a, int64_t b) {
 }
 int64_t ts__gcd(int64_t a, int64_t b);
 static inline bool ts__is_index(const ts_expr *e) { return e->type.code == TS_I64 && e->type.lanes == 1; }
+static inline bool ts__both_index_int(const ts_expr *x, const ts_expr *y) {
+  return x->kind == TS_E_INT && y->kind == TS_E_INT && ts__is_index(x) && ts__is_index(y);
+}
 static inline bool ts__is_bool(const ts_expr *e) { return e->type.code == TS_BOOL && e->type.lanes == 1; }
 
 // --- context (analyzer.c) ----------------------------------------------------------------------------------
@@ -59,12 +62,20 @@ typedef struct ts__var_facts {  // one layer for a variable; the newest layer ha
 } ts__var_facts;
 typedef struct ts__memo {
   const ts_expr *key, *value;  // value NULL: only the interval is known
-  uint64_t epoch;
   ts_interval range;
+  uint64_t epoch;
   bool has_range;
 } ts__memo;
+typedef enum ts__step_kind { TS__STEP_CONST, TS__STEP_MULTIPLE, TS__STEP_VALUE, TS__STEP_RANGE, TS__STEP_COND } ts__step_kind;
+typedef struct ts__step {  // from one epoch to another by learning something
+  uint64_t from, to;
+  ts__step_kind kind;
+  const void *what;
+  int64_t x, y;
+} ts__step;
 struct ts_analyzer {
   ts_ir *ir;
+  struct ts_analyzer *next;  // while given back
   ts__var_facts *vars;
   int nvars, vars_cap;
   int *top;  // by variable id: newest layer, -1 none
@@ -77,10 +88,13 @@ struct ts_analyzer {
     int nvars, nfacts, nconds;
     uint64_t epoch;
   } * marks;
-  size_t nmarks, marks_cap;
-  uint64_t epoch, next_epoch;
-  ts__memo *memo;  // open addressing, cleared when full
+  int nmarks, marks_cap;
+  uint64_t epoch, last_epoch;
+  ts__step *step;  // open addressing
+  size_t nsteps, steps_cap;
+  ts__memo *memo;
   size_t memo_n, memo_cap;
+  uint32_t memo_turn;
   const ts_var **twin;  // by variable id: its copy for a second iteration, made once
   uint32_t twin_cap;
   const ts_var *later;  // distance of two iterations
@@ -89,8 +103,7 @@ struct ts_analyzer {
   int steps;            // left of it
 };
 const ts__var_facts *ts__facts_of(const ts_analyzer *a, const ts_var *v);  // or NULL
-ts__memo *ts__memo_at(ts_analyzer *a, const ts_expr *e);  // the entry of e in this epoch, made when missing
-void ts__fact_add(ts_analyzer *a, const ts__lin *ge0);
+ts__memo *ts__memo_at(ts_analyzer *a, const ts_expr *e);  // the entry of e in this epoch, made when missing; until the next call
 const ts_var *ts__twin(ts_analyzer *a, const ts_var *v);
 bool ts__cond_known(const ts_analyzer *a, const ts_expr *c);  // assumed as it stands
 

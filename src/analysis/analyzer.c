@@ -1,128 +1,160 @@
 // The context: layered facts about variables, linear facts, assumed conditions, and the memo.
-#include <stdlib.h>
-
 #include "analysis/analysis_impl.h"
+
+enum { FIRST_EPOCH = 1 };
 
 const char *ts_tri_name(ts_tri t) { return t == TS_YES ? "yes" : t == TS_NO ? "no" : "unknown"; }
 
 // Room for one more element of size `elem` in *p.
-static void grow(void **p, int *cap, int n, size_t elem) {
+static void grow(ts_analyzer *a, void **p, int *cap, int n, size_t elem) {
   if (n < *cap) return;
-  *cap = *cap ? *cap * 2 : 16;
-  *p = realloc(*p, (size_t)*cap * elem);
-  if (!*p) {
-    fputs("tunesmith: out of memory\n", stderr);
-    exit(70);
-  }
+  *cap = *cap ? *cap * 2 : 8;
+  void *q = ts_arena_alloc(ts_ir_arena(a->ir), (size_t)*cap * elem, _Alignof(max_align_t));
+  if (n) memcpy(q, *p, (size_t)n * elem);
+  *p = q;
 }
 
+// Those given back wait at the context of the expressions: what they remember stays true.
 ts_analyzer *ts_analyzer_new(ts_ir *ir) {
-  ts_analyzer *a = calloc(1, sizeof *a);
-  if (!a) {
-    fputs("tunesmith: out of memory\n", stderr);
-    exit(70);
+  void **spare = ts_ir_spare(ir);
+  ts_analyzer *a = *spare;
+  if (a) {
+    *spare = a->next;
+    return a;
   }
+  a = ts_new(ts_ir_arena(ir), ts_analyzer);
   a->ir = ir;
-  a->epoch = a->next_epoch = 1;
+  a->epoch = a->last_epoch = FIRST_EPOCH;
   return a;
+}
+
+static void forget(ts_analyzer *a, int nvars) {
+  while (a->nvars > nvars) {
+    const ts__var_facts *v = &a->vars[--a->nvars];
+    a->top[v->var->id] = v->prev;
+  }
 }
 
 void ts_analyzer_free(ts_analyzer *a) {
   if (!a) return;
-  free(a->vars);
-  free(a->top);
-  free(a->facts);
-  free(a->conds);
-  free(a->marks);
-  free(a->memo);
-  free(a->twin);
-  free(a);
+  forget(a, 0);
+  a->nfacts = a->nconds = a->depth = 0;
+  a->nmarks = 0;
+  a->epoch = FIRST_EPOCH;
+  void **spare = ts_ir_spare(a->ir);
+  a->next = *spare;
+  *spare = a;
 }
 
 ts_ir *ts_analyzer_ir(const ts_analyzer *a) { return a->ir; }
 
 size_t ts_analyzer_push(ts_analyzer *a) {
-  int cap = (int)a->marks_cap;
-  grow((void **)&a->marks, &cap, (int)a->nmarks, sizeof a->marks[0]);
-  a->marks_cap = (size_t)cap;
+  grow(a, (void **)&a->marks, &a->marks_cap, a->nmarks, sizeof a->marks[0]);
   a->marks[a->nmarks] = (struct ts__scope){a->nvars, a->nfacts, a->nconds, a->epoch};
-  return a->nmarks++;
+  return (size_t)a->nmarks++;
 }
 
 void ts_analyzer_pop(ts_analyzer *a, size_t mark) {
   const struct ts__scope *s = &a->marks[mark];
-  while (a->nvars > s->nvars) {
-    const ts__var_facts *v = &a->vars[--a->nvars];
-    a->top[v->var->id] = v->prev;
-  }
+  forget(a, s->nvars);
   a->nfacts = s->nfacts;
   a->nconds = s->nconds;
   a->epoch = s->epoch;
-  a->nmarks = mark;
+  a->nmarks = (int)mark;
 }
 
 const ts__var_facts *ts__facts_of(const ts_analyzer *a, const ts_var *v) {
   return v->id < a->top_cap && a->top[v->id] >= 0 ? &a->vars[a->top[v->id]] : NULL;
 }
 
-// --- memo --------------------------------------------------------------------------------------------------
-static size_t slot_of(const ts_analyzer *a, const ts_expr *e, uint64_t epoch) {
-  size_t i = (size_t)ts_hash_mix(e->hash, epoch) & (a->memo_cap - 1);
-  while (a->memo[i].key && (a->memo[i].key != e || a->memo[i].epoch != epoch)) i = (i + 1) & (a->memo_cap - 1);
+// --- epochs ------------------------------------------------------------------------------------------------
+// An epoch stands for all that is known: the same facts learnt in the same order lead to the same epoch again, and what was found
+// out in it still holds.
+static size_t epoch_slot(const ts_analyzer *a, const ts__step *s) {
+  uint64_t h = ts_hash_mix(ts_hash_mix(s->from, (uint64_t)s->kind), (uint64_t)(uintptr_t)s->what);
+  size_t i = (size_t)ts_hash_mix(ts_hash_mix(h, (uint64_t)s->x), (uint64_t)s->y) & (a->steps_cap - 1);
+  for (; a->step[i].to; i = (i + 1) & (a->steps_cap - 1)) {
+    const ts__step *t = &a->step[i];
+    if (t->from == s->from && t->kind == s->kind && t->what == s->what && t->x == s->x && t->y == s->y) break;
+  }
   return i;
 }
 
-// The table starts small, doubles up to a limit and is then emptied: only time is lost.
-static void memo_room(ts_analyzer *a) {
-  enum { FIRST = 256, LIMIT = 1 << 13 };
-  if (a->memo_cap && a->memo_n * 2 < a->memo_cap) return;
-  if (a->memo_cap == LIMIT) {
-    memset(a->memo, 0, sizeof a->memo[0] * a->memo_cap);
-    a->memo_n = 0;
-    return;
-  }
-  ts__memo *old = a->memo;
-  size_t old_cap = a->memo_cap;
-  a->memo_cap = old_cap ? old_cap * 2 : FIRST;
-  a->memo = calloc(a->memo_cap, sizeof a->memo[0]);
-  if (!a->memo) {
-    fputs("tunesmith: out of memory\n", stderr);
-    exit(70);
-  }
-  for (size_t i = 0; i < old_cap; i++)
-    if (old[i].key) a->memo[slot_of(a, old[i].key, old[i].epoch)] = old[i];
-  free(old);
+static void steps_room(ts_analyzer *a) {
+  if (a->nsteps * 2 < a->steps_cap) return;
+  ts__step *old = a->step;
+  size_t n = a->steps_cap;
+  a->steps_cap = n ? n * 2 : 128;
+  a->step = ts_new_array(ts_ir_arena(a->ir), ts__step, a->steps_cap);
+  for (size_t i = 0; i < n; i++)
+    if (old[i].to) a->step[epoch_slot(a, &old[i])] = old[i];
 }
 
-ts__memo *ts__memo_at(ts_analyzer *a, const ts_expr *e) {
-  memo_room(a);
-  ts__memo *m = &a->memo[slot_of(a, e, a->epoch)];
-  if (!m->key) {
-    *m = (ts__memo){.key = e, .epoch = a->epoch};
-    a->memo_n++;
+// Something became known: `kind`, what, x and y say all about it.
+static void learnt(ts_analyzer *a, ts__step_kind kind, const void *what, int64_t x, int64_t y) {
+  enum { MOST = 1 << 14 };
+  ts__step s = {.from = a->epoch, .kind = kind, .what = what, .x = x, .y = y};
+  if (a->nsteps >= MOST) {
+    a->epoch = ++a->last_epoch;
+    return;
   }
+  steps_room(a);
+  ts__step *t = &a->step[epoch_slot(a, &s)];
+  if (!t->to) {
+    *t = s;
+    t->to = ++a->last_epoch;
+    a->nsteps++;
+  }
+  a->epoch = t->to;
+}
+
+// --- memo --------------------------------------------------------------------------------------------------
+// Sets of WAYS entries; where a set is full one of them makes room. Forgetting costs time only.
+enum { WAYS = 4, MEMO_FIRST = 256, MEMO_LIMIT = 1 << 11 };
+
+static ts__memo *memo_find(ts_analyzer *a, const ts_expr *e, uint64_t epoch) {
+  size_t set = (size_t)ts_hash_mix(e->hash, epoch) & (a->memo_cap - 1) & ~(size_t)(WAYS - 1);
+  ts__memo *m = &a->memo[set];
+  for (int i = 0; i < WAYS; i++)
+    if (!m[i].key || (m[i].key == e && m[i].epoch == epoch)) return &m[i];
+  m += a->memo_turn++ % WAYS;
+  *m = (ts__memo){0};
+  return m;
+}
+
+static void memo_grow(ts_analyzer *a) {
+  ts__memo *old = a->memo;
+  size_t n = a->memo_cap;
+  a->memo_cap = n ? n * 2 : MEMO_FIRST;
+  a->memo = ts_new_array(ts_ir_arena(a->ir), ts__memo, a->memo_cap);
+  for (size_t i = 0; i < n; i++)
+    if (old[i].key) *memo_find(a, old[i].key, old[i].epoch) = old[i];
+}
+
+// Inside a proof less is found out; that is kept apart.
+ts__memo *ts__memo_at(ts_analyzer *a, const ts_expr *e) {
+  uint64_t epoch = a->epoch * 2 + a->proving;
+  if (a->memo_n * 2 >= a->memo_cap && a->memo_cap < MEMO_LIMIT) memo_grow(a);
+  ts__memo *m = memo_find(a, e, epoch);
+  if (m->key) return m;
+  *m = (ts__memo){.key = e, .epoch = epoch};
+  a->memo_n++;
   return m;
 }
 
 // --- facts -------------------------------------------------------------------------------------------------
-static void changed(ts_analyzer *a) { a->epoch = ++a->next_epoch; }
-
 // A table by variable id, made large enough for `id`; new entries are zero.
-static void *by_id(void *p, uint32_t *cap, uint32_t id, size_t elem) {
+static void *by_id(ts_analyzer *a, void *p, uint32_t *cap, uint32_t id, size_t elem) {
   uint32_t old = *cap, n = old ? old : 64;
   while (n <= id) n *= 2;
-  p = realloc(p, n * elem);
-  if (!p) {
-    fputs("tunesmith: out of memory\n", stderr);
-    exit(70);
-  }
-  memset((char *)p + old * elem, 0, (n - old) * elem);
+  void *q = ts_arena_alloc(ts_ir_arena(a->ir), n * elem, _Alignof(max_align_t));
+  if (old) memcpy(q, p, old * elem);
   *cap = n;
-  return p;
+  return q;
 }
 
 const ts_var *ts__twin(ts_analyzer *a, const ts_var *v) {
-  if (v->id >= a->twin_cap) a->twin = by_id(a->twin, &a->twin_cap, v->id, sizeof a->twin[0]);
+  if (v->id >= a->twin_cap) a->twin = by_id(a, a->twin, &a->twin_cap, v->id, sizeof a->twin[0]);
   if (!a->twin[v->id]) a->twin[v->id] = ts_var_new(a->ir, v->name, TS_INDEX);
   return a->twin[v->id];
 }
@@ -131,17 +163,16 @@ const ts_var *ts__twin(ts_analyzer *a, const ts_var *v) {
 static ts__var_facts *layer(ts_analyzer *a, const ts_var *v) {
   if (v->id >= a->top_cap) {
     uint32_t old = a->top_cap;
-    a->top = by_id(a->top, &a->top_cap, v->id, sizeof a->top[0]);
+    a->top = by_id(a, a->top, &a->top_cap, v->id, sizeof a->top[0]);
     for (uint32_t i = old; i < a->top_cap; i++) a->top[i] = -1;
   }
-  grow((void **)&a->vars, &a->vars_cap, a->nvars, sizeof a->vars[0]);
+  grow(a, (void **)&a->vars, &a->vars_cap, a->nvars, sizeof a->vars[0]);
   ts__var_facts *f = &a->vars[a->nvars];
   int prev = a->top[v->id];
   *f = prev >= 0 ? a->vars[prev] : (ts__var_facts){.range = {TS_NEG_INF, TS_POS_INF}, .multiple = 1};
   f->var = v;
   f->prev = prev;
   a->top[v->id] = a->nvars++;
-  changed(a);
   return f;
 }
 
@@ -151,7 +182,7 @@ static void narrow(ts__var_facts *f, int64_t lo, int64_t hi) {
 }
 
 // A fact about one variable narrows its range; any other is kept as it is.
-void ts__fact_add(ts_analyzer *a, const ts__lin *l) {
+static void fact_add(ts_analyzer *a, const ts__lin *l) {
   if (!l->n) return;
   const ts__term *t = &l->t[0];
   if (l->n == 1 && t->atom->kind == TS_E_VAR && t->k != INT64_MIN && l->c != INT64_MIN) {
@@ -162,12 +193,14 @@ void ts__fact_add(ts_analyzer *a, const ts__lin *l) {
       narrow(f, TS_NEG_INF, ts__floordiv(l->c, -t->k));
     return;
   }
-  grow((void **)&a->facts, &a->facts_cap, a->nfacts, sizeof a->facts[0]);
+  grow(a, (void **)&a->facts, &a->facts_cap, a->nfacts, sizeof a->facts[0]);
   ts__lin_copy(&a->facts[a->nfacts++], l);
-  changed(a);
 }
 
-void ts_bind_const(ts_analyzer *a, const ts_var *v, int64_t lo, int64_t hi) { narrow(layer(a, v), lo, hi); }
+void ts_bind_const(ts_analyzer *a, const ts_var *v, int64_t lo, int64_t hi) {
+  narrow(layer(a, v), lo, hi);
+  learnt(a, TS__STEP_CONST, v, lo, hi);
+}
 
 void ts_bind_multiple(ts_analyzer *a, const ts_var *v, int64_t m) {
   if (m < 0) m = -m;
@@ -175,11 +208,13 @@ void ts_bind_multiple(ts_analyzer *a, const ts_var *v, int64_t m) {
   ts__var_facts *f = layer(a, v);
   int64_t g = ts__gcd(f->multiple, m), lcm;
   f->multiple = __builtin_mul_overflow(f->multiple / g, m, &lcm) ? m : lcm;
+  learnt(a, TS__STEP_MULTIPLE, v, m, 0);
 }
 
 void ts_bind_value(ts_analyzer *a, const ts_var *v, const ts_expr *value) {
   const ts_expr *e = ts_simplify(a, value);
   layer(a, v)->value = e;
+  learnt(a, TS__STEP_VALUE, v, (int64_t)(intptr_t)e, 0);
 }
 
 // v - x >= 0 and y - v >= 0 where x, y are no constants.
@@ -188,10 +223,10 @@ static void relate(ts_analyzer *a, const ts_var *v, const ts_expr *x, const ts_e
   const ts_expr *e = ts_evar(a->ir, v);
   ts__lin_const(&l, 0);
   if (!ts_is_int(x, NULL) && ts__lin_parse(&b, x) && ts__lin_add_term(&l, 1, e) && ts__lin_add(&l, &b, -1))
-    ts__fact_add(a, &l);
+    fact_add(a, &l);
   ts__lin_const(&l, 0);
   if (!ts_is_int(y, NULL) && ts__lin_parse(&b, y) && ts__lin_add_term(&l, -1, e) && ts__lin_add(&l, &b, 1))
-    ts__fact_add(a, &l);
+    fact_add(a, &l);
 }
 
 void ts_bind_range(ts_analyzer *a, const ts_var *v, ts_range r) {
@@ -205,6 +240,7 @@ void ts_bind_range(ts_analyzer *a, const ts_var *v, ts_range r) {
   f->hi = hi;
   if (lo == hi) f->value = lo;
   relate(a, v, lo, hi);
+  learnt(a, TS__STEP_RANGE, v, (int64_t)(intptr_t)lo, (int64_t)(intptr_t)hi);
 }
 
 void ts_bind_dims(ts_analyzer *a, const ts_func *f) {
@@ -244,21 +280,12 @@ static void assume_equal(ts_analyzer *a, const ts__lin *l) {
     ts_bind_multiple(a, t->atom->arg[0]->var, m);
   ts__lin neg;
   ts__lin_copy(&neg, l);
-  ts__fact_add(a, l);
-  if (ts__lin_scale(&neg, -1)) ts__fact_add(a, &neg);
+  fact_add(a, l);
+  if (ts__lin_scale(&neg, -1)) fact_add(a, &neg);
 }
 
-// c is canonical.
-static void assume(ts_analyzer *a, const ts_expr *c) {
-  if (c->kind == TS_E_AND) {
-    assume(a, c->arg[0]);
-    assume(a, c->arg[1]);
-    return;
-  }
-  if (c->kind == TS_E_INT) return;
-  grow((void **)&a->conds, &a->conds_cap, a->nconds, sizeof a->conds[0]);
-  a->conds[a->nconds++] = c;
-  changed(a);
+// What a canonical comparison says about linear forms.
+static void assume_order(ts_analyzer *a, const ts_expr *c) {
   bool order = c->kind == TS_E_LT || c->kind == TS_E_LE;
   if ((!order && c->kind != TS_E_EQ) || !ts__is_index(c->arg[0])) return;
   ts__lin l, x;
@@ -266,7 +293,21 @@ static void assume(ts_analyzer *a, const ts_expr *c) {
   if (c->kind == TS_E_EQ)
     assume_equal(a, &l);
   else if (ts__lin_add_const(&l, c->kind == TS_E_LT ? -1 : 0))
-    ts__fact_add(a, &l);
+    fact_add(a, &l);
+}
+
+// c is canonical. Under nested assumptions less is tried (simplify_if), so the depth is part of what is known.
+static void assume(ts_analyzer *a, const ts_expr *c) {
+  if (c->kind == TS_E_AND) {
+    assume(a, c->arg[0]);
+    assume(a, c->arg[1]);
+    return;
+  }
+  if (c->kind == TS_E_INT) return;
+  grow(a, (void **)&a->conds, &a->conds_cap, a->nconds, sizeof a->conds[0]);
+  a->conds[a->nconds++] = c;
+  assume_order(a, c);
+  learnt(a, TS__STEP_COND, c, a->depth, 0);
 }
 
 void ts_assume(ts_analyzer *a, const ts_expr *cond) { assume(a, ts_simplify(a, cond)); }

@@ -164,6 +164,7 @@ static ts_interval compute(ts_analyzer *a, const ts_expr *e) {
 }
 
 ts_interval ts__atom_bound(ts_analyzer *a, const ts_expr *e) {
+  if (e->kind == TS_E_VAR) return sane(var_bound(a, e->var));
   ts__memo *m = ts__memo_at(a, e);
   if (m->has_range) return m->range;
   ts_interval r = sane(compute(a, e));
@@ -174,6 +175,7 @@ ts_interval ts__atom_bound(ts_analyzer *a, const ts_expr *e) {
 }
 
 ts_interval ts_bound(ts_analyzer *a, const ts_expr *e) {
+  if (ts__is_index(e) && e->kind == TS_E_INT) return sane((ts_interval){e->i, e->i});
   if (!ts__is_index(e)) return ts__is_bool(e) ? (ts_interval){0, 1} : narrow_bound(e);
   return canonical_bound(a, ts_simplify(a, e));
 }

@@ -34,16 +34,18 @@ static bool parse(finder *f, const ts_expr *e, sum *out);
 static const ts_expr *op(finder *f, ts_ekind k, const ts_expr *x, const ts_expr *y) {
   return ts_simplify(f->a, ts_bin(f->ir, k, x, y));
 }
-static const ts_expr *mul(finder *f, const ts_expr *x, const ts_expr *y) { return op(f, TS_E_MUL, x, y); }
 static const ts_expr *num(finder *f, int64_t v) { return ts_int(f->ir, v); }
 static bool is(const ts_expr *e, int64_t v) {
   int64_t i;
   return ts_is_int(e, &i) && i == v;
 }
+static const ts_expr *mul(finder *f, const ts_expr *x, const ts_expr *y) {
+  return is(x, 1) ? ts_simplify(f->a, y) : is(y, 1) ? ts_simplify(f->a, x) : op(f, TS_E_MUL, x, y);
+}
 static bool equal(finder *f, const ts_expr *x, const ts_expr *y) { return x == y || ts_prove_eq(f->a, x, y) == TS_YES; }
 static bool at_most(finder *f, const ts_expr *x, const ts_expr *y) { return ts_prove_le(f->a, x, y) == TS_YES; }
 static bool divisible(finder *f, const ts_expr *x, const ts_expr *y) {
-  return y != NULL && !is(y, 0) && is(op(f, TS_E_FLOORMOD, x, y), 0);
+  return y != NULL && !is(y, 0) && (is(y, 1) || is(op(f, TS_E_FLOORMOD, x, y), 0));
 }
 static const ts_expr *ceil_div(finder *f, const ts_expr *x, const ts_expr *y) {
   return op(f, TS_E_FLOORDIV, ts_sub(f->ir, ts_add(f->ir, x, y), num(f, 1)), y);

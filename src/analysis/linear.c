@@ -148,8 +148,7 @@ bool ts__lin_parse(ts__lin *l, const ts_expr *e) {
 static uint64_t magnitude(int64_t k) { return k < 0 ? 0 - (uint64_t)k : (uint64_t)k; }
 
 // Positive coefficients before negative ones, larger before smaller.
-static int by_weight(const void *pa, const void *pb) {
-  const ts__term *a = pa, *b = pb;
+static int by_weight(const ts__term *a, const ts__term *b) {
   if ((a->k < 0) != (b->k < 0)) return a->k < 0 ? 1 : -1;
   int c = cmp_u64(magnitude(b->k), magnitude(a->k));
   return c ? c : ts__expr_cmp(a->atom, b->atom);
@@ -162,8 +161,12 @@ static const ts_expr *scaled(ts_ir *ir, const ts_expr *atom, int64_t k) {
 const ts_expr *ts__lin_expr(ts_ir *ir, const ts__lin *l) {
   if (!l->n) return ts_int(ir, l->c);
   ts__term t[TS__LIN_CAP];
-  memcpy(t, l->t, sizeof t[0] * (size_t)l->n);
-  qsort(t, (size_t)l->n, sizeof t[0], by_weight);
+  t[0] = l->t[0];
+  for (int i = 1; i < l->n; i++) {
+    int at = i;
+    for (; at > 0 && by_weight(&t[at - 1], &l->t[i]) > 0; at--) t[at] = t[at - 1];
+    t[at] = l->t[i];
+  }
   const ts_expr *e = NULL;
   int64_t c = l->c;
   if (t[0].k < 0 && c) {

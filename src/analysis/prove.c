@@ -159,6 +159,7 @@ static bool without_mod(ts_analyzer *a, ts__lin *l) {
 
 ts_tri ts_prove_eq(ts_analyzer *a, const ts_expr *x, const ts_expr *y) {
   if (x == y) return TS_YES;
+  if (ts__both_index_int(x, y)) return x->i == y->i ? TS_YES : TS_NO;
   ts_tri r = ts_prove(a, ts_bin(a->ir, TS_E_EQ, x, y));
   ts__lin l, m;
   if (r != TS_UNKNOWN || !ts__is_index(x) || !ts__lin_of(a, x, &l) || !ts__lin_of(a, y, &m) || !ts__lin_add(&l, &m, -1))
@@ -168,10 +169,12 @@ ts_tri ts_prove_eq(ts_analyzer *a, const ts_expr *x, const ts_expr *y) {
 }
 
 ts_tri ts_prove_le(ts_analyzer *a, const ts_expr *x, const ts_expr *y) {
+  if (ts__both_index_int(x, y)) return x->i <= y->i ? TS_YES : TS_NO;
   return x == y ? TS_YES : ts_prove(a, ts_bin(a->ir, TS_E_LE, x, y));
 }
 
 ts_tri ts_prove_lt(ts_analyzer *a, const ts_expr *x, const ts_expr *y) {
+  if (ts__both_index_int(x, y)) return x->i < y->i ? TS_YES : TS_NO;
   return x == y ? TS_NO : ts_prove(a, ts_bin(a->ir, TS_E_LT, x, y));
 }
 

@@ -184,12 +184,20 @@ static const ts_expr *once(ts_analyzer *a, const ts_expr *e) {
   return simplify_other(a, e);
 }
 
+static const ts_expr *simplify_var(ts_analyzer *a, const ts_expr *e) {
+  const ts__var_facts *f = ts__facts_of(a, e->var);
+  if (f && f->value) return ts_simplify(a, f->value);
+  return f && f->range.lo == f->range.hi ? ts_int(a->ir, f->range.lo) : e;
+}
+
 const ts_expr *ts_simplify(ts_analyzer *a, const ts_expr *e) {
   if (e->kind == TS_E_INT || e->kind == TS_E_FLOAT) return e;
+  if (e->kind == TS_E_VAR && ts__is_index(e)) return simplify_var(a, e);
   const ts_expr *known = ts__memo_at(a, e)->value;
   if (known) return known;
   const ts_expr *r = once(a, e);
   for (int round = 0; round < 4 && r->kind != TS_E_INT; round++) {  // rules can make room for other rules
+    if (ts__memo_at(a, r)->value == r) break;
     const ts_expr *next = once(a, r);
     if (next == r) break;
     r = next;

@@ -36,8 +36,8 @@ static uint64_t payload_of(const ts_expr *e) {
 }
 
 static uint64_t hash_of(const ts_expr *head, const ts_expr *const *args) {
-  uint64_t h = ts_hash_mix(head->kind, (uint64_t)head->type.code << 16 | head->type.lanes);
-  h = ts_hash_mix(h, payload_of(head));
+  uint64_t h = (uint64_t)head->kind << 32 | (uint64_t)head->type.code << 16 | head->type.lanes;
+  if (head->nargs == 0 || head->kind == TS_E_LOAD || head->kind == TS_E_CALL) h = ts_hash_mix(h, payload_of(head));
   for (uint32_t i = 0; i < head->nargs; i++) h = ts_hash_mix(h, args[i]->hash);
   return h;
 }
@@ -96,12 +96,10 @@ ts_var *ts_var_new(ts_ir *ir, const char *name, ts_type t) {
 }
 
 const ts_expr *ts_int(ts_ir *ir, int64_t v) {
-  bool small = v >= 0 && v < TS__SMALL_INTS;
-  if (small && ir->small[v]) return ir->small[v];
+  const ts_expr **recent = &ir->recent_int[(uint64_t)v % TS__RECENT];
+  if (*recent && (*recent)->i == v) return *recent;
   ts_expr head = {.kind = TS_E_INT, .type = TS_INDEX, .i = v};
-  const ts_expr *e = intern(ir, &head, NULL);
-  if (small) ir->small[v] = e;
-  return e;
+  return *recent = intern(ir, &head, NULL);
 }
 
 const ts_expr *ts_const_int(ts_ir *ir, ts_type t, int64_t v) {
@@ -117,8 +115,10 @@ const ts_expr *ts_const_float(ts_ir *ir, ts_type t, double v) {
 }
 
 const ts_expr *ts_evar(ts_ir *ir, const ts_var *v) {
+  const ts_expr **recent = &ir->recent_var[v->id % TS__RECENT];
+  if (*recent && (*recent)->var == v) return *recent;
   ts_expr head = {.kind = TS_E_VAR, .type = v->type, .var = v};
-  return intern(ir, &head, NULL);
+  return *recent = intern(ir, &head, NULL);
 }
 
 static bool allowed(ts_ekind k, ts_code c) {
@@ -160,7 +160,28 @@ static const ts_expr *fold_bin(ts_ir *ir, ts_ekind k, const ts_expr *a, const ts
   return NULL;
 }
 
+// Index constants, by far the most frequent operands. NULL: not folded.
+static const ts_expr *fold_index(ts_ir *ir, ts_ekind k, int64_t x, int64_t y) {
+  switch (k) {
+    case TS_E_ADD:
+      return ts_int(ir, (int64_t)((uint64_t)x + (uint64_t)y));
+    case TS_E_SUB:
+      return ts_int(ir, (int64_t)((uint64_t)x - (uint64_t)y));
+    case TS_E_MUL:
+      return ts_int(ir, (int64_t)((uint64_t)x * (uint64_t)y));
+    case TS_E_FLOORDIV:
+    case TS_E_FLOORMOD:
+      return ts__fold_int(k, TS_I64, x, y, &x) ? ts_int(ir, x) : NULL;
+    default:
+      return NULL;
+  }
+}
+
 const ts_expr *ts_bin(ts_ir *ir, ts_ekind k, const ts_expr *a, const ts_expr *b) {
+  if (a->kind == TS_E_INT && b->kind == TS_E_INT && ts_type_eq(a->type, TS_INDEX) && ts_type_eq(b->type, TS_INDEX)) {
+    const ts_expr *e = fold_index(ir, k, a->i, b->i);
+    if (e) return e;
+  }
   assert(ts_type_eq(a->type, b->type) && ts_bin_allowed(k, a->type));
   const ts_expr *folded = fold_bin(ir, k, a, b);
   if (folded) return folded;

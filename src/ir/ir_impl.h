@@ -4,7 +4,7 @@
 
 #include "ir/ir.h"
 
-enum { TS__MAX_DIMS = 8, TS__MAX_LANES = 1024, TS__MAX_NEST = 400, TS__MAX_OPS = 4000, TS__SMALL_INTS = 65 };
+enum { TS__MAX_DIMS = 8, TS__MAX_LANES = 1024, TS__MAX_NEST = 400, TS__MAX_OPS = 4000, TS__RECENT = 128 };
 
 // --- pointer maps (ptrmap.c) --------------------------------------------------------------------------------
 // Key pointer to 64-bit value; grows inside an arena.
@@ -27,7 +27,7 @@ struct ts_ir {
   uint32_t cap, count;
   ts__ptrmap inferred;     // blocks whose accesses are those of their bodies
   ts__ptrmap collected;    // nests of blocks: what collecting their accesses found (access.c)
-  const ts_expr *small[TS__SMALL_INTS];  // index constants from 0 on, once made
+  const ts_expr *recent_int[TS__RECENT], *recent_var[TS__RECENT];  // index constants and variables, as they were last asked for
   void *spare;             // of ts_ir_spare
 };
 

@@ -155,6 +155,26 @@ static void test_scopes(void **state) {
   ts_analyzer_pop(f->a, mark);
 }
 
+// What was found out under some facts is used again under the same facts only, also by the analyzer that is given out next.
+static void test_memory(void **state) {
+  fixture *f = *state;
+  const ts_expr *e = parse(f, "x // 4 + x % 4"), *below = parse(f, "x < 4");
+  for (int round = 0; round < 3; round++) {
+    ts_analyzer *a = ts_analyzer_new(f->ir);
+    assert_ptr_equal(ts_simplify(a, e), e);
+    size_t mark = ts_analyzer_push(a);
+    ts_bind_const(a, f->v[7], 0, 3 + round);
+    assert_true((ts_simplify(a, e)->kind == TS_E_VAR) == (round == 0));
+    ts_assume(a, below);
+    assert_ptr_equal(ts_simplify(a, e), ts_evar(f->ir, f->v[7]));
+    ts_analyzer_pop(a, mark);
+    assert_ptr_equal(ts_simplify(a, e), e);
+    ts_bind_const(a, f->v[7], 0, 3);  // and no pop
+    assert_int_equal(ts_prove(a, below), TS_YES);
+    ts_analyzer_free(a);
+  }
+}
+
 static void bound_is(fixture *f, const char *e, const char *over, const char *lo, const char *hi) {
   const ts_var *vars[VARS];
   const ts_expr *l, *h;
@@ -193,6 +213,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_rows, setup, teardown),
       cmocka_unit_test_setup_teardown(test_proofs, setup, teardown),
       cmocka_unit_test_setup_teardown(test_scopes, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
       cmocka_unit_test_setup_teardown(test_elimination, setup, teardown),
       cmocka_unit_test_setup_teardown(test_linear, setup, teardown),
   };
