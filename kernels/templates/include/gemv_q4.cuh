@@ -33,9 +33,16 @@ struct gemv_shape {
   static constexpr int bytes = ring_bytes + staged_bytes + sums_bytes + squares_bytes + 16 * stages;
 };
 
-template <typename S, bool EVICT>
-__device__ __forceinline__ void gemv_produce(u32 ring, u32 bars, const unsigned char *codes, const unsigned char *scales, int block, int blocks, int first, int last,
-                                             int apart) {
+// Tile r of a group: with gates and ups side by side the first half of a group are gates, the other half their ups.
+template <typename S, bool PAIRED> __device__ __forceinline__ size_t gemv_tile(int group, int r) {
+  constexpr int half = S::tiles / 2;
+  static_assert(!PAIRED || S::tiles % 2 == 0, "a gate has its up in the same group");
+  if (!PAIRED) return (size_t)group * S::tiles + r;
+  return (size_t)group * half + (r < half ? r : r - half + S::groups * half);
+}
+
+template <typename S, bool PAIRED, bool EVICT>
+__device__ __forceinline__ void gemv_produce(u32 ring, u32 bars, const unsigned char *codes, const unsigned char *scales, int block, int blocks, int first, int last) {
   u64 policy = EVICT ? policy_evict_first() : 0;
   int stage = 0;
   u32 parity = 1;
@@ -47,8 +54,7 @@ __device__ __forceinline__ void gemv_produce(u32 ring, u32 bars, const unsigned 
       barrier_expect(bar, S::tiles * units * 576);
 #pragma unroll
       for (int r = 0; r < S::tiles; r++) {
-        size_t tile = apart == 1 ? (size_t)group * S::tiles + r : (size_t)group + (size_t)r * apart;
-        size_t unit = tile * S::units + at;
+        size_t unit = gemv_tile<S, PAIRED>(group, r) * S::units + at;
         u32 scales_to = to + S::tiles * S::chunk * 512 + r * S::chunk * 64;
         if (EVICT) {
           copy_bulk_hint(to + r * S::chunk * 512, codes + unit * 512, units * 512, bar, policy);
@@ -232,7 +238,7 @@ template <typename S, int END, bool NORM, typename Y>
 __device__ __forceinline__ void gemv_finish(Y *y, const float *from, const float *squares, int batch, int blocks, int done, float eps) {
   constexpr int COUNT = S::split > 1 ? S::split : S::warps;
   constexpr int PART = S::split > 1 ? S::batch * S::sum : S::sum, NEXT = S::split > 1 ? S::sum : S::warps * S::sum;
-  constexpr int OUT = END == GEMV_SILU ? 16 * S::rows : S::sum;
+  constexpr int SHOWN = END == GEMV_SILU ? S::tiles / 2 : S::tiles, OUT = SHOWN * 16 * S::rows;
   for (int i = threadIdx.x; i < done * OUT; i += S::warps * 32) {
     int which = i / OUT, o = i % OUT, row = o / 16 % S::rows, r = o / 16 / S::rows, group = batch + which * blocks;
     const float *p = from + which * NEXT + o;
@@ -247,9 +253,9 @@ __device__ __forceinline__ void gemv_finish(Y *y, const float *from, const float
     v *= factor;
     if (END == GEMV_SILU) {
       v = v / (1.0f + __expf(-v)) * (up * factor);
-      gemv_write(y, (size_t)row * (S::outputs / 2) + (size_t)group * 16 + o % 16, v, false);
+      gemv_write(y, (size_t)row * (S::outputs / 2) + ((size_t)group * SHOWN + r) * 16 + o % 16, v, false);
     } else {
-      gemv_write(y, (size_t)row * S::outputs + ((size_t)group * S::tiles + r) * 16 + o % 16, v, END == GEMV_ADD);
+      gemv_write(y, (size_t)row * S::outputs + ((size_t)group * SHOWN + r) * 16 + o % 16, v, END == GEMV_ADD);
     }
   }
 }
@@ -272,8 +278,7 @@ __device__ __forceinline__ void gemv_q4(const X *x, const float *g, const void *
   if (S::split > 1) cluster_arrive();
   if (warp == S::warps) {
     if (lane == 0)
-      gemv_produce<S, EVICT>(shared_address(smem), bars, (const unsigned char *)codes, (const unsigned char *)scales, block, blocks, first, last,
-                             END == GEMV_SILU ? S::groups : 1);
+      gemv_produce<S, END == GEMV_SILU, EVICT>(shared_address(smem), bars, (const unsigned char *)codes, (const unsigned char *)scales, block, blocks, first, last);
     __syncwarp();
     if (S::split > 1) cluster_wait();
     return;

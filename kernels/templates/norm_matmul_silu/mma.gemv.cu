@@ -4,13 +4,13 @@ requires  sm_90a
 param     WARPS 8 12 15 4
 param     STAGES 2 3 4 6 8
 param     EACH 4 2 8 1
-param     TILES 2
+param     TILES 2 4
 param     SPLIT 1 2 4 8
 param     PARTS 3 2
 param     HINT 1 0
 param     PER_SM 1 2
 where     n <= 16 && n * PARTS <= 32
-where     I % 16 == 0 && K % 64 == 0
+where     I % (8 * TILES) == 0 && K % 64 == 0
 where     WARPS * SPLIT <= K / 64
 define    MOST ceildiv(ceildiv(K / 64, SPLIT), WARPS)
 where     EACH <= MOST && MOST <= 32
