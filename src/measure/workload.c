@@ -79,7 +79,7 @@ static int64_t round_down(int64_t v, int64_t m) { return v / m * m; }
 
 // n: rows in flight, timed at the largest; others (tokens in the cache) at a quarter, leaving room for the rows.
 static void choose_dims(const ts_func *f, const ts_spec *s, int64_t dims[TS__CASES][8]) {
-  int64_t rows = 1, positions = bound_int(s, "P", INT64_MAX);
+  int64_t rows = bound_int(s, "n", 1), positions = bound_int(s, "P", INT64_MAX);
   for (int i = 0; i < f->ndims; i++) {
     const ts_dim *m = &f->dims[i];
     bool n = strcmp(m->var->name, "n") == 0;
@@ -100,11 +100,19 @@ static double work(const ts_func *f, const int64_t *dims) {
   return ts_op_cost(f, dims, &c, &d) ? c.flops + c.bytes : INFINITY;
 }
 
-// Positions that a run at these dimensions reaches: no parameter may be smaller, it could be the length of a cache.
-static int64_t reach(const ts_func *f, const int64_t *dims) {
-  int64_t n = 0;
+// Positions that a run at these dimensions reaches, those that the workload binds included.
+static int64_t reach(const ts_func *f, const ts_spec *s, const int64_t *dims) {
+  int64_t n = bound_int(s, "n", 0) + bound_int(s, "t", 0);
   for (int i = 0; i < f->ndims; i++) n += dims[i];
   return n;
+}
+
+// Whether a parameter may become half of what it is: a cache of P positions must hold those that are reached. Tokens in the cache are any
+// number, others stay whole.
+static bool can_halve(const ts_bind *b, const ts_func *f, const ts_spec *s, const int64_t *dims) {
+  if (b->kind != TS_BIND_INT || b->i <= 1) return false;
+  if (strcmp(b->name, "t") == 0) return true;
+  return b->i % 2 == 0 && (strcmp(b->name, "P") != 0 || b->i / 2 > reach(f, s, dims));
 }
 
 // Facts of a dimension (tokens in the cache) that follow a parameter (positions of the cache) shrink with it.
@@ -128,7 +136,7 @@ static bool shrink(ts_ir *ir, const ts_spec *spec, ts_spec *small, const ts_func
     if (work(inst.func, dims[1]) <= SMALL) break;
     int best = -1;
     for (int i = 0; i < spec->nbind && i < 64; i++)
-      if (b[i].kind == TS_BIND_INT && b[i].i > 1 && b[i].i % 2 == 0 && b[i].i / 2 > reach(inst.func, dims[1]) && !stuck[i] && (best < 0 || b[i].i > b[best].i)) best = i;
+      if (!stuck[i] && can_halve(&b[i], inst.func, small, dims[1]) && (best < 0 || b[i].i > b[best].i)) best = i;
     if (best < 0) break;
     int64_t was = b[best].i;
     b[best].i /= 2;

@@ -187,8 +187,26 @@ static void narrower(void **state) {
   ts_workload_close(w);
 }
 
+// Rows and tokens in the cache that the workload binds: the small shape that the interpreter runs holds them, and is small.
+static void bound_positions(void **state) {
+  fixture *x = *state;
+  static const char *const text[] = {"attention_rows A=f32 C=f16 D=64 H=6 HK=2 P=640 n=7 t=0..633", "attention_rows A=f32 C=f16 D=64 H=8 HK=2 P=4096 n=1 t=4095",
+                                     "attention_rows A=f32 C=f16 D=64 H=6 HK=2 P=512 n=257 t=0", "rope_append_rows A=f32 C=f16 D=64 H=6 HK=2 P=640 n=33 t=0..607",
+                                     "matmul q4f16_1 A=f32 K=320 N=1000 n=257"};
+  for (size_t i = 0; i < TS_COUNTOF(text); i++) {
+    ts_diag d = {0};
+    ts_spec spec;
+    if (!ts_spec_parse(x->a, text[i], &spec, &d)) fail_msg("%s", d.message);
+    uint64_t begun = ts_now_ns();
+    ts_workload *w = ts_workload_open(&spec, &x->t, x->c, &d);
+    if (!w) fail_msg("%s: %s", text[i], d.message);
+    if (ts_now_ns() - begun > 5 * UINT64_C(1000000000)) fail_msg("%s: %.1f s", text[i], (double)(ts_now_ns() - begun) * 1e-9);
+    ts_workload_close(w);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(right), cmocka_unit_test(wrong), cmocka_unit_test(outside), cmocka_unit_test(crash_and_hang), cmocka_unit_test(final),
-                                     cmocka_unit_test(many), cmocka_unit_test(narrower)};
+                                     cmocka_unit_test(many), cmocka_unit_test(narrower), cmocka_unit_test(bound_positions)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
