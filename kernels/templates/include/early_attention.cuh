@@ -1,0 +1,261 @@
+// early_attention: decode attention as in decode_attention.cuh, for contexts whose rows mostly fit in the shared memory of a cluster.
+//
+// Every warp copies its own tiles of 16 positions, keys and values, into shared memory before the wait for the preceding kernel, as
+// far as they are older than this step. That takes no registers, so that the next kernel's blocks find room beside these and begin to fill
+// their rings of weights. 16-byte pieces of a row lie permuted, such that neither operand's reads meet in a bank.
+//
+// The blocks of a cluster push their results to the block that owns the elements: one meeting, and nobody reads far memory.
+#pragma once
+#include "decode_attention.cuh"
+
+enum { PIECES = D / 8, SLOT_BYTES = 64 * D, OWNED = GROUP * D / SPLITS };
+
+static __device__ __forceinline__ void copy_async16(u32 dst, const void *src) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(dst), "l"(src) : "memory");
+}
+static __device__ __forceinline__ void copies_commit() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
+template <int LEFT> static __device__ __forceinline__ void copies_wait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
+}
+static __device__ __forceinline__ uint4 shared16(u32 a) {
+  uint4 v;
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(a) : "memory");
+  return v;
+}
+static __device__ __forceinline__ void act_load4(float (&x)[4], const act *p) {
+#if TS_A_F16
+  float2 a = unpack_f16(load_u32(p)), b = unpack_f16(load_u32(p + 2));
+#else
+  float2 a = load2(p), b = load2(p + 2);
+#endif
+  x[0] = a.x, x[1] = a.y, x[2] = b.x, x[3] = b.y;
+}
+
+// Where a slot keeps 16 bytes of the key, of the value, of one of its positions.
+static __device__ __forceinline__ u32 key_piece(int row, int piece) {
+  return row * 2 * D + (piece ^ (row & 1) << 2) * 16;
+}
+static __device__ __forceinline__ u32 value_piece(int row, int piece) {
+  return 32 * D + row * 2 * D + (piece ^ (row >> 1 & 3) << 1) * 16;
+}
+
+static __device__ __forceinline__ void load_tile(u32 slot, const u16 *kc, const u16 *vc, int base, int most) {
+  const int lane = threadIdx.x & 31;
+#pragma unroll
+  for (int i = 0; i < PIECES / 2; i++) {
+    const int row = (i * 32 + lane) / PIECES, piece = lane % PIECES;
+    copy_async16(slot + key_piece(row, piece), kc + (size_t)min(base + row, most) * D + 8 * piece);
+  }
+#pragma unroll
+  for (int i = 0; i < PIECES / 2; i++) {
+    const int row = (i * 32 + lane) / PIECES, piece = lane % PIECES;
+    copy_async16(slot + value_piece(row, piece), vc + (size_t)min(base + row, most) * D + 8 * piece);
+  }
+}
+
+struct early_state {
+  float m, l;
+  float acc[V_CHUNKS][8][4];
+};
+
+// The 16 positions of a slot. queries: A operands of the scores, 16 bytes a lane, as early_query leaves them.
+static __device__ __forceinline__ void attend_slot(early_state &s, u32 queries, u32 slot, int base, int last) {
+  const int lane = threadIdx.x & 31, quad = lane & 3, row = lane >> 2;
+  float c[2][4] = {};
+#pragma unroll
+  for (int i = 0; i < QK_CHUNKS; i++) {
+    uint4 k[2];
+#pragma unroll
+    for (int t = 0; t < 2; t++) k[t] = shared16(slot + key_piece(8 * t + row, 4 * i + quad));
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+      const uint4 v = shared16(queries + ((2 * i + h) * 32 + lane) * 16);
+      const u32 q[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+      for (int t = 0; t < 2; t++) mma_m16n8k16(c[t], q, h ? k[t].z : k[t].x, h ? k[t].w : k[t].y);
+    }
+  }
+  float score[2][2], top = s.m;
+#pragma unroll
+  for (int t = 0; t < 2; t++)
+#pragma unroll
+    for (int e = 0; e < 2; e++) {
+      score[t][e] = base + 8 * t + 2 * quad + e <= last ? c[t][e] + c[t][e + 2] : -1e30f;
+      top = fmaxf(top, score[t][e]);
+    }
+  top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
+  top = fmaxf(top, __shfl_xor_sync(~0u, top, 2));
+  const float keep = exp2_fast(s.m - top);
+  s.m = top;
+  s.l *= keep;
+  u32 p[4];
+#pragma unroll
+  for (int t = 0; t < 2; t++) {
+    float a = exp2_fast(score[t][0] - top), b = exp2_fast(score[t][1] - top);
+    s.l += a + b;
+    split_half(a, b, p[2 * t], p[2 * t + 1]);
+  }
+#pragma unroll
+  for (int i = 0; i < V_CHUNKS; i++) {
+    uint4 v[2][2];
+#pragma unroll
+    for (int t = 0; t < 2; t++)
+#pragma unroll
+      for (int e = 0; e < 2; e++) v[t][e] = shared16(slot + value_piece(8 * t + 2 * quad + e, 8 * i + row));
+    const u32 *r00 = &v[0][0].x, *r01 = &v[0][1].x, *r10 = &v[1][0].x, *r11 = &v[1][1].x;
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+      float *o = s.acc[i][j];
+      o[0] *= keep, o[1] *= keep, o[2] *= keep, o[3] *= keep;
+      const u32 pick = j & 1 ? 0x7632 : 0x5410;
+      mma_m16n8k16(s.acc[i][j], p, byte_perm(r00[j / 2], r01[j / 2], pick), byte_perm(r10[j / 2], r11[j / 2], pick));
+    }
+  }
+}
+
+// The new query, key and value: heads rotated into A operands, scaled so that exp2 of a score is the softmax weight; the new row, where
+// it is this block's, into fresh and the cache. A thread has four elements of a head and the four they turn with.
+static __device__ __forceinline__ void early_query(unsigned char *queries, const act *query, const act *key, const act *value, bool newest,
+                                                   const float (&co)[4], const float (&si)[4], u16 *fresh, u16 *krow, u16 *vrow) {
+  const int d = (int)(threadIdx.x % (D / 8)) * 4;
+  for (int i = threadIdx.x / (D / 8); i < GROUP + (newest ? 2 : 0); i += 32 * WARPS / (D / 8)) {
+    const act *src = i < GROUP ? query + i * D : i == GROUP ? key : value;
+    float a[4], b[4];
+    act_load4(a, src + d);
+    act_load4(b, src + d + D / 2);
+    if (i <= GROUP) {
+#pragma unroll
+      for (int e = 0; e < 4; e++) {
+        const float x = a[e], y = b[e];
+        a[e] = x * co[e] - y * si[e];
+        b[e] = y * co[e] + x * si[e];
+      }
+    }
+    if (i < GROUP) {
+      const float scale = 1.4426950408889634f * rsqrtf((float)D);
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        const float *x = half ? b : a;
+        const int at = d + half * (D / 2);
+        uint4 o;
+        split_half(x[0] * scale, x[1] * scale, o.x, o.y);
+        split_half(x[2] * scale, x[3] * scale, o.z, o.w);
+        *(uint4 *)(queries + ((at / 32 * 2 + at % 8 / 4) * 32 + i * 4 + at % 32 / 8) * 16) = o;
+      }
+    } else {
+      u16 *row = i == GROUP ? krow : vrow, *near = fresh + (i == GROUP ? 0 : D);
+      const uint2 lo = {pack_f16(a[0], a[1]), pack_f16(a[2], a[3])}, hi = {pack_f16(b[0], b[1]), pack_f16(b[2], b[3])};
+      *(uint2 *)(row + d) = *(uint2 *)(near + d) = lo;
+      *(uint2 *)(row + d + D / 2) = *(uint2 *)(near + d + D / 2) = hi;
+    }
+  }
+}
+
+static __device__ __forceinline__ void early_attention(const act *query, const act *key, const act *value, const float *cos, const float *sin, u16 *kc, u16 *vc,
+                                                       act *y, int last) {
+  extern __shared__ __align__(16) unsigned char memory[];
+  unsigned char *queries = memory + WARPS * SLOTS * SLOT_BYTES;
+  u16 *fresh = (u16 *)(queries + 32 * D);
+  float *gathered = (float *)(fresh + 2 * D), *tops = gathered + GROUP * D;  // tops: m, l of [part][head]
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, quad = lane & 3, head = lane >> 2, part = blockIdx.y;
+  const int tiles = last / 16 + 1, end = tiles * (part + 1) / SPLITS, most = max(last - 1, 0);
+  const u32 mine = shared_address(memory) + warp * SLOTS * SLOT_BYTES;
+  int tile = tiles * part / SPLITS + warp;
+  dependents_may_start();
+  if (SPLITS > 1) cluster_arrive();
+  float co[4], si[4];
+#pragma unroll
+  for (int e = 0; e < 4; e++) {
+    const size_t at = (size_t)last * (D / 2) + threadIdx.x % (D / 8) * 4 + e;
+    co[e] = cos[at], si[e] = sin[at];
+  }
+  if (GROUP < 8)
+    for (int i = threadIdx.x; i < 2 * D; i += 32 * WARPS)
+      if (i % 32 >= 4 * GROUP) *(uint4 *)(queries + 16 * i) = {0, 0, 0, 0};
+#pragma unroll
+  for (int i = 0; i < SLOTS; i++) {
+    if (tile + i * WARPS < end) load_tile(mine + i * SLOT_BYTES, kc, vc, 16 * (tile + i * WARPS), most);
+    copies_commit();
+  }
+  wait_for_predecessors();
+  const bool newest = part == SPLITS - 1;  // has the positions that end with the new one
+  early_query(queries, query, key, value, newest, co, si, fresh, kc + (size_t)last * D, vc + (size_t)last * D);
+  __syncthreads();
+
+  early_state s;
+  s.m = -1e30f, s.l = 0;
+#pragma unroll
+  for (int i = 0; i < V_CHUNKS * 32; i++) (&s.acc[0][0][0])[i] = 0;
+  for (int slot = 0; tile < end; tile += WARPS) {
+    copies_wait<SLOTS - 1>();
+    __syncwarp();
+    const u32 at = mine + slot * SLOT_BYTES;
+    if (newest && tile == tiles - 1) {
+      if (lane < 2 * PIECES)
+        *(uint4 *)(memory + (at - shared_address(memory)) + (lane < PIECES ? key_piece(last % 16, lane) : value_piece(last % 16, lane - PIECES))) =
+            *(const uint4 *)(fresh + 8 * lane);
+      __syncwarp();
+    }
+    attend_slot(s, shared_address(queries), at, 16 * tile, last);
+    __syncwarp();
+    if (tile + SLOTS * WARPS < end) load_tile(at, kc, vc, 16 * (tile + SLOTS * WARPS), most);
+    copies_commit();
+    if (++slot == SLOTS) slot = 0;
+  }
+  s.l += __shfl_xor_sync(~0u, s.l, 1);
+  s.l += __shfl_xor_sync(~0u, s.l, 2);
+
+  // A warp's part takes the place of its tiles: [head] m, l, O[D].
+  copies_wait<0>();
+  __syncwarp();
+  float *to = (float *)(memory + warp * SLOTS * SLOT_BYTES) + head * (D + 2);
+  if (head < GROUP) {
+    if (quad == 0) to[0] = s.m, to[1] = s.l;
+#pragma unroll
+    for (int c = 0; c < V_CHUNKS; c++)
+#pragma unroll
+      for (int j = 0; j < 8; j++)
+#pragma unroll
+        for (int e = 0; e < 2; e++) to[2 + 64 * c + 8 * (2 * quad + e) + j] = s.acc[c][j][e] + s.acc[c][j][e + 2];
+  }
+  __syncthreads();
+  if (SPLITS > 1) cluster_wait();
+  for (int i = threadIdx.x; i < GROUP * D; i += 32 * WARPS) {
+    const int h = i / D, e = i % D;
+    float m[WARPS], top = -1e30f, l = 0, o = 0;
+#pragma unroll
+    for (int w = 0; w < WARPS; w++) top = fmaxf(top, m[w] = ((const float *)(memory + w * SLOTS * SLOT_BYTES))[h * (D + 2)]);
+#pragma unroll
+    for (int w = 0; w < WARPS; w++) {
+      const float *x = (const float *)(memory + w * SLOTS * SLOT_BYTES) + h * (D + 2), f = exp2_fast(m[w] - top);
+      l += f * x[1], o += f * x[2 + e];
+    }
+    if (SPLITS == 1) {
+      act_store(y + i, o / l);
+    } else {
+      store_cluster(cluster_address(shared_address(gathered + part * OWNED + i % OWNED), i / OWNED), o);
+      if (e < SPLITS) {
+        const u32 far = cluster_address(shared_address(tops + (part * GROUP + h) * 2), e);
+        store_cluster(far, top);
+        store_cluster(far + 4, l);
+      }
+    }
+  }
+  if (SPLITS == 1) return;
+  cluster_arrive();
+  cluster_wait();
+  for (int i = threadIdx.x; i < OWNED; i += 32 * WARPS) {
+    const int h = (part * OWNED + i) / D;
+    float top = -1e30f, den = 0, num = 0;
+#pragma unroll
+    for (int p = 0; p < SPLITS; p++) top = fmaxf(top, tops[(p * GROUP + h) * 2]);
+#pragma unroll
+    for (int p = 0; p < SPLITS; p++) {
+      const float f = exp2_fast(tops[(p * GROUP + h) * 2] - top);
+      den += f * tops[(p * GROUP + h) * 2 + 1], num += f * gathered[p * OWNED + i];
+    }
+    act_store(y + part * OWNED + i, num / den);
+  }
+}

@@ -1,0 +1,39 @@
+/* tunesmith
+doc       one position: rotates, appends, then flash-decoding by a cluster; rows of the cache come to shared memory early
+requires  sm_90a
+param     WARPS 8 10 4 12 6 16
+param     SLOTS 1 2
+param     SPLITS 4 8 16 2 1
+param     BLOCKS 1 2
+where     n == 1
+where     D == 64 || D == 128
+where     H <= 8 * HK
+where     H / HK * D % SPLITS == 0
+where     C_F16
+where     BLOCKS == 1 || WARPS >= 8
+define    SMEM WARPS * SLOTS * 64 * D + 36 * D + H / HK * (4 * D + 8 * SPLITS)
+where     SMEM <= SHARED
+launch    decode
+grid      HK ; SPLITS ; 1
+block     32 * WARPS ; 1 ; 1
+shared    SMEM
+cluster   1 ; SPLITS ; 1
+dependent 1
+args      b0 b1 b2 b3 b4 b5 d
+*/
+#define CLUSTER 1
+#include "early_attention.cuh"
+
+#ifdef TS_t
+#define T_NOW TS_t
+#else
+#define T_NOW (int)dims[TS_DIM_t]
+#endif
+
+extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS)
+decode(const act *qkv, const float *cos, const float *sin, u16 *kc, u16 *vc, act *y, const long long *dims) {
+  const int kv = blockIdx.x;
+  const size_t cache = (size_t)kv * TS_P * D;
+  early_attention(qkv + (size_t)kv * GROUP * D, qkv + (size_t)(TS_H + kv) * D, qkv + (size_t)(TS_H + TS_HK + kv) * D, cos, sin, kc + cache, vc + cache,
+                  y + (size_t)kv * GROUP * D, T_NOW);
+}
