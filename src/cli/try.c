@@ -158,7 +158,8 @@ static bool run(ts_arena *a, const options *o, char **args, int nargs, tally *al
   int lock = -1;
   bool gpu = t.api == TS_API_CUDA;
   ts_compiler *c = ts_compiler_open(&t, TS_MAX(gpu ? host.cores - 2 : host.cores, 1), o->cache, d);
-  bool ok = c && ts_device_lock(gpu ? ts_arena_printf(a, "cuda%d", t.gpu.device) : "cpu", &lock, d);
+  // verdicts stay what they are when others run beside
+  bool ok = c && (o->judge || ts_device_lock(gpu ? ts_arena_printf(a, "cuda%d", t.gpu.device) : "cpu", &lock, d));
   for (int i = 0; ok && i < nargs && !ts_interrupted(); i++) {
     ts_arena *scratch = ts_arena_new("workload");
     ok = try_one(scratch, &specs[i], c, &to, strcmp(o->format, "json") == 0, all, d);
@@ -175,7 +176,7 @@ int ts_cmd_try(int argc, char **argv) {
       {"target", TS_OPT_TEXT, &o.target, "T", "target (cpu)"},
       {"only", TS_OPT_TEXT, &o.only, "TEXT,...", "sketches whose name holds one of these texts"},
       {"points", TS_OPT_INT, &o.points, "N", "candidates of each sketch, at most (3)"},
-      {"judge", TS_OPT_FLAG, &o.judge, NULL, "only verdicts matter: hardly any time is spent on timing"},
+      {"judge", TS_OPT_FLAG, &o.judge, NULL, "only verdicts matter: hardly any time is spent on timing, others may run beside"},
       {"final", TS_OPT_FLAG, &o.final, NULL, "time the best of each sketch again, in turn"},
       {"numerics", TS_OPT_TEXT, &o.numerics, "NAME", "also try variants with these numerics (a8: 8-bit activations)"},
       {"seed", TS_OPT_INT, &o.seed, "N", "seed of draws and of the data (1)"},

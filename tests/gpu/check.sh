@@ -61,15 +61,25 @@ list_workloads() {
 
 numbers() {
   stage "kernels over odd shapes"
-  local list code n
+  local list mine part jobs=() code n status=0
   mapfile -t list < <(workloads "$here/shapes.txt")
-  timeout 200 tunesmith try --target cuda --judge --points 4 "${list[@]}" >"$out/kernels.txt" 2>"$out/kernels.err"
-  code=$?
-  n=$(sed -n 's/^\([0-9]*\) workloads: \([0-9]*\) candidates, \([0-9]*\) right, \([0-9]*\) wrong, \([0-9]*\) refused$/\1 \2 \3 \4 \5/p' "$out/kernels.txt" | tail -n 1)
-  if [ -z "$n" ]; then
+  for part in 0 1 2 3; do
+    mapfile -t mine < <(printf '%s\n' "${list[@]}" | awk -v p=$part 'NR % 4 == p')
+    timeout 150 tunesmith try --target cuda --judge --points 4 "${mine[@]}" >"$out/kernels-$part.txt" 2>"$out/kernels-$part.err" &
+    jobs+=($!)
+  done
+  for code in "${jobs[@]}"; do
+    wait "$code"
+    code=$?
+    [ $code -le 1 ] || status=$code
+  done
+  cat "$out"/kernels-?.txt >"$out/kernels.txt" && cat "$out"/kernels-?.err >"$out/kernels.err" && rm "$out"/kernels-?.*
+  n=$(sed -n 's/^\([0-9]*\) workloads: \([0-9]*\) candidates, \([0-9]*\) right, \([0-9]*\) wrong, \([0-9]*\) refused$/\1 \2 \3 \4 \5/p' "$out/kernels.txt" |
+    awk '{ for (i = 1; i <= 5; i++) s[i] += $i } END { if (NR) print s[1], s[2], s[3], s[4], s[5] }')
+  if [ $status != 0 ] || [ -z "$n" ]; then
     tail -n 3 "$out/kernels.err"
-    fail "kernels: try ended with status $code"
-    return
+    fail "kernels: try ended with status $status"
+    [ -n "$n" ] || return
   fi
   # shellcheck disable=SC2086
   set -- $n
@@ -108,7 +118,7 @@ sanitizer() {
   timeout 100 "$tool" --tool memcheck --target-processes all --error-exitcode 9 tunesmith try --target cuda --judge --points 1 "${list[@]}" >"$out/memcheck.txt" 2>&1
   local code=$? errors
   errors=$(grep -c '^========= Invalid\|^========= .*Misaligned' "$out/memcheck.txt")
-  if [ $code = 0 ] && [ "$errors" = 0 ]; then pass; tail -n 1 "$out/memcheck.txt"; else grep '^=========' "$out/memcheck.txt" | head -n 8; fail "compute-sanitizer: status $code, $errors errors"; fi
+  if [ $code = 0 ] && [ "$errors" = 0 ]; then pass; tail -n 1 "$out/memcheck.txt"; else grep '^=========' "$out/memcheck.txt" | head -n 12; fail "compute-sanitizer: status $code, $errors errors"; fi
 }
 
 # Kernels that fault, among good ones: each is told as what it did, the good ones are right, tuning ends with one of those.
@@ -136,7 +146,8 @@ model_texts() {
     cpu=$out/models/$name-cpu-q4f16_1 gpu=$out/models/$name-q4f16_1
     tunesmith build --model "$path" --target cpu --name "$name-cpu" --out "$out/models" >"$out/$name-cpu.txt" 2>&1 &&
       tunesmith build --model "$path" --target cuda --name "$name" --out "$out/models" >"$out/$name-cuda.txt" 2>&1 || { fail "$name cannot be built"; continue; }
-    for prompt in "The capital of France is" "Once upon a time, in a small village," "def fibonacci(n):" "Water boils at"; do
+    # where the likeliest token is clearly that: rounding does not decide
+    for prompt in "The capital of France is" "Here is a list of fruits:" "def fibonacci(n):" "Water boils at"; do
       n=$((n + 1))
       tunesmith chat "$cpu" --raw --temperature 0 --max-tokens 64 --prompt "$prompt" >"$out/$name-$n.cpu" 2>&1
       tunesmith chat "$gpu" --raw --temperature 0 --max-tokens 64 --prompt "$prompt" >"$out/$name-$n.cuda" 2>&1
