@@ -6,6 +6,27 @@ static LLVMValueRef address(ts__gen *g, const ts_buffer *buf, LLVMValueRef ptr, 
   return LLVMBuildInBoundsGEP2(g->b, ts__g_mem_type(g, buf->code, 1), ptr, &index, 1, "");
 }
 
+// Adds the terms of e that are multiples of n to *whole, the others to *rest; NULL stands for 0.
+static void split_terms(ts__gen *g, const ts_expr *e, int64_t n, LLVMValueRef *whole, LLVMValueRef *rest) {
+  if (e->kind == TS_E_ADD) {
+    split_terms(g, e->arg[0], n, whole, rest);
+    split_terms(g, e->arg[1], n, whole, rest);
+    return;
+  }
+  LLVMValueRef *to = ts__g_multiple(g, e, n) ? whole : rest, v = ts__g_scalar(g, e);
+  *to = *to ? LLVMBuildAdd(g->b, *to, v, "") : v;
+}
+
+// The address of the element at index (at lane 0). In a swizzled buffer what moves by whole patterns of 1024 bytes does not change
+// which pieces are exchanged: it is added behind, so that the rest is the same in all iterations that move so.
+static LLVMValueRef address_of(ts__gen *g, const ts_buffer *buf, LLVMValueRef ptr, const ts_expr *index) {
+  if (!g->nv || !ts__nv_swizzle(buf)) return address(g, buf, ptr, ts__g_scalar(g, index));
+  LLVMValueRef whole = NULL, rest = NULL;
+  split_terms(g, index, 1024 / ts_code_bytes(buf->code), &whole, &rest);
+  if (rest) ptr = address(g, buf, ptr, rest);
+  return whole ? LLVMBuildInBoundsGEP2(g->b, ts__g_mem_type(g, buf->code, 1), ptr, &whole, 1, "") : ptr;
+}
+
 // Bytes that the element at index (at lane 0) is known to be aligned to: its own size on the CPU, where it does not matter.
 static int alignment(ts__gen *g, const ts_buffer *buf, const ts_expr *index) {
   int bytes = ts_code_bytes(buf->code);
@@ -180,7 +201,7 @@ LLVMValueRef ts__g_address(ts__gen *g, const ts_expr *e, int *align) {
   if (!ptr) return NULL;
   const ts_expr *index = e->nargs ? e->arg[0] : NULL;
   *align = alignment(g, e->buf, index);
-  return index ? address(g, e->buf, ptr, ts__g_scalar(g, index)) : ptr;
+  return index ? address_of(g, e->buf, ptr, index) : ptr;
 }
 
 ts__val ts__g_load(ts__gen *g, const ts_expr *e) {
@@ -192,12 +213,12 @@ ts__val ts__g_load(ts__gen *g, const ts_expr *e) {
   int64_t off[TS__MAX_VECTOR];
   LLVMValueRef v;
   if (!vector || (ts__g_lane_offsets(g, index, off) && uniform(g, off))) {
-    LLVMValueRef at = index ? address(g, buf, ptr, ts__g_scalar(g, index)) : ptr;
+    LLVMValueRef at = index ? address_of(g, buf, ptr, index) : ptr;
     v = load_aligned(g, buf, at, e->type.lanes, alignment(g, buf, index));
     return (ts__val){from_memory(g, buf, v), e->type.lanes};
   }
   if (ts__g_lane_offsets(g, index, off) && straight(g, buf, index, off)) {
-    v = load_steps(g, buf, address(g, buf, ptr, ts__g_scalar(g, index)), off, alignment(g, buf, index));
+    v = load_steps(g, buf, address_of(g, buf, ptr, index), off, alignment(g, buf, index));
   } else {
     v = gather(g, buf, ptr, ts__g_expr(g, index).v);
   }
@@ -208,7 +229,7 @@ static void store_vector(ts__gen *g, const ts_buffer *buf, LLVMValueRef ptr, con
   int64_t off[TS__MAX_VECTOR];
   LLVMValueRef v = to_memory(g, buf, ts__g_widen(g, value, g->lanes).v, g->lanes);
   if (ts__g_lane_offsets(g, index, off) && straight(g, buf, index, off)) {
-    LLVMValueRef at = address(g, buf, ptr, ts__g_scalar(g, index));
+    LLVMValueRef at = address_of(g, buf, ptr, index);
     if (contiguous(g, off) && g->mask) return masked_store(g, buf, v, at);
     if (contiguous(g, off)) return store_aligned(g, v, at, alignment(g, buf, index));
   }
@@ -225,7 +246,7 @@ void ts__g_store(ts__gen *g, const ts_stmt *s) {
   if (index && g->lane_var && ts__g_varies(g, index)) {
     store_vector(g, buf, ptr, index, value);
   } else {
-    LLVMValueRef at = index ? address(g, buf, ptr, ts__g_scalar(g, index)) : ptr;
+    LLVMValueRef at = index ? address_of(g, buf, ptr, index) : ptr;
     store_aligned(g, to_memory(g, buf, value.v, value.lanes), at, alignment(g, buf, index));
   }
   ts__g_forget(g, mark);
