@@ -141,6 +141,15 @@ model_texts() {
   stage "models: CPU and GPU"
   local m name path prompt cpu gpu n=0
   if ROOT=$root BIN=$(dirname "$(command -v tunesmith)") timeout 100 "$root/tests/e2e/gpu.sh" >"$out/e2e.txt" 2>&1; then pass; else tail -n 5 "$out/e2e.txt"; fail "the small model"; fi
+  # against an independent implementation; f16 in the passes of several rows
+  if tunesmith build --model "$root/tests/data/tiny" --quantization q0f16 --target cuda --name accuracy --out "$out/models" >"$out/accuracy-build.txt" 2>&1 &&
+    bench_accuracy "$out/models/accuracy-q0f16" "$root/tests/data/fixtures/tiny.json" --root "$root" --max-error 5e-3 --greedy 64 --max-ratio 1.03 >"$out/accuracy.txt" 2>&1; then
+    pass
+    awk '/^max_relative_error/ && $2 > e { e = $2 } END { print "logits differ by at most " e " of the largest; 64 of 64 greedy tokens" }' "$out/accuracy.txt"
+  else
+    tail -n 3 "$out/accuracy.txt"
+    fail "logits of the small model"
+  fi
   for m in ${models[@]+"${models[@]}"}; do
     name=${m%%=*} path=${m#*=}
     cpu=$out/models/$name-cpu-q4f16_1 gpu=$out/models/$name-q4f16_1
