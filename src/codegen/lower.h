@@ -37,7 +37,8 @@ typedef struct ts__lower {
   TS_VEC(ts__lower_place) places;  // of shared buffers
   TS_VEC(ts__bulk_pipe) bulk;
   TS_VEC(const ts_buffer *) lasting;  // shared buffers whose memory is nobody else's in their kernel: copies arrive there at any time
-  int serial;                         // loops around that run one iteration after the other
+  TS_VEC(const ts_stmt *) serial;     // loops around that run one iteration after the other, outermost first
+  int conditions;                     // around
 } ts__lower;
 
 // Inner buffers of blocks become allocations, sunk to where they are used and shrunk (lower_alloc.c).

@@ -98,8 +98,26 @@ static const ts_stmt *once_a_warp(ts__kernel *k, const ts_stmt *s) {
   return ts_seq(ir, both, 2);
 }
 
+static bool see_own(void *arg, const ts_expr *e) {
+  void **a = arg;
+  const ts__kernel *k = a[0];
+  bool *found = a[1], known = e->kind != TS_E_VAR;
+  for (ts_axis x = TS_BLOCK_X; x <= TS_BLOCK_Z && !known; x++) known = e->var == k->var[x];
+  for (int i = 0; i < k->l->f->ndims && !known; i++) known = e->var == k->l->f->dims[i].var;
+  *found |= !known || e->kind == TS_E_LOAD;
+  return !*found;
+}
+
+// Whoever counts phases must get there every time, or never.
+static bool all_or_never(ts__kernel *k, const ts_expr *guard) {
+  bool found = false;
+  if (guard) ts_expr_visit(guard, see_own, (void *[]){k, &found});
+  return !found || ts__gpu_refuse(k->l, "bulk-copy", "a pipeline of bulk copies is under a condition that changes while the kernel runs");
+}
+
 const ts_stmt *ts__gpu_effect(ts__kernel *k, const ts_stmt *s, ts_effect f, ts__gpu_role role, const ts_expr *guard) {
   ts_ir *ir = k->l->ir;
+  if (!all_or_never(k, guard)) return s;
   if (role == TS__CONSUMER && f == TS_EFF_BARRIER_ARRIVE)
     s = once_a_warp(k, k->cluster > 1 ? as_effect(k, s, TS_EFF_BARRIER_ARRIVE_ALL) : s);
   if (role == TS__NO_ROLE && f != TS_EFF_BARRIER_WAIT) guard = ts__guard_and(ir, guard, first_below(k, TS_THREAD_Z + 1));

@@ -176,6 +176,17 @@ static const ts_stmt *effect(pipe *x, ts_effect f, int64_t n) {
   return ts_eval(x->l->ir, ts_effect_call(x->l->ir, f, &arg));
 }
 
+// Slots and phases are counted over all runs of the pipeline: iteration k of this one as a number among all.
+static const ts_expr *counted(pipe *x, const ts_expr *k) {
+  ts_ir *ir = x->l->ir;
+  const ts_expr *runs = ts_int(ir, 0);
+  for (size_t i = 0; i < x->l->serial.n; i++) {
+    const ts_stmt *s = x->l->serial.p[i];
+    runs = ts_add(ir, ts_mul(ir, runs, s->loop.extent), ts_sub(ir, ts_evar(ir, s->loop.var), s->loop.min));
+  }
+  return ts_simplify(x->l->an, ts_add(ir, ts_mul(ir, runs, x->n), k));
+}
+
 // --- one statement at one iteration
 // ----------------------------------------------------------------------------------------------
 
@@ -192,7 +203,8 @@ static const version *version_of(const pipe *x, const ts_buffer *b) {
 }
 
 static const ts_expr *number_of(choosing *c, const version *v) {
-  return ts_bin(c->x->l->ir, TS_E_FLOORMOD, c->k, ts_int(c->x->l->ir, v->n));
+  const ts_expr *k = is_filled(c->x, v->from) ? counted(c->x, c->k) : c->k;
+  return ts_bin(c->x->l->ir, TS_E_FLOORMOD, k, ts_int(c->x->l->ir, v->n));
 }
 
 static const ts_buffer *choose(void *arg, const ts_buffer *b, const ts_expr *const *idx, const ts_expr **out) {
@@ -235,13 +247,13 @@ static const ts_stmt *choose_block(void *arg, const ts_stmt *s) {
 }
 
 static const ts_expr *slot_of(pipe *x, const ts_buffer *b, const ts_expr *k) {
-  const ts_expr *at = ts_bin(x->l->ir, TS_E_FLOORMOD, k, ts_int(x->l->ir, x->slots.slots));
+  const ts_expr *at = ts_bin(x->l->ir, TS_E_FLOORMOD, counted(x, k), ts_int(x->l->ir, x->slots.slots));
   return ts_load(x->l->ir, b, &at);
 }
 
 static const ts_stmt *barrier(pipe *x, ts_effect f, const ts_buffer *b, const ts_expr *k, int ahead) {
   ts_ir *ir = x->l->ir;
-  const ts_expr *turn = ts_add(ir, ts_bin(ir, TS_E_FLOORDIV, k, ts_int(ir, x->slots.slots)), ts_int(ir, ahead));
+  const ts_expr *turn = ts_add(ir, ts_bin(ir, TS_E_FLOORDIV, counted(x, k), ts_int(ir, x->slots.slots)), ts_int(ir, ahead));
   const ts_expr *args[] = {slot_of(x, b, k), ts_bin(ir, TS_E_FLOORMOD, turn, ts_int(ir, 2))};
   return ts_eval(ir, ts_effect_call(ir, f, args));
 }
@@ -270,7 +282,7 @@ static int with_barriers(pipe *x, int i, const ts_expr *k, const ts_stmt **list)
   bool trailing = is_trailing(x, i, NULL);
   const ts_expr *done = trailing ? ts_sub(ir, k, ts_int(ir, 1)) : k;
   const ts_stmt *arrive = barrier(x, TS_EFF_BARRIER_ARRIVE, x->slots.empty, done, 0);
-  list[n++] = trailing ? ts_if(ir, ts_bin(ir, TS_E_LE, ts_int(ir, 0), done), arrive, NULL) : arrive;
+  list[n++] = trailing ? ts_if(ir, ts_bin(ir, TS_E_LE, ts_int(ir, 0), counted(x, done)), arrive, NULL) : arrive;
   return n;
 }
 
@@ -440,7 +452,10 @@ static bool find_bulk(pipe *x) {
   }
   for (size_t b = 0; b < x->own.n; b++)
     if (is_filled(x, x->own.p[b])) x->slots.slots = TS_MAX(x->slots.slots, versions_of(x, x->own.p[b]));
-  if (x->l->serial) return refuse(x, "its bulk copies are repeated by a loop around it", "", "", "");
+  if (x->l->serial.n && x->l->conditions) return refuse(x, "its bulk copies are repeated under a condition", "", "", "");
+  for (size_t i = 0; i < x->l->serial.n; i++)
+    if (ts_notes_find(x->l->serial.p[i]->loop.notes, "pipeline_stage"))
+      return refuse(x, "its bulk copies stand in the pipeline of ", x->l->serial.p[i]->loop.var->name, "", "");
   if (!x->slots.slots || x->reader < 0) return refuse(x, "its bulk copies fill no buffer that it reads", "", "", "");
   return true;
 }
@@ -525,9 +540,9 @@ static const ts_stmt *walk(ts__lower *l, const ts_stmt *s) {
       return ts_seq(l->ir, child, s->seq.n);
     case TS_S_FOR:
       r = ts_stmt_copy(l->ir, s, &c);
-      l->serial += repeats(s);
+      if (repeats(s)) ts_vec_push(l->arena, &l->serial, s);
       c->loop.body = walk_child(l, s, s->loop.body);
-      l->serial -= repeats(s);
+      l->serial.n -= repeats(s);
       return l->failed ? s : pipeline(l, r);
     case TS_S_BLOCK: {
       ts_block *b = ts_arena_dup(l->arena, s->block, sizeof *b);
@@ -545,7 +560,10 @@ static const ts_stmt *walk(ts__lower *l, const ts_stmt *s) {
       c->let.body = walk_child(l, s, s->let.body);
       return r;
     case TS_S_IF:
-      return ts_if(l->ir, s->cond.cond, walk(l, s->cond.then), s->cond.other ? walk(l, s->cond.other) : NULL);
+      l->conditions++;
+      r = ts_if(l->ir, s->cond.cond, walk(l, s->cond.then), s->cond.other ? walk(l, s->cond.other) : NULL);
+      l->conditions--;
+      return r;
     default:
       return s;
   }
