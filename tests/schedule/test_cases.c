@@ -4,7 +4,7 @@
 //   func ...            the function
 //   trace 1
 //   ...                 the steps; all but the last must succeed, so must the last when a function is expected
-//   expect | refuse     (replay: the steps run as one replay that goes on after refusals)
+//   expect | refuse     (replay: the steps run as one replay that goes on after refusals; strict: one that adapts no decision)
 //   ...                 the function after the steps | the rendered refusal | the report
 //   end
 //
@@ -16,7 +16,7 @@
 
 typedef struct test_case {
   const char *name, *func, *trace, *want;
-  enum { EXPECT, REFUSE, REPLAY } kind;
+  enum { EXPECT, REFUSE, REPLAY, STRICT } kind;
   ts_text got;
 } test_case;
 static int failures;
@@ -95,7 +95,7 @@ static void steps_run(ts_arena *a, const char *file, test_case *t, const ts_func
 
 static void replay_run(ts_arena *a, const char *file, test_case *t, const ts_func *f, ts_sched *s) {
   static const char *const outcome[] = {"applied", "adapted", "refused", "skipped"};
-  ts_replay r = {.keep_going = true};
+  ts_replay r = {.keep_going = true, .strict = t->kind == STRICT};
   ts_diag d = {0};
   bool ok = ts_sched_replay(s, t->name, t->trace, strlen(t->trace), &r, &d);
   if (!r.n) ts_text_addf(&t->got, "%s [%s]\n", d.message, d.code);
@@ -114,7 +114,7 @@ static void case_run(const char *file, test_case *t) {
   if (!f || !ts_func_verify(f, &d)) fail(file, t, "function", d.message);
   else {
     ts_sched *s = ts_sched_new(ir, f, 42);
-    if (t->kind == REPLAY) replay_run(a, file, t, f, s);
+    if (t->kind >= REPLAY) replay_run(a, file, t, f, s);
     else steps_run(a, file, t, f, s);
     if (strcmp(ts_text_str(&t->got), t->want) != 0 && !getenv("TS_BLESS")) {
       fprintf(stderr, "--- wanted\n%s--- got\n%s", t->want, ts_text_str(&t->got));
@@ -149,16 +149,16 @@ static bool case_read(ts_arena *a, const char **p, test_case *t, ts_text *head) 
   if (!**p) return false;
   t->name = next_line(a, p) + 5;
   t->func = section(a, p, (const char *const[]){"trace 1", NULL});
-  t->trace = section(a, p, (const char *const[]){"expect", "refuse", "replay", NULL});
+  t->trace = section(a, p, (const char *const[]){"expect", "refuse", "replay", "strict", NULL});
   const char *kind = next_line(a, p);
-  t->kind = !strcmp(kind, "refuse") ? REFUSE : !strcmp(kind, "replay") ? REPLAY : EXPECT;
+  t->kind = !strcmp(kind, "refuse") ? REFUSE : !strcmp(kind, "replay") ? REPLAY : !strcmp(kind, "strict") ? STRICT : EXPECT;
   t->want = section(a, p, (const char *const[]){"end", NULL});
   next_line(a, p);
   return true;
 }
 
 static void file_run(const char *path) {
-  static const char *const kind[] = {"expect", "refuse", "replay"};
+  static const char *const kind[] = {"expect", "refuse", "replay", "strict"};
   ts_arena *a = ts_arena_new("file");
   char *text;
   size_t n;
