@@ -241,7 +241,7 @@ static const struct {
   const char *ptx;
   int registers;
 } seeds[] = {
-    {"matmul q0f16 N=512 K=512 A=f16 n=1024", "matmul/ref.wgmma256", false, "wgmma.mma_async.sync.aligned.m64n256k16", 168},
+    {"matmul q0f16 N=512 K=512 A=f16 n=1024", "matmul/ref.wgmma256", false, "wgmma.mma_async.sync.aligned.m64n256k16", 200},
     {"matmul q0f16 N=512 K=512 A=f16 n=1024", "matmul/ref.wgmma128", false, "wgmma.mma_async.sync.aligned.m64n128k16", 104},
 };
 
