@@ -79,9 +79,15 @@ int main() {
   std::vector<output> y((size_t)ROWS * outs), before;
   for (auto &v : y) v = (output)(sizeof(output) == 2 ? 0x3c00 : 3);  // an old value, for sums
   before = y;
+#ifdef BATCH
+  tensor_map map = {x.data(), {64, ROWS, K / 64}, {K * 2, 128}, {64, (ROWS + 7) / 8 * 8, CHUNK}, 2, 128};
+  tensor_map codes_map = {cp, {128, K / 64, N / 16}, {512, K / 64 * 512}, {128, CHUNK, TALL}, 4, 0};
+  tensor_map scales_map = {sp, {32, K / 64, N / 16}, {64, K / 64 * 64}, {32, CHUNK, TALL}, 2, 0};
+#endif
 #ifdef GEMM
-  tensor_map map = {x.data(), K, ROWS, 64, WIDTH, 2, 128};
-  tensor_map codes_map = {cp, K / 64 * 128, N / 16, 128, BOX, 4, 0}, scales_map = {sp, K / 64 * 32, N / 16, 32, BOX, 2, 0};
+  tensor_map map = {x.data(), {K, ROWS, 1}, {K * 2, 0}, {64, WIDTH, 1}, 2, 128};
+  tensor_map codes_map = {cp, {K / 64 * 128, N / 16, 1}, {K / 64 * 512, 0}, {128, BOX, 1}, 4, 0};
+  tensor_map scales_map = {sp, {K / 64 * 32, N / 16, 1}, {K / 64 * 64, 0}, {32, BOX, 1}, 2, 0};
   long long dims = ROWS;
 #endif
   bool ok = host_launch(GRID, CLUSTER, THREADS, [&] { RUN; });

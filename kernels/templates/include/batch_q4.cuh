@@ -1,8 +1,8 @@
 // batch_q4: y[n, N] = x[n, K] . w[N, K]^T for 2 to 32 rows of x in f16, on weights of the packed layout "mma" (kernels/ops/matmul.mma.tir).
 //
 // The blocks of a cluster share K: each keeps its slice of x in shared memory and streams the weights of its cluster's row tiles through a
-// ring, filled by one producer warp that starts before the kernel before this one has ended. Within a block ACROSS warps stand side by
-// side over the rows, the others share K. Sums are added up over the warps, sent to the block of the cluster that owns them, and
+// ring, by tensor copies that start before the kernel before this one has ended; the warps take turns at refilling a stage. Within a
+// block ACROSS warps stand side by side over the rows, the others share K. Sums are added up over the warps, sent to the block of the cluster that owns them, and
 // finished there while the next group of tiles is multiplied: every sum has one order, so results do not vary.
 //
 // A code q is the half 1024 + q (row g) or 1024 + 16 q (row g + 8): one operation for two weights. Sums of a group of 32 start as -1031
@@ -21,48 +21,40 @@ template <int a_outputs, int a_inputs, int a_rows, int a_warps, int a_across, in
   static constexpr int units = inputs / 64, slice = (units + split - 1) / split;                // units of K: all, of a block
   static constexpr int tall = tiles * across, row_tiles = outputs / 16, groups = (row_tiles + tall - 1) / tall;
   static constexpr int stage_bytes = tall * chunk * 576, ring_bytes = stages * stage_bytes;     // codes of the tiles, then their scales
-  static constexpr int pitch = slice * 128 + 16, x_bytes = columns * 8 * pitch;                 // rows of x, apart so that banks differ
+  static constexpr int pieces = (slice + chunk - 1) / chunk, unit_bytes = columns * 1024, x_bytes = pieces * chunk * unit_bytes;  // x: rows of a unit together
   static constexpr int part = tiles * columns * 32;                                             // of four sums each: of a warp
   static constexpr int share = tall * columns / split;                                          // fragments that a block finishes
   static constexpr int sums_bytes = warps * part * 16, gathered_bytes = 2 * split * share * 512;
-  static constexpr int bytes = ring_bytes + x_bytes + sums_bytes + gathered_bytes + 16 * stages + 32;
+  static constexpr int bars_at = x_bytes + ring_bytes + sums_bytes + gathered_bytes, bytes = bars_at + 16 * stages + 8 * pieces + 16;
 };
 
-// All lanes of the producer warp: lane l copies codes of tile l of the group, lane 16 + l its scales.
-template <typename S, bool EVICT>
-__device__ __forceinline__ void batch_produce(u32 ring, u32 bars, const unsigned char *codes, const unsigned char *scales, int block, int blocks, int first, int last,
-                                              int lane) {
-  u64 policy = policy_evict_first();
-  int stage = 0;
-  u32 parity = 1;
-  for (int group = block; group < S::groups; group += blocks) {
-    int tile = min(group * S::tall + (lane & 15), S::row_tiles - 1);  // a tile beyond the last is read as the last, and dropped
-    for (int at = first; at < last; at += S::chunk) {
-      int units = min(S::chunk, last - at);
-      u32 bar = bars + 16 * stage, to = ring + S::stage_bytes * stage;
-      barrier_wait(bar + 8, parity);
-      if (lane == 0) barrier_expect(bar, S::tall * units * 576);
-      __syncwarp();
-      if ((lane & 15) < S::tall) {
-        size_t unit = (size_t)tile * S::units + at;
-        u32 size = lane < 16 ? 512 : 64;
-        const unsigned char *from = (lane < 16 ? codes : scales) + unit * size;
-        u32 there = to + (lane < 16 ? 0 : S::tall * S::chunk * 512) + (lane & 15) * S::chunk * size;
-        if (EVICT) {
-          copy_bulk_hint(there, from, units * size, bar, policy);
-        } else {
-          copy_bulk(there, from, units * size, bar);
-        }
-      }
-      if (++stage == S::stages) {
-        stage = 0;
-        parity ^= 1;
-      }
+// What is copied next: stages follow each other along K, then from group to group.
+template <typename S> struct batch_ring {
+  u32 ring, bars;
+  const tensor_map *codes, *scales;
+  int group, at, stage;
+  u32 parity;
+
+  __device__ __forceinline__ void fill() {  // by one thread
+    u32 bar = bars + 16 * stage, to = ring + S::stage_bytes * stage;
+    barrier_expect(bar, S::stage_bytes);
+    copy_tensor_3d(to, codes, 0, at, group * S::tall, bar);
+    copy_tensor_3d(to + S::tall * S::chunk * 512, scales, 0, at, group * S::tall, bar);
+  }
+  __device__ __forceinline__ void next(int first, int last, int blocks) {
+    at += S::chunk;
+    if (at >= last) {
+      at = first;
+      group += blocks;
+    }
+    if (++stage == S::stages) {
+      stage = 0;
+      parity ^= 1;
     }
   }
-}
+};
 
-// One unit of each tile of the warp. x: this lane's address of the unit in its row of x, for load_matrices.
+// One unit of each tile of the warp. x: this lane's address of the unit's first half in its row of x, for load_matrices.
 template <typename S>
 __device__ __forceinline__ void batch_unit(float (&acc)[S::tiles][S::columns][4], const unsigned char *codes, const unsigned char *scales, u32 x, int lane) {
   const u32 offset[4] = {0xe407e407u, 0xe470e470u, 0xe407e407u, 0xe470e470u};  // -1031 for rows g, -1136 for rows g + 8
@@ -80,7 +72,7 @@ __device__ __forceinline__ void batch_unit(float (&acc)[S::tiles][S::columns][4]
     float start[S::columns][4];
 #pragma unroll
     for (int c = 0; c < S::columns; c++) {
-      load_matrices(b[c], x + c * 8 * S::pitch + h * 64);
+      load_matrices(b[c], (x ^ h * 64) + c * 1024);  // rows are swizzled
       mma_m16n8k16(start[c], offset, b[c][0], b[c][1], zero);
       mma_m16n8k16(start[c], offset, b[c][2], b[c][3], start[c]);
     }
@@ -148,62 +140,70 @@ __device__ __forceinline__ void batch_collect(Y *y, const float *gathered, u32 f
   batch_finish<S, END>(y, gathered + half * (S::gathered_bytes / 8), group, rank);
 }
 
-template <typename S, int END, bool EVICT, typename Y>
-__device__ __forceinline__ void batch_q4(const u16 *x, const void *codes, const void *scales, Y *y) {
+template <typename S, int END, typename Y>
+__device__ __forceinline__ void batch_q4(const tensor_map *x, const tensor_map *codes, const tensor_map *scales, Y *y) {
   SHARED_MEMORY(smem);
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
-  const int rank = S::split > 1 ? blockIdx.x % S::split : 0, block = blockIdx.x / S::split, blocks = gridDim.x / S::split;
+  const int rank = blockIdx.x % S::split, block = blockIdx.x / S::split, blocks = gridDim.x / S::split;
   const int first = S::units * rank / S::split, last = S::units * (rank + 1) / S::split;
-  const u32 bars = shared_address(smem) + S::bytes - 16 * S::stages - 32, x_bar = bars + 16 * S::stages, full = x_bar + 8;  // full: of both halves
-  if (threadIdx.x == S::warps * 32) {
+  const u32 xs = shared_address(smem), bars = xs + S::bars_at, x_bars = bars + 16 * S::stages, full = x_bars + 8 * S::pieces;  // full: of both halves
+  batch_ring<S> ring = {xs + S::x_bytes, bars, codes, scales, block, first, 0, 1};
+  if (threadIdx.x == 0) {
     for (int s = 0; s < S::stages; s++) {
       barrier_init(bars + 16 * s, 1);
       barrier_init(bars + 16 * s + 8, S::warps);
     }
-    barrier_init(x_bar, 1);
+    for (int p = 0; p < S::pieces; p++) barrier_init(x_bars + 8 * p, 1);
     for (int t = 0; t < 2; t++) {
       barrier_init(full + 8 * t, 1);
       barrier_expect(full + 8 * t, S::gathered_bytes / 2);
     }
     barrier_init_fence();
   }
+  for (int s = 0; s < S::stages; s++) {
+    if (threadIdx.x == 0 && ring.group < S::groups) ring.fill();
+    ring.next(first, last, blocks);
+  }
   __syncthreads();
   dependents_may_start();
-  if (S::split > 1) cluster_arrive();
-  if (warp == S::warps) {
-    batch_produce<S, EVICT>(shared_address(smem), bars, (const unsigned char *)codes, (const unsigned char *)scales, block, blocks, first, last, lane);
-    __syncwarp();
-    if (S::split > 1) cluster_wait();
-    return;
-  }
-  const u32 xs = shared_address(smem + S::ring_bytes);
-  float4 *sums = (float4 *)(smem + S::ring_bytes + S::x_bytes);
-  float *gathered = (float *)(smem + S::ring_bytes + S::x_bytes + S::sums_bytes);
+  cluster_arrive();
+  float4 *sums = (float4 *)(smem + S::x_bytes + S::ring_bytes);
+  float *gathered = (float *)(smem + S::x_bytes + S::ring_bytes + S::sums_bytes);
   wait_for_predecessors();
-  if (warp == 0) {
-    int bytes = (last - first) * 128;
-    if (lane == 0) barrier_expect(x_bar, S::rows * bytes);
-    __syncwarp();
-    if (lane < S::rows) copy_bulk(xs + lane * S::pitch, x + (size_t)lane * S::inputs + first * 64, bytes, x_bar);
-    __syncwarp();
+  if (threadIdx.x == 0) {
+    for (int p = 0; p < S::pieces; p++) {
+      barrier_expect(x_bars + 8 * p, S::chunk * S::unit_bytes);
+      copy_tensor_3d(xs + p * S::chunk * S::unit_bytes, x, 0, 0, first + p * S::chunk, x_bars + 8 * p);
+    }
   }
-  if (S::split > 1) cluster_wait();
-  barrier_wait(x_bar, 0);
+  __syncwarp();
+  cluster_wait();
 
   const int which = warp / S::along, k = warp % S::along;  // rows; units of K
-  const u32 mine = xs + (lane & 7) * S::pitch + (lane >> 3) * 16 + k * 128;
-  int stage = 0, half = 0;
+  const u32 mine = xs + k * S::unit_bytes + (lane & 7) * 128 + ((lane >> 3 ^ (lane & 7)) << 4);
+  int stage = 0, half = 0, turns = 0;
   u32 parity = 0, turn = 0;
   for (int group = block;; half ^= 1) {
     float acc[S::tiles][S::columns][4] = {};
-    u32 b = mine;
-    for (int at = first; at < last; at += S::chunk, b += S::chunk * 128) {
+    u32 b = mine, x_bar = x_bars;
+    for (int at = first; at < last; at += S::chunk, b += S::chunk * S::unit_bytes, x_bar += 8) {
+      // The stage before this one is free once all have passed it: one warp waits for that and copies into it.
+      if (turns > 0) {
+        if (warp == turns % S::warps && ring.group < S::groups) {
+          barrier_wait(bars + 16 * ring.stage + 8, ring.parity);
+          if (lane == 0) ring.fill();
+          __syncwarp();
+        }
+        ring.next(first, last, blocks);
+      }
+      turns++;
       barrier_wait(bars + 16 * stage, parity);
-      const unsigned char *w = smem + stage * S::stage_bytes, *q = w + (which * S::tiles * S::chunk + k) * 512;
+      barrier_wait(x_bar, 0);
+      const unsigned char *w = smem + S::x_bytes + stage * S::stage_bytes, *q = w + (which * S::tiles * S::chunk + k) * 512;
       const unsigned char *s = w + S::tall * S::chunk * 512 + (which * S::tiles * S::chunk + k) * 64;
 #pragma unroll
       for (int i = 0; i < S::each; i++)
-        if (at + k + i * S::along < last) batch_unit<S>(acc, q + i * S::along * 512, s + i * S::along * 64, b + i * S::along * 128, lane);
+        if (at + k + i * S::along < last) batch_unit<S>(acc, q + i * S::along * 512, s + i * S::along * 64, b + i * S::along * S::unit_bytes, lane);
       __syncwarp();
       if (lane == 0) barrier_arrive(bars + 16 * stage + 8);
       if (++stage == S::stages) {

@@ -83,7 +83,13 @@ __device__ __forceinline__ void copy_tensor_2d(u32 dst, const tensor_map *map, i
       "l"(map), "r"(x), "r"(y), "r"(bar)
       : "memory");
 }
-// The same to all blocks of the cluster that are set in blocks: to dst in each, and on bar in each.
+__device__ __forceinline__ void copy_tensor_3d(u32 dst, const tensor_map *map, int x, int y, int z, u32 bar) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4}], [%5];" ::"r"(dst),
+      "l"(map), "r"(x), "r"(y), "r"(z), "r"(bar)
+      : "memory");
+}
+// The same, flat, to all blocks of the cluster that are set in blocks: to dst in each, and on bar in each.
 __device__ __forceinline__ void copy_tensor_2d_to(u32 dst, const tensor_map *map, int x, int y, u32 bar, u32 blocks) {
   asm volatile(
       "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(dst),
@@ -210,5 +216,5 @@ __device__ __forceinline__ void send_cluster4(u32 a, float4 v, u32 bar) {
 }
 // At a barrier of any block of the cluster.
 __device__ __forceinline__ void barrier_arrive_cluster(u32 bar) {
-  asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(bar) : "memory");
+  asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(bar) : "memory");
 }

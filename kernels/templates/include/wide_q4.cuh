@@ -75,17 +75,16 @@ template <typename S> struct wide_crew {
   wide_block<S> at;
   unsigned char *smem;
   int lane, warp, mine;  // warp: among those that multiply; mine: first row tile of this warp in the block's
-  int stage, step, begun, slot, all;  // begun: first step of this pass, before which all slots are free
+  int stage, used, step, begun, slot, all;  // used: stage whose fragments are held; begun: first step of this pass, before which all slots are free
   u32 parity, turn;
 
-  // Fragments of the stage that comes next; it goes back to the producer at once.
+  // Fragments of the stage that comes next. It goes back to the producer once they have been used: only then the loads have ended.
   __device__ __forceinline__ void fragments(u32 (&a)[S::tall][4][4]) {
     barrier_wait(at.weights(stage), parity);
     unsigned char *w = smem + S::w_at + stage * S::w_bytes;
 #pragma unroll
     for (int m = 0; m < S::tall; m++) gemm_fragments(a[m], w + (mine + m * 4) * 512, w + S::rows16 * 512 + (mine + m * 4) * 64, lane);
-    __syncwarp();
-    if (lane == 0) barrier_arrive(at.weights(stage) + 8);
+    used = stage;
     if (++stage == S::stages) {
       stage = 0;
       parity ^= 1;
@@ -110,6 +109,7 @@ template <typename S> struct wide_crew {
 #pragma unroll
       for (int m = 0; m < S::tall; m++) wgmma_rs(d[m], a[m][i], b + WGMMA_STEP(32 * i));
     wgmma_end();
+    if (lane == 0) barrier_arrive(at.weights(used) + 8);
     int before = slot == 0 ? S::slots - 1 : slot - 1;
     if (LAST) {
       wgmma_wait_for<0>();
@@ -236,7 +236,7 @@ __device__ __forceinline__ void wide_q4(const tensor_map *x, const tensor_map *c
     it.lane = lane;
     it.warp = warp - 4;
     it.mine = (crew - 1) * S::tall * 4 + (warp & 3);
-    it.stage = it.step = it.begun = it.slot = 0;
+    it.stage = it.used = it.step = it.begun = it.slot = 0;
     it.all = me.steps() * me.passes();
     it.parity = it.turn = 0;
     it.run();

@@ -6,8 +6,7 @@ param     ACROSS 1 2 4
 param     TILES 2 4 1
 param     EACH 1 2 4
 param     STAGES 3 4 2 6 8
-param     SPLIT 4 2 8 1
-param     HINT 1 0
+param     SPLIT 2 4 8
 param     PER_SM 1 2
 param     ROOM 2 1
 where     A_F16 && n <= 32 && N % 16 == 0 && K % 64 == 0
@@ -18,19 +17,23 @@ define    CHUNK WARPS / ACROSS * EACH
 define    SLICE ceildiv(K / 64, SPLIT)
 where     TALL * COLUMNS % SPLIT == 0 && SPLIT <= K / 64
 where     CHUNK < SLICE + WARPS / ACROSS
-where     TILES * COLUMNS <= 16
+where     TILES * COLUMNS <= 16 && TALL * CHUNK % 2 == 0
 define    GROUPS ceildiv(N / 16, TALL)
-define    BLOCKS min(GROUPS, max(1, (SPLIT > 2 ? SMS / 16 * 16 : SMS) * PER_SM / SPLIT))
+define    BLOCKS min(GROUPS, max(1, (SPLIT > 2 ? SMS - SMS / 11 : SMS) * PER_SM / SPLIT))
 define    RING STAGES * TALL * CHUNK * 576
-define    SMEM RING + COLUMNS * 8 * (SLICE * 128 + 16) + WARPS * TILES * COLUMNS * 512 + 2 * TALL * COLUMNS * 512 + 16 * STAGES + 32
+define    PIECES ceildiv(SLICE, CHUNK)
+define    SMEM RING + PIECES * CHUNK * COLUMNS * 1024 + WARPS * TILES * COLUMNS * 512 + 2 * TALL * COLUMNS * 512 + 16 * STAGES + 8 * PIECES + 16
 where     SMEM * PER_SM <= SHARED && RING >= 32768 && PER_SM <= ROOM && WARPS * ROOM <= 16
 launch    batch_q4_entry
 grid      BLOCKS * SPLIT ; 1 ; 1
-block     WARPS * 32 + 32 ; 1 ; 1
+block     WARPS * 32 ; 1 ; 1
 shared    SMEM
 cluster   SPLIT ; 1 ; 1
 dependent 1
-args      b0 b1 b2 b3
+args      t0 t1 t2 b3
+tmap      0 b0 f16 swizzle 128 dims 64 ; n ; K / 64 strides K * 2 ; 128 box 64 ; 8 * COLUMNS ; CHUNK
+tmap      1 b1 i32 swizzle 0 dims 128 ; K / 64 ; N / 16 strides 512 ; K / 64 * 512 box 128 ; CHUNK ; TALL
+tmap      2 b2 f16 swizzle 0 dims 32 ; K / 64 ; N / 16 strides 64 ; K / 64 * 64 box 32 ; CHUNK ; TALL
 */
 #include "batch_q4.cuh"
 
@@ -50,7 +53,8 @@ typedef u16 input;
 typedef batch_shape<TS_N, TS_K, TS_n, WARPS, ACROSS, TILES, EACH, STAGES, SPLIT> shape;
 static_assert(shape::bytes == SMEM, "the layout of shared memory");
 
-extern "C" __global__ void __launch_bounds__(WARPS * 32 + 32, ROOM)
-batch_q4_entry(const input *x, const void *codes, const void *scales, output *y) {
-  batch_q4<shape, END, HINT>(x, codes, scales, y);
+extern "C" __global__ void __launch_bounds__(WARPS * 32, ROOM)
+batch_q4_entry(const __grid_constant__ tensor_map x, const __grid_constant__ tensor_map codes, const __grid_constant__ tensor_map scales,
+               output *y) {
+  batch_q4<shape, END>(&x, &codes, &scales, y);
 }

@@ -16,7 +16,7 @@ define    HELD SLOTS == 0 ? SLICE : SLOTS
 where     HELD % PAIR == 0 && (SLOTS == 0 || SLOTS < SLICE) && SPLIT <= K / 64 && SPLIT * PAIR <= 8
 define    HEIGHT 64 * TALL * CREWS
 where     HEIGHT / 16 * (WIDTH / 8) % SPLIT == 0
-define    CLUSTERS min(ceildiv(ceildiv(N, HEIGHT), PAIR), max(1, (SPLIT * PAIR > 2 ? SMS / 16 * 16 : SMS) / (SPLIT * PAIR)))
+define    CLUSTERS min(ceildiv(ceildiv(N, HEIGHT), PAIR), max(1, (SPLIT * PAIR > 2 ? SMS - SMS / 11 : SMS) / (SPLIT * PAIR)))
 define    SMEM HELD * WIDTH * 128 + STAGES * HEIGHT * 36 + HEIGHT * WIDTH * 4 + 16 * (STAGES + HELD + 1)
 where     SMEM <= SHARED
 launch    wide_q4_entry

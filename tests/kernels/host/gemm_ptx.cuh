@@ -139,10 +139,13 @@ static inline void copy_bulk(u32 dst, const void *src, u32 bytes, u32 bar) {
 static inline void copy_bulk_hint(u32 dst, const void *src, u32 bytes, u32 bar, u64) {
   host_copy(dst, src, bytes, bar);
 }
-struct tensor_map {  // of the host: a matrix, its rows and columns, the box, bytes of an element, swizzle (0 or 128)
+struct tensor_map {  // of the host: innermost first; strides in bytes; swizzle 0 or 128
   const void *base;
-  int columns, rows, box_columns, box_rows, element, swizzle;
+  int size[3];
+  size_t stride[2];
+  int box[3], element, swizzle;
 };
+void copy_tensor_3d(u32 dst, const tensor_map *map, int x, int y, int z, u32 bar);
 void copy_tensor_2d(u32 dst, const tensor_map *map, int x, int y, u32 bar);
 static inline void copy_tensor_2d_to(u32 dst, const tensor_map *map, int x, int y, u32 bar, u32 blocks) {
   for (u32 r = 0; blocks >> r; r++)

@@ -74,19 +74,24 @@ void host_copy(u32 dst, const void *src, u32 bytes, u32 bar) {
   host_copies.push_back({dst, bar, bytes, src, {}});
   if (host_random() % 2) host_land(host_copies.size() - 1);
 }
-void copy_tensor_2d(u32 dst, const tensor_map *m, int x, int y, u32 bar) {
+void copy_tensor_3d(u32 dst, const tensor_map *m, int x, int y, int z, u32 bar) {
   int size = m->element;
-  host_pending c = {dst, bar, (u32)(m->box_columns * m->box_rows * size), NULL, {}};
+  host_pending c = {dst, bar, (u32)(m->box[0] * m->box[1] * m->box[2] * size), NULL, {}};
   c.own.resize(c.bytes);
   if (dst % (m->swizzle ? 1024 : 128)) fprintf(stderr, "tensor copy to %x\n", dst), abort();
-  for (int r = 0; r < m->box_rows; r++)
-    for (int k = 0; k < m->box_columns; k++) {
-      u32 off = (u32)(r * m->box_columns + k) * size;
-      if (m->swizzle) off ^= (off >> 7 & 7) << 4;
-      if (y + r < m->rows && x + k < m->columns) memcpy(&c.own[off], (const char *)m->base + ((size_t)(y + r) * m->columns + x + k) * size, size);
-    }
+  u32 off = 0;
+  for (int k = 0; k < m->box[2]; k++)
+    for (int j = 0; j < m->box[1]; j++)
+      for (int i = 0; i < m->box[0]; i++, off += size) {
+        if (x + i >= m->size[0] || y + j >= m->size[1] || z + k >= m->size[2]) continue;
+        u32 at = m->swizzle ? off ^ (off >> 7 & 7) << 4 : off;
+        memcpy(&c.own[at], (const char *)m->base + (size_t)(x + i) * size + (size_t)(y + j) * m->stride[0] + (size_t)(z + k) * m->stride[1], size);
+      }
   host_copies.push_back(c);
   if (host_random() % 2) host_land(host_copies.size() - 1);
+}
+void copy_tensor_2d(u32 dst, const tensor_map *m, int x, int y, u32 bar) {
+  copy_tensor_3d(dst, m, x, y, 0, bar);
 }
 static int host_group(int kind, int *size) {
   int i = host_me->rank * host_threads + host_me->index;
