@@ -51,6 +51,7 @@ static const ts__guard *guarded(walker *w, const ts_expr *cond) {
 
 // Loads of e; the sides of a select happen under its condition.
 static void loads(walker *w, const ts_expr *e) {
+  if (!e->loads) return;
   if (e->kind == TS_E_SELECT && e->arg[0]->type.lanes == 1) {
     const ts__guard *outer = w->guard;
     loads(w, e->arg[0]);

@@ -8,6 +8,7 @@
 typedef struct chunk {
   struct chunk *next;
   size_t cap, used;
+  size_t zeroed;  // bytes up to here are in use or zero
   char *data;
 } chunk;
 
@@ -17,7 +18,7 @@ struct ts_arena {
   size_t next_size;
 };
 
-enum { FIRST_CHUNK = 16 << 10, LARGEST_CHUNK = 4 << 20 };
+enum { FIRST_CHUNK = 16 << 10, LARGEST_CHUNK = 4 << 20, ZERO_AHEAD = 1 << 10 };
 
 static _Noreturn void out_of_memory(const char *name, size_t bytes) {
   fprintf(stderr, "tunesmith: out of memory: arena %s wanted %zu bytes\n", name, bytes);
@@ -40,6 +41,8 @@ enum { CLASSES = 9 };  // 16 KiB, 32 KiB ... 4 MiB
 typedef struct kept {
   chunk *first[CLASSES];
   size_t bytes;
+  ts_arena *arena[4];  // without chunks
+  size_t narenas;
 } kept;
 static _Thread_local kept *mine;
 static once_flag key_once = ONCE_FLAG_INIT;
@@ -54,6 +57,7 @@ static void kept_free(void *p) {
       free(c->data);
       free(c);
     }
+  for (size_t i = 0; i < k->narenas; i++) free(k->arena[i]);
   free(k);
   mine = NULL;
 }
@@ -91,7 +95,7 @@ static chunk *chunk_kept(size_t cap) {
   mine->first[class] = c->next;
   mine->bytes -= cap;
   c->next = NULL;
-  c->used = 0;
+  c->used = c->zeroed = 0;
   return c;
 }
 
@@ -107,10 +111,9 @@ static chunk *chunk_new(ts_arena *a, size_t cap) {
 }
 
 ts_arena *ts_arena_new(const char *name) {
-  ts_arena *a = calloc(1, sizeof *a);
+  ts_arena *a = mine && mine->narenas ? mine->arena[--mine->narenas] : malloc(sizeof *a);
   if (!a) out_of_memory(name, sizeof *a);
-  a->name = name;
-  a->next_size = FIRST_CHUNK;
+  *a = (ts_arena){.name = name, .next_size = FIRST_CHUNK};
   return a;
 }
 
@@ -120,14 +123,15 @@ void ts_arena_free(ts_arena *a) {
     next = c->next;
     chunk_drop(c);
   }
-  free(a);
+  if (mine && mine->narenas < TS_COUNTOF(mine->arena)) mine->arena[mine->narenas++] = a;
+  else free(a);
 }
 
 // Move to a later kept chunk that fits, or link a new one behind the current chunk.
 static chunk *chunk_with_room(ts_arena *a, size_t bytes) {
   chunk *c = a->current ? a->current->next : a->first;
   if (c && c->cap >= bytes) {
-    c->used = 0;
+    c->used = c->zeroed = 0;
     return a->current = c;
   }
   size_t size = TS_MAX(a->next_size, bytes);
@@ -137,6 +141,13 @@ static chunk *chunk_with_room(ts_arena *a, size_t bytes) {
   if (a->current) a->current->next = fresh;
   else a->first = fresh;
   return a->current = fresh;
+}
+
+// Many small allocations are cleared at once.
+static void zero_ahead(chunk *c) {
+  size_t end = TS_MIN(TS_MAX(c->used, c->zeroed + (KEEP ? ZERO_AHEAD : 0)), c->cap);
+  memset(c->data + c->zeroed, 0, end - c->zeroed);
+  c->zeroed = end;
 }
 
 void *ts_arena_alloc(ts_arena *a, size_t bytes, size_t align) {
@@ -149,7 +160,8 @@ void *ts_arena_alloc(ts_arena *a, size_t bytes, size_t align) {
     at = (size_t)(-(intptr_t)c->data & (intptr_t)(align - 1));
   }
   c->used = at + bytes;
-  return memset(c->data + at, 0, bytes);
+  if (c->used > c->zeroed) zero_ahead(c);
+  return c->data + at;
 }
 
 ts_arena_mark ts_arena_save(ts_arena *a) {
@@ -158,7 +170,7 @@ ts_arena_mark ts_arena_save(ts_arena *a) {
 
 void ts_arena_restore(ts_arena *a, ts_arena_mark m) {
   a->current = m.chunk;
-  if (a->current) a->current->used = m.used;
+  if (a->current) a->current->used = a->current->zeroed = m.used;
 }
 
 size_t ts_arena_bytes(const ts_arena *a) {

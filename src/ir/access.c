@@ -104,13 +104,6 @@ static bool uses_inner(const collector *c, const ts_expr *e) {
   return false;
 }
 
-static bool has_load(const ts_expr *e) {
-  if (e->kind == TS_E_LOAD) return true;
-  for (uint32_t i = 0; i < e->nargs; i++) {
-    if (has_load(e->arg[i])) return true;
-  }
-  return false;
-}
 
 static bool is_one(const ts_expr *e) {
   int64_t v;
@@ -135,7 +128,7 @@ static bool bounds_of(const collector *c, const ts_expr *e, bounds *out);
 
 static bool bounds_var(const collector *c, const inner *v, bounds *out) {
   if (v->value) return bounds_of(c, v->value, out);
-  TS_TRY(!uses_inner(c, v->range.extent) && !has_load(v->range.extent) && bounds_of(c, v->range.min, out));
+  TS_TRY(!uses_inner(c, v->range.extent) && !v->range.extent->loads && bounds_of(c, v->range.min, out));
   out->extent = widen(c->ir, out->extent, v->range.extent);
   return true;
 }
@@ -257,7 +250,7 @@ static ts_range clip(const collector *c, ts_range r, const ts_expr *shape) {
 // [min, min + extent) seen from outside the block.
 static ts_range range_of(const collector *c, const ts_buffer *b, int d, const ts_expr *min, const ts_expr *extent) {
   bounds r;
-  if (has_load(min) || has_load(extent) || uses_inner(c, extent)) return whole(c, b, d);
+  if (min->loads || extent->loads || uses_inner(c, extent)) return whole(c, b, d);
   if (!uses_inner(c, min)) return clip(c, (ts_range){.min = min, .extent = extent}, b->shape[d]);
   if (!bounds_of(c, min, &r)) return whole(c, b, d);
   return clip(c, (ts_range){.min = lin_expr(c->ir, &r.lo), .extent = widen(c->ir, r.extent, extent)}, b->shape[d]);
@@ -305,10 +298,10 @@ static void access(collector *c, bool write, const ts_buffer *b, const ts_expr *
 
 static bool visit_load(void *arg, const ts_expr *e) {
   if (e->kind == TS_E_LOAD) access(arg, false, e->buf, e->arg, e->type.lanes);
-  return e->nargs > 0;
+  return e->loads;
 }
 static void loads(collector *c, const ts_expr *e) {
-  if (e) ts_expr_visit(e, visit_load, c);
+  if (e && e->loads) ts_expr_visit(e, visit_load, c);
 }
 
 static void regions(collector *c, bool write, const ts_region *r, int n) {
@@ -425,19 +418,43 @@ static bool same_regions(const ts_region *a, int na, const ts_region *b, int nb)
   return true;
 }
 
-static const ts_stmt *with_access(collector *c, const ts_stmt *s) {
-  const ts_block *b = s->block;
+// What a block's body touches: a matter of body, initialisation and allocations, whatever its iterators are bound to.
+typedef struct touched {
+  const ts_stmt *init;
+  const ts_buffer *const *allocs;
+  int nallocs, nreads, nwrites;
+  const ts_region *reads, *writes;
+} touched;
+
+static const touched *touched_by(collector *c, const ts_block *b) {
+  uint64_t have;
+  bool known = ts__ptrmap_get(&c->ir->touched, b->body, &have);
+  if (known) {
+    const touched *t = (const touched *)(uintptr_t)have;
+    if (t->init == b->init && t->nallocs == b->nallocs && (t->allocs == b->allocs || !t->nallocs)) return t;
+  }
   c->env.n = c->reads.n = c->writes.n = 0;
   if (b->init) collect(c, b->init);
   collect(c, b->body);
-  int nr = drop_own(b, c->reads.p, c->reads.n), nw = drop_own(b, c->writes.p, c->writes.n);
-  if (same_regions(c->reads.p, nr, b->reads, b->nreads) && same_regions(c->writes.p, nw, b->writes, b->nwrites))
-    return s;
+  touched *t = ts_new(c->ir->arena, touched);
+  *t = (touched){.init = b->init, .allocs = b->allocs, .nallocs = b->nallocs};
+  t->nreads = drop_own(b, c->reads.p, c->reads.n);
+  t->nwrites = drop_own(b, c->writes.p, c->writes.n);
+  t->reads = t->nreads ? ts_arena_dup(c->ir->arena, c->reads.p, sizeof(ts_region) * (size_t)t->nreads) : NULL;
+  t->writes = t->nwrites ? ts_arena_dup(c->ir->arena, c->writes.p, sizeof(ts_region) * (size_t)t->nwrites) : NULL;
+  ts__ptrmap_put(&c->ir->touched, b->body, (uint64_t)(uintptr_t)t);
+  return t;
+}
+
+static const ts_stmt *with_access(collector *c, const ts_stmt *s) {
+  const ts_block *b = s->block;
+  const touched *t = touched_by(c, b);
+  if (same_regions(t->reads, t->nreads, b->reads, b->nreads) && same_regions(t->writes, t->nwrites, b->writes, b->nwrites)) return s;
   ts_block *n = ts_arena_dup(c->ir->arena, b, sizeof *b);
-  n->nreads = nr;
-  n->nwrites = nw;
-  n->reads = nr ? ts_arena_dup(c->ir->arena, c->reads.p, sizeof(ts_region) * (size_t)nr) : NULL;
-  n->writes = nw ? ts_arena_dup(c->ir->arena, c->writes.p, sizeof(ts_region) * (size_t)nw) : NULL;
+  n->nreads = t->nreads;
+  n->nwrites = t->nwrites;
+  n->reads = t->reads;
+  n->writes = t->writes;
   ts_stmt *out;
   ts_stmt_copy(c->ir, s, &out);
   out->block = n;

@@ -11,7 +11,7 @@ ts_ir *ts_ir_new(ts_arena *arena) {
   ir->next_id = 1;
   ir->cap = 512;
   ir->table = ts_new_array(arena, const ts_expr *, ir->cap);
-  ir->inferred.arena = ir->collected.arena = arena;
+  ir->inferred.arena = ir->collected.arena = ir->touched.arena = arena;
   return ir;
 }
 
@@ -62,10 +62,14 @@ static void grow(ts_ir *ir) {
   ir->cap = cap;
 }
 
-static uint16_t mask_of(const ts_expr *head, const ts_expr *const *args) {
-  uint16_t mask = head->kind == TS_E_VAR ? ts_var_bit(head->var) : 0;
-  for (uint32_t i = 0; i < head->nargs; i++) mask |= args[i]->var_mask;
-  return mask;
+// What is known of an expression by what is inside.
+static void summarise(ts_expr *head, const ts_expr *const *args) {
+  head->var_mask = head->kind == TS_E_VAR ? ts_var_bit(head->var) : 0;
+  head->loads = head->kind == TS_E_LOAD;
+  for (uint32_t i = 0; i < head->nargs; i++) {
+    head->var_mask |= args[i]->var_mask;
+    head->loads |= args[i]->loads;
+  }
 }
 
 // The expression with the kind, type and payload of *head and the given arguments.
@@ -78,7 +82,7 @@ static const ts_expr *intern(ts_ir *ir, ts_expr *head, const ts_expr *const *arg
   size_t bytes = sizeof(ts_expr) + sizeof(*args) * head->nargs;
   ts_expr *e = ts_arena_alloc(ir->arena, bytes, _Alignof(ts_expr));
   head->id = ir->next_expr++;
-  head->var_mask = mask_of(head, args);
+  summarise(head, args);
   memcpy(e, head, sizeof *head);
   if (head->nargs) memcpy(e->arg, args, sizeof(*args) * head->nargs);
   if (e->kind == TS_E_CALL) e->callee = ts_arena_strdup(ir->arena, head->callee);

@@ -56,6 +56,7 @@ typedef enum ts_ekind {
 
 struct ts_expr {
   uint8_t kind;      // ts_ekind
+  bool loads;        // is, or has inside, a TS_E_LOAD
   ts_type type;
   uint16_t var_mask; // ts_var_bit of every variable in it: a bit that is clear proves absence
   uint32_t nargs;
@@ -356,6 +357,7 @@ typedef struct ts_array {  // compact row-major storage owned by the caller
 typedef struct ts_interp_opts {
   uint64_t max_steps;   // 0: no limit; else refusal "too-many-steps"
   bool check_races;
+  bool stops;           // at a signal (ts_interrupted): refusal "interrupted"
 } ts_interp_opts;
 // dims: values of f->dims in order. args: one per parameter, shapes checked against the evaluated dimensions.
 bool ts_interp_run(const ts_func *f, const int64_t *dims, ts_array *const *args, const ts_interp_opts *o, ts_diag *d) TS_WARN_UNUSED;

@@ -26,6 +26,7 @@ struct ts_ir {
   const ts_expr **table;  // open addressing, power of two
   uint32_t cap, count;
   ts__ptrmap inferred;     // blocks whose accesses are those of their bodies
+  ts__ptrmap touched;      // bodies of blocks: what they touch (access.c)
   ts__ptrmap collected;    // nests of blocks: what collecting their accesses found (access.c)
   const ts_expr *recent_int[TS__RECENT], *recent_var[TS__RECENT];  // index constants and variables, as they were last asked for
   void *spare;             // of ts_ir_spare

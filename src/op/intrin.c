@@ -1,4 +1,7 @@
 // Tensor intrinsics from text files.
+#include <sys/stat.h>
+#include <threads.h>
+
 #include "op/intrin.h"
 
 // --- header ------------------------------------------------------------------------------------------------------------
@@ -92,13 +95,79 @@ static bool name_plain(const char *s) {
   return s[0] != 0;
 }
 
+// --- files read before ----------------------------------------------------------------------------------------------------------
+// A file is read once by each thread, as long as it stays what it was. Who asks gets a copy.
+typedef struct known {
+  struct known *next;
+  ts_arena *arena;
+  struct timespec changed;
+  off_t bytes;
+  const ts_intrin *x;  // its file is the key
+} known;
+static _Thread_local known *mine;
+static once_flag key_once = ONCE_FLAG_INIT;
+static tss_t key;
+static bool key_made;
+
+static void known_free(void *p) {
+  for (known *k = p, *next; k; k = next) {
+    next = k->next;
+    ts_arena_free(k->arena);
+  }
+  mine = NULL;
+}
+static void key_make(void) { key_made = tss_create(&key, known_free) == thrd_success; }
+
+static void known_add(known *k) {
+  call_once(&key_once, key_make);
+  if (!key_made || tss_set(key, k) != thrd_success) {
+    ts_arena_free(k->arena);
+    return;
+  }
+  k->next = mine;
+  mine = k;
+}
+
+static known *known_find(const char *path, const struct stat *st) {
+  known *k = mine;
+  while (k && (strcmp(k->x->file, path) != 0 || k->bytes != st->st_size || k->changed.tv_sec != st->st_mtim.tv_sec ||
+               k->changed.tv_nsec != st->st_mtim.tv_nsec))
+    k = k->next;
+  return k;
+}
+
+static const ts_intrin *copy_into(ts_ir *ir, const ts_intrin *x) {
+  ts_arena *a = ts_ir_arena(ir);
+  ts_intrin *n = ts_arena_dup(a, x, sizeof *x);
+  const char **req = ts_new_array(a, const char *, x->nrequires + 1);
+  for (int i = 0; i < x->nrequires; i++) req[i] = ts_arena_strdup(a, x->requires[i]);
+  n->requires = req;
+  n->name = ts_arena_strdup(a, x->name);
+  n->doc = ts_arena_strdup(a, x->doc);
+  n->file = ts_arena_strdup(a, x->file);
+  n->desc = ts_func_clone(ir, x->desc);
+  n->impl = ts_func_clone(ir, x->impl);
+  return n;
+}
+
+// A well-formed intrinsic is worth keeping.
+static void remember(const ts_intrin *x, const struct stat *st) {
+  ts_arena *a = ts_arena_new("intrinsic");
+  known *k = ts_new(a, known);
+  *k = (known){.arena = a, .changed = st->st_mtim, .bytes = st->st_size, .x = copy_into(ts_ir_new(a), x)};
+  known_add(k);
+}
+
 const ts_intrin *ts_intrin_load(ts_ir *ir, const char *name, ts_diag *d) {
   ts_arena *a = ts_ir_arena(ir);
+  struct stat st;
   const char *path = ts_arena_printf(a, "%s/kernels/intrin/%s.tir", ts_data_dir(), name);
-  if (!name_plain(name) || !ts_file_exists(path)) {
+  if (!name_plain(name) || stat(path, &st) != 0) {
     ts_refuse(d, "no-such-intrinsic", "there is no tensor intrinsic \"%s\" in kernels/intrin", name);
     return NULL;
   }
+  const known *k = known_find(path, &st);
+  if (k) return copy_into(ir, k->x);
   char *text;
   size_t n;
   if (!ts_file_read(path, a, &text, &n, d)) return NULL;
@@ -107,6 +176,7 @@ const ts_intrin *ts_intrin_load(ts_ir *ir, const char *name, ts_diag *d) {
     ts_refuse(d, "bad-intrinsic", "%s: the intrinsic is called %s", path, x->name);
     return NULL;
   }
+  if (x) remember(x, &st);
   return x;
 }
 

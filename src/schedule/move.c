@@ -152,21 +152,13 @@ bool ts__invert_region(ts__ctx *c, int arg, const ts_block *b, const ts_region *
   return true;
 }
 
-static bool has_load(void *arg, const ts_expr *e) {
-  if (e->kind == TS_E_LOAD) *(bool *)arg = true;
-  return true;
-}
-
 bool ts__need_clip(ts__ctx *c, int arg, int block, ts_range *need) {
   const ts_block *b = ts__block(c, block);
   ts_analyzer *an = ts__an(c);
   for (int i = 0; i < b->niters; i++) {
     ts_range dom = b->iters[i].dom, *n = &need[i];
     if (n->min == dom.min && n->extent == dom.extent) continue;
-    bool loads = false;
-    ts_expr_visit(n->min, has_load, &loads);
-    ts_expr_visit(n->extent, has_load, &loads);
-    if (loads) {
+    if (n->min->loads || n->extent->loads) {
       ts__refuse(c, TS_R_not_affine, arg, "the values of iterator {1} of block {0} under the loop would depend on data");
       ts__fact_node(c, block);
       ts__fact_s(c, b->iters[i].var->name);
