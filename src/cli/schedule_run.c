@@ -79,7 +79,7 @@ static bool compare(const char *how, const ts_func *f, ts_array **x, ts_array **
 }
 
 static bool interpret(const ts_func *f, const int64_t *dims, ts_array **args, ts_diag *d) {
-  return ts_interp_run(f, dims, args, &(ts_interp_opts){.check_races = true}, d);
+  return ts_interp_run(f, dims, args, &(ts_interp_opts){.check_races = true, .stops = true}, d);
 }
 
 bool ts__work_run(const ts__work *w, ts_diag *d) {

@@ -195,6 +195,7 @@ static void run(ts__machine *m, const command *c);
 static bool step(ts__machine *m) {
   if (m->max_steps && m->steps >= m->max_steps)
     return ts__fail(m, "too-many-steps", "more than %llu steps", (unsigned long long)m->max_steps);
+  if (m->stops && m->steps % 1024 == 0 && ts_interrupted()) return ts__fail(m, "interrupted", "stopped by a signal");
   m->steps++;
   return !m->failed;
 }
@@ -666,7 +667,7 @@ static bool execute(ts__machine *m, ts__compiler *c, const ts_func *f, const int
 bool ts_interp_run(const ts_func *f, const int64_t *dims, ts_array *const *args, const ts_interp_opts *o, ts_diag *d) {
   ts_arena *tmp = ts_arena_new("interp");
   ts__compiler c = {.tmp = tmp, .vars = {.arena = tmp}, .bufs = {.arena = tmp}, .nodes = {.arena = tmp}, .d = d};
-  ts__machine m = {.d = d, .max_steps = o ? o->max_steps : 0, .check_races = o && o->check_races};
+  ts__machine m = {.d = d, .max_steps = o ? o->max_steps : 0, .check_races = o && o->check_races, .stops = o && o->stops};
   bool ok = check_dims(f, dims, d) && execute(&m, &c, f, dims, args);
   for (int i = 0; m.mem && i < c.nbufs; i++) ts__memory_drop(m.mem[i]);
   free(m.queue);

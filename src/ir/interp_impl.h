@@ -62,6 +62,7 @@ typedef struct ts__machine {
   int lane;  // of the vector expression being evaluated
   bool failed, check_races;
   ts_diag *d;
+  bool stops;
   uint64_t steps, max_steps;
   int nparallel;
   struct {

@@ -3,6 +3,7 @@ import os
 import re
 import signal
 import sys
+import time
 
 from terminal import Terminal
 
@@ -11,8 +12,8 @@ STATE = os.environ["XDG_STATE_HOME"] + "/tunesmith"
 PROMPT = r"schedule> "
 
 
-def begin():
-    t = Terminal(["tunesmith", "schedule", FILE])
+def begin(file=FILE):
+    t = Terminal(["tunesmith", "schedule", file])
     t.prompt(PROMPT)
     return t
 
@@ -69,6 +70,21 @@ t.prompt(PROMPT)
 t.keys("quit\r")
 check(t.wait() == 0, "the exit code of quit")
 check("unsaved" not in t.seen, "loaded steps count as unsaved:\n" + t.seen)
+
+t = begin(sys.argv[2])  # a run of many minutes
+t.keys('b = get_block "mm"\r')
+t.expect(r"b: block mm")
+t.prompt(PROMPT)
+t.keys("run\r")
+time.sleep(0.5)
+t.keys("\x03")
+t.expect(r"stopped by a signal")
+t.prompt(PROMPT)
+t.keys("names\r")  # the session goes on with what it had
+t.expect(r"b: block mm")
+t.prompt(PROMPT)
+t.keys("undo\rquit\r")
+check(t.wait() == 0, "the exit code after a stopped run")
 
 t = begin()  # ended from outside: the steps are kept
 t.keys('b = get_block "mm"\r')
