@@ -56,6 +56,7 @@ typedef enum ts_ekind {
 
 struct ts_expr {
   uint8_t kind;      // ts_ekind
+  bool loads;        // is, or has inside, a TS_E_LOAD
   ts_type type;
   uint16_t var_mask; // ts_var_bit of every variable in it: a bit that is clear proves absence
   uint32_t nargs;
