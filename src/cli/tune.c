@@ -53,8 +53,10 @@ static void print_table(const ts_tune_result *r) {
   printf("%-58s %10s %10s %8s  %-9s %s\n", "workload", "default us", "best us", "speed-up", "verdict", "winner");
   for (size_t i = 0; i < r->n; i++) {
     const ts_tune_row *x = &r->rows[i];
-    printf("%-58s %10.2f %10.2f %7.2fx  %-9s %s%s\n", x->workload, x->default_ns * 1e-3, x->best_ns * 1e-3, x->default_ns / x->best_ns,
+    printf("%-58s %10.2f %10.2f %7.2fx  %-9s %s%s", x->workload, x->default_ns * 1e-3, x->best_ns * 1e-3, x->default_ns / x->best_ns,
            ts_verdict_name(x->against_default.verdict), x->winner, x->kept_incumbent ? " (kept)" : "");
+    if (x->library_ns > 0) printf("  (cuBLASLt: %.2f us, %.2f of its speed, %s)", x->library_ns * 1e-3, x->library_ns / x->best_ns, ts_verdict_name(x->against_library.verdict));
+    printf("\n");
   }
   printf("%lld candidates in %.1f s, device busy %.0f %%\n", (long long)r->trials, r->wall_s, 100 * r->busy_s / fmax(r->wall_s, 1e-9));
 }
@@ -63,9 +65,9 @@ static void print_json(const ts_tune_result *r) {
   for (size_t i = 0; i < r->n; i++) {
     const ts_tune_row *x = &r->rows[i];
     printf("{\"event\": \"result\", \"workload\": \"%s\", \"winner\": \"%s\", \"default_ns\": %.1f, \"best_ns\": %.1f, \"log_ratio\": %.5f, \"verdict\": \"%s\", \"trials\": %lld, "
-           "\"failed\": %lld}\n",
+           "\"failed\": %lld, \"library_ns\": %.1f}\n",
            x->workload, x->winner, x->default_ns, x->best_ns, x->against_default.log_ratio, ts_verdict_name(x->against_default.verdict), (long long)x->trials,
-           (long long)x->failed);
+           (long long)x->failed, x->library_ns);
   }
   printf("{\"event\": \"done\", \"trials\": %lld, \"wall_s\": %.2f, \"busy_s\": %.2f, \"interrupted\": %s}\n", (long long)r->trials, r->wall_s, r->busy_s,
          r->interrupted ? "true" : "false");

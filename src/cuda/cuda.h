@@ -120,7 +120,8 @@ bool ts_cuda_open(int ordinal, ts_cuda *out, ts_diag *d) TS_WARN_UNUSED;
 void ts_cuda_close(ts_cuda *g);  // accepts a zeroed object
 
 // --- compiled kernels (kernel.c) -----------------------------------------------------------------------------------------
-// An artifact of target/gpu.h on a device. Its code belongs to the object until it is unloaded.
+// An artifact of target/gpu.h on a device. Its code belongs to the object until it is unloaded. One that names a library (blas.c) needs that
+// library on this machine: ENVIRONMENT no-cublaslt where it is not.
 typedef struct ts_cuda_kernel ts_cuda_kernel;
 ts_cuda_kernel *ts_cuda_kernel_load(const ts_cuda *g, const void *bytes, size_t n, ts_diag *d) TS_WARN_UNUSED;
 void ts_cuda_kernel_unload(ts_cuda_kernel *k);  // accepts NULL
@@ -135,7 +136,7 @@ typedef struct ts_cuda_call ts_cuda_call;
 // buf: a device pointer for each buffer, then the workspace; dims: values, or upper bounds, that grids are computed from; dims_memory:
 // the true values in device memory, one int64 each (may be 0 when there are no dims). Goes to a, and is valid as long as k.
 ts_cuda_call *ts_cuda_call_new(const ts_cuda_kernel *k, ts_arena *a, const CUdeviceptr *buf, const int64_t *dims, CUdeviceptr dims_memory, ts_diag *d) TS_WARN_UNUSED;
-int ts_cuda_call_launches(const ts_cuda_call *c);  // without those whose grid is empty
+int ts_cuda_call_launches(const ts_cuda_call *c);  // without those whose grid is empty; 1 for a library, at least
 // Issue into a stream (also one that is being captured). first_dependent: whether the first launch may carry the attribute that lets
 // it start before its predecessor in the stream has ended (later ones do when the artifact says so); a call at the start of a
 // stream or behind something that is not a kernel says false.

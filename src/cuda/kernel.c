@@ -1,12 +1,20 @@
 // Artifacts of target/gpu.h on a device: loading, binding arguments, issuing launches.
 #include <stdlib.h>
 
-#include "cuda/cuda.h"
+#include "cuda/cuda_impl.h"
 
 enum { MOST_DYNAMIC_DEFAULT = 48 << 10, JIT_LOG = 4096 };
 
+// A library's product at a number of rows.
+typedef struct sized {
+  struct sized *next;
+  int64_t rows;
+  ts__blas *blas;
+} sized;
 struct ts_cuda_kernel {
   ts_arena *arena;
+  ts__gemm gemm;      // of a library
+  sized **products;  // a list that grows with the calls
   const ts_cuda_driver *cu;
   ts_gpu_code code;
   CUmodule module;
@@ -49,9 +57,10 @@ ts_cuda_kernel *ts_cuda_kernel_load(const ts_cuda *g, const void *bytes, size_t 
   ts_cuda_kernel *k = ts_new(a, ts_cuda_kernel);
   k->arena = a;
   k->cu = g->cu;
-  bool ok = ts_gpu_code_read(a, bytes, n, &k->code, d) && load_module(k, d);
+  bool ok = ts_gpu_code_read(a, bytes, n, &k->code, d) && (k->code.kind == TS_GPU_LIBRARY ? ts__gemm_read(a, &k->code, &k->gemm, d) : load_module(k, d));
   if (ok) {
     k->entry = ts_new_array(a, CUfunction, k->code.nlaunches);
+    k->products = ts_new(a, sized *);
     k->allowed = ts_new_array(a, int, k->code.nlaunches);
     k->code.image = NULL;  // the caller's memory
     k->code.image_n = 0;
@@ -65,6 +74,7 @@ ts_cuda_kernel *ts_cuda_kernel_load(const ts_cuda *g, const void *bytes, size_t 
 void ts_cuda_kernel_unload(ts_cuda_kernel *k) {
   if (!k) return;
   if (k->module) (void)k->cu->cuModuleUnload(k->module);
+  for (sized *p = k->products ? *k->products : NULL; p; p = p->next) ts__blas_free(p->blas);
   ts_arena_free(k->arena);
 }
 
@@ -94,6 +104,9 @@ struct ts_cuda_call {
   const char *const *names;
   int n;
   issue *issues;
+  const ts__blas *blas;     // of a library, instead of launches
+  const CUdeviceptr *buf;   // its buffers, then the workspace
+  int nparams;
 };
 
 static bool encode_map(const ts_cuda_kernel *k, const ts_gpu_tmap *m, const CUdeviceptr *buf, const int64_t *dims, CUtensorMap *out, ts_diag *d) {
@@ -169,10 +182,31 @@ static bool bind_launch(const ts_cuda_kernel *k, int i, const int64_t *dims, iss
   return allow_shared(k, i, shared, d);
 }
 
+static const ts__blas *product(const ts_cuda_kernel *k, int64_t rows, int64_t workspace_bytes, ts_diag *d) {
+  for (sized *p = *k->products; p; p = p->next)
+    if (p->rows == rows) return p->blas;
+  ts__blas *b = ts__blas_new(&k->gemm, rows, workspace_bytes, d);
+  if (!b) return NULL;
+  sized *p = ts_new(k->arena, sized);
+  *p = (sized){.next = *k->products, .rows = rows, .blas = b};
+  *k->products = p;
+  return b;
+}
+
+static bool bind_library(const ts_cuda_kernel *k, ts_cuda_call *c, ts_arena *a, const CUdeviceptr *buf, const int64_t *dims, ts_diag *d) {
+  int64_t rows, bytes, zeroed;
+  TS_TRY(eval(k, k->gemm.rows, dims, &rows, d) && ts_cuda_kernel_workspace(k, dims, &bytes, &zeroed, d));
+  if (rows < 1 || rows > INT32_MAX) return ts_refuse(d, "bad-grid", "a product of %lld rows", (long long)rows);
+  c->nparams = k->code.nparams;
+  c->buf = ts_arena_dup(a, buf, sizeof *buf * (size_t)(c->nparams + 1));
+  return (c->blas = product(k, rows, bytes, d)) != NULL;
+}
+
 ts_cuda_call *ts_cuda_call_new(const ts_cuda_kernel *k, ts_arena *a, const CUdeviceptr *buf, const int64_t *dims, CUdeviceptr dims_memory, ts_diag *d) {
   ts_cuda_call *c = ts_new(a, ts_cuda_call);
   c->cu = k->cu;
   c->n = k->code.nlaunches;
+  if (k->code.kind == TS_GPU_LIBRARY) return bind_library(k, c, a, buf, dims, d) ? c : NULL;
   c->issues = ts_new_array(a, issue, c->n);
   const char **names = ts_new_array(a, const char *, c->n);
   for (int i = 0; i < c->n; i++) {
@@ -184,7 +218,7 @@ ts_cuda_call *ts_cuda_call_new(const ts_cuda_kernel *k, ts_arena *a, const CUdev
 }
 
 int ts_cuda_call_launches(const ts_cuda_call *c) {
-  int n = 0;
+  int n = c->blas != NULL;
   for (int i = 0; i < c->n; i++) n += !c->issues[i].empty;
   return n;
 }
@@ -207,6 +241,7 @@ static CUresult issue_one(const ts_cuda_driver *cu, const issue *s, CUstream str
 }
 
 bool ts_cuda_call_issue(const ts_cuda_call *c, CUstream stream, bool first_dependent, ts_diag *d) {
+  if (c->blas) return ts__blas_issue(c->blas, c->buf, c->buf[c->nparams], stream, d);
   for (int i = 0; i < c->n; i++) {
     const issue *s = &c->issues[i];
     if (s->empty) continue;

@@ -7,13 +7,13 @@
 enum { FINAL_ROUNDS = 15 };
 
 typedef struct final {
-  ts__member *m[TS__FINALISTS + 2];
-  ts_outcome_row row[TS__FINALISTS + 2];
+  ts__member *m[TS__FINALISTS + 3];
+  ts_outcome_row row[TS__FINALISTS + 3];
   size_t n;
 } final;
 
 static bool hold_final(ts__session *s, ts_arena *a, final *f, ts_diag *d) {
-  uint64_t tags[TS__FINALISTS + 2];
+  uint64_t tags[TS__FINALISTS + 3];
   ts__member *top[TS__FINALISTS];
   size_t n = ts__ranked(s, top, TS__FINALISTS);
   *f = (final){.n = 1, .m = {s->fallback}};
@@ -23,6 +23,7 @@ static bool hold_final(ts__session *s, ts_arena *a, final *f, ts_diag *d) {
     for (size_t k = 0; k < f->n; k++) there |= f->m[k] == top[i];
     if (!there) f->m[f->n++] = top[i];
   }
+  if (s->library) f->m[f->n++] = s->library;
   for (size_t i = 0; i < f->n; i++) tags[i] = f->m[i]->tag;
   TS_TRY(ts_meter_final(s->meter, tags, f->n, FINAL_ROUNDS, 3, a, f->row, d));
   for (size_t i = 0; i < f->n; i++) {
@@ -38,7 +39,17 @@ static ts_compare compare_rows(const final *f, size_t i, size_t j) {
   return ts_compare_paired(f->row[i].samples, f->row[j].samples, rounds_of(f, i, j), 0.01);
 }
 
-static bool usable(const final *f, size_t i) { return f->row[i].kind == TS_MEASURED && f->row[i].n && f->row[i].stats.median > 0; }
+static bool timed(const final *f, size_t i) { return f->row[i].kind == TS_MEASURED && f->row[i].n && f->row[i].stats.median > 0; }
+
+// May be the winner.
+static bool usable(const final *f, size_t i) { return !f->m[i]->library && timed(f, i); }
+
+// Of the library; SIZE_MAX when it did not take part.
+static size_t library_of(const final *f) {
+  for (size_t i = 0; i < f->n; i++)
+    if (f->m[i]->library && timed(f, i)) return i;
+  return SIZE_MAX;
+}
 
 // A disturbance only ever slows a sample down, so where medians are too noisy for a verdict the lower quartiles still tell.
 static bool clearly_ahead(const final *f, size_t i, size_t j) { return f->row[i].stats.q1 < 0.8 * f->row[j].stats.q1; }
@@ -67,19 +78,31 @@ static bool disturbed(const ts__session *s, const final *f) {
   return elect(s, f, &c) != 0 && c.verdict == TS_UNCLEAR;
 }
 
+static bool record_comparison(ts__session *s, const final *f, size_t i, size_t j, const ts_compare *c, ts_diag *d) {
+  return ts_db_put_comparison(s->db,
+                              &(ts_db_comparison){.a_build_id = f->m[i]->build_id, .b_build_id = f->m[j]->build_id, .device_id = s->place.device_id,
+                                                  .environment_id = s->place.environment_id, .session_id = s->session_id, .metric = "time",
+                                                  .rounds = (int64_t)rounds_of(f, i, j), .log_ratio = c->log_ratio, .ci_lo = c->ci_lo, .ci_hi = c->ci_hi,
+                                                  .verdict = ts_verdict_name(c->verdict)},
+                              d) != 0;
+}
+
 static bool record_decision(ts__session *s, const final *f, size_t best, const ts_compare *c, ts_diag *d) {
-  if (best && !ts_db_put_comparison(s->db,
-                                    &(ts_db_comparison){.a_build_id = f->m[best]->build_id, .b_build_id = f->m[0]->build_id, .device_id = s->place.device_id,
-                                                        .environment_id = s->place.environment_id, .session_id = s->session_id, .metric = "time",
-                                                        .rounds = (int64_t)rounds_of(f, best, 0), .log_ratio = c->log_ratio, .ci_lo = c->ci_lo, .ci_hi = c->ci_hi,
-                                                        .verdict = ts_verdict_name(c->verdict)},
-                                    d))
-    return false;
+  if (best && !record_comparison(s, f, best, 0, c, d)) return false;
   return ts_db_put_decision(s->db,
                             &(ts_db_decision){.workload_id = s->workload_id, .target_id = s->place.target_id, .toolchain_id = s->place.toolchain_id,
                                               .policy = ts_place_policy(s->o->target, s->arena), .build_id = f->m[best]->build_id, .beat_build_id = f->m[0]->build_id,
                                               .log_ratio = c->log_ratio, .ci_lo = c->ci_lo, .ci_hi = c->ci_hi, .session_id = s->session_id},
                             d) != 0;
+}
+
+// The winner beside the library, where it took part.
+static bool against_library(ts__session *s, const final *f, size_t best, ts_tune_row *out, ts_diag *d) {
+  size_t l = library_of(f);
+  if (l == SIZE_MAX) return true;
+  out->library_ns = f->row[l].stats.median;
+  out->against_library = compare_rows(f, best, l);
+  return record_comparison(s, f, best, l, &out->against_library, d);
 }
 
 bool ts__session_end(ts__session *s, bool interrupted, ts_tune_row *out, ts_arena *a, ts_diag *d) {
@@ -95,6 +118,7 @@ bool ts__session_end(ts__session *s, bool interrupted, ts_tune_row *out, ts_aren
     *out = (ts_tune_row){.workload = ts_arena_strdup(a, s->text), .winner = ts_arena_strdup(a, s->space.sketch[f.m[best]->sketch].name),
                          .default_ns = f.row[0].stats.median, .best_ns = f.row[best].stats.median, .against_default = c, .trials = s->trials,
                          .failed = s->failed, .kept_incumbent = f.m[best] == s->incumbent};
+    ok = ok && against_library(s, &f, best, out, d);
   }
   if (ok && !interrupted) ok = ts_db_end_session(s->db, s->session_id, "done", d);
   ts_arena_free(scratch);

@@ -84,6 +84,8 @@ typedef struct ts_tune_row {  // result of one task
   ts_compare against_default;
   int64_t trials, failed;
   bool kept_incumbent;
+  double library_ns;           // of a vendor's library in the same final; 0: none took part
+  ts_compare against_library;  // the winner, against it
 } ts_tune_row;
 typedef struct ts_tune_result {
   size_t n, failed;        // failed: workloads of which nothing could be measured (each told on stderr)
@@ -92,6 +94,9 @@ typedef struct ts_tune_result {
   int64_t trials;
   bool interrupted;
 } ts_tune_result;
+// What a vendor's library (cuBLASLt) does of the workload whose reference is f, as an artifact: the choice-th of what it thinks best. False when it
+// does none of it. A library is a yardstick: it takes part in finals and is compared with, and no record names it the winner.
+bool ts_library_object(ts_arena *a, const ts_spec *spec, const ts_func *f, const ts_target *t, int choice, ts_object *out);
 // The store's row of a workload (build asks with the same text).
 ts_db_workload ts_workload_row(ts_arena *a, const ts_spec *spec, const ts_func *reference, ts_cost cost);
 bool ts_tune(ts_arena *a, const ts_tune_task *tasks, size_t n, const ts_tune_opts *o, ts_tune_result *out, ts_diag *d) TS_WARN_UNUSED;

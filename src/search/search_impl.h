@@ -26,6 +26,7 @@ typedef struct ts__member {
   double believed;        // log ns, as the model said when it was proposed; NAN: it had no say
   ts_id build_id;
   bool incumbent;
+  bool library;           // a vendor's: compared with, never the winner
 } ts__member;
 
 typedef struct ts__session {
@@ -54,6 +55,7 @@ typedef struct ts__session {
   TS_VEC(uint64_t) hashes;
   double **priors;             // of the points of native sketches
   ts__member *best, *fallback, *incumbent;  // fallback: the default schedule
+  ts__member *library;  // the best of a vendor's library, or NULL; not among the members
   int64_t trials, failed, batches;
   double started_ms;      // elapsed in earlier runs of this session
   uint64_t begin_ns;

@@ -159,7 +159,7 @@ static void describe_gpu(const ts__member *m, ts_db_build *b) {
 static bool record_build(ts__session *s, ts__member *m, const ts_diag *failed, ts_diag *d) {
   const ts_sketch *k = &s->space.sketch[m->sketch];
   char generator[96];
-  const char *source = strcmp(k->source, "default") == 0 ? "default" : strcmp(k->source, "template") == 0 ? "template" : k->native ? "native" : "search";
+  const char *source = m->library ? "library" : strcmp(k->source, "default") == 0 ? "default" : strcmp(k->source, "template") == 0 ? "template" : k->native ? "native" : "search";
   snprintf(generator, sizeof generator, "%s %s %d", source, *k->variant ? k->variant : "ref", TS_CODEGEN_VERSION);
   ts_id candidate = ts_db_put_candidate(s->db, &(ts_db_candidate){.workload_id = s->workload_id, .generator = generator, .trace = m->trace}, d);
   if (!candidate) return false;
@@ -254,6 +254,39 @@ bool ts__measure_one(ts__session *s, ts__member *m, const ts_effort *e, ts_diag 
   s->trials++;
   ts_arena_free(a);
   return ok;
+}
+
+// --- a vendor's library --------------------------------------------------------------------------------------------------
+enum { CHOICES = 4, LIBRARY_TAG = 1 << 30 };
+
+// *good: whether it could be measured. Without the library it could not, which is no failure.
+static bool measure_choice(ts__session *s, ts__member *m, bool *good, ts_diag *d) {
+  ts_candidate c = {.tolerance = s->space.sketch[0].tolerance, .func = m->func, .object = &m->object};
+  ts_arena *a = ts_arena_new("outcome");
+  ts_outcome_row r;
+  bool ok = ts_meter_run(s->meter, m->tag, &c, &ts_effort_search, a, &r, d);
+  *good = ok && r.kind == TS_MEASURED;
+  if (ok && !*good && getenv("TS_EXPLAIN")) fprintf(stderr, "note: %s %s: %s: %s\n", s->text, m->trace, ts_outcome_kind_name(r.kind), r.message);
+  if (*good) {
+    m->state = TS__GOOD;
+    m->median = r.stats.median;
+    ok = record_build(s, m, NULL, d) && ts__record_verdict(s, m, &r, d) && ts__record_times(s, m, &r, 0, d);
+  }
+  ts_arena_free(a);
+  return ok;
+}
+
+// The first few of what the library thinks best.
+static bool measure_library(ts__session *s, ts_diag *d) {
+  bool good = true;
+  for (int i = 0; i < CHOICES && good && !ts_interrupted(); i++) {
+    ts__member *m = ts_new(s->arena, ts__member);
+    *m = (ts__member){.tag = LIBRARY_TAG + (uint64_t)i, .func = s->space.sketch[0].func, .library = true, .trace = ts_arena_printf(s->arena, "library cublaslt CHOICE=%d", i)};
+    if (!ts_library_object(s->arena, &s->task.spec, m->func, s->o->target, i, &m->object)) return true;
+    TS_TRY(measure_choice(s, m, &good, d));
+    if (good && (!s->library || m->median < s->library->median)) s->library = m;
+  }
+  return true;
 }
 
 static ts__member *by_tag(const ts__session *s, uint64_t tag) {
@@ -386,6 +419,7 @@ static bool recall(ts__session *s, ts_diag *d) {
 // What the others are compared with when the default schedule does not do: the best of the first batch.
 static bool first_measured(ts__session *s, ts_diag *d) {
   s->begun = true;
+  TS_TRY(measure_library(s, d));
   if (s->fallback->state == TS__GOOD) return recall(s, d);
   if (!s->best) return ts_bug(d, "default-failed", "%s: neither the default schedule nor any other candidate passed verification", s->text);
   fprintf(stderr, "warning: %s: the default schedule did not pass verification; %s takes its place\n", s->text, s->space.sketch[s->best->sketch].name);

@@ -39,7 +39,7 @@ static void write_launch(ts_text *out, const ts_gpu_launch *l) {
   }
 }
 
-static const char *const image_names[] = {[TS_GPU_CUBIN] = "cubin", [TS_GPU_PTX] = "ptx", [TS_GPU_SOURCE] = "cuda"};
+static const char *const image_names[] = {[TS_GPU_CUBIN] = "cubin", [TS_GPU_PTX] = "ptx", [TS_GPU_SOURCE] = "cuda", [TS_GPU_LIBRARY] = "library"};
 
 void ts_gpu_code_write(ts_text *out, const ts_gpu_code *c) {
   ts_text_addf(out, "tunesmith-gpu %d\narch %s\nparams %d\ndims", TS_GPU_FORMAT, c->arch, c->nparams);
@@ -269,7 +269,7 @@ static bool read_image(reader *r, const char *all_end) {
   char *kind = word(&rest);
   size_t k = 0;
   while (k < TS_COUNTOF(image_names) && strcmp(kind, image_names[k]) != 0) k++;
-  if (k == TS_COUNTOF(image_names)) return bad(r, "an image is cubin, ptx or cuda");
+  if (k == TS_COUNTOF(image_names)) return bad(r, "an image is cubin, ptx, cuda or library");
   r->c->kind = (ts_gpu_image)k;
   if (!number(rest, 1, INT64_MAX, &n) || n != all_end - r->p) return bad(r, "the image has another size than stated");
   r->c->image = r->p;
@@ -287,7 +287,8 @@ bool ts_gpu_code_read(ts_arena *a, const void *bytes, size_t n, ts_gpu_code *out
     if (out->nlaunches == MOST_LAUNCHES) return bad(&r, "too many launches");
     TS_TRY(read_launch(&r, &launches[out->nlaunches++]));
   }
-  if (!out->nlaunches) return bad(&r, "\"launch\" wanted");
   out->launches = ts_arena_dup(a, launches, sizeof launches[0] * (size_t)out->nlaunches);
-  return read_image(&r, p + n);
+  TS_TRY(read_image(&r, p + n));
+  if ((out->nlaunches == 0) != (out->kind == TS_GPU_LIBRARY)) return bad(&r, out->nlaunches ? "a library has no launches" : "\"launch\" wanted");
+  return true;
 }

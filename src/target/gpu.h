@@ -18,6 +18,7 @@
 //   args ARG ...                          b0, b1, ... buffers; w workspace; d dims; tK tensor map K
 //   tmap K b0 f16 swizzle 128 dims EXPR ; EXPR strides EXPR box EXPR ; EXPR     dims innermost first, strides in bytes
 //   image cubin BYTES                     or ptx, or cuda (source, of a native template before it is compiled); then a newline and the bytes
+//   image library BYTES                   no code: text that says what a vendor's library does instead of launches (cuda/blas.c); there are none
 // Expressions are integers over the names in dims: + - * / (rounds down) % parentheses, comparisons (0 or 1), && || !, c ? a : b,
 // min(a, b), max(a, b), ceildiv(a, b), pow2ceil(a).
 //
@@ -56,7 +57,7 @@ typedef struct ts_gpu_launch {
   int ntmaps;
   const ts_gpu_tmap *tmaps;
 } ts_gpu_launch;
-typedef enum ts_gpu_image { TS_GPU_CUBIN, TS_GPU_PTX, TS_GPU_SOURCE } ts_gpu_image;  // SOURCE "cuda": nothing loads it
+typedef enum ts_gpu_image { TS_GPU_CUBIN, TS_GPU_PTX, TS_GPU_SOURCE, TS_GPU_LIBRARY } ts_gpu_image;  // SOURCE "cuda": nothing loads it
 typedef struct ts_gpu_code {
   const char *arch;
   int nparams;

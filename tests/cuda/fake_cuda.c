@@ -12,7 +12,8 @@
 //   the workspace), fault (an illegal access, which loses the context), hang, refuse (cannot be launched), cold (slow when an operand
 //   was the last launch's too)
 // The libraries beside the driver are here too, when a folder that TUNESMITH_CUDA_LIBS names holds links of their names to this file: CUPTI
-// (records of the kernels launched in streams; drop=N: every Nth is lost) and NVML (watts=N throttle=N).
+// (records of the kernels launched in streams; drop=N: every Nth is lost), NVML (watts=N throttle=N) and cuBLASLt (blas=T: a product takes this
+// long; it knows two algorithms, the second twice as fast).
 // One that begins with "//host N W D" is the function of its entry's name in the shared object TS_FAKE_CUDA_HOST, called as a kernel of a
 // CPU (target/target.h) with the first N arguments, the workspace when W is 1, the dims when D is 1. The runtime's own kernels are here.
 #include <dlfcn.h>
@@ -500,3 +501,39 @@ API int nvmlDeviceGetClockInfo(nvmlDevice_t d, int clock, unsigned *mhz) { retur
 API int nvmlDeviceGetPowerUsage(nvmlDevice_t d, unsigned *mw) { return (void)d, *mw = (unsigned)env("watts", 300) * 1000, 0; }
 API int nvmlDeviceGetTemperature(nvmlDevice_t d, int sensor, unsigned *c) { return (void)d, (void)sensor, *c = 45, 0; }
 API int nvmlDeviceGetCurrentClocksEventReasons(nvmlDevice_t d, unsigned long long *r) { return (void)d, *r = (unsigned long long)env("throttle", 0), 0; }
+
+// --- cuBLASLt: y = x . w^T in f32 ----------------------------------------------------------------------------------------------------------
+typedef struct fake_layout {
+  uint64_t rows, cols;
+} fake_layout;
+API int cublasLtCreate(cublasLtHandle *h) { return *h = (cublasLtHandle)&now_ns, 0; }
+API int cublasLtDestroy(cublasLtHandle h) { return (void)h, 0; }
+API size_t cublasLtGetVersion(void) { return 130000; }
+API int cublasLtMatmulDescCreate(void **d, int c, int s) { return *d = calloc(1, 8), c == 68 && s == 0 ? 0 : 7; }
+API int cublasLtMatmulDescDestroy(void *d) { return free(d), 0; }
+API int cublasLtMatmulDescSetAttribute(void *d, int a, const void *v, size_t n) { return (void)d, (void)v, a == 3 && n == 4 ? 0 : 7; }
+API int cublasLtMatrixLayoutCreate(void **l, int type, uint64_t rows, uint64_t cols, int64_t ld) {
+  fake_layout *f = calloc(1, sizeof *f);
+  *f = (fake_layout){rows, cols};
+  return *l = f, type == 0 && ld == (int64_t)rows ? 0 : 7;
+}
+API int cublasLtMatrixLayoutDestroy(void *l) { return free(l), 0; }
+API int cublasLtMatmulPreferenceCreate(void **p) { return *p = calloc(1, 8), 0; }
+API int cublasLtMatmulPreferenceDestroy(void *p) { return free(p), 0; }
+API int cublasLtMatmulPreferenceSetAttribute(void *p, int a, const void *v, size_t n) { return (void)p, (void)v, a == 1 && n == 8 ? 0 : 7; }
+API int cublasLtMatmulAlgoGetHeuristic(cublasLtHandle h, void *desc, void *a, void *b, void *c, void *d, void *p, int wanted, void *results, int *found) {
+  (void)h, (void)desc, (void)a, (void)b, (void)c, (void)d, (void)p;
+  *found = wanted < 2 ? wanted : 2;
+  for (int i = 0; i < *found; i++) ((uint64_t *)results)[12 * i] = (uint64_t)i;
+  return env("blas", 0) ? 0 : 15;
+}
+API int cublasLtMatmul(cublasLtHandle h, void *desc, const void *alpha, const void *w, void *lw, const void *x, void *lx, const void *beta, const void *c, void *lc, void *y, void *ly, const void *algo,
+                       void *workspace, size_t bytes, CUstream s) {
+  static struct CUmod_st module[2];
+  static struct CUfunc_st f[2] = {{.module = &module[0], .name = "blas"}, {.module = &module[1], .name = "blas"}};
+  (void)h, (void)desc, (void)alpha, (void)beta, (void)c, (void)lc, (void)lx, (void)lw, (void)ly, (void)workspace, (void)bytes;
+  int which = (int)*(const uint64_t *)algo & 1;
+  snprintf(module[which].text, sizeof module[which].text, "//fake right ns=%ld", env("blas", 0) / (which + 1));
+  void *args[] = {&x, &w, &y, NULL};
+  return run(&f[which], args, s, false);
+}

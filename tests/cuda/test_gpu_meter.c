@@ -10,6 +10,7 @@
 
 #include "device/device.h"
 #include "measure/measure.h"
+#include "search/search.h"
 #include "target/gpu.h"
 
 typedef struct fixture {
@@ -189,6 +190,32 @@ static void cold(void **state) {
   close_meter(&x);
 }
 
+// A vendor's library beside our kernels: what it thinks best, and second best.
+static void library(void **state) {
+  (void)state;
+  fixture x = {0};
+  static const struct {
+    int choice;
+    ts_outcome_kind kind;
+    double ns;
+  } rows[] = {{0, TS_MEASURED, 80000}, {1, TS_MEASURED, 40000}, {2, TS_CRASHED, 0}};
+  open_meter(&x, "matmul q0f32 A=f32 K=32 N=64 n=1", "op=product:1:64:32 blas=80000");
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
+    ts_object o;
+    ts_outcome_row r;
+    ts_diag d = {0};
+    assert_true(ts_library_object(x.a, ts_workload_spec(x.w), x.f, &x.t, rows[i].choice, &o));
+    if (!ts_meter_run(x.m, ++x.tag, &(ts_candidate){.func = x.f, .object = &o}, &ts_effort_search, x.a, &r, &d)) fail_msg("%s", d.message);
+    if (r.kind != rows[i].kind) fail_msg("choice %d: %s", rows[i].choice, r.message);
+    if (r.kind == TS_MEASURED) assert_true(fabs(r.stats.median - rows[i].ns) < 1);
+    else assert_non_null(strstr(r.message, "no algorithm"));
+  }
+  close_meter(&x);
+  open_meter(&x, SILU);
+  assert_false(ts_library_object(x.a, ts_workload_spec(x.w), x.f, &x.t, 0, &(ts_object){.n = 0}));
+  close_meter(&x);
+}
+
 // A driver that shows no GPU, does not start, or shows one that there is no code for. The driver is asked once a process: each is asked
 // by a child.
 static void ask(int fd, void *settings) {
@@ -248,6 +275,6 @@ static void probe(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(records), cmocka_unit_test(sensors), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(records), cmocka_unit_test(library), cmocka_unit_test(sensors), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
