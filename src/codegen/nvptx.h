@@ -27,6 +27,7 @@ typedef struct ts__nv_kernel {
   int64_t shared;                  // bytes of dynamic shared memory
   ts_notes notes;                  // of its thread loops: options of the kernel
   TS_VEC(ts__nv_map) maps;         // of its bulk copies
+  bool prefetched;                 // are they, by the code so far?
 } ts__nv_kernel;
 
 typedef struct ts__nv {

@@ -183,6 +183,13 @@ static void bulk_copy(ts__gen *g, const ts_expr *e) {
   begin_copy(g, m, blocks, bytes, args);
 }
 
+// Once, by the thread that initialises barriers, before the first copy needs them.
+static void prefetch_maps(ts__gen *g) {
+  ts__nv_kernel *k = g->nv->k;
+  for (size_t i = 0; i < k->maps.n && !k->prefetched; i++) act(g, "prefetch.tensormap [$0];", "l,~{memory}", &k->maps.p[i].at, 1);
+  k->prefetched = true;
+}
+
 void ts__nv_barrier(ts__gen *g, const ts_expr *e, ts_effect f) {
   int align;
   if (f == TS_EFF_BULK_COPY) {
@@ -201,6 +208,7 @@ void ts__nv_barrier(ts__gen *g, const ts_expr *e, ts_effect f) {
   args[1] = narrow(g, e->arg[1]);
   if (f == TS_EFF_BARRIER_INIT_ALL) args[1] = LLVMBuildMul(g->b, args[1], word(g, ts__nv_option(g->nv->k, "cluster", 1)), "");
   if (f != TS_EFF_BARRIER_WAIT) {
+    prefetch_maps(g);
     act(g, "mbarrier.init.shared::cta.b64 [$0], $1;\nfence.mbarrier_init.release.cluster;\nfence.proxy.async.shared::cta;", "r,r,~{memory}", args, 2);
   } else {
     act(g, "{\n.reg .pred done;\nagain:\nmbarrier.try_wait.parity.shared::cta.b64 done, [$0], $1;\n@!done bra again;\n}", "r,r,~{memory}", args, 2);
