@@ -31,6 +31,9 @@ void ts__enter_in(ts__ctx *c, int node) {
 // belongs to each iteration alone, provided that an iteration reads nothing that another one left there.
 static bool block_touches(const ts_block *b, const ts_buffer *buf) { return ts__writes(b, buf) || ts__reads(b, buf); }
 
+// May iterations of a loop meet in buf, after the step so far?
+static bool concerns(const ts__ctx *c, const ts_buffer *buf) { return !c->moved || block_touches(c->moved, buf); }
+
 static bool all_under(const ts__ctx *c, int loop, const ts_buffer *buf) {
   for (int i = 1; i < c->t->n; i++)
     if (ts__is_block(c, i) && block_touches(ts__block(c, i), buf) && !ts__under(c->t, i, loop) && !ts__under(c->t, loop, i)) return false;
@@ -98,7 +101,7 @@ int ts__private_buffers(ts__ctx *c, int loop, const ts_buffer ***out) {
     if (ts__stmt(c, up)->kind != TS_S_BLOCK) continue;
     const ts_block *b = ts__block(c, up);
     for (int i = 0; i < b->nallocs; i++)
-      if (touches_under(c, loop, b->allocs[i], true) && all_under(c, loop, b->allocs[i]) && written_first(c, loop, b->allocs[i]))
+      if (concerns(c, b->allocs[i]) && touches_under(c, loop, b->allocs[i], true) && all_under(c, loop, b->allocs[i]) && written_first(c, loop, b->allocs[i]))
         ts_vec_push(c->a, &v, b->allocs[i]);
   }
   *out = v.p;
@@ -274,7 +277,7 @@ static bool instances_apart(ts__ctx *c, int loop, buffers *apart) {
       const ts_buffer *buf = b->writes[k].buf;
       if (holds(&seen, buf)) continue;
       ts_vec_push(c->a, &seen, buf);
-      if (keyed(c, loop, buf) || single(c, loop, i, &b->writes[k])) ts_vec_push(c->a, apart, buf);
+      if (!concerns(c, buf) || keyed(c, loop, buf) || single(c, loop, i, &b->writes[k])) ts_vec_push(c->a, apart, buf);
       else all = false;
     }
   }

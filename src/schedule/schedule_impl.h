@@ -107,6 +107,7 @@ typedef struct ts__ctx {
   size_t mark;            // of the analyzer, from check to apply
   const ts_buffer **own;  // of ts__independent, for ts__kind_set
   int nown;
+  const ts_block *moved;  // of ts__independent: iterations can meet only in what it touches; NULL: anywhere
   const ts_func *out;     // the new function, from apply
   bool stale;             // the root's reads and writes are to be recomputed
   int nres, capres;       // results, from apply (pure and sampling primitives too)
@@ -249,8 +250,8 @@ bool ts__whole_domain(ts__ctx *c, int block);
 // May instances of the block leave out some of its reads? Then that they run does not show that what they might read is made.
 bool ts__reads_chosen(const ts_block *b);
 // In the new function every loop with a kind around the block of that id still has independent iterations (buffers may move
-// into shells for that); refuses else.
-bool ts__kinds_hold(ts__ctx *c, const ts_func **f, uint32_t id);
+// into shells for that); refuses else. alone: nothing but this block has changed, so that only what it touches is looked at.
+bool ts__kinds_hold(ts__ctx *c, const ts_func **f, uint32_t id, bool alone);
 // f with a shell that owns the buffers around the body of the loop of that id.
 const ts_func *ts__privatize(ts__ctx *c, const ts_func *f, uint32_t loop, const ts_buffer *const *own, int nown);
 

@@ -413,24 +413,27 @@ const ts_func *ts__privatize(ts__ctx *c, const ts_func *f, uint32_t loop, const 
 }
 
 // One loop with a kind around the block: 1 holds, 0 refused; *f changes when buffers became private to its iterations.
-static bool kind_holds(ts__ctx *c, const ts_func **f, uint32_t loop) {
+static bool kind_holds(ts__ctx *c, const ts_func **f, uint32_t loop, const ts_block *moved) {
   ts__tree t;
   ts__ctx x = over(c, *f, &t);
   const ts_buffer **own;
   int nown;
+  x.moved = moved;
   bool ok = ts__independent(&x, -1, ts__tree_find(&t, loop), &own, &nown);
   ts_analyzer_free(x.an);
   if (ok && nown) *f = ts__reinfer(c, ts__privatize(c, *f, loop, own, nown));
   return ok;
 }
 
-bool ts__kinds_hold(ts__ctx *c, const ts_func **f, uint32_t id) {
+bool ts__kinds_hold(ts__ctx *c, const ts_func **f, uint32_t id, bool alone) {
   ts__tree t;
   ts__ctx x = over(c, *f, &t);
-  for (int up = t.node[ts__tree_find(&t, id)].parent; up >= 0; up = t.node[up].parent) {
+  int at = ts__tree_find(&t, id);
+  const ts_block *moved = alone ? ts__block(&x, at) : NULL;
+  for (int up = t.node[at].parent; up >= 0; up = t.node[up].parent) {
     if (!ts__is_loop(&x, up)) continue;
     ts_loop_kind k = ts__stmt(&x, up)->loop.kind;
-    if (k != TS_SERIAL && k != TS_UNROLL && !kind_holds(c, f, ts__stmt(&x, up)->id)) return false;
+    if (k != TS_SERIAL && k != TS_UNROLL && !kind_holds(c, f, ts__stmt(&x, up)->id, moved)) return false;
   }
   return true;
 }

@@ -65,7 +65,7 @@ bool ts__check_cache_inplace(ts__ctx *c) {
   f = ts__insert(c, f, ts__stmt(c, p->scope)->id, at + 1, p->back);
   f = ts__insert(c, f, ts__stmt(c, p->scope)->id, at, p->in);
   p->out = ts__reinfer(c, ts__alloc_add(c, f, ts__stmt(c, p->scope)->id, p->copy));
-  return ts__kinds_hold(c, &p->out, p->back_id);
+  return ts__kinds_hold(c, &p->out, p->back_id, false);
 }
 
 bool ts__apply_cache_inplace(ts__ctx *c) {

@@ -162,7 +162,7 @@ bool ts__check_fuse_reduction_epilogue(ts__ctx *c) {
   int *at = ts_new_array(c->a, int, p->buf->ndim), *rat = ts_new_array(c->a, int, p->buf->ndim);
   if (!one_to_one(c, p, at, rat) || !path_free(c, p)) return false;
   build(c, p);
-  return ts__kinds_hold(c, &p->made, ts__stmt(c, r)->id);
+  return ts__kinds_hold(c, &p->made, ts__stmt(c, r)->id, false);
 }
 
 bool ts__apply_fuse_reduction_epilogue(ts__ctx *c) {

@@ -287,7 +287,7 @@ bool ts__check_reverse_compute_at(ts__ctx *c) {
   ts__move_nest(c, &p->m);
   TS_TRY(inputs_ready(c, p));
   p->out = ts__reinfer(c, ts__move_apply(c, &p->m, p->at));
-  return ts__kinds_hold(c, &p->out, p->m.block_id);
+  return ts__kinds_hold(c, &p->out, p->m.block_id, true);
 }
 
 bool ts__apply_reverse_compute_at(ts__ctx *c) {

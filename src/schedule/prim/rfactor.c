@@ -267,5 +267,5 @@ bool ts__apply_rfactor(ts__ctx *c) {
   for (int i = 0; i < p->red.n; i++) f = ts__alloc_add(c, f, ts__stmt(c, c->t->node[p->block].scope)->id, rf[i]);
   c->out = ts__reinfer(c, f);
   ts__result(c, 'b', part->id, 0);
-  return ts__kinds_hold(c, &c->out, part->id);
+  return ts__kinds_hold(c, &c->out, part->id, false);
 }

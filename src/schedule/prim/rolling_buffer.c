@@ -197,7 +197,7 @@ bool ts__check_rolling_buffer(ts__ctx *c) {
   ts__enter_in(c, loop);
   TS_TRY(window_find(c, p, at) && predicate_moves(c, p) && accesses_inside(c, p) && inputs_stay(c, p));
   build(c, p);
-  return ts__kinds_hold(c, &p->out, ts__stmt(c, me)->id);
+  return ts__kinds_hold(c, &p->out, ts__stmt(c, me)->id, false);
 }
 
 bool ts__apply_rolling_buffer(ts__ctx *c) {
