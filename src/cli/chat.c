@@ -92,7 +92,8 @@ static bool continue_text(chat *c, const char *text, ts_gen_opts *g, ts_diag *d)
 static bool answer(chat *c, const char *text, ts_diag *d) {
   ts_gen_opts g = {.sampler = c->sampler, .max_tokens = c->o.max_tokens, .text = show, .arg = c};
   if (!(c->o.raw ? continue_text(c, text, &g, d) : ts_dialog_say(c->dialog, text, &g, &c->last, d))) {
-    if (!strcmp(d->code, "context-full")) ts_hint(d, "/reset begins anew");
+    if (!strcmp(d->code, "context-full"))
+      ts_hint(d, "%s", c->o.prompt ? "shorten the prompt, or build the model with a larger --max-seq-len" : "/reset begins anew; tunesmith build --max-seq-len makes room for more");
     return false;
   }
   add_totals(c);

@@ -86,7 +86,7 @@ static bool acceptable(const ts_session *s, const int32_t *tokens, size_t n, ts_
   if (s->ahead) return ts_bug(d, "session-busy", "a session that runs ahead takes no tokens");
   if (n > (size_t)(s->capacity - s->length))
     return ts_refuse(d, "context-full", "%zu tokens after %lld do not fit in the context of %lld", n, (long long)s->length,
-                     (long long)s->plan->max_seq);
+                     (long long)s->capacity);
   for (size_t i = 0; i < n; i++)
     if (tokens[i] < 0 || tokens[i] >= s->plan->vocab)
       return ts_refuse(d, "bad-token", "token %d is outside the vocabulary of %lld", tokens[i], (long long)s->plan->vocab);

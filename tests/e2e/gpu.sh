@@ -23,6 +23,9 @@ for prompt in "A" "Once upon a time" "The little dog ran to the big tree, and th
   done
 done
 
+run 2 tunesmith chat "$gpu" --raw --prompt "$long"
+has "$top/err" 'do not fit in the context of 512 .*context-full'
+
 # Drawn on the device: the same seed gives the same text, another one another.
 for options in "--temperature 0.8 --top-p 0.9" "--temperature 1 --top-k 20" "--temperature 1.2 --top-k 50 --top-p 0.8" "--temperature 1"; do
   for seed in 1 1 2; do

@@ -27,7 +27,8 @@ for wrong in "--temperature -1" "--top-p 0" "--top-k -2" "--threads -1" "--max-t
 done
 run 2 tunesmith chat
 run 2 tunesmith chat "$dir" --prompt "$(printf 'word %.0s' $(seq 600))"
-has "$top/err" 'context'
+has "$top/err" 'do not fit in the context of 512 .*context-full'
+has "$top/err" 'hint: shorten the prompt, or build the model with a larger --max-seq-len'
 
 # bench: tests and formats.
 run 0 tunesmith bench "$dir" -p 16,32 -n 4 --depth 0,64 -r 6 --format json --no-bandwidth
