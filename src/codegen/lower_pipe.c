@@ -469,6 +469,8 @@ static bool has_async(const pipe *x) {
 static bool make_slots(pipe *x) {
   if (!find_bulk(x)) return false;
   const ts_note *roles = ts_notes_find(x->p.loop->loop.notes, "warp_specialize");
+  if (!x->nbulk && roles && x->l->t->api == TS_API_CUDA && x->l->t->gpu.compute >= 90)
+    return refuse(x, "it has warp_specialize and no bulk copies", "", "", "");
   if (!x->nbulk) return true;
   x->slots.full = barriers(x, "full");
   if (roles) {
