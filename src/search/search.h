@@ -75,6 +75,7 @@ typedef struct ts_tune_opts {
   uint64_t seed;
   int threads;
   bool json;               // progress as JSON lines on stdout
+  bool counters;           // of a GPU: hardware counters of finalists go to the store
   bool spans;              // of a GPU: candidates before the final are timed by CUPTI's records, not by graphs
 } ts_tune_opts;
 typedef struct ts_tune_row {  // result of one task
@@ -101,7 +102,7 @@ bool ts_library_object(ts_arena *a, const ts_spec *spec, const ts_func *f, const
 ts_db_workload ts_workload_row(ts_arena *a, const ts_spec *spec, const ts_func *reference, ts_cost cost);
 bool ts_tune(ts_arena *a, const ts_tune_task *tasks, size_t n, const ts_tune_opts *o, ts_tune_result *out, ts_diag *d) TS_WARN_UNUSED;
 
-// --- trying out (trial.c): every sketch of a workload at a few of its points, judged, timed, nothing recorded -----------------------
+// --- trying out (trial.c): every sketch of a workload at a few of its points, and a vendor's library, judged, timed, nothing recorded
 typedef struct ts_trial_opts {
   const ts_target *target;
   const char *numerics;  // as in ts_tune_opts

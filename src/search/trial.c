@@ -4,7 +4,7 @@
 
 #include "search/search.h"
 
-enum { MOST_ROWS = 4096, FINALISTS = 8, FINAL_ROUNDS = 31 };
+enum { MOST_ROWS = 4096, FINALISTS = 8, FINAL_ROUNDS = 31, LIBRARY = -1 };
 
 typedef struct trial {
   const ts_trial_opts *o;
@@ -16,7 +16,7 @@ typedef struct trial {
   ts_meter *meter;
   size_t n;
   ts_trial_row *row;
-  int *sketch;               // of each row
+  int *sketch;               // of each row; LIBRARY: none
   const ts_func **func;
   ts_object *object;         // bytes NULL: not compiled
   const ts_func **pack;      // of each sketch
@@ -36,7 +36,8 @@ static ts_trial_row *refused(ts_trial_row *r, trial *t, const ts_diag *why) {
 }
 
 static ts_trial_row *new_row(trial *t, int sketch) {
-  const ts_sketch *k = &t->space.sketch[sketch];
+  static const ts_sketch library = {.name = "cublaslt", .source = "library"};
+  const ts_sketch *k = sketch == LIBRARY ? &library : &t->space.sketch[sketch];
   ts_trial_row *r = &t->row[t->n];
   *r = (ts_trial_row){.sketch = ts_arena_strdup(t->a, k->name), .source = ts_arena_strdup(t->a, k->source), .point = "", .outcome = "", .message = "", .rel_error = NAN};
   t->sketch[t->n++] = sketch;
@@ -111,21 +112,33 @@ static bool compile_pack(trial *t, int sketch, ts_diag *d) {
 }
 
 // Whether the name holds one of the texts, which commas part.
-static bool wanted(const trial *t, int sketch) {
+static bool wanted(const trial *t, const char *name) {
   const char *p = t->o->only;
   while (p) {
     const char *end = p + strcspn(p, ",");
-    if (end > p && memmem(t->space.sketch[sketch].name, strlen(t->space.sketch[sketch].name), p, (size_t)(end - p))) return true;
+    if (end > p && memmem(name, strlen(name), p, (size_t)(end - p))) return true;
     p = *end ? end + 1 : NULL;
   }
   return !t->o->only;
 }
 
+// What a vendor's library thinks best; it needs no compiling.
+static void add_library(trial *t) {
+  enum { CHOICES = 4 };
+  ts_object o;
+  for (int i = 0; i < TS_MIN(t->o->points, CHOICES) && ts_library_object(t->own, ts_workload_spec(t->workload), t->space.sketch[0].func, t->o->target, i, &o); i++) {
+    new_row(t, LIBRARY)->point = ts_arena_printf(t->a, "library cublaslt CHOICE=%d", i);
+    t->func[t->n - 1] = t->space.sketch[0].func;
+    t->object[t->n - 1] = o;
+  }
+}
+
 static bool compile_all(trial *t, ts_diag *d) {
   for (int i = 0; i < (int)t->space.n; i++)
-    if (wanted(t, i)) TS_TRY(compile_pack(t, i, d));
+    if (wanted(t, t->space.sketch[i].name)) TS_TRY(compile_pack(t, i, d));
+  if (wanted(t, "cublaslt")) add_library(t);
   for (int i = 0; i < (int)t->space.n; i++)
-    if (wanted(t, i)) TS_TRY(t->space.sketch[i].native ? submit_native(t, i, d) : submit_draws(t, i, d));
+    if (wanted(t, t->space.sketch[i].name)) TS_TRY(t->space.sketch[i].native ? submit_native(t, i, d) : submit_draws(t, i, d));
   while (ts_compiler_pending(t->compiler) && !ts_interrupted()) {
     ts_compiled c;
     if (ts_compiler_next(t->compiler, 1, t->own, &c) <= 0) continue;
@@ -150,10 +163,13 @@ static bool run(trial *t, size_t i, ts_diag *d) {
   ts_effort e = ts_effort_search;
   if (t->o->judge) e = (ts_effort){.min_samples = 3, .max_samples = 3, .half_width = 1, .max_s = 0.02};
   e.patient = true;
-  ts_candidate c = {.tolerance = t->space.sketch[k].tolerance, .func = t->func[i], .object = &t->object[i], .pack = t->pack[k], .pack_object = &t->pack_object[k]};
+  ts_candidate c = {.func = t->func[i], .object = &t->object[i]};
+  if (k == LIBRARY) c.tolerance = t->space.sketch[0].tolerance;
+  else c = (ts_candidate){.tolerance = t->space.sketch[k].tolerance, .func = t->func[i], .object = &t->object[i], .pack = t->pack[k], .pack_object = &t->pack_object[k]};
   ts_outcome_row r;
   if (!ts_meter_run(t->meter, i + 1, &c, &e, t->own, &r, d)) return false;
   fill(t, i, &r);
+  if (k == LIBRARY && r.kind != TS_MEASURED) t->row[i].outcome = "refused";  // it is not here, or has no such product
   return true;
 }
 
