@@ -218,6 +218,7 @@ static bool is_leaf(const ts_stmt *s) {
   bool found = false;
   if (s->kind == TS_S_STORE || s->kind == TS_S_EVAL) return true;
   if (s->kind != TS_S_BLOCK) return false;
+  if (s->block->intrin) return true;  // what it holds is replaced
   ts_stmt_visit(s->block->body, see_inner, NULL, &found);
   return !found;
 }
