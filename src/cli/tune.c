@@ -10,7 +10,7 @@ typedef struct options {
   const char *model, *quant, *target, *store, *cache, *numerics, *format, *timer;
   double budget;
   int64_t trials, seed, threads, max_seq_len, chunk;
-  bool list;
+  bool list, counters;
 } options;
 
 static bool model_tasks(ts_arena *a, const options *o, ts_tune_task **tasks, size_t *n, ts_diag *d) {
@@ -104,7 +104,7 @@ static bool tune(ts_arena *a, const options *o, char **args, int nargs, const ch
   int64_t trials = o->budget > 0 || o->trials ? o->trials : t.api == TS_API_CUDA ? (int64_t)TS_MAX(200, 40 * n) : 200;
   if (o->list) return list_tasks(o, &t, tasks, n, d);
   ts_tune_opts to = {.target = &t, .store = o->store, .cache = o->cache, .command = command, .numerics = o->numerics, .budget_s = o->budget, .trials = trials,
-                     .seed = (uint64_t)o->seed, .threads = (int)o->threads, .json = strcmp(o->format, "json") == 0, .spans = strcmp(o->timer, "cupti") == 0};
+                     .seed = (uint64_t)o->seed, .threads = (int)o->threads, .json = strcmp(o->format, "json") == 0, .spans = strcmp(o->timer, "cupti") == 0, .counters = o->counters};
   return ts_tune(a, tasks, n, &to, r, d);
 }
 
@@ -125,6 +125,7 @@ int ts_cmd_tune(int argc, char **argv) {
       {"cache", TS_OPT_TEXT, &o.cache, "DIR", "keep compiled kernels here"},
       {"format", TS_OPT_TEXT, &o.format, "F", "table or json (progress and results as JSON lines)"},
       {"timer", TS_OPT_TEXT, &o.timer, "T", "GPUs, before the final: graph, or cupti (kernels alone, without launches and overlap; finals are timed by graphs)"},
+      {"counters", TS_OPT_FLAG, &o.counters, NULL, "GPUs: hardware counters of the finalists go to the store (memory traffic, cache hits, tensor cores, occupancy)"},
       {"list", TS_OPT_FLAG, &o.list, NULL, "only say what would be tuned: workloads, their weight, sketches (native templates: legal points)"},
   };
   const ts_cli c = {.command = "tune", .usage = "--model PATH --quantization Q [options] | WORKLOAD...",

@@ -155,6 +155,23 @@ bool ts_cuda_activity_restart(ts_diag *d) TS_WARN_UNUSED;
 bool ts_cuda_activity_take(size_t expected, const ts_cuda_span **spans, size_t *n, ts_diag *d) TS_WARN_UNUSED;
 void ts_cuda_activity_end(void);
 
+// --- hardware counters (counters.c): what CUPTI's range profiler says of a call ----------------------------------------------
+enum {
+#define COUNTER(name, metric) TS_CUDA_COUNTER_##name,
+#include "cuda/counters.def"
+#undef COUNTER
+  TS_CUDA_COUNTERS
+};
+const char *ts_cuda_counter_name(int i);
+typedef struct ts_cuda_counters ts_cuda_counters;
+// ENVIRONMENT "no-counters" where CUPTI lacks them or the system forbids them, which is usual; "no-cupti". Not while records are kept.
+ts_cuda_counters *ts_cuda_counters_open(const ts_cuda *g, ts_diag *d) TS_WARN_UNUSED;
+// Which of them CUPTI has for a chip ("GH100"); needs no GPU.
+bool ts_cuda_counters_known(const char *chip, bool known[TS_CUDA_COUNTERS], ts_diag *d) TS_WARN_UNUSED;
+void ts_cuda_counters_close(ts_cuda_counters *x);  // accepts NULL
+// run issues the call and waits for it; it is run once for each pass. NAN: this GPU does not count it.
+bool ts_cuda_count(ts_cuda_counters *x, bool (*run)(void *arg, ts_diag *d), void *arg, double values[TS_CUDA_COUNTERS], ts_diag *d) TS_WARN_UNUSED;
+
 // --- state of a device (sensors.c): what NVML says -----------------------------------------------------------------------------
 typedef struct ts_cuda_sensors {
   double watts, celsius;  // NAN: not known

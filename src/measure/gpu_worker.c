@@ -200,12 +200,53 @@ static bool serve_final(ts__gpu *w, int fd, const ts__request *q, const uint64_t
   return go_on;
 }
 
+// --- counters -------------------------------------------------------------------------------------------------------------------
+typedef struct counted_call {
+  ts__gpu *w;
+  ts__gpu_kernel *k;
+} counted_call;
+
+static bool run_counted(void *arg, ts_diag *d) {
+  counted_call *x = arg;
+  const ts_cuda_call *c = x->k->calls[x->k->turn];
+  x->k->turn = (x->k->turn + 1) % x->k->ncalls;
+  return ts_cuda_call_issue(c, x->w->stream, false, d) && ts__gpu_wait(x->w, ts__gpu_limit_ns(x->w, x->k, 1), d);
+}
+
+static bool open_counters(ts__gpu *w) {
+  ts_diag d = {0};
+  if (w->no_counters[0]) return false;
+  if (!w->counters) w->counters = ts_cuda_counters_open(&w->g, &d);
+  if (!w->counters) snprintf(w->no_counters, sizeof w->no_counters, "%.190s", d.message);
+  return w->counters != NULL;
+}
+
+static bool serve_count(ts__gpu *w, int fd, uint64_t tag) {
+  counted_call x = {w, by_tag(w, tag)};
+  double v[TS_CUDA_COUNTERS];
+  ts__samples s = {0};
+  ts_diag d = {0};
+  w->patient = true;
+  ts__gpu_choose_timer(w, false);  // no records beside counters
+  ts__reply r = ts__reply_new("counters");
+  if (!x.k) ts__say(&r, TS_CRASHED, "the candidate is not loaded");
+  else if (!open_counters(w)) ts__say(&r, TS_MEASURED, "%s", w->no_counters);
+  else if (!ts_cuda_count(w->counters, run_counted, &x, v, &d)) ts__say(&r, TS_MEASURED, "%.190s", d.message);
+  else
+    for (int i = 0; i < TS_CUDA_COUNTERS; i++) ts__samples_add(&s, v[i], NAN, 0);
+  if (w->lost) say_failure(w, &d, &r);
+  bool ok = ts__send_reply(fd, &r, &s) && !r.over;
+  ts__samples_free(&s);
+  return ok;
+}
+
 // --- serving -----------------------------------------------------------------------------------------------------------------------
 static bool serve_one(ts__gpu *w, int fd, ts_text *t) {
   ts__request q;
   if (t->n < sizeof q) return false;
   memcpy(&q, t->p, sizeof q);
   const char *rest = t->p + sizeof q;
+  if (q.verb == TS__COUNT) return serve_count(w, fd, q.tag);
   if (q.verb == TS__FINAL) return serve_final(w, fd, &q, (const uint64_t *)(const void *)rest);
   q.object.bytes = rest;
   q.pack_object.bytes = rest + q.object.n;

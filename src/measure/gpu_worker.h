@@ -69,6 +69,8 @@ typedef struct ts__gpu {
   bool no_spans, no_graphs;
   volatile uint32_t *go;  // lets a blocked stream go on; seen by the device at go_device
   CUdeviceptr go_device;
+  ts_cuda_counters *counters;
+  char no_counters[200];  // why there are none; "" as long as nobody asked
   bool ready;             // floor and clock are known: at the first candidate, when no other worker prepares itself any more
   double best_ns;         // fastest call yet; 0: none
   bool patient;           // the candidate is known to end

@@ -108,6 +108,10 @@ bool ts_meter_run(ts_meter *m, uint64_t tag, const ts_candidate *c, const ts_eff
 // At least 5 rounds, whatever max_s says; a candidate that is three times slower than the fastest takes part in 5 only.
 bool ts_meter_final(ts_meter *m, const uint64_t *tags, size_t n, size_t rounds, double max_s, ts_arena *a, ts_outcome_row *out, ts_diag *d) TS_WARN_UNUSED;
 
+// Hardware counters of one call of a candidate already run, on GPUs, in the order of cuda/counters.def (ts_cuda_counter_name); NAN: not
+// counted. *n is 0 where there are none, which is usual, and why says so. In passes of their own: nothing is timed by them.
+bool ts_meter_count(ts_meter *m, uint64_t tag, ts_arena *a, const double **values, size_t *n, const char **why, ts_diag *d) TS_WARN_UNUSED;
+
 // --- one at a time (lock.c) ---------------------------------------------------------------------------------------------
 // Wait (with a line on stderr) until no other program of this user measures on the device. The lock ends with the process.
 bool ts_device_lock(const char *device, int *lock, ts_diag *d) TS_WARN_UNUSED;

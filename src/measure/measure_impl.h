@@ -65,10 +65,10 @@ struct ts_workload {
 enum { TS__MOST_KERNELS = 64 };
 
 // --- messages -----------------------------------------------------------------------------------------------------
-typedef enum ts__verb { TS__RUN, TS__FINAL } ts__verb;
+typedef enum ts__verb { TS__RUN, TS__FINAL, TS__COUNT } ts__verb;
 typedef struct ts__request {
   ts__verb verb;
-  uint64_t tag;
+  uint64_t tag;              // COUNT: of a candidate that is loaded
   ts_effort effort;
   bool keep_only;            // RUN: verify and keep, do not time
   size_t ntags, rounds;      // FINAL: tags follow

@@ -248,3 +248,24 @@ bool ts_meter_final(ts_meter *m, const uint64_t *tags, size_t n, size_t rounds, 
   }
   return true;
 }
+
+bool ts_meter_count(ts_meter *m, uint64_t tag, ts_arena *a, const double **values, size_t *n, const char **why, ts_diag *d) {
+  ts__request q = {.verb = TS__COUNT, .tag = tag};
+  ts_outcome_row row = {0};
+  ts__reply r;
+  int got = -1;
+  *n = 0;
+  *why = "only GPUs are asked";
+  if (m->arg.w->target.api != TS_API_CUDA) return true;
+  TS_TRY(ts_meter_wait(m, d) && reload(m, tag, 1, a, d));
+  if (!ts_msg_send(m->worker.fd, &q, sizeof q) || !read_reply(m, m->arg.opts.timeout_s, a, &r, &row, &got)) {
+    bury(m, got, &row);
+    *why = ts_arena_strdup(a, row.message);
+    return true;
+  }
+  *why = ts_arena_strdup(a, r.message);
+  *values = row.samples;
+  *n = r.n;
+  if (r.over) retire(m);
+  return true;
+}

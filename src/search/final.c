@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "cuda/cuda.h"
 #include "search/search_impl.h"
 
 enum { FINAL_ROUNDS = 15 };
@@ -9,6 +10,7 @@ enum { FINAL_ROUNDS = 15 };
 typedef struct final {
   ts__member *m[TS__FINALISTS + 3];
   ts_outcome_row row[TS__FINALISTS + 3];
+  ts_id measurement[TS__FINALISTS + 3];
   size_t n;
 } final;
 
@@ -28,7 +30,7 @@ static bool hold_final(ts__session *s, ts_arena *a, final *f, ts_diag *d) {
   TS_TRY(ts_meter_final(s->meter, tags, f->n, FINAL_ROUNDS, 3, a, f->row, d));
   for (size_t i = 0; i < f->n; i++) {
     TS_TRY(ts__record_verdict(s, f->m[i], &f->row[i], d));
-    if (f->row[i].kind == TS_MEASURED && f->row[i].n) TS_TRY(ts__record_times(s, f->m[i], &f->row[i], 1, d));
+    if (f->row[i].kind == TS_MEASURED && f->row[i].n) TS_TRY(ts__record_times(s, f->m[i], &f->row[i], 1, &f->measurement[i], d));
   }
   return true;
 }
@@ -105,6 +107,21 @@ static bool against_library(ts__session *s, const final *f, size_t best, ts_tune
   return record_comparison(s, f, best, l, &out->against_library, d);
 }
 
+// In passes of their own, after everything is timed. That there are none is no failure.
+static bool count_finalists(ts__session *s, const final *f, ts_arena *a, ts_diag *d) {
+  for (size_t i = 0; i < f->n && s->o->counters && !ts_interrupted(); i++) {
+    const double *v = NULL;
+    const char *why = "";
+    size_t n = 0;
+    if (!timed(f, i) || !f->measurement[i]) continue;
+    TS_TRY(ts_meter_count(s->meter, f->m[i]->tag, a, &v, &n, &why, d));
+    if (!n) return fprintf(stderr, "note: %s: counters: unavailable (%s)\n", s->text, why), true;
+    for (size_t k = 0; k < n; k++)
+      if (!isnan(v[k]) && !ts_db_put_counter(s->db, &(ts_db_counter){f->measurement[i], ts_cuda_counter_name((int)k), v[k]}, d)) return false;
+  }
+  return true;
+}
+
 bool ts__session_end(ts__session *s, bool interrupted, ts_tune_row *out, ts_arena *a, ts_diag *d) {
   ts_arena *scratch = ts_arena_new("final");
   final f;
@@ -118,7 +135,7 @@ bool ts__session_end(ts__session *s, bool interrupted, ts_tune_row *out, ts_aren
     *out = (ts_tune_row){.workload = ts_arena_strdup(a, s->text), .winner = ts_arena_strdup(a, s->space.sketch[f.m[best]->sketch].name),
                          .default_ns = f.row[0].stats.median, .best_ns = f.row[best].stats.median, .against_default = c, .trials = s->trials,
                          .failed = s->failed, .kept_incumbent = f.m[best] == s->incumbent};
-    ok = ok && against_library(s, &f, best, out, d);
+    ok = ok && against_library(s, &f, best, out, d) && count_finalists(s, &f, scratch, d);
   }
   if (ok && !interrupted) ok = ts_db_end_session(s->db, s->session_id, "done", d);
   ts_arena_free(scratch);

@@ -87,7 +87,8 @@ void ts__session_close(ts__session *s);
 // session.c, for the final
 bool ts__measure_one(ts__session *s, ts__member *m, const ts_effort *e, ts_diag *d) TS_WARN_UNUSED;
 bool ts__record_verdict(ts__session *s, const ts__member *m, const ts_outcome_row *r, ts_diag *d) TS_WARN_UNUSED;
-bool ts__record_times(ts__session *s, const ts__member *m, const ts_outcome_row *r, int rung, ts_diag *d) TS_WARN_UNUSED;
+// *measurement may be NULL.
+bool ts__record_times(ts__session *s, const ts__member *m, const ts_outcome_row *r, int rung, ts_id *measurement, ts_diag *d) TS_WARN_UNUSED;
 
 // propose.c
 ts__member *ts__propose(ts__session *s, uint64_t stream);

@@ -198,7 +198,7 @@ static bool put_state(ts__session *s, ts_id measurement, const ts_device_state *
   return true;
 }
 
-bool ts__record_times(ts__session *s, const ts__member *m, const ts_outcome_row *r, int rung, ts_diag *d) {
+bool ts__record_times(ts__session *s, const ts__member *m, const ts_outcome_row *r, int rung, ts_id *measurement, ts_diag *d) {
   ts_arena *a = ts_arena_new("record");
   uint64_t *flags = ts_new_array(a, uint64_t, r->n + 1);
   int64_t flagged = 0;
@@ -212,6 +212,7 @@ bool ts__record_times(ts__session *s, const ts__member *m, const ts_outcome_row 
   ts_place_method(s->o->target, r, a, &row);
   ts_id id = ts_db_put_measurement(s->db, &row, d);
   ts_arena_free(a);
+  if (measurement) *measurement = id;
   return id && put_state(s, id, &r->state, d);
 }
 
@@ -245,7 +246,7 @@ bool ts__measure_one(ts__session *s, ts__member *m, const ts_effort *e, ts_diag 
   if (ok && r.kind == TS_MEASURED) {
     m->state = TS__GOOD;
     m->median = r.stats.median;
-    ok = ts__record_times(s, m, &r, 0, d);
+    ok = ts__record_times(s, m, &r, 0, NULL, d);
     if (!s->best || m->median < s->best->median) s->best = m;
   } else if (ok) {
     s->failed++;
@@ -270,7 +271,7 @@ static bool measure_choice(ts__session *s, ts__member *m, bool *good, ts_diag *d
   if (*good) {
     m->state = TS__GOOD;
     m->median = r.stats.median;
-    ok = record_build(s, m, NULL, d) && ts__record_verdict(s, m, &r, d) && ts__record_times(s, m, &r, 0, d);
+    ok = record_build(s, m, NULL, d) && ts__record_verdict(s, m, &r, d) && ts__record_times(s, m, &r, 0, NULL, d);
   }
   ts_arena_free(a);
   return ok;

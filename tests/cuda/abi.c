@@ -3,7 +3,11 @@
 #include <cublasLt.h>
 #include <cuda.h>
 #include <cupti.h>
+#include <cupti_range_profiler.h>
+#include <cupti_target.h>
 #include <stddef.h>
+
+#include "cuda/cupti_abi.h"
 
 #define SAME(a, b) _Static_assert((a) == (b), #a)
 SAME(offsetof(CUpti_ActivityKernel9, kind), 0);
@@ -27,5 +31,23 @@ SAME(CUDA_R_16BF, 14);
 SAME(CUBLASLT_MATMUL_DESC_TRANSA, 3);
 SAME(CUBLAS_OP_T, 1);
 SAME(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, 1);
+// Sizes as the macros count them, to the end of the last field.
+SAME(sizeof(profiler_initialize), CUpti_Profiler_Initialize_Params_STRUCT_SIZE);
+SAME(sizeof(chip_name), CUpti_Device_GetChipName_Params_STRUCT_SIZE);
+SAME(sizeof(counter_availability), CUpti_Profiler_GetCounterAvailability_Params_STRUCT_SIZE);
+SAME(sizeof(range_enable), CUpti_RangeProfiler_Enable_Params_STRUCT_SIZE);
+SAME(offsetof(range_enable, range), offsetof(CUpti_RangeProfiler_Enable_Params, pRangeProfilerObject));
+SAME(sizeof(range_object), CUpti_RangeProfiler_Start_Params_STRUCT_SIZE);
+SAME(offsetof(range_config, target_level) + 2, CUpti_RangeProfiler_SetConfig_Params_STRUCT_SIZE);
+SAME(offsetof(range_config, mode), offsetof(CUpti_RangeProfiler_SetConfig_Params, range));
+SAME(offsetof(range_config, levels), offsetof(CUpti_RangeProfiler_SetConfig_Params, numNestingLevels));
+SAME(offsetof(range_stop, all) + 1, CUpti_RangeProfiler_Stop_Params_STRUCT_SIZE);
+SAME(sizeof(range_push), CUpti_RangeProfiler_PushRange_Params_STRUCT_SIZE);
+SAME(sizeof(range_decode), CUpti_RangeProfiler_DecodeData_Params_STRUCT_SIZE);
+SAME(sizeof(range_data_size), CUpti_RangeProfiler_GetCounterDataSize_Params_STRUCT_SIZE);
+SAME(offsetof(range_data_size, nodes), offsetof(CUpti_RangeProfiler_GetCounterDataSize_Params, maxNumRangeTreeNodes));
+SAME(sizeof(range_data), CUpti_RangeProfiler_CounterDataImage_Initialize_Params_STRUCT_SIZE);
+SAME((int)RANGE_OF_USER, (int)CUPTI_UserRange);
+SAME((int)REPLAY_BY_USER, (int)CUPTI_UserReplay);
 
 int main(void) { return 0; }

@@ -190,6 +190,24 @@ static void cold(void **state) {
   close_meter(&x);
 }
 
+// Counters are usually not to be had: that is said, and everything goes on.
+static void counters(void **state) {
+  (void)state;
+  fixture x = {0};
+  const double *v;
+  const char *why;
+  size_t n = 1;
+  ts_diag d = {0};
+  open_meter(&x, SILU);
+  assert_int_equal(run(&x, "right").kind, TS_MEASURED);
+  if (!ts_meter_count(x.m, x.tag, x.a, &v, &n, &why, &d)) fail_msg("%s", d.message);
+  assert_int_equal(n, 0);
+  assert_non_null(strstr(why, "no range profiler"));
+  assert_int_equal(run(&x, "right").kind, TS_MEASURED);
+  assert_int_equal(ts_meter_restarts(x.m), 0);
+  close_meter(&x);
+}
+
 // A vendor's library beside our kernels: what it thinks best, and second best.
 static void library(void **state) {
   (void)state;
@@ -275,6 +293,6 @@ static void probe(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(records), cmocka_unit_test(library), cmocka_unit_test(sensors), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(records), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(sensors), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,157 @@
+// Hardware counters of a call: CUPTI's range profiler, one range, the call repeated for as many passes as the counters need.
+#include <math.h>
+#include <stdlib.h>
+
+#include "cuda/cuda.h"
+
+// Source: cupti_range_profiler.h, cupti_profiler_host.h, cupti_profiler_target.h, cupti_target.h. ORDER: tests/cuda/abi.c
+#include "cuda/cupti_abi.h"
+
+static const char *const names[] = {
+#define COUNTER(name, metric) #name,
+#include "cuda/counters.def"
+#undef COUNTER
+};
+static const char *const metrics[] = {
+#define COUNTER(name, metric) metric,
+#include "cuda/counters.def"
+#undef COUNTER
+};
+enum { COUNTERS = TS_COUNTOF(names), MOST_PASSES = 64 };
+_Static_assert((int)COUNTERS == (int)TS_CUDA_COUNTERS, "rows of counters.def");
+
+const char *ts_cuda_counter_name(int i) { return names[i]; }
+
+struct ts_cuda_counters {
+  const ts_cuda_cupti *c;
+  void *host, *range;
+  uint8_t *availability, *config, *data;
+  size_t config_n, data_n, n;
+  const char *metric[COUNTERS];  // those that this GPU has
+  int at[COUNTERS];              // which row each of them is
+};
+
+static bool check(const ts_cuda_counters *x, int result, const char *what, ts_diag *d) {
+  const char *text = NULL;
+  if (!result) return true;
+  if (x->c->cuptiGetResultString(result, &text)) text = NULL;
+  return ts_env_fail(d, "no-counters", "counters: %s: %s", what, text ? text : "unknown error");
+}
+
+static bool there(const ts_cuda_cupti *c, ts_diag *d) {
+  bool all = c->cuptiProfilerInitialize && c->cuptiDeviceGetChipName && c->cuptiProfilerGetCounterAvailability && c->cuptiProfilerHostInitialize && c->cuptiProfilerHostDeinitialize &&
+             c->cuptiProfilerHostConfigAddMetrics && c->cuptiProfilerHostGetConfigImageSize && c->cuptiProfilerHostGetConfigImage && c->cuptiProfilerHostEvaluateToGpuValues &&
+             c->cuptiRangeProfilerEnable && c->cuptiRangeProfilerDisable && c->cuptiRangeProfilerSetConfig && c->cuptiRangeProfilerStart && c->cuptiRangeProfilerStop &&
+             c->cuptiRangeProfilerPushRange && c->cuptiRangeProfilerPopRange && c->cuptiRangeProfilerDecodeData && c->cuptiRangeProfilerGetCounterDataSize &&
+             c->cuptiRangeProfilerCounterDataImageInitialize;
+  return all || ts_env_fail(d, "no-counters", "counters: this version of CUPTI has no range profiler");
+}
+
+// --- what is to be counted --------------------------------------------------------------------------------------------------
+static bool open_tables(ts_cuda_counters *x, const char *chip, const uint8_t *availability, ts_diag *d) {
+  host_initialize host = {.size = sizeof host, .chip = chip, .availability = availability};
+  TS_TRY(check(x, x->c->cuptiProfilerHostInitialize(&host), "the profiler's tables", d));
+  x->host = host.host;
+  return true;
+}
+
+static bool open_host(ts_cuda_counters *x, const ts_cuda *g, ts_diag *d) {
+  profiler_initialize init = {.size = sizeof init};
+  chip_name chip = {.size = sizeof chip, .device = (size_t)g->ordinal};
+  counter_availability av = {.size = sizeof av, .context = g->context};
+  TS_TRY(check(x, x->c->cuptiProfilerInitialize(&init), "starting the profiler", d) && check(x, x->c->cuptiDeviceGetChipName(&chip), "the GPU's name", d) &&
+         check(x, x->c->cuptiProfilerGetCounterAvailability(&av), "what may be counted", d));
+  x->availability = av.image = calloc(av.image_size + 1, 1);
+  if (!av.image) return ts_env_fail(d, "out-of-memory", "no memory for counters");
+  return check(x, x->c->cuptiProfilerGetCounterAvailability(&av), "what may be counted", d) && open_tables(x, chip.name, av.image, d);
+}
+
+static bool configure(ts_cuda_counters *x, ts_diag *d) {
+  for (int i = 0; i < COUNTERS; i++) {
+    host_metrics m = {.size = sizeof m, .host = x->host, .names = &metrics[i], .n = 1};
+    if (x->c->cuptiProfilerHostConfigAddMetrics(&m)) continue;
+    x->at[x->n] = i;
+    x->metric[x->n++] = metrics[i];
+  }
+  if (!x->n) return ts_env_fail(d, "no-counters", "counters: this GPU has none of those that are wanted");
+  host_config_size size = {.size = sizeof size, .host = x->host};
+  TS_TRY(check(x, x->c->cuptiProfilerHostGetConfigImageSize(&size), "a configuration", d));
+  x->config_n = size.bytes;
+  x->config = calloc(size.bytes + 1, 1);
+  if (!x->config) return ts_env_fail(d, "out-of-memory", "no memory for counters");
+  host_config config = {.size = sizeof config, .host = x->host, .bytes = x->config_n, .image = x->config};
+  return check(x, x->c->cuptiProfilerHostGetConfigImage(&config), "a configuration", d);
+}
+
+ts_cuda_counters *ts_cuda_counters_open(const ts_cuda *g, ts_diag *d) {
+  const ts_cuda_cupti *c = ts_cuda_cupti_open(d);
+  if (!c || !there(c, d)) return NULL;
+  ts_cuda_counters *x = calloc(1, sizeof *x);
+  if (!x) return ts_env_fail(d, "out-of-memory", "no memory for counters"), NULL;
+  x->c = c;
+  range_enable enable = {.size = sizeof enable, .context = g->context};
+  if (open_host(x, g, d) && configure(x, d) && check(x, c->cuptiRangeProfilerEnable(&enable), "switching counters on", d)) {
+    x->range = enable.range;
+    range_data_size size = {.size = sizeof size, .range = x->range, .names = x->metric, .n = x->n, .ranges = 1, .nodes = 1};
+    if (check(x, c->cuptiRangeProfilerGetCounterDataSize(&size), "memory for values", d) && (x->data = calloc(size.bytes + 1, 1))) {
+      x->data_n = size.bytes;
+      return x;
+    }
+  }
+  ts_cuda_counters_close(x);
+  return NULL;
+}
+
+void ts_cuda_counters_close(ts_cuda_counters *x) {
+  if (!x) return;
+  range_object off = {.size = sizeof off, .range = x->range};
+  host_object host = {.size = sizeof host, .host = x->host};
+  if (x->range) (void)x->c->cuptiRangeProfilerDisable(&off);
+  if (x->host) (void)x->c->cuptiProfilerHostDeinitialize(&host);
+  free(x->availability);
+  free(x->config);
+  free(x->data);
+  free(x);
+}
+
+bool ts_cuda_counters_known(const char *chip, bool known[TS_CUDA_COUNTERS], ts_diag *d) {
+  ts_cuda_counters x = {.c = ts_cuda_cupti_open(d)};
+  if (!x.c || !there(x.c, d) || !open_tables(&x, chip, NULL, d)) return false;
+  bool ok = configure(&x, d);
+  for (int i = 0; i < COUNTERS; i++) known[i] = false;
+  for (size_t i = 0; i < x.n; i++) known[x.at[i]] = true;
+  host_object host = {.size = sizeof host, .host = x.host};
+  (void)x.c->cuptiProfilerHostDeinitialize(&host);
+  free(x.config);
+  return ok;
+}
+
+// --- counting -------------------------------------------------------------------------------------------------------------------
+static bool one_pass(const ts_cuda_counters *x, bool (*run)(void *arg, ts_diag *d), void *arg, bool *last, ts_diag *d) {
+  range_object start = {.size = sizeof start, .range = x->range};
+  range_push push = {.size = sizeof push, .range = x->range, .name = "call"};
+  range_object pop = {.size = sizeof pop, .range = x->range};
+  range_stop stop = {.size = offsetof(range_stop, all) + 1, .range = x->range};
+  TS_TRY(check(x, x->c->cuptiRangeProfilerStart(&start), "beginning a pass", d));
+  bool ok = check(x, x->c->cuptiRangeProfilerPushRange(&push), "a range", d) && run(arg, d) && check(x, x->c->cuptiRangeProfilerPopRange(&pop), "a range", d);
+  ok = check(x, x->c->cuptiRangeProfilerStop(&stop), "ending a pass", ok ? d : NULL) && ok;
+  *last = stop.all;
+  return ok;
+}
+
+bool ts_cuda_count(ts_cuda_counters *x, bool (*run)(void *arg, ts_diag *d), void *arg, double values[TS_CUDA_COUNTERS], ts_diag *d) {
+  double v[COUNTERS];
+  bool last = false;
+  for (int i = 0; i < COUNTERS; i++) values[i] = NAN;
+  range_data data = {.size = sizeof data, .range = x->range, .bytes = x->data_n, .image = x->data};
+  range_config config = {.size = offsetof(range_config, target_level) + sizeof config.target_level, .range = x->range, .config_n = x->config_n, .config = x->config, .data_n = x->data_n, .data = x->data,
+                         .mode = RANGE_OF_USER, .replay = REPLAY_BY_USER, .ranges = 1, .levels = 1, .least_level = 1};
+  TS_TRY(check(x, x->c->cuptiRangeProfilerCounterDataImageInitialize(&data), "memory for values", d) && check(x, x->c->cuptiRangeProfilerSetConfig(&config), "choosing counters", d));
+  for (int i = 0; i < MOST_PASSES && !last; i++) TS_TRY(one_pass(x, run, arg, &last, d));
+  range_decode decode = {.size = sizeof decode, .range = x->range};
+  host_values values_of = {.size = sizeof values_of, .host = x->host, .data = x->data, .data_n = x->data_n, .names = x->metric, .n = x->n, .values = v};
+  TS_TRY(check(x, x->c->cuptiRangeProfilerDecodeData(&decode), "reading values", d) && check(x, x->c->cuptiProfilerHostEvaluateToGpuValues(&values_of), "reading values", d));
+  for (size_t i = 0; i < x->n; i++)
+    if (isfinite(v[i])) values[x->at[i]] = v[i];
+  return true;
+}
