@@ -66,7 +66,7 @@ typedef struct ts__memo {
   uint64_t epoch;
   bool has_range;
 } ts__memo;
-typedef enum ts__step_kind { TS__STEP_CONST, TS__STEP_MULTIPLE, TS__STEP_VALUE, TS__STEP_RANGE, TS__STEP_COND } ts__step_kind;
+typedef enum ts__step_kind { TS__STEP_CONST, TS__STEP_MULTIPLE, TS__STEP_VALUE, TS__STEP_RANGE, TS__STEP_COND, TS__STEP__COUNT } ts__step_kind;
 typedef struct ts__step {  // from one epoch to another by learning something
   uint64_t from, to;
   ts__step_kind kind;
@@ -102,7 +102,9 @@ struct ts_analyzer {
   bool proving;         // inside a proof, with
   int steps;            // left of it
 };
-const ts__var_facts *ts__facts_of(const ts_analyzer *a, const ts_var *v);  // or NULL
+static inline const ts__var_facts *ts__facts_of(const ts_analyzer *a, const ts_var *v) {  // or NULL
+  return v->id < a->top_cap && a->top[v->id] >= 0 ? &a->vars[a->top[v->id]] : NULL;
+}
 ts__memo *ts__memo_at(ts_analyzer *a, const ts_expr *e);  // the entry of e in this epoch, made when missing; until the next call
 const ts_var *ts__twin(ts_analyzer *a, const ts_var *v);
 bool ts__cond_known(const ts_analyzer *a, const ts_expr *c);  // assumed as it stands

@@ -63,16 +63,12 @@ void ts_analyzer_pop(ts_analyzer *a, size_t mark) {
   a->nmarks = (int)mark;
 }
 
-const ts__var_facts *ts__facts_of(const ts_analyzer *a, const ts_var *v) {
-  return v->id < a->top_cap && a->top[v->id] >= 0 ? &a->vars[a->top[v->id]] : NULL;
-}
-
 // --- epochs ------------------------------------------------------------------------------------------------
 // An epoch stands for all that is known: the same facts learnt in the same order lead to the same epoch again, and what was found
 // out in it still holds.
 static size_t epoch_slot(const ts_analyzer *a, const ts__step *s) {
-  uint64_t h = ts_hash_mix(ts_hash_mix(s->from, (uint64_t)s->kind), (uint64_t)(uintptr_t)s->what);
-  size_t i = (size_t)ts_hash_mix(ts_hash_mix(h, (uint64_t)s->x), (uint64_t)s->y) & (a->steps_cap - 1);
+  uint64_t p = (uint64_t)s->x * 0x9e3779b97f4a7c15u ^ (uint64_t)s->y * 0xc2b2ae3d27d4eb4fu;
+  size_t i = (size_t)ts_hash_mix(s->from * TS__STEP__COUNT + (uint64_t)s->kind, (uint64_t)(uintptr_t)s->what ^ p) & (a->steps_cap - 1);
   for (; a->step[i].to; i = (i + 1) & (a->steps_cap - 1)) {
     const ts__step *t = &a->step[i];
     if (t->from == s->from && t->kind == s->kind && t->what == s->what && t->x == s->x && t->y == s->y) break;
@@ -230,9 +226,10 @@ static void relate(ts_analyzer *a, const ts_var *v, const ts_expr *x, const ts_e
 }
 
 void ts_bind_range(ts_analyzer *a, const ts_var *v, ts_range r) {
-  const ts_expr *one = ts_int(a->ir, 1);
   const ts_expr *lo = ts_simplify(a, r.min);
-  const ts_expr *hi = ts_simplify(a, ts_sub(a->ir, ts_add(a->ir, lo, r.extent), one));
+  const ts_expr *hi = ts_simplify(a, ts_sub(a->ir, ts_add(a->ir, lo, r.extent), ts_int(a->ir, 1)));
+  const ts__var_facts *known = ts__facts_of(a, v);
+  if (known && known->lo == lo && known->hi == hi) return;  // nothing new
   ts_interval bl = ts_bound(a, lo), bh = ts_bound(a, hi);
   ts__var_facts *f = layer(a, v);
   narrow(f, bl.lo, bh.hi);

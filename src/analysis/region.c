@@ -28,9 +28,11 @@ static box new_box(ts_analyzer *a, const ts_buffer *b, bool write) {
 
 // Ends of one dimension inside the buffer; what has no bound is the whole of it.
 static void clip(ts_analyzer *a, box *x, int d, const ts_expr *lo, const ts_expr *hi) {
-  const ts_expr *last = ts_sub(a->ir, x->buf->shape[d], num(a, 1));
-  x->lo[d] = lo ? op(a, TS_E_MAX, lo, num(a, 0)) : num(a, 0);
-  x->hi[d] = hi ? op(a, TS_E_MIN, hi, last) : ts_simplify(a, last);
+  const ts_expr *last = ts_simplify(a, ts_sub(a->ir, x->buf->shape[d], num(a, 1)));
+  int64_t most;
+  bool low = lo && ts_bound(a, lo).lo >= 0, high = hi && ts_is_int(last, &most) && ts_bound(a, hi).hi <= most;
+  x->lo[d] = low ? ts_simplify(a, lo) : lo ? op(a, TS_E_MAX, lo, num(a, 0)) : num(a, 0);
+  x->hi[d] = high ? ts_simplify(a, hi) : hi ? op(a, TS_E_MIN, hi, last) : last;
 }
 
 static const ts_expr *last_of(ts_analyzer *a, const ts_expr *min, const ts_expr *extent) {

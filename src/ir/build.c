@@ -100,7 +100,7 @@ ts_var *ts_var_new(ts_ir *ir, const char *name, ts_type t) {
 }
 
 const ts_expr *ts_int(ts_ir *ir, int64_t v) {
-  const ts_expr **recent = &ir->recent_int[(uint64_t)v % TS__RECENT];
+  const ts_expr **recent = &ir->recent_int[(uint64_t)v * 0x9e3779b97f4a7c15u >> (64 - TS__RECENT_BITS)];
   if (*recent && (*recent)->i == v) return *recent;
   ts_expr head = {.kind = TS_E_INT, .type = TS_INDEX, .i = v};
   return *recent = intern(ir, &head, NULL);

@@ -4,7 +4,7 @@
 
 #include "ir/ir.h"
 
-enum { TS__MAX_DIMS = 8, TS__MAX_LANES = 1024, TS__MAX_NEST = 400, TS__MAX_OPS = 4000, TS__RECENT = 128 };
+enum { TS__MAX_DIMS = 8, TS__MAX_LANES = 1024, TS__MAX_NEST = 400, TS__MAX_OPS = 4000, TS__RECENT_BITS = 7, TS__RECENT = 1 << TS__RECENT_BITS };
 
 // --- pointer maps (ptrmap.c) --------------------------------------------------------------------------------
 // Key pointer to 64-bit value; grows inside an arena.
