@@ -348,6 +348,7 @@ static const struct {
     {TS_P_unsafe_set_dtype, 2, dtype_draw},
     {TS_P_cache_inplace, 4, inplace_draw},
     {TS_P_cache_index, 4, index_draw},
+    {TS_P_cache_expr, 4, on_buffer_scope},
     {TS_P_fuse_reduction_epilogue, 6, epilogue_draw},
     {TS_P_annotate_buffer_access, 3, access_draw},
     {TS_P_decompose_padding, 5, padding_draw},

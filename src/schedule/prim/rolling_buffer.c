@@ -153,6 +153,7 @@ static void build(ts__ctx *c, plan *p) {
   to->id = ts_ir_next_id(c->ir);
   to->shape = shape;
   to->stride = NULL;
+  if (to->skew.factor) ts_buffer_skew(c->ir, to);
   p->to = to;
   const ts_expr *first = ts_bin(c->ir, (ts_ekind)TS_E_EQ, ts_evar(c->ir, loop->loop.var), loop->loop.min);
   const ts_expr *from = ts_simplify(ts__an(c), ts_add(c->ir, p->window->loop.min, ts_int(c->ir, p->length - p->step)));
