@@ -146,24 +146,18 @@ static effects effects_of(const ts_stmt *s) {
   return w;
 }
 
-// Threads of one group run a tensor intrinsic together; the axes that number them within the group. They follow one
-// another: no axis with loops around the block counts faster than those.
+// Threads of one group run a tensor intrinsic together: those along threadIdx.x, which number them within the group.
 static bool group_axes(around *x, const ts_block *b, unsigned *axes) {
   const ts_intrin *in = ts_intrin_load(x->l->ir, b->intrin, x->l->d);
   *axes = 0;
   if (!in) return x->l->failed = true, false;
-  int64_t want = in->threads, have = 1;
-  for (ts_axis a = TS_THREAD_X; a <= TS_THREAD_Z && have < want; a++) {
-    int64_t n = ts__threads_of(x->k, a);
-    if (x->active >> a & 1 && n == 1) continue;
-    if (x->active >> a & 1) break;
-    have *= n;
-    *axes |= 1u << a;
-  }
+  if (in->threads == 1) return true;
+  int64_t want = in->threads, have = x->active >> TS_THREAD_X & 1 ? 1 : ts__threads_of(x->k, TS_THREAD_X);
+  *axes = 1u << TS_THREAD_X;
   if (have == want) return true;
   return ts__gpu_refuse(
       x->l, "intrinsic-threads",
-      "block %.60s: %.60s is run by %lld threads together, but %lld are along the axes of no loop around it", b->name,
+      "block %.60s: %.60s is run by %lld threads along threadIdx.x together; outside of loops along it there are %lld", b->name,
       b->intrin, (long long)want, (long long)have);
 }
 
