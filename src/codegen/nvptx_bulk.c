@@ -159,7 +159,7 @@ static void begin_copy(ts__gen *g, const ts__nv_map *m, int64_t blocks, int64_t 
 static void arrive_all(ts__gen *g, LLVMValueRef bar) {
   for (int64_t i = 0; i < ts__nv_option(g->nv->k, "cluster", 1); i++) {
     LLVMValueRef args[] = {bar, word(g, i)};
-    act(g, "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, $0, $1;\nmbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}",
+    act(g, "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, $0, $1;\nmbarrier.arrive.shared::cluster.b64 _, [there];\n}",
         "r,r,~{memory}", args, 2);
   }
 }
