@@ -63,7 +63,8 @@ const ts_gpu_tmap *ts__nv_map_lines(ts__gen *g, const ts__nv_kernel *k);
 void ts__nv_barrier(ts__gen *g, const ts_expr *e, ts_effect f);
 typedef enum ts__nv_kind {
   TS__NV_PURE,   // a function of its arguments
-  TS__NV_READS,  // reads memory
+  TS__NV_FIXED,  // reads memory that nobody writes
+  TS__NV_READS,  // reads memory; stays where it is among what writes
   TS__NV_ACTS,   // anything; stays where it is
 } ts__nv_kind;
 LLVMValueRef ts__nv_asm(ts__gen *g, LLVMTypeRef result, const char *text, const char *constraints, LLVMValueRef *args,

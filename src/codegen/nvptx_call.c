@@ -10,19 +10,19 @@ static void add_attribute(ts__gen *g, LLVMValueRef call, const char *name, uint6
                            LLVMCreateEnumAttribute(g->ctx, kind, value));
 }
 
+// What the threads of a warp do together must not move into branches. Reading alone is not enough to keep an instruction where it is:
+// below LLVM's IR only side effects count.
 LLVMValueRef ts__nv_asm(ts__gen *g, LLVMTypeRef result, const char *text, const char *constraints, LLVMValueRef *args,
                         unsigned n, ts__nv_kind kind) {
   enum { MOST = 320 };  // more than an instruction written out may have
   LLVMTypeRef types[MOST];
   for (unsigned i = 0; i < n && i < MOST; i++) types[i] = LLVMTypeOf(args[i]);
   LLVMTypeRef type = LLVMFunctionType(result, types, n, false);
-  LLVMValueRef fn = LLVMGetInlineAsm(type, text, strlen(text), constraints, strlen(constraints), kind == TS__NV_ACTS,
-                                     false,
-                                     LLVMInlineAsmDialectATT, false);
+  LLVMValueRef fn = LLVMGetInlineAsm(type, text, strlen(text), constraints, strlen(constraints), kind >= TS__NV_READS,
+                                     false, LLVMInlineAsmDialectATT, false);
   LLVMValueRef call = LLVMBuildCall2(g->b, type, fn, args, n, "");
-  if (kind == TS__NV_ACTS) {
-    add_attribute(g, call, "convergent", 0);  // what threads exchange must not move into branches
-  } else {
+  if (kind == TS__NV_ACTS || strstr(text, ".sync")) add_attribute(g, call, "convergent", 0);
+  if (kind != TS__NV_ACTS) {
     add_attribute(g, call, "memory", kind == TS__NV_PURE ? NO_MEMORY : READS_MEMORY);
     add_attribute(g, call, "nounwind", 0);
     add_attribute(g, call, "willreturn", 0);

@@ -27,10 +27,10 @@ LLVMValueRef ts__nv_cold_load(ts__gen *g, const ts_buffer *b, LLVMValueRef ptr, 
     args[1] = ts__nv_asm(g, LLVMInt64TypeInContext(g->ctx), "createpolicy.fractional.L2::evict_first.b64 $0, 1.0;", "=l",
                          NULL, 0, TS__NV_PURE);
     r = ts__nv_asm(g, result, "ld.global.L1::no_allocate.L2::cache_hint.v4.u32 {$0, $1, $2, $3}, [$4], $5;",
-                   "=r,=r,=r,=r,l,l", args, 2, TS__NV_READS);
+                   "=r,=r,=r,=r,l,l", args, 2, TS__NV_FIXED);
   } else {
     r = ts__nv_asm(g, result, "ld.global.L1::no_allocate.v4.u32 {$0, $1, $2, $3}, [$4];", "=r,=r,=r,=r,l", args, 1,
-                   TS__NV_READS);
+                   TS__NV_FIXED);
   }
   LLVMValueRef v = LLVMGetPoison(LLVMVectorType(i32, 4));
   for (unsigned i = 0; i < 4; i++)

@@ -2,6 +2,7 @@
 //
 // Comments at the head of a case:
 //   # ptx sm_90a has wgmma.fence       for that target; `lacks` is the opposite
+//   # ptx sm_90a order A ; B           the first A stands before the first B
 //   # lowered sm_90a has sync.block
 //   # grid 0 n=7 is 4 1 1              of launch number 0
 //   # workspace n=7 is 1024
@@ -63,9 +64,23 @@ static bool target_of(const testcase *c, const char *name, ts_target *t) {
   return false;
 }
 
+static void check_order(const testcase *c, const char *text, const char *what, const char *rest) {
+  const char *semi = strstr(rest, " ; ");
+  if (!semi) {
+    complain(c, "'order %s' has no ' ; '", rest);
+    return;
+  }
+  const char *a = strstr(text, ts_arena_strndup(c->a, rest, (size_t)(semi - rest))), *b = strstr(text, semi + 3);
+  if (!a || !b || a > b) complain(c, "%s has not \"%s\" in this order:\n%s", what, rest, text);
+}
+
 static void check_text(const testcase *c, const char *text, const char *what, const char *rest) {
   bool has = strncmp(rest, "has ", 4) == 0;
   const char *needle = strchr(rest, ' ') + 1;
+  if (strncmp(rest, "order ", 6) == 0) {
+    check_order(c, text, what, needle);
+    return;
+  }
   if ((strstr(text, needle) != NULL) != has)
     complain(c, "%s %s \"%s\":\n%s", what, has ? "lacks" : "has", needle, text);
 }
