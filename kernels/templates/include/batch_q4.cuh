@@ -3,7 +3,7 @@
 // The blocks of a cluster share K: each keeps its slice of x in shared memory and streams the weights of its cluster's row tiles through a
 // ring, by tensor copies that start before the kernel before this one has ended; the warps take turns at refilling a stage. Within a
 // block ACROSS warps stand side by side over the rows, the others share K. Sums are added up over the warps, sent to the block of the cluster that owns them, and
-// finished there while the next group of tiles is multiplied: every sum has one order, so results do not vary.
+// finished there, all while the next group of tiles is multiplied: every sum has one order, so results do not vary.
 //
 // A code q is the half 1024 + q (row g) or 1024 + 16 q (row g + 8): one operation for two weights. Sums of a group of 32 start as -1031
 // or -1136 times the sum of x, which another multiplication gives, and are scaled in f32.
@@ -25,7 +25,7 @@ template <int a_outputs, int a_inputs, int a_rows, int a_warps, int a_across, in
   static constexpr int part = tiles * columns * 32;                                             // of four sums each: of a warp
   static constexpr int share = tall * columns / split;                                          // fragments that a block finishes
   static constexpr int sums_bytes = warps * part * 16, gathered_bytes = 2 * split * share * 512;
-  static constexpr int bars_at = x_bytes + ring_bytes + sums_bytes + gathered_bytes, bytes = bars_at + 16 * stages + 8 * pieces + 16;
+  static constexpr int bars_at = x_bytes + ring_bytes + sums_bytes + gathered_bytes, bytes = bars_at + 16 * stages + 8 * pieces + 32;
 };
 
 // What is copied next: stages follow each other along K, then from group to group.
@@ -131,6 +131,15 @@ template <typename S, int END, typename Y> __device__ __forceinline__ void batch
   }
 }
 
+// Sends the sums of a group, once all warps have laid them down, to one half of what is gathered; then the next may be laid down.
+template <typename S>
+__device__ __forceinline__ void batch_pass_on(const float4 *sums, u32 gathered, u32 full, u32 laid, u32 sent, int half, int lane, int rank) {
+  barrier_wait(laid, half);
+  batch_send<S>(sums, gathered + half * (S::gathered_bytes / 2), full + 8 * half, rank);
+  __syncwarp();
+  if (lane == 0) barrier_arrive(sent);
+}
+
 // Waits for the parts in one half of what is gathered, in its turn (a bit each), and finishes them.
 template <typename S, int END, typename Y>
 __device__ __forceinline__ void batch_collect(Y *y, const float *gathered, u32 full, int half, u32 &turn, int group, int rank) {
@@ -147,6 +156,7 @@ __device__ __forceinline__ void batch_q4(const tensor_map *x, const tensor_map *
   const int rank = blockIdx.x % S::split, block = blockIdx.x / S::split, blocks = gridDim.x / S::split;
   const int first = S::units * rank / S::split, last = S::units * (rank + 1) / S::split;
   const u32 xs = shared_address(smem), bars = xs + S::bars_at, x_bars = bars + 16 * S::stages, full = x_bars + 8 * S::pieces;  // full: of both halves
+  const u32 laid = full + 16, sent = full + 24;  // sums of a group are there; are no longer wanted
   batch_ring<S> ring = {xs + S::x_bytes, bars, codes, scales, block, first, 0, 1};
   if (threadIdx.x == 0) {
     for (int s = 0; s < S::stages; s++) {
@@ -158,6 +168,8 @@ __device__ __forceinline__ void batch_q4(const tensor_map *x, const tensor_map *
       barrier_init(full + 8 * t, 1);
       barrier_expect(full + 8 * t, S::gathered_bytes / 2);
     }
+    barrier_init(laid, S::warps);
+    barrier_init(sent, S::warps);
     barrier_init_fence();
   }
   for (int s = 0; s < S::stages; s++) {
@@ -166,7 +178,7 @@ __device__ __forceinline__ void batch_q4(const tensor_map *x, const tensor_map *
   }
   __syncthreads();
   dependents_may_start();
-  cluster_arrive();
+  cluster_arrive_bare();
   float4 *sums = (float4 *)(smem + S::x_bytes + S::ring_bytes);
   float *gathered = (float *)(smem + S::x_bytes + S::ring_bytes + S::sums_bytes);
   wait_for_predecessors();
@@ -184,6 +196,7 @@ __device__ __forceinline__ void batch_q4(const tensor_map *x, const tensor_map *
   int stage = 0, half = 0, turns = 0;
   u32 parity = 0, turn = 0;
   for (int group = block;; half ^= 1) {
+    bool after = group != block;
     float acc[S::tiles][S::columns][4] = {};
     u32 b = mine, x_bar = x_bars;
     for (int at = first; at < last; at += S::chunk, b += S::chunk * S::unit_bytes, x_bar += 8) {
@@ -210,10 +223,13 @@ __device__ __forceinline__ void batch_q4(const tensor_map *x, const tensor_map *
         stage = 0;
         parity ^= 1;
       }
+      // The group before: one stage later all warps have laid down its sums.
+      if (after && at == first) batch_pass_on<S>(sums, shared_address(gathered), full, laid, sent, half ^ 1, lane, rank);
     }
-    // The group before: its parts came while this one was multiplied. Both halves stand ready again before anybody sends to them.
-    if (group != block) batch_collect<S, END>(y, gathered, full, half ^ 1, turn, group - blocks, rank);
-    threads_meet(1, S::warps * 32);
+    if (after) {
+      batch_collect<S, END>(y, gathered, full, half ^ 1, turn, group - blocks, rank);
+      barrier_wait(sent, half ^ 1);
+    }
 #pragma unroll
     for (int r = 0; r < S::tiles; r++)
 #pragma unroll
@@ -222,10 +238,11 @@ __device__ __forceinline__ void batch_q4(const tensor_map *x, const tensor_map *
         float4 v = {d[0], d[1], d[2], d[3]};
         sums[warp * S::part + (r * S::columns + c) * 32 + lane] = v;
       }
-    threads_meet(1, S::warps * 32);
-    batch_send<S>(sums, shared_address(gathered) + half * (S::gathered_bytes / 2), full + 8 * half, rank);
+    __syncwarp();
+    if (lane == 0) barrier_arrive(laid);
     group += blocks;
     if (group >= S::groups) {
+      batch_pass_on<S>(sums, shared_address(gathered), full, laid, sent, half, lane, rank);
       batch_collect<S, END>(y, gathered, full, half, turn, group - blocks, rank);
       return;
     }

@@ -166,27 +166,32 @@ template <typename S> struct wide_crew {
   }
 };
 
-// Sixty-four threads: what this block owns of each tile, from all parts to y, two features of one row of x a thread.
-template <typename S, int END, typename Y> __device__ __forceinline__ void wide_finish(wide_block<S> &me, const float *gathered, Y *y, int thread) {
-  for (int pass = 0; pass < me.passes(); pass++) {
-    barrier_wait(me.gathered(), pass & 1);
-    bool more = pass + 1 < me.passes();
-    if (thread == 0 && more) barrier_expect(me.gathered(), S::gathered_bytes);
-#pragma unroll 1
-    for (int i = thread; i < S::share * 64; i += 64) {
-      int f = i / 64, pair = i % 8, r = i / 8 % 8, all = me.part * S::share + f;
-      const float *p = gathered + (f * 32 + pair % 4 * 8 + r / 2) * 4 + pair / 4 * 2 + r % 2;
-      float a = 0.0f, b = 0.0f;
+// Some threads: what this block owns of a tile, from all parts to y, two features of one row of x a thread.
+template <typename S, int END, typename Y>
+__device__ __forceinline__ void wide_put(wide_block<S> &me, const float *gathered, Y *y, int pass, int thread, int threads) {
+#pragma unroll 2
+  for (int i = thread; i < S::share * 64; i += threads) {
+    int f = i / 64, pair = i % 8, r = i / 8 % 8, all = me.part * S::share + f;
+    const float *p = gathered + (f * 32 + pair % 4 * 8 + r / 2) * 4 + pair / 4 * 2 + r % 2;
+    float a = 0.0f, b = 0.0f;
 #pragma unroll
-      for (int s = 0; s < S::split; s++) {
-        a += p[s * S::share * 128];
-        b += p[s * S::share * 128 + 16];
-      }
-      int feature = (me.group(pass) * S::rows16 + all / (S::width / 8)) * 16 + pair * 2, row = all % (S::width / 8) * 8 + r;
-      if (feature < S::outputs && row < S::rows) put_pair(y + (size_t)row * S::outputs + feature, a, b, END == GEMM_ADD);
+    for (int s = 0; s < S::split; s++) {
+      a += p[s * S::share * 128];
+      b += p[s * S::share * 128 + 16];
     }
+    int feature = (me.group(pass) * S::rows16 + all / (S::width / 8)) * 16 + pair * 2, row = all % (S::width / 8) * 8 + r;
+    if (feature < S::outputs && row < S::rows) put_pair(y + (size_t)row * S::outputs + feature, a, b, END == GEMM_ADD);
+  }
+}
+
+// Sixty-four threads, while the others multiply: every tile but the last, which those finish themselves.
+template <typename S, int END, typename Y> __device__ __forceinline__ void wide_finish(wide_block<S> &me, const float *gathered, Y *y, int thread) {
+  for (int pass = 0; pass + 1 < me.passes(); pass++) {
+    barrier_wait(me.gathered(), pass & 1);
+    if (thread == 0) barrier_expect(me.gathered(), S::gathered_bytes);
+    wide_put<S, END>(me, gathered, y, pass, thread, 64);
     threads_meet(1, 64);
-    if (more && thread < S::split) barrier_arrive_cluster(cluster_address(me.gathered() + 8, me.side * S::split + thread));
+    if (thread < S::split) barrier_arrive_cluster(cluster_address(me.gathered() + 8, me.side * S::split + thread));
   }
 }
 
@@ -218,7 +223,7 @@ __device__ __forceinline__ void wide_q4(const tensor_map *x, const tensor_map *c
   }
   __syncthreads();
   dependents_may_start();
-  if (S::split * S::pair > 1) cluster_arrive();
+  if (S::split * S::pair > 1) cluster_arrive_bare();
   if (crew == 0) {
     registers_give<S::crews == 2 ? 40 : 32>();
     if (threadIdx.x == 0) wide_weights<S>(me, codes, scales);
@@ -240,5 +245,9 @@ __device__ __forceinline__ void wide_q4(const tensor_map *x, const tensor_map *c
     it.all = me.steps() * me.passes();
     it.parity = it.turn = 0;
     it.run();
+    wait_for_predecessors();
+    int last = me.passes() - 1;
+    barrier_wait(me.gathered(), last & 1);
+    wide_put<S, END>(me, (const float *)(smem + S::gathered_at), y, last, threadIdx.x - 128, 128 * S::crews);
   }
 }

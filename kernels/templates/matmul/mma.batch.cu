@@ -22,7 +22,7 @@ define    GROUPS ceildiv(N / 16, TALL)
 define    BLOCKS min(GROUPS, max(1, (SPLIT > 2 ? SMS - SMS / 11 : SMS) * PER_SM / SPLIT))
 define    RING STAGES * TALL * CHUNK * 576
 define    PIECES ceildiv(SLICE, CHUNK)
-define    SMEM RING + PIECES * CHUNK * COLUMNS * 1024 + WARPS * TILES * COLUMNS * 512 + 2 * TALL * COLUMNS * 512 + 16 * STAGES + 8 * PIECES + 16
+define    SMEM RING + PIECES * CHUNK * COLUMNS * 1024 + WARPS * TILES * COLUMNS * 512 + 2 * TALL * COLUMNS * 512 + 16 * STAGES + 8 * PIECES + 32
 where     SMEM * PER_SM <= SHARED && RING >= 32768 && PER_SM <= ROOM && WARPS * ROOM <= 16
 launch    batch_q4_entry
 grid      BLOCKS * SPLIT ; 1 ; 1

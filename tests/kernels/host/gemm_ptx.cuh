@@ -273,6 +273,9 @@ static inline u32 cluster_rank() {
   return (u32)host_me->rank;
 }
 void cluster_arrive();
+static inline void cluster_arrive_bare() {
+  cluster_arrive();
+}
 void cluster_wait();
 static inline u32 cluster_address(u32 a, u32 rank) {
   return (a & 0xffffffu) | rank << 24;
