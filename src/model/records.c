@@ -75,7 +75,9 @@ static ts__record tried_record(ts_arena *a, const ts_db_tried *t) {
   return r;
 }
 
+// Verified and timed, and ours: a vendor's library is compared with, models do not need it.
 static bool good(const ts_db_tried *t) {
+  if (strncmp(t->generator, "library ", 8) == 0) return false;
   return t->outcome && !strcmp(t->outcome, "ok") && !strcmp(t->status, "ok") && isfinite(t->median) && t->median > 0;
 }
 

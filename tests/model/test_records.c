@@ -4,31 +4,34 @@
 #include "db/db.h"
 #include "measure/measure.h"
 #include "model_test.h"
+#include "op/native.h"
 #include "runtime/runtime.h"
 #include "search/search.h"
 
 typedef struct world {
   ts_arena *a;
   char *out;
-  const char *store;
+  const char *store, *target_text, *reuse_lib;
   ts_db *db;
   ts_target target;
   ts_place place;
   ts_id session;
 } world;
 
-static void open_world(world *w) {
+static void open_world_for(world *w, const char *target) {
   ts_diag d = {0};
-  *w = (world){.a = ts_arena_new("test")};
+  *w = (world){.a = ts_arena_new("test"), .target_text = target};
   w->out = temp_folder(w->a);
   w->store = ts_path_join(w->a, w->out, "t.db");
-  must(ts_target_parse("cpu", &w->target, &d), &d);
+  must(ts_target_parse(target, &w->target, &d), &d);
   w->db = ts_db_open(w->store, TS_DB_CREATE, &d);
   must(w->db != NULL, &d);
   must(ts_place_put(w->db, &w->target, 2, &w->place, &d), &d);
   w->session = ts_db_put_session(w->db, &(ts_db_session){.command = "test", .tool = "test", .seed = 1}, &d);
   must(w->session != 0, &d);
 }
+
+static void open_world(world *w) { open_world_for(w, "cpu"); }
 
 static void close_world(world *w) {
   ts_db_close(w->db);
@@ -109,13 +112,14 @@ static void record(world *w, const char *spec_text, const char *generator, const
 static ts_build_result build(world *w, const char *quant, const char *numerics) {
   ts_diag d = {0};
   ts_build_result r;
-  ts_build_opts o = {.model = "synthetic:tiny",
+  ts_build_opts o = {.model = w->target.api == TS_API_CUDA ? "synthetic:SmolLM2-135M" : "synthetic:tiny",
                      .quant = quant,
-                     .target = "cpu",
+                     .target = w->target_text,
+                     .reuse_lib = w->reuse_lib,
                      .out = w->out,
                      .store = w->store,
-                     .max_seq_len = 64,
-                     .prefill_chunk = 16,
+                     .max_seq_len = w->target.api == TS_API_CUDA ? 256 : 64,
+                     .prefill_chunk = w->target.api == TS_API_CUDA ? 128 : 16,
                      .numerics = numerics,
                      .cache = ts_path_join(w->a, w->out, "cache")};
   must(ts_build(w->a, &o, &r, &d), &d);
@@ -242,9 +246,74 @@ static void opt_in_numerics(void **state) {
   close_world(&w);
 }
 
+// --- native templates of GPUs: what a store keeps of them is text -----------------------------------------------------------
+
+// The n-th legal point of the first native template that serves the workload, as text, and the template's variant.
+static const char *native_point(world *w, const char *workload, size_t n, const char **variant) {
+  ts_diag d = {0};
+  ts_spec *spec = ts_new(w->a, ts_spec);
+  ts_space s;
+  const char *out = NULL;
+  must(ts_spec_parse(w->a, workload, spec, &d) && ts_space_open(spec, &w->target, "", &s, &d), &d);
+  for (size_t i = 0; i < s.n && !out; i++) {
+    ts_text t = {0};
+    const ts_sketch *k = &s.sketch[i];
+    if (!k->native || k->npoints <= n) continue;
+    ts_native_print(&t, k->native->native, k->points + n * (size_t)k->native->native->nparams);
+    *variant = ts_arena_strdup(w->a, k->variant);
+    out = ts_arena_strdup(w->a, ts_text_str(&t));
+    ts_text_free(&t);
+  }
+  ts_space_close(&s);
+  assert_non_null(out);
+  return out;
+}
+
+#define FUSED "norm_matmul q4f16_1 A=f32 K=576 N=960 eps=1e-05 n=1"
+
+// A winner from a GPU serves a build where there is none; another store that it is merged into does the same; so does a library made
+// before. A library of a vendor that was measured beside it is passed over, and so is a point that the template forbids.
+static void native_winner(void **state) {
+  (void)state;
+  world w;
+  ts_diag d = {0};
+  if (!ts_codegen_nvrtc()) skip();
+  open_world_for(&w, "cuda:sm_90a");
+  const char *variant = "", *point = native_point(&w, FUSED, 3, &variant), *generator = ts_arena_printf(w.a, "native %s 1", *variant ? variant : "ref");
+  char *bad = ts_arena_strdup(w.a, point), *value = strrchr(bad, '=');
+  assert_non_null(value);
+  memcpy(value + 1, "7", 2);  // no template has it, and a value has a digit
+  record(&w, FUSED, "library ref 1", "library cublaslt CHOICE=0", 2000, false);
+  record(&w, FUSED, generator, bad, 2500, false);
+  ts_build_result r = build(&w, "q4f16_1", "");
+  assert_string_equal(kernel(&r, FUSED)->served, "default");
+  record(&w, FUSED, generator, point, 3000, true);
+  r = build(&w, "q4f16_1", "");
+  check(&r, FUSED, "exact", variant);
+  assert_true(kernel(&r, FUSED)->expected_us == 3);
+  char *library = ts_path_join(w.a, w.out, "library.so"), *bytes;
+  size_t n;
+  must(ts_file_read(ts_path_join(w.a, r.dir, r.library), w.a, &bytes, &n, &d) && ts_file_write(library, bytes, n, &d), &d);
+  w.reuse_lib = library;
+  r = build(&w, "q4f16_1", "");
+  for (size_t i = 0; i < r.nkernels; i++) assert_string_equal(r.kernels[i].served, "library");
+  w.reuse_lib = NULL;
+
+  const char *other = ts_path_join(w.a, w.out, "other.db");
+  ts_db *db = ts_db_open(other, TS_DB_CREATE, &d);
+  ts_db_merged merged;
+  must(db && ts_db_merge(db, w.store, &merged, &d), &d);
+  ts_db_close(db);
+  w.store = other;
+  r = build(&w, "q4f16_1", "");
+  check(&r, FUSED, "exact", variant);
+  assert_true(kernel(&r, FUSED)->expected_us == 3);
+  close_world(&w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(exact_and_nearest), cmocka_unit_test(bad_traces),
                                      cmocka_unit_test(packed_variant), cmocka_unit_test(cheapest_over_phases),
-                                     cmocka_unit_test(opt_in_numerics)};
+                                     cmocka_unit_test(opt_in_numerics), cmocka_unit_test(native_winner)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
