@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything that wants a GPU: kernels over odd shapes, tensor intrinsics, compute-sanitizer, faults, models. scripts/check --gpu runs it, in the
-# repository and in a bundle. The last line is "N passed, N failed, N skipped"; the exit status is 0 only when nothing failed.
+# repository and in a bundle. The last line is "N passed, N failed, N skipped in N s"; the exit status is 0 only when nothing failed.
 #
 #   tests/gpu/check.sh [--out DIR] [--model NAME=PATH]...
 #   tests/gpu/check.sh --list      the workloads that are tried; fails when a kernel serves none of them. Needs no GPU
@@ -12,12 +12,11 @@ root=$(cd "$here/../.." && pwd)
 export PATH=${BIN:-$root/bin}:$PATH TS_QUIET=1
 out=
 models=()
-list=
+listing=
 passed=0 failed=0 skipped=0
 begun=$SECONDS
 
 die() { printf 'check: %s\n' "$1" >&2; exit "${2:-3}"; }
-stage() { printf '== %s (%d s)\n' "$1" $((SECONDS - begun)); }
 pass() { passed=$((passed + 1)); }
 fail() { failed=$((failed + 1)); printf 'FAILED %s\n' "$1"; }
 skip() { skipped=$((skipped + 1)); printf 'skipped %s\n' "$1"; }
@@ -25,7 +24,7 @@ skip() { skipped=$((skipped + 1)); printf 'skipped %s\n' "$1"; }
 while [ $# -gt 0 ]; do
   case $1 in
     -h|--help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    --list) list=1; shift ;;
+    --list) listing=1; shift ;;
     --out) [ $# -ge 2 ] || die "$1 needs a folder" 2; out=$2; shift 2 ;;
     --model) [[ ${2:-} == *=* ]] || die "$1 needs NAME=PATH" 2; models+=("$2"); shift 2 ;;
     *) die "unknown option $1 (--help lists them)" 2 ;;
@@ -43,10 +42,10 @@ home=${TUNESMITH_HOME:-$root/share/tunesmith}
 # The workloads of a list, n=* expanded, one a line.
 workloads() { grep -v '^ *\(#\|$\)' "$1" | awk '{ if (sub(/ n=\*/, " n=@")) for (i = 1; i <= 5; i++) { s = $0; sub(/n=@/, "n=" substr("1  2  7  33 257", 3 * i - 2, 3), s); gsub(/ +/, " ", s); sub(/ $/, "", s); print s } else print }'; }
 
-# "OPERATOR SKETCH" of every kernel that was right at least once in the output of try.
-right_kernels() { awk '/^[a-z]/ { op = $1 } /^  .* tried, largest error/ { print op, $1 }' "$1" | sort -u; }
+# "FOLDER SKETCH" of every kernel that was right at least once in the output of try. matmul_add's kernels stand in matmul.
+right_kernels() { awk '/^[a-z]/ { op = $1; sub(/^matmul_add$/, "matmul", op) } /^  .* tried, largest error/ { print op, $1 }' "$1" | sort -u; }
 
-# Every kernel file for GPUs; those of matmul serve matmul_add as well.
+# The same of every kernel file for GPUs.
 kernel_files() { (cd "$home/kernels/templates" && ls ./*/*.cu ./*/*.cuda.trace) | sed 's|^\./||; s|/| |; s/\.cu$//; s/\.cuda\.trace$//' | grep -v ' default$'; }
 
 # What shapes.txt holds, and whether every kernel finds a workload there.
@@ -55,12 +54,11 @@ list_workloads() {
   mapfile -t all < <(workloads "$here/shapes.txt")
   printf '%s\n' "${all[@]}"
   tunesmith tune --list --target cuda:sm_90a "${all[@]}" >"$out/sketches.txt" || exit
-  missing=$(awk '{ for (i = 2; i <= NF; i++) if ($i ~ /^(ref|mma)\./) { sub(/\(.*/, "", $i); print $1, $i } }' "$out/sketches.txt" | sort -u | comm -13 - <(kernel_files | sort -u))
+  missing=$(awk '{ sub(/^matmul_add$/, "matmul", $1); for (i = 2; i <= NF; i++) if ($i ~ /^(ref|mma)\./) { sub(/\(.*/, "", $i); print $1, $i } }' "$out/sketches.txt" | sort -u | comm -13 - <(kernel_files | sort -u))
   [ -z "$missing" ] || die "no workload in $here/shapes.txt is served by ${missing//$'\n'/, }" 1
 }
 
 numbers() {
-  stage "kernels over odd shapes"
   local list mine part jobs=() code n status=0
   mapfile -t list < <(workloads "$here/shapes.txt")
   for part in 0 1 2 3; do
@@ -93,23 +91,24 @@ numbers() {
 }
 
 intrinsics() {
-  stage "tensor intrinsics"
-  local code
+  local n part files mine
   if [ ! -d "$root/tests/codegen/gpu" ]; then skip "intrinsics: no cases here"; return; fi
-  timeout 120 "$here/intrin.sh" -t "$(command -v tunesmith)" >"$out/intrinsics.txt" 2>&1
-  code=$?
+  files=("$root"/tests/codegen/gpu/*.tir)
+  for part in 0 1 2 3; do
+    mapfile -t mine < <(printf '%s\n' "${files[@]}" | awk -v p=$part 'NR % 4 == p')
+    timeout 120 "$here/intrin.sh" -t "$(command -v tunesmith)" "${mine[@]}" >"$out/intrinsics-$part.txt" 2>&1 &
+  done
+  wait
+  cat "$out"/intrinsics-?.txt >"$out/intrinsics.txt" && rm "$out"/intrinsics-?.txt
   grep '^FAILED' "$out/intrinsics.txt"
-  local n
-  n=$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' "$out/intrinsics.txt" | tail -n 1)
-  [ -n "$n" ] || { fail "intrinsics: status $code: $(tail -n 1 "$out/intrinsics.txt")"; return; }
+  n=$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' "$out/intrinsics.txt" | awk '{ p += $1; f += $2; s += $3 } END { if (NR == 4) print p, f, s }')
+  [ -n "$n" ] || { fail "intrinsics ended early: $(tail -n 1 "$out/intrinsics.txt")"; return; }
   # shellcheck disable=SC2086
   set -- $n
-  printf '%s right, %s wrong, %s skipped\n' "$@"
   passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
 }
 
 sanitizer() {
-  stage "compute-sanitizer"
   local tool list
   tool=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
   [ -n "$tool" ] || { skip "compute-sanitizer: it is not installed"; return; }
@@ -123,7 +122,6 @@ sanitizer() {
 
 # Kernels that fault, among good ones: each is told as what it did, the good ones are right, tuning ends with one of those.
 faults() {
-  stage "faults"
   local over=$out/home work="silu_mul A=f32 I=100 n=2" expect
   mkdir -p "$over" && cp -RL "$home/kernels" "$over/" && chmod -R u+w "$over" && cp "$here"/faults/*.cu "$over/kernels/templates/silu_mul/" || { fail "faults: no room for a copy of the kernels"; return; }
   TUNESMITH_HOME=$over timeout 90 tunesmith try --target cuda --judge --format json "$work" "silu_mul A=f32 I=64 n=1" >"$out/faults.jsonl" 2>"$out/faults.err"
@@ -138,7 +136,6 @@ faults() {
 }
 
 model_texts() {
-  stage "models: CPU and GPU"
   local m name path prompt cpu gpu n=0
   if ROOT=$root BIN=$(dirname "$(command -v tunesmith)") timeout 100 "$root/tests/e2e/gpu.sh" >"$out/e2e.txt" 2>&1; then pass; else tail -n 5 "$out/e2e.txt"; fail "the small model"; fi
   # against an independent implementation; f16 in the passes of several rows
@@ -165,14 +162,30 @@ model_texts() {
   done
 }
 
-[ -z "$list" ] || { list_workloads; exit; }
+[ -z "$listing" ] || { list_workloads; exit; }
 probe=$(tunesmith probe --target cuda --time 1s 2>&1) || { printf '%s\n' "$probe" >&2; die "needs an NVIDIA GPU"; }
 head -n 1 <<<"$probe"
-numbers
-intrinsics
-sanitizer
-faults
-model_texts
-stage "done"
-printf '%d passed, %d failed, %d skipped\n' $passed $failed $skipped
+# The parts run side by side: their verdicts do not depend on the time.
+part() {
+  local at=$SECONDS
+  "$1" >"$out/part-$1.txt" 2>&1
+  printf '%d %d %d %d\n' $passed $failed $skipped $((SECONDS - at)) >"$out/part-$1.count"
+}
+(part numbers) &
+(part intrinsics; passed=0 failed=0 skipped=0; part sanitizer) &
+(part faults; passed=0 failed=0 skipped=0; part model_texts) &
+wait
+while read -r name title; do
+  read -r p f s t <"$out/part-$name.count" || { p=0 f=1 s=0 t=0; echo "FAILED $name ended early" >>"$out/part-$name.txt"; }
+  printf '== %s: %d passed, %d failed, %d skipped (%d s)\n' "$title" "$p" "$f" "$s" "$t"
+  cat "$out/part-$name.txt"
+  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+done <<'PARTS'
+numbers kernels over odd shapes
+intrinsics tensor intrinsics
+sanitizer compute-sanitizer
+faults faults
+model_texts models on CPU and GPU
+PARTS
+printf '%d passed, %d failed, %d skipped in %d s\n' $passed $failed $skipped $((SECONDS - begun))
 [ $failed = 0 ] && [ $passed -gt 0 ]
