@@ -10,9 +10,12 @@
 #include "put_pair.cuh"
 
 // ORDER: the sizes are those of the defines of the template that includes this.
-template <int a_outputs, int a_inputs, int a_rows, int a_width, int a_tall, int a_crews, int a_stages, int a_split, int a_pair, int a_slots> struct wide_shape {
+template <int a_outputs, int a_inputs, int a_rows, int a_width, int a_tall, int a_crews, int a_stages, int a_split, int a_pair, int a_slots, int a_room>
+struct wide_shape {
   static constexpr int outputs = a_outputs, inputs = a_inputs, rows = a_rows, width = a_width, tall = a_tall, crews = a_crews;  // crews: warpgroups that multiply
   static constexpr int stages = a_stages, split = a_split, pair = a_pair, slots = a_slots;
+  // Registers of a thread: room for one block, or for two, on a multiprocessor.
+  static constexpr int few = a_room == 2 ? 24 : crews == 2 ? 40 : 32, many = a_room == 2 ? 104 : crews == 2 ? 232 : crews == 3 ? 160 : 112;
   static constexpr int height = 64 * tall * crews, rows16 = height / 16;
   static constexpr int units = inputs / 64, slice = (units + split - 1) / split, groups = (outputs + height - 1) / height;
   static constexpr bool resident = slots >= slice;
@@ -169,7 +172,7 @@ template <typename S> struct wide_crew {
 // Some threads: what this block owns of a tile, from all parts to y, two features of one row of x a thread.
 template <typename S, int END, typename Y>
 __device__ __forceinline__ void wide_put(wide_block<S> &me, const float *gathered, Y *y, int pass, int thread, int threads) {
-#pragma unroll 2
+#pragma unroll 1
   for (int i = thread; i < S::share * 64; i += threads) {
     int f = i / 64, pair = i % 8, r = i / 8 % 8, all = me.part * S::share + f;
     const float *p = gathered + (f * 32 + pair % 4 * 8 + r / 2) * 4 + pair / 4 * 2 + r % 2;
@@ -225,7 +228,7 @@ __device__ __forceinline__ void wide_q4(const tensor_map *x, const tensor_map *c
   dependents_may_start();
   if (S::split * S::pair > 1) cluster_arrive_bare();
   if (crew == 0) {
-    registers_give<S::crews == 2 ? 40 : 32>();
+    registers_give<S::few>();
     if (threadIdx.x == 0) wide_weights<S>(me, codes, scales);
     __syncwarp();
     if (S::split * S::pair > 1) cluster_wait();
@@ -233,7 +236,7 @@ __device__ __forceinline__ void wide_q4(const tensor_map *x, const tensor_map *c
     if (threadIdx.x == 32) wide_pieces<S>(me, x);
     if (warp > 1) wide_finish<S, END>(me, (const float *)(smem + S::gathered_at), y, threadIdx.x - 64);
   } else {
-    registers_take<S::crews == 2 ? 232 : S::crews == 3 ? 160 : 112>();
+    registers_take<S::many>();
     if (S::split * S::pair > 1) cluster_wait();
     wide_crew<S> it;
     it.at = me;

@@ -8,7 +8,7 @@ param     EACH 1 2 4
 param     STAGES 3 4 2 6 8
 param     SPLIT 2 4 8
 param     PER_SM 1 2
-param     ROOM 2 1
+param     ROOM 1 2                       # blocks that fit side by side, of this kernel or the next
 where     A_F16 && n <= 32 && N % 16 == 0 && K % 64 == 0
 where     ACROSS <= WARPS / 2 && TILES * ACROSS <= 16
 define    COLUMNS (n + 7) / 8
@@ -23,7 +23,7 @@ define    BLOCKS min(GROUPS, max(1, (SPLIT > 2 ? SMS - SMS / 11 : SMS) * PER_SM 
 define    RING STAGES * TALL * CHUNK * 576
 define    PIECES ceildiv(SLICE, CHUNK)
 define    SMEM RING + PIECES * CHUNK * COLUMNS * 1024 + WARPS * TILES * COLUMNS * 512 + 2 * TALL * COLUMNS * 512 + 16 * STAGES + 8 * PIECES + 32
-where     SMEM * PER_SM <= SHARED && RING >= 32768 && PER_SM <= ROOM && WARPS * ROOM <= 16
+where     SMEM * ROOM <= SM_SHARED - 1024 * ROOM && SMEM <= SHARED && RING >= 32768 && PER_SM <= ROOM && WARPS * ROOM <= 16
 launch    batch_q4_entry
 grid      BLOCKS * SPLIT ; 1 ; 1
 block     WARPS * 32 ; 1 ; 1

@@ -7,6 +7,8 @@ param     STAGES 6 4 8 12
 param     SPLIT 4 8 2
 param     PAIR 1 2
 param     SLOTS 0 4 6 8                  # 0: the whole slice of x stays
+param     ROOM 1 2                       # blocks that fit side by side, of this kernel or the next
+param     PER_SM 1 2
 where     A_F16 && K % 64 == 0 && N % 16 == 0
 where     n > 8 && n <= 128
 define    WIDTH n <= 16 ? 16 : n <= 32 ? 32 : n <= 64 ? 64 : 128
@@ -16,9 +18,9 @@ define    HELD SLOTS == 0 ? SLICE : SLOTS
 where     HELD % PAIR == 0 && (SLOTS == 0 || SLOTS < SLICE) && SPLIT <= K / 64 && SPLIT * PAIR <= 8
 define    HEIGHT 64 * TALL * CREWS
 where     HEIGHT / 16 * (WIDTH / 8) % SPLIT == 0
-define    CLUSTERS min(ceildiv(ceildiv(N, HEIGHT), PAIR), max(1, (SPLIT * PAIR > 2 ? SMS - SMS / 11 : SMS) / (SPLIT * PAIR)))
+define    CLUSTERS min(ceildiv(ceildiv(N, HEIGHT), PAIR), max(1, (SPLIT * PAIR > 2 ? SMS - SMS / 11 : SMS) * PER_SM / (SPLIT * PAIR)))
 define    SMEM HELD * WIDTH * 128 + STAGES * HEIGHT * 36 + HEIGHT * WIDTH * 4 + 16 * (STAGES + HELD + 1)
-where     SMEM <= SHARED
+where     SMEM * ROOM <= SM_SHARED - 1024 * ROOM && SMEM <= SHARED && PER_SM <= ROOM && (ROOM == 1 || CREWS == 2 && TALL * WIDTH <= 64)
 launch    wide_q4_entry
 grid      CLUSTERS * SPLIT * PAIR ; 1 ; 1
 block     CREWS * 128 + 128 ; 1 ; 1
@@ -43,10 +45,10 @@ typedef float output;
 enum { END = GEMM_STORE };
 typedef u16 output;
 #endif
-typedef wide_shape<TS_N, TS_K, TS_n, WIDTH, TALL, CREWS, STAGES, SPLIT, PAIR, HELD> shape;
+typedef wide_shape<TS_N, TS_K, TS_n, WIDTH, TALL, CREWS, STAGES, SPLIT, PAIR, HELD, ROOM> shape;
 static_assert(shape::bytes == SMEM, "the layout of shared memory");
 
-extern "C" __global__ void __launch_bounds__(CREWS * 128 + 128, 1)
+extern "C" __global__ void __launch_bounds__(CREWS * 128 + 128, ROOM)
 wide_q4_entry(const __grid_constant__ tensor_map x, const __grid_constant__ tensor_map codes, const __grid_constant__ tensor_map scales, output *y) {
   wide_q4<shape, END>(&x, &codes, &scales, y);
 }
