@@ -315,6 +315,16 @@ static bool plain(ts__ctx *c) {
   return false;
 }
 
+// A block in the initialisation of another one has no place beside it.
+static bool beside(ts__ctx *c, int arg, int node) {
+  int up = c->t->node[node].scope;
+  if (!(ts_prim_get(c->prim)->flags & TS_PRIM_BESIDE) || up < 0 || !ts__block(c, up)->init || node >= c->t->node[up + 1].end) return true;
+  ts__refuse(c, TS_R_loop_position, arg, "{0} stands in the initialisation of block {1}, where nothing can be put beside it");
+  ts__fact_node(c, node);
+  ts__fact_node(c, up);
+  return false;
+}
+
 // Nothing inside a tensorized block changes any more.
 static bool untouchable(ts__ctx *c) {
   const ts__sig *sig = ts__sig_get(c->prim);
@@ -324,6 +334,7 @@ static bool untouchable(ts__ctx *c) {
     int n = sig->p[k].type == 'L' ? v->n : strchr("blx", sig->p[k].type) != NULL;
     for (int i = 0; i < n; i++) {
       int node = sig->p[k].type == 'L' ? v->nodes[i] : v->node;
+      TS_TRY(beside(c, k, node));
       for (int up = c->t->node[node].scope; up >= 0; up = c->t->node[up].scope) {
         if (!ts__block(c, up)->intrin) continue;
         ts__refuse(c, TS_R_tensorized, k, "{0} is inside the tensorized block {1}");

@@ -26,6 +26,7 @@ typedef enum ts_prim {
 enum {
   TS_PRIM_PURE = 1,      // looks up; never changes the function
   TS_PRIM_SAMPLING = 2,  // draws integers; its decision is stored as values
+  TS_PRIM_BESIDE = 4,    // puts something before or after a block, or moves it: not in the initialisation of another one
 };
 // Arguments are written `TYPE:name`, keywords `TYPE:name=default` (default empty: optional), separated by spaces. Types:
 //   b block   l loop   x loop or block   i integer   s string   w word (an identifier such as guard)   v int, float or string
