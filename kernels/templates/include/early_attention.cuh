@@ -16,8 +16,8 @@ static __device__ __forceinline__ void copy_async16(u32 dst, const void *src) {
 static __device__ __forceinline__ void copies_commit() {
   asm volatile("cp.async.commit_group;" ::: "memory");
 }
-template <int LEFT> static __device__ __forceinline__ void copies_wait() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
+template <int PENDING> static __device__ __forceinline__ void copies_wait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
 }
 static __device__ __forceinline__ uint4 shared16(u32 a) {
   uint4 v;
@@ -163,7 +163,6 @@ static __device__ __forceinline__ void early_attention(const act *query, const a
   const int tiles = last / 16 + 1, end = tiles * (part + 1) / SPLITS, most = max(last - 1, 0);
   const u32 mine = shared_address(memory) + warp * SLOTS * SLOT_BYTES;
   int tile = tiles * part / SPLITS + warp;
-  dependents_may_start();
   if (SPLITS > 1) cluster_arrive();
   float co[4], si[4];
 #pragma unroll
@@ -180,6 +179,7 @@ static __device__ __forceinline__ void early_attention(const act *query, const a
     copies_commit();
   }
   wait_for_predecessors();
+  dependents_may_start();  // not before: see gemv_q4
   const bool newest = part == SPLITS - 1;  // has the positions that end with the new one
   early_query(queries, query, key, value, newest, co, si, fresh, kc + (size_t)last * D, vc + (size_t)last * D);
   __syncthreads();

@@ -23,12 +23,15 @@ template <typename S, bool PAIRED> __device__ __forceinline__ size_t gemv_f16_ro
 }
 
 template <typename S, bool PAIRED, bool EVICT>
-__device__ __forceinline__ void gemv_f16_produce(u32 ring, u32 bars, const u16 *w, int lane) {
+__device__ __forceinline__ void gemv_f16_produce(u32 ring, u32 bars, const u16 *w, int lane, int left) {
   u64 policy = EVICT ? policy_evict_first() : 0;
-  int stage = 0;
+  int stage = 0, asked = 0, all = (S::groups - (int)blockIdx.x + (int)gridDim.x - 1) / (int)gridDim.x * ((S::pieces + S::chunk - 1) / S::chunk);
   u32 parity = 1;
   for (int group = blockIdx.x; group < S::groups; group += gridDim.x)
     for (int at = 0; at < S::inputs; at += S::chunk * 256) {
+      if (asked == S::stages) wait_for_predecessors();
+      if (asked >= S::stages && all - asked <= left) dependents_may_start();
+      asked++;
       u32 bytes = min(S::chunk * 256, S::inputs - at) * 2, bar = bars + 16 * stage, to = ring + S::stage_bytes * stage;
       barrier_wait(bar + 8, parity);
       if (lane == 0) barrier_expect(bar, S::height * bytes);
@@ -46,6 +49,8 @@ __device__ __forceinline__ void gemv_f16_produce(u32 ring, u32 bars, const u16 *
         parity ^= 1;
       }
     }
+  wait_for_predecessors();
+  dependents_may_start();
 }
 
 // This warp's part of x (times the norm's weights) in f32: for its piece and row of x, the first four of every lane, then the other four.
@@ -160,7 +165,7 @@ __device__ __forceinline__ void gemv_f16_finish(Y *y, const float *sums, const f
 }
 
 template <typename S, int END, bool NORM, bool EVICT, typename X, typename Y>
-__device__ __forceinline__ void gemv_f16(const X *x, const float *g, const u16 *w, Y *y, float eps) {
+__device__ __forceinline__ void gemv_f16(const X *x, const float *g, const u16 *w, Y *y, float eps, int left) {
   SHARED_MEMORY(smem);
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
   const u32 bars = shared_address(smem + S::bytes - 16 * S::stages);
@@ -173,10 +178,9 @@ __device__ __forceinline__ void gemv_f16(const X *x, const float *g, const u16 *
   }
   __syncthreads();
   if (warp == S::warps) {
-    gemv_f16_produce<S, END == GEMV_SILU, EVICT>(shared_address(smem), bars, w, lane);
+    gemv_f16_produce<S, END == GEMV_SILU, EVICT>(shared_address(smem), bars, w, lane, left);
     return;
   }
-  dependents_may_start();
   float *xs = (float *)(smem + S::ring_bytes + warp * S::part_bytes), *sums = (float *)(smem + S::ring_bytes + S::staged_bytes);
   float *squares = (float *)(smem + S::ring_bytes + S::staged_bytes + S::sums_bytes);
   gemv_f16_stage_x<S, NORM>(xs, x, g, warp, lane, squares);

@@ -4,6 +4,10 @@
 // the kernel before this one has ended: weights depend on nothing. The other warps share the units (16 rows, 64 of K) of every stage, so
 // that each always meets the same slices of K: it keeps its own part of x, and no warp waits for another until the sums are added up.
 //
+// The next kernel may start when few stages are left to be asked for, so that its ring fills while this kernel ends, and never before the
+// last one has ended: then every multiprocessor has a block of this kernel and room for one more, and none gets two blocks of the next kernel
+// while others get none.
+//
 // x becomes integers: 24 bits (three signed bytes, a column of m16n8k32 each) or 16 (two) of the largest of the warp's part. The packed
 // words are the tile's bytes as they stand: the low nibbles of a word are four codes of row g, the high nibbles sixteen times four codes
 // of row g + 8. Sums of 32 codes are exact; then they are scaled in f32. A sum starts as the bits of 1.5 * 2^23, less seven times
@@ -41,13 +45,18 @@ template <typename S, bool PAIRED> __device__ __forceinline__ size_t gemv_tile(i
   return (size_t)group * half + (r < half ? r : r - half + S::groups * half);
 }
 
+// left: stages still to be asked for when the next kernel may start.
 template <typename S, bool PAIRED, bool EVICT>
-__device__ __forceinline__ void gemv_produce(u32 ring, u32 bars, const unsigned char *codes, const unsigned char *scales, int block, int blocks, int first, int last) {
+__device__ __forceinline__ void gemv_produce(u32 ring, u32 bars, const unsigned char *codes, const unsigned char *scales, int block, int blocks, int first, int last,
+                                             int left) {
   u64 policy = EVICT ? policy_evict_first() : 0;
-  int stage = 0;
+  int stage = 0, asked = 0, all = (S::groups - block + blocks - 1) / blocks * ((last - first + S::chunk - 1) / S::chunk);
   u32 parity = 1;
   for (int group = block; group < S::groups; group += blocks)
     for (int at = first; at < last; at += S::chunk) {
+      if (asked == S::stages) wait_for_predecessors();
+      if (asked >= S::stages && all - asked <= left) dependents_may_start();
+      asked++;
       int units = min(S::chunk, last - at);
       u32 bar = bars + 16 * stage, to = ring + S::stage_bytes * stage;
       barrier_wait(bar + 8, parity);
@@ -69,6 +78,8 @@ __device__ __forceinline__ void gemv_produce(u32 ring, u32 bars, const unsigned 
         parity ^= 1;
       }
     }
+  wait_for_predecessors();
+  dependents_may_start();
 }
 
 __device__ __forceinline__ float2 gemv_load(const float *x, size_t i) {
@@ -261,7 +272,7 @@ __device__ __forceinline__ void gemv_finish(Y *y, const float *from, const float
 }
 
 template <typename S, int END, bool NORM, bool EVICT, typename X, typename Y>
-__device__ __forceinline__ void gemv_q4(const X *x, const float *g, const void *codes, const void *scales, Y *y, float eps) {
+__device__ __forceinline__ void gemv_q4(const X *x, const float *g, const void *codes, const void *scales, Y *y, float eps, int left) {
   SHARED_MEMORY(smem);
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
   const int rank = S::split > 1 ? blockIdx.x % S::split : 0, block = blockIdx.x / S::split, blocks = gridDim.x / S::split;
@@ -278,12 +289,12 @@ __device__ __forceinline__ void gemv_q4(const X *x, const float *g, const void *
   if (S::split > 1) cluster_arrive();
   if (warp == S::warps) {
     if (lane == 0)
-      gemv_produce<S, END == GEMV_SILU, EVICT>(shared_address(smem), bars, (const unsigned char *)codes, (const unsigned char *)scales, block, blocks, first, last);
+      gemv_produce<S, END == GEMV_SILU, EVICT>(shared_address(smem), bars, (const unsigned char *)codes, (const unsigned char *)scales, block, blocks, first, last,
+                                                   left);
     __syncwarp();
     if (S::split > 1) cluster_wait();
     return;
   }
-  dependents_may_start();
   u32 *xs = (u32 *)(smem + S::ring_bytes + warp * S::part_bytes);
   float *sums = (float *)(smem + S::ring_bytes + S::staged_bytes), *gathered = sums + S::batch * S::warps * S::sum;
   float *squares = (float *)(smem + S::ring_bytes + S::staged_bytes + S::sums_bytes), *gathered_squares = squares + S::rows * S::warps;

@@ -2,12 +2,13 @@
 doc       few rows: exact integer sums of packed codes in tensor cores, a ring of weights filled before the kernel before has ended
 requires  sm_90a
 param     WARPS 8 12 15 4
-param     STAGES 2 3 4 6 8
-param     EACH 4 2 8 1
+param     STAGES 5 4 3 2 6 8 10
+param     EACH 2 4 1 8
 param     TILES 2 1 4
 param     SPLIT 1 2 4 8
 param     PARTS 3 2
 param     HINT 1 0
+param     LEFT 3 8 1
 param     PER_SM 1 2
 where     n <= 16 && n * PARTS <= 32
 where     N % (16 * TILES) == 0 && K % 64 == 0
@@ -23,6 +24,12 @@ define    STAGED WARPS * MOST * n * PARTS * 64
 define    SUMS 64 * BATCH * TILES * n * (WARPS + (SPLIT > 1 ? SPLIT : 0))
 define    SMEM RING + STAGED + SUMS + (4 * n * (WARPS + SPLIT) + 7) / 8 * 8 + 16 * STAGES
 where     RING <= 114688 && SMEM * PER_SM <= SHARED
+where     2 * (SMEM + 1024) <= SM_SHARED || RING > 98304  # room beside it for the next kernel's ring, or much in flight
+start     WARPS=8 STAGES=4 EACH=4 TILES=1 SPLIT=1 PARTS=3 HINT=1 LEFT=3 PER_SM=1
+start     WARPS=8 STAGES=3 EACH=4 TILES=1 SPLIT=1 PARTS=3 HINT=1 LEFT=3 PER_SM=1
+start     WARPS=8 STAGES=4 EACH=4 TILES=1 SPLIT=2 PARTS=3 HINT=1 LEFT=3 PER_SM=1
+start     WARPS=8 STAGES=3 EACH=4 TILES=1 SPLIT=2 PARTS=3 HINT=1 LEFT=3 PER_SM=1
+start     WARPS=8 STAGES=4 EACH=2 TILES=1 SPLIT=1 PARTS=3 HINT=1 LEFT=3 PER_SM=1
 launch    gemv_q4_entry
 grid      BLOCKS * SPLIT ; 1 ; 1
 block     WARPS * 32 + 32 ; 1 ; 1
@@ -55,5 +62,5 @@ static_assert(shape::bytes == SMEM, "the layout of shared memory");
 
 extern "C" __global__ void __launch_bounds__(WARPS * 32 + 32, 2)
 gemv_q4_entry(const input *x, const void *codes, const void *scales, output *y) {
-  gemv_q4<shape, END, false, HINT>(x, (const float *)0, codes, scales, y, 0.0f);
+  gemv_q4<shape, END, false, HINT>(x, (const float *)0, codes, scales, y, 0.0f, LEFT);
 }

@@ -7,6 +7,7 @@ param     STAGES 2 3 4 6
 param     EACH 2 1 4
 param     HEIGHT 8 4 16
 param     HINT 1 0
+param     LEFT 3 8 1
 param     PER_SM 1 2
 where     n <= 4 && n * HEIGHT <= 32
 where     N % HEIGHT == 0 && K % 8 == 0
@@ -50,5 +51,5 @@ static_assert(shape::bytes == SMEM, "the layout of shared memory");
 
 extern "C" __global__ void __launch_bounds__(WARPS * 32 + 32, 2)
 gemv_f16_entry(const input *x, const u16 *w, output *y) {
-  gemv_f16<shape, END, false, HINT>(x, (const float *)0, w, y, 0.0f);
+  gemv_f16<shape, END, false, HINT>(x, (const float *)0, w, y, 0.0f, LEFT);
 }

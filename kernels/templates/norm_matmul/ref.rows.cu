@@ -7,6 +7,7 @@ param     STAGES 2 3 4 6
 param     EACH 2 1 4
 param     HEIGHT 8 4 16
 param     HINT 1 0
+param     LEFT 3 8 1
 param     PER_SM 1 2
 where     n <= 4 && n * HEIGHT <= 32
 where     N % HEIGHT == 0 && K % 8 == 0
@@ -44,5 +45,5 @@ static_assert(shape::bytes == SMEM, "the layout of shared memory");
 
 extern "C" __global__ void __launch_bounds__(WARPS * 32 + 32, 2)
 gemv_f16_entry(const input *x, const float *g, const u16 *w, output *y) {
-  gemv_f16<shape, GEMV_STORE, true, HINT>(x, g, w, y, TS_eps);
+  gemv_f16<shape, GEMV_STORE, true, HINT>(x, g, w, y, TS_eps, LEFT);
 }
