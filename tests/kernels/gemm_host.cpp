@@ -79,7 +79,7 @@ int main() {
   std::vector<output> y((size_t)ROWS * outs), before;
   for (auto &v : y) v = (output)(sizeof(output) == 2 ? 0x3c00 : 3);  // an old value, for sums
   before = y;
-#ifdef BATCH
+#ifdef CHUNK  // few rows by tensor copies
   tensor_map map = {x.data(), {64, ROWS, K / 64}, {K * 2, 128}, {64, (ROWS + 7) / 8 * 8, CHUNK}, 2, 128};
   tensor_map codes_map = {cp, {128, K / 64, N / 16}, {512, K / 64 * 512}, {128, CHUNK, TALL}, 4, 0};
   tensor_map scales_map = {sp, {32, K / 64, N / 16}, {64, K / 64 * 64}, {32, CHUNK, TALL}, 2, 0};
