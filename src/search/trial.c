@@ -218,9 +218,10 @@ static void make_room(trial *t) {
 bool ts_trial(ts_arena *a, const ts_spec *spec, ts_compiler *c, const ts_trial_opts *o, ts_trial_result *out, ts_diag *d) {
   trial t = {.o = o, .a = a, .own = ts_arena_new("trial"), .compiler = c};
   ts_meter_opts mo = {.threads = o->threads, .seed = o->seed + 1};
+  // the worker prepares itself while candidates are compiled
   bool ok = (t.workload = ts_workload_open(spec, o->target, c, d)) != NULL && ts_space_open(spec, o->target, o->numerics, &t.space, d);
   if (ok) make_room(&t);
-  ok = ok && compile_all(&t, d) && (t.meter = ts_meter_open(t.workload, &mo, d)) != NULL && run_all(&t, d);
+  ok = ok && (t.meter = ts_meter_start(t.workload, &mo, d)) != NULL && compile_all(&t, d) && ts_meter_wait(t.meter, d) && run_all(&t, d);
   if (!ok && c) ts_compiler_drop(c);
   if (ok) *out = (ts_trial_result){.n = t.n, .rows = t.row, .cost = ts_workload_cost(t.workload), .restarts = ts_meter_restarts(t.meter)};
   ts_meter_close(t.meter);
