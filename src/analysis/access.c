@@ -8,7 +8,7 @@ typedef struct walker {
   ts_arena *arena;
   TS_VEC(ts_subst) map;             // iterators and lets
   TS_VEC(const ts_buffer *) inner;  // allocated in the subtree
-  const ts_buffer *only;            // other buffers are passed over; NULL: none are
+  ts__buffers only;                 // other buffers are passed over, when this has a list
   const ts__nest *nest;
   const ts__guard *guard;
   const ts_block *block;
@@ -26,7 +26,7 @@ static const ts_expr *plain(walker *w, const ts_expr *e) {
 }
 
 static void report(walker *w, const ts_buffer *b, bool write, const ts_expr *const *idx, const ts_expr *const *span) {
-  if (w->only && w->only != b) return;
+  if (w->only.p && !ts__among(w->only, b)) return;
   for (size_t i = 0; i < w->inner.n; i++)
     if (w->inner.p[i] == b) return;
   const ts_expr **e = ts_new_array(w->arena, const ts_expr *, b->ndim ? b->ndim : 1);
@@ -198,7 +198,7 @@ static void walk(walker *w, const ts_stmt *s) {
   }
 }
 
-void ts__accesses_visit(ts_analyzer *a, const ts_stmt *s, const ts_buffer *only, ts__access_fn visit, void *arg) {
+void ts__accesses_visit(ts_analyzer *a, const ts_stmt *s, ts__buffers only, ts__access_fn visit, void *arg) {
   walker w = {.a = a, .arena = ts_ir_arena(a->ir), .only = only, .visit = visit, .arg = arg};
   walk(&w, s);
 }
@@ -213,7 +213,7 @@ static void keep(void *arg, const ts__access *x) {
   ts_vec_push(c->arena, &c->list, *x);
 }
 
-ts__access_list ts__accesses_of(ts_analyzer *a, const ts_stmt *s, const ts_buffer *only) {
+ts__access_list ts__accesses_of(ts_analyzer *a, const ts_stmt *s, ts__buffers only) {
   collector c = {.arena = ts_ir_arena(a->ir)};
   ts__accesses_visit(a, s, only, keep, &c);
   return c.list;

@@ -176,6 +176,11 @@ typedef struct ts_dep {
 // loop: a TS_S_FOR. Enclosing variables are taken as equal in both iterations and bound in the context by the caller.
 // Buffers allocated inside the loop, and those in ignore[], are private to an iteration.
 ts_dep ts_loop_carried(ts_analyzer *a, const ts_stmt *loop, const ts_buffer *const *ignore, int nignore);
+// The same with little effort: true when a collision that is no reduction's was found where they are likely; nothing is known else.
+bool ts_loop_collides(ts_analyzer *a, const ts_stmt *loop, const ts_buffer *const *ignore, int nignore, ts_dep *out);
+// Buffers written below the loop in which its iterations surely touch different elements, as far as that is easily seen.
+int ts_loop_told(ts_analyzer *a, const ts_stmt *loop, const ts_buffer *const *ignore, int nignore,
+                 const ts_buffer *const **out);
 // For each of the nested loops loop[0..n) (outermost first): can conflicting accesses differ in its variable, with the
 // variables of the others free? Loops may be reordered when at most one answer is not TS_NO, or all conflicts are
 // reductions.

@@ -155,13 +155,24 @@ typedef struct ts__access {
   const ts__nest *nest;         // loops of the subtree around it, innermost first
   const ts__guard *guard;
 } ts__access;
+typedef struct ts__buffers {
+  int n;
+  const ts_buffer *const *p;
+} ts__buffers;
+static inline bool ts__among(ts__buffers l, const ts_buffer *b) {
+  int i = 0;
+  while (i < l.n && l.p[i] != b) i++;
+  return i < l.n;
+}
+#define TS__ALL_BUFFERS ((ts__buffers){0, NULL})
+#define TS__ONE_BUFFER(b) ((ts__buffers){1, (const ts_buffer *const[]){b}})
 // Calls visit for every access below s, with the loops around it bound in the context and its conditions assumed.
-// Buffers allocated below s are left out, and all but `only` when that is given.
+// Buffers allocated below s are left out, and all but those in `only` when it has a list.
 typedef void (*ts__access_fn)(void *arg, const ts__access *x);
-void ts__accesses_visit(ts_analyzer *a, const ts_stmt *s, const ts_buffer *only, ts__access_fn visit, void *arg);
+void ts__accesses_visit(ts_analyzer *a, const ts_stmt *s, ts__buffers only, ts__access_fn visit, void *arg);
 typedef TS_VEC(ts__access) ts__access_list;
 // The same as a list, to be judged in the outer context.
-ts__access_list ts__accesses_of(ts_analyzer *a, const ts_stmt *s, const ts_buffer *only);
+ts__access_list ts__accesses_of(ts_analyzer *a, const ts_stmt *s, ts__buffers only);
 
 // Does the value of the bindings tell the value of loop in[which]? True only when proved (itermap.c).
 bool ts__itermap_tells(ts_analyzer *a, const ts_loop_range *in, int nin, const ts_expr *const *bind, int nbind,

@@ -183,29 +183,62 @@ static bool told_by_parts(const pair *p) {
   return n && ts__itermap_tells(a, &p->s.in[p->s.at], 1, own, n, NULL, 0);
 }
 
-// All accesses of one buffer at once: in some dimensions they have the same part of the index that uses only the loop, their rests
-// lie in one interval shorter than its step, and these parts tell the loop.
+// All accesses of one buffer at once: in some dimensions they have the same part of the index that uses no loops inside this one,
+// their rests lie in one interval shorter than the step that this loop makes, and these parts tell the loop.
 typedef struct key {
   const ts_expr *own[DIMS];  // NULL where there is none
   int64_t step[DIMS];
   ts_interval rest[DIMS];
 } key;
 
+// The part of index d that uses no inner loop, how far this loop takes it at least, and the rest.
+static bool key_parts(ts_analyzer *a, const side *s, int d, ts__lin *own, int64_t *step, ts__lin *rest) {
+  ts__lin l;
+  const ts_var *inner[LOOPS];
+  int n = 0;
+  for (int i = 0; i < s->n; i++)
+    if (i != s->at) inner[n++] = s->in[i].var;
+  if (!ts__lin_of(a, s->idx[d], &l)) return false;
+  ts__lin_const(own, 0);
+  ts__lin_const(rest, l.c);
+  *step = 0;
+  for (int i = 0; i < l.n; i++) {
+    bool uses = ts_expr_uses_var(l.t[i].atom, s->in[s->at].var), moves = ts__uses_any(l.t[i].atom, inner, n);
+    if (uses && moves) return false;
+    ts__lin_add_term(moves ? rest : own, l.t[i].k, l.t[i].atom);
+    if (uses) *step = ts__gcd(*step, l.t[i].k);
+  }
+  return *step > 0;
+}
+
 // The key with the access counted in; the loops of s are bound.
 static void key_add(ts_analyzer *a, const side *s, key *k, bool first) {
   for (int d = 0; d < s->x->buf->ndim; d++) {
     ts__lin own, rest;
-    int64_t width = 1;
+    int64_t width = 1, step = 0;
     if (!first && !k->own[d]) continue;
-    bool fits = (!s->span[d] || ts_is_int(s->span[d], &width)) && width >= 1 && parts(a, s, d, &own, &rest) && own.n;
+    bool fits = (!s->span[d] || ts_is_int(s->span[d], &width)) && width >= 1 && key_parts(a, s, d, &own, &step, &rest);
     const ts_expr *e = fits ? ts__lin_expr(a->ir, &own) : NULL;
     ts_interval r = fits ? ts__lin_bound(a, &rest) : (ts_interval){0, 0};
     fits = fits && r.lo != TS_NEG_INF && r.hi != TS_POS_INF && !__builtin_add_overflow(r.hi, width - 1, &r.hi);
     if (!first) r = (ts_interval){TS_MIN(r.lo, k->rest[d].lo), TS_MAX(r.hi, k->rest[d].hi)};
     k->own[d] = fits && (first || k->own[d] == e) ? e : NULL;
     k->rest[d] = r;
-    k->step[d] = fits ? ts__lin_gcd(&own) : 0;
+    k->step[d] = step;
   }
+}
+
+// Is e, which is canonical, the variable times a constant, and something free of it?
+static bool grows_with(const ts_expr *e, const ts_var *v) {
+  ts__lin l;
+  bool found = false;
+  if (!ts__lin_parse(&l, e)) return false;
+  for (int i = 0; i < l.n; i++) {
+    if (!ts_expr_uses_var(l.t[i].atom, v)) continue;
+    if (l.t[i].atom->kind != TS_E_VAR) return false;
+    found = true;
+  }
+  return found;
 }
 
 static bool told_by_key(ts_analyzer *a, const ts__access_list *l, const ts_buffer *buf, const ts_stmt *loop) {
@@ -226,6 +259,7 @@ static bool told_by_key(ts_analyzer *a, const ts__access_list *l, const ts_buffe
   for (int d = 0; !first && d < buf->ndim; d++) {
     int64_t width;
     bool fits = k.own[d] && !__builtin_sub_overflow(k.rest[d].hi, k.rest[d].lo, &width) && width < k.step[d];
+    if (fits && grows_with(k.own[d], loop->loop.var)) return true;
     if (fits) own[n++] = k.own[d];
   }
   ts_loop_range in = {loop->loop.var, {loop->loop.min, loop->loop.extent}};
@@ -446,16 +480,17 @@ static verdict scan_both(scan *s, const pair *p, int64_t limit) {
   return v;
 }
 
-// Cheap proofs, a short look for a witness, proofs that search, a long look.
-static verdict judge(pair *p) {
+// A look where a witness is likely, cheap proofs, a short look elsewhere, proofs that search, a long look.
+static verdict judge(pair *p, bool quick) {
   scan s;
-  verdict v = {TS_NO, false, 0, 0};
-  if (told_by_index(p)) return v;
+  verdict v = {TS_UNKNOWN, false, 0, 0};
   rename_loops(p->a, &p->t);
-  if (told_by_parts(p)) return v;
   bool scans = start_scan(&s, p);
   if (scans) v = scan_both(&s, p, LINE);
-  if (scans && v.answer == TS_UNKNOWN) v = scan_both(&s, p, FEW);
+  if (quick || v.answer == TS_YES) return v;
+  v = (verdict){TS_NO, false, 0, 0};
+  if (told_by_index(p) || told_by_parts(p)) return v;
+  if (scans) v = scan_both(&s, p, FEW);
   if (scans && v.answer != TS_UNKNOWN) return v;
   v = (verdict){TS_NO, false, 0, 0};
   if (apart_when_later(p->a, &p->s, &p->t) && (p->s.x == p->t.x || apart_when_later(p->a, &p->t, &p->s))) return v;
@@ -570,7 +605,7 @@ bool ts_block_is_reduction(ts_analyzer *a, const ts_block *b) {
   bool reduce = false, any = false;
   for (int i = 0; i < b->niters; i++) reduce = reduce || b->iters[i].kind == TS_ITER_REDUCE;
   if (!b->init || !reduce) return false;
-  ts__access_list l = ts__accesses_of(a, b->body, NULL);
+  ts__access_list l = ts__accesses_of(a, b->body, TS__ALL_BUFFERS);
   for (size_t i = 0; i < l.n; i++) {
     if (!l.p[i].write) continue;
     any = true;
@@ -625,48 +660,59 @@ static bool same_access(const ts__access *x, const ts__access *y) {
   return true;
 }
 
-static bool ignored(const ts_buffer *b, const ts_buffer *const *ignore, int n) {
-  for (int i = 0; i < n; i++)
-    if (ignore[i] == b) return true;
-  return false;
+typedef struct writes {
+  ts_arena *arena;
+  ts__buffers ignore;
+  TS_VEC(const ts_buffer *) list;
+} writes;
+
+static void write_add(writes *w, const ts_buffer *b) {
+  if (!ts__among(w->ignore, b) && !ts__among((ts__buffers){(int)w->list.n, w->list.p}, b)) ts_vec_push(w->arena, &w->list, b);
 }
 
-static ts__access_list distinct(ts_analyzer *a, const ts__access_list *l, const ts_buffer *const *ignore, int n) {
-  ts__access_list out = {0};
+static bool see_writes(void *arg, const ts_stmt *s) {
+  writes *w = arg;
+  if (s->kind == TS_S_STORE) write_add(w, s->store.buf);
+  for (int i = 0; s->kind == TS_S_BLOCK && s->block->explicit_access && i < s->block->nwrites; i++)
+    write_add(w, s->block->writes[i].buf);
+  return true;
+}
+
+// The different accesses below s of buffers that are written there: iterations can meet in no others.
+static ts__access_list distinct(ts_analyzer *a, const ts_stmt *s, const ts_buffer *const *ignore, int n) {
+  writes w = {.arena = ts_ir_arena(a->ir), .ignore = {n, ignore}};
+  ts_stmt_visit(s, see_writes, NULL, &w);
+  ts__access_list all = {0}, *l = &all, out = {0};
+  if (w.list.n) all = ts__accesses_of(a, s, (ts__buffers){(int)w.list.n, w.list.p});
   for (size_t i = 0; i < l->n; i++) {
-    bool seen = ignored(l->p[i].buf, ignore, n);
+    bool seen = false;
     for (size_t j = 0; j < out.n && !seen; j++) seen = same_access(&out.p[j], &l->p[i]);
     if (!seen) ts_vec_push(ts_ir_arena(a->ir), &out, l->p[i]);
   }
   return out;
 }
 
-static bool written(const ts__access_list *l, const ts_buffer *b) {
-  for (size_t i = 0; i < l->n; i++)
-    if (l->p[i].buf == b && l->p[i].write) return true;
-  return false;
-}
-
-static ts_dep carried(ts_analyzer *a, const ts__access_list *l, const ts_stmt *loop) {
+// quick: found are only those that a few iterations show.
+static ts_dep carried(ts_analyzer *a, const ts__access_list *l, const ts_stmt *loop, bool quick) {
   ts_dep r = {.answer = TS_NO, .reduction_only = true};
   const ts_var *v = loop->loop.var;
   int64_t extent;
   if (ts_const_value(a, loop->loop.extent, &extent) && extent <= 1) return r;
-  bool *apart_ = ts_new_array(ts_ir_arena(a->ir), bool, l->n + 1);
+  bool *told = ts_new_array(ts_ir_arena(a->ir), bool, l->n + 1);
   for (size_t i = 0; i < l->n; i++) {
     size_t at = 0;
     while (l->p[at].buf != l->p[i].buf) at++;
-    apart_[i] = at < i ? apart_[at] : !written(l, l->p[i].buf) || told_by_key(a, l, l->p[i].buf, loop);
+    told[i] = at < i ? told[at] : told_by_key(a, l, l->p[i].buf, loop);
   }
   for (size_t i = 0; i < l->n; i++)
-    for (size_t j = i; j < l->n && !apart_[i]; j++) {
+    for (size_t j = i; j < l->n && !told[i]; j++) {
       const ts__access *x = &l->p[i], *y = &l->p[j];
       if (x->buf != y->buf || (!x->write && !y->write)) continue;
       pair p = {.a = a, .loop = v};
       if (r.answer == TS_YES && !r.reduction_only) return r;
       verdict w = {TS_UNKNOWN, false, 0, 0};
       bool in = make_side(a, x, v, &p.s), in2 = make_side(a, y, v, &p.t);
-      if (in && in2) w = judge(&p);
+      if (in && in2) w = judge(&p, quick);
       if (w.answer != TS_NO) take(&r, &p, w, in && in2 && is_reduction(&p));
     }
   if (r.answer == TS_NO) r.reduction_only = false;
@@ -674,14 +720,34 @@ static ts_dep carried(ts_analyzer *a, const ts__access_list *l, const ts_stmt *l
 }
 
 ts_dep ts_loop_carried(ts_analyzer *a, const ts_stmt *loop, const ts_buffer *const *ignore, int nignore) {
-  ts__access_list all = ts__accesses_of(a, loop, NULL), l = distinct(a, &all, ignore, nignore);
-  return carried(a, &l, loop);
+  ts__access_list l = distinct(a, loop, ignore, nignore);
+  return carried(a, &l, loop, false);
+}
+
+bool ts_loop_collides(ts_analyzer *a, const ts_stmt *loop, const ts_buffer *const *ignore, int nignore, ts_dep *out) {
+  ts__access_list l = distinct(a, loop, ignore, nignore);
+  *out = carried(a, &l, loop, true);
+  return out->answer == TS_YES && !out->reduction_only;
+}
+
+int ts_loop_told(ts_analyzer *a, const ts_stmt *loop, const ts_buffer *const *ignore, int nignore,
+                 const ts_buffer *const **out) {
+  ts__access_list l = distinct(a, loop, ignore, nignore);
+  TS_VEC(const ts_buffer *) seen = {0}, told = {0};
+  ts_arena *arena = ts_ir_arena(a->ir);
+  for (size_t i = 0; i < l.n; i++) {
+    if (ts__among((ts__buffers){(int)seen.n, seen.p}, l.p[i].buf)) continue;
+    ts_vec_push(arena, &seen, l.p[i].buf);
+    if (told_by_key(a, &l, l.p[i].buf, loop)) ts_vec_push(arena, &told, l.p[i].buf);
+  }
+  *out = told.p;
+  return (int)told.n;
 }
 
 void ts_nest_carried(ts_analyzer *a, const ts_stmt *const *loops, int n, ts_dep *out) {
   if (n == 0) return;
-  ts__access_list all = ts__accesses_of(a, loops[0], NULL), l = distinct(a, &all, NULL, 0);
-  for (int i = 0; i < n; i++) out[i] = carried(a, &l, loops[i]);
+  ts__access_list l = distinct(a, loops[0], NULL, 0);
+  for (int i = 0; i < n; i++) out[i] = carried(a, &l, loops[i], false);
 }
 
 // --- siblings ----------------------------------------------------------------------------------------------

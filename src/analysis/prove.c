@@ -168,26 +168,38 @@ ts_tri ts_prove_eq(ts_analyzer *a, const ts_expr *x, const ts_expr *y) {
   return l.c == 0 ? TS_YES : TS_NO;
 }
 
-// Is y - x at least `least`, by its interval alone?
-static ts_tri by_interval(ts_analyzer *a, const ts_expr *x, const ts_expr *y, int64_t least) {
+// Does the form take both ends of its interval? Variables that nothing relates to each other take theirs.
+static bool tight(const ts_analyzer *a, const ts__lin *l) {
+  if (a->nfacts || a->nconds) return false;
+  for (int i = 0; i < l->n; i++)
+    if (l->t[i].atom->kind != TS_E_VAR) return false;
+  return true;
+}
+
+// Is y - x at least `least`, by its interval alone? *more: a proof may still be found.
+static ts_tri by_interval(ts_analyzer *a, const ts_expr *x, const ts_expr *y, int64_t least, bool *more) {
   ts__lin l, m;
+  *more = true;
   if (!ts__is_index(x) || !ts__lin_of(a, y, &l) || !ts__lin_of(a, x, &m) || !ts__lin_add(&l, &m, -1)) return TS_UNKNOWN;
   ts_interval b = ts__lin_bound(a, &l);
+  *more = b.lo < least && b.hi >= least && !tight(a, &l);
   return b.lo >= least ? TS_YES : b.hi < least ? TS_NO : TS_UNKNOWN;
 }
 
 ts_tri ts_prove_le(ts_analyzer *a, const ts_expr *x, const ts_expr *y) {
   if (ts__both_index_int(x, y)) return x->i <= y->i ? TS_YES : TS_NO;
   if (x == y) return TS_YES;
-  ts_tri quick = by_interval(a, x, y, 0);
-  return quick != TS_UNKNOWN ? quick : ts_prove(a, ts_bin(a->ir, TS_E_LE, x, y));
+  bool more;
+  ts_tri quick = by_interval(a, x, y, 0, &more);
+  return !more ? quick : ts_prove(a, ts_bin(a->ir, TS_E_LE, x, y));
 }
 
 ts_tri ts_prove_lt(ts_analyzer *a, const ts_expr *x, const ts_expr *y) {
   if (ts__both_index_int(x, y)) return x->i < y->i ? TS_YES : TS_NO;
   if (x == y) return TS_NO;
-  ts_tri quick = by_interval(a, x, y, 1);
-  return quick != TS_UNKNOWN ? quick : ts_prove(a, ts_bin(a->ir, TS_E_LT, x, y));
+  bool more;
+  ts_tri quick = by_interval(a, x, y, 1, &more);
+  return !more ? quick : ts_prove(a, ts_bin(a->ir, TS_E_LT, x, y));
 }
 
 ts_tri ts_prove_multiple(ts_analyzer *a, const ts_expr *e, int64_t m) {

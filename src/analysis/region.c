@@ -112,7 +112,7 @@ static const ts_region *collect(boxes *s, bool write, int *n) {
 ts_accesses ts_regions_of(ts_analyzer *a, const ts_stmt *s, const ts_var *const *vars, int nvars) {
   boxes b = {.a = a, .vars = vars, .nvars = nvars};
   ts_accesses r;
-  ts__accesses_visit(a, s, NULL, add_access, &b);
+  ts__accesses_visit(a, s, TS__ALL_BUFFERS, add_access, &b);
   r.reads = collect(&b, false, &r.nreads);
   r.writes = collect(&b, true, &r.nwrites);
   return r;
@@ -127,7 +127,7 @@ bool ts_region_of(ts_analyzer *a, const ts_stmt *s, const ts_buffer *buf, bool w
                   int nvars, ts_region *out) {
   boxes b = {.a = a, .vars = vars, .nvars = nvars, .write = write};
   int n;
-  ts__accesses_visit(a, s, buf, add_if, &b);
+  ts__accesses_visit(a, s, TS__ONE_BUFFER(buf), add_if, &b);
   const ts_region *r = collect(&b, write, &n);
   if (n) *out = r[0];
   return n > 0;
@@ -218,7 +218,7 @@ static bool dense(ts_analyzer *a, const ts__access *x, ts_region *out) {
 ts_tri ts_region_cover(ts_analyzer *a, const ts_stmt *producer, const ts_stmt *consumer, const ts_buffer *b) {
   ts_region need, may, r;
   if (!ts_region_of(a, consumer, b, false, NULL, 0, &need)) return TS_YES;
-  ts__access_list l = ts__accesses_of(a, producer, b);
+  ts__access_list l = ts__accesses_of(a, producer, TS__ONE_BUFFER(b));
   for (size_t i = 0; i < l.n; i++)
     if (l.p[i].write && dense(a, &l.p[i], &r) && ts_region_covers(a, r, need) == TS_YES) return TS_YES;
   bool some = ts_region_of(a, producer, b, true, NULL, 0, &may);

@@ -79,6 +79,7 @@ typedef struct collector {
   ts_ir *ir;
   ts_arena *tmp;
   TS_VEC(inner) env;
+  uint16_t env_mask;  // var bits of all that were in env
   TS_VEC(ts_region) reads, writes;
   found_list *log;  // where accesses are written down as they are found, NULL: nowhere
 } collector;
@@ -96,7 +97,7 @@ static const inner *inner_find(const collector *c, const ts_var *v) {
 }
 
 static bool uses_inner(const collector *c, const ts_expr *e) {
-  if (!e->var_mask) return false;
+  if (!(e->var_mask & c->env_mask)) return false;
   if (e->kind == TS_E_VAR) return inner_find(c, e->var) != NULL;
   for (uint32_t i = 0; i < e->nargs; i++) {
     if (uses_inner(c, e->arg[i])) return true;
@@ -209,6 +210,7 @@ static bool bounds_modulo(const collector *c, const ts_expr *e, int64_t k, bound
 // False: no bounds are known, the whole dimension must do.
 static bool bounds_of(const collector *c, const ts_expr *e, bounds *out) {
   int64_t k;
+  if (e->loads) return false;  // what is read may be made inside
   if (!uses_inner(c, e)) {
     out->extent = ts_int(c->ir, 1);
     return lin_of(e, &out->lo);
@@ -314,7 +316,10 @@ static void regions(collector *c, bool write, const ts_region *r, int n) {
 
 // --- statements -----------------------------------------------------------------------------------------------
 
-static void push(collector *c, inner v) { ts_vec_push(c->tmp, &c->env, v); }
+static void push(collector *c, inner v) {
+  ts_vec_push(c->tmp, &c->env, v);
+  c->env_mask |= ts_var_bit(v.var);
+}
 
 // An inner block counts with the regions it has (its own are computed first, or declared).
 static void inner_block(collector *c, const ts_block *b) {
@@ -434,6 +439,7 @@ static const touched *touched_by(collector *c, const ts_block *b) {
     if (t->init == b->init && t->nallocs == b->nallocs && (t->allocs == b->allocs || !t->nallocs)) return t;
   }
   c->env.n = c->reads.n = c->writes.n = 0;
+  c->env_mask = 0;
   if (b->init) collect(c, b->init);
   collect(c, b->body);
   touched *t = ts_new(c->ir->arena, touched);

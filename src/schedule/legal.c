@@ -277,7 +277,8 @@ static bool instances_apart(ts__ctx *c, int loop, buffers *apart) {
       const ts_buffer *buf = b->writes[k].buf;
       if (holds(&seen, buf)) continue;
       ts_vec_push(c->a, &seen, buf);
-      if (!concerns(c, buf) || keyed(c, loop, buf) || single(c, loop, i, &b->writes[k])) ts_vec_push(c->a, apart, buf);
+      if (holds(apart, buf)) continue;
+      if (keyed(c, loop, buf) || single(c, loop, i, &b->writes[k])) ts_vec_push(c->a, apart, buf);
       else all = false;
     }
   }
@@ -306,18 +307,53 @@ static bool threads_combine(ts__ctx *c, int arg, int loop) {
   return true;
 }
 
-bool ts__independent_on(ts__ctx *c, int arg, int loop, ts_axis axis, const ts_buffer ***own, int *nown) {
-  buffers apart = {0};
-  *nown = 0;
-  if (instances_apart(c, loop, &apart)) return true;
-  size_t mark = ts_analyzer_push(ts__an(c));
-  ts__enter(c, loop);
-  ts_dep dep = ts_loop_carried(ts__an(c), ts__stmt(c, loop), apart.p, (int)apart.n);
-  if (dep.answer != TS_NO && (*nown = ts__private_buffers(c, loop, own)) > 0) {
-    for (int i = 0; i < *nown; i++) ts_vec_push(c->a, &apart, (*own)[i]);
-    dep = ts_loop_carried(ts__an(c), ts__stmt(c, loop), apart.p, (int)apart.n);
+static void add_all(ts__ctx *c, buffers *to, const ts_buffer *const *from, int n) {
+  for (int i = 0; i < n; i++) ts_vec_push(c->a, to, from[i]);
+}
+
+// Written below the loop, but none of the step's concern.
+static void leave_out(ts__ctx *c, int loop, buffers *apart) {
+  for (int i = loop; c->moved && i < c->t->node[loop].end; i++) {
+    if (!ts__is_block(c, i)) continue;
+    const ts_block *b = ts__block(c, i);
+    for (int k = 0; k < b->nwrites; k++)
+      if (!concerns(c, b->writes[k].buf) && !holds(apart, b->writes[k].buf)) ts_vec_push(c->a, apart, b->writes[k].buf);
   }
-  ts_analyzer_pop(ts__an(c), mark);
+}
+
+// Dependences that the loop carries, given a copy of own[] for each iteration where it would carry some: what is easily seen first.
+static ts_dep carried(ts__ctx *c, int loop, const ts_buffer ***own, int *nown) {
+  ts_analyzer *an = ts__an(c);
+  const ts_stmt *s = ts__stmt(c, loop);
+  buffers apart = {0};
+  const ts_buffer *const *told;
+  ts_dep dep = {.answer = TS_NO};
+  leave_out(c, loop, &apart);
+  size_t mark = ts_analyzer_push(an);
+  ts__enter(c, loop);
+  int ntold = ts_loop_told(an, s, apart.p, (int)apart.n, &told);
+  add_all(c, &apart, told, ntold);
+  bool collides = ts_loop_collides(an, s, apart.p, (int)apart.n, &dep);
+  ts_analyzer_pop(an, mark);
+  if (!collides && instances_apart(c, loop, &apart)) return (ts_dep){.answer = TS_NO};
+  mark = ts_analyzer_push(an);
+  ts__enter(c, loop);
+  if (!collides) dep = ts_loop_carried(an, s, apart.p, (int)apart.n);
+  bool shared = dep.answer != TS_NO && (*nown = ts__private_buffers(c, loop, own)) > 0;
+  ts_analyzer_pop(an, mark);
+  if (!shared) return dep;
+  add_all(c, &apart, *own, *nown);
+  if (collides && instances_apart(c, loop, &apart)) return (ts_dep){.answer = TS_NO};
+  mark = ts_analyzer_push(an);
+  ts__enter(c, loop);
+  dep = ts_loop_carried(an, s, apart.p, (int)apart.n);
+  ts_analyzer_pop(an, mark);
+  return dep;
+}
+
+bool ts__independent_on(ts__ctx *c, int arg, int loop, ts_axis axis, const ts_buffer ***own, int *nown) {
+  *nown = 0;
+  ts_dep dep = carried(c, loop, own, nown);
   if (dep.answer == TS_NO) return true;
   bool threads = axis >= TS_THREAD_X && axis <= TS_THREAD_Z;
   if (threads && !threads_combine(c, arg, loop)) return false;

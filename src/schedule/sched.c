@@ -350,8 +350,9 @@ static bool untouchable(ts__ctx *c) {
 // Buffers of a shell are used inside it only: a step that would take a use out of the iteration is refused.
 static bool visible(ts__ctx *c) {
   if (!c->out || c->out == c->f || !c->s->shells) return true;
-  ts__tree t = {0};
-  ts__tree_build(c->a, &t, c->out->body);
+  c->s->tree_of = c->out;
+  ts__tree_build(c->a, &c->s->tree, c->out->body);
+  const ts__tree t = c->s->tree;
   for (int i = 0; i < t.n; i++) {
     if (!ts__is_shell(t.node[i].s)) continue;
     const ts_block *shell = t.node[i].s->block;

@@ -7,6 +7,7 @@
 typedef struct plan {
   ts__move m;
   int at, producer;
+  ts_subspace *tile;  // of the producer
   const ts_func *out;
 } plan;
 
@@ -216,10 +217,10 @@ static bool path_free(ts__ctx *c, const plan *p, int from) {
 // at all it writes in this iteration. False when its loops do not cut it into tiles.
 static bool tile_of(ts__ctx *c, const plan *p, int w, const ts_buffer *buf, ts_region *out) {
   const ts_block *b = ts__block(c, w);
-  ts_subspace *tile = ts_new_array(c->a, ts_subspace, b->niters);
+  ts_subspace *tile = w == p->producer ? p->tile : ts_new_array(c->a, ts_subspace, b->niters);
   ts_range *dim = ts_new_array(c->a, ts_range, buf->ndim);
   const ts_region *write = ts_regions_find(b->writes, b->nwrites, buf);
-  if (!tiles_find(c, p, w, tile) || !tile_region(c, w, write, tile, dim)) return false;
+  if ((w != p->producer && !tiles_find(c, p, w, tile)) || !tile_region(c, w, write, tile, dim)) return false;
   *out = (ts_region){buf, dim};
   return true;
 }
@@ -277,13 +278,13 @@ bool ts__check_reverse_compute_at(ts__ctx *c) {
     return false;
   }
   TS_TRY(finals(c, p));
-  ts_subspace *tile = ts_new_array(c->a, ts_subspace, ts__block(c, p->producer)->niters);
-  TS_TRY(tiles_find(c, p, p->producer, tile));
+  p->tile = ts_new_array(c->a, ts_subspace, ts__block(c, p->producer)->niters);
+  TS_TRY(tiles_find(c, p, p->producer, p->tile));
   int child = ts__child_with(c, p->m.loop, p->producer, &p->at);
   p->at++;
   TS_TRY(path_free(c, p, c->t->node[child].end));
   ts__enter_in(c, p->m.loop);
-  TS_TRY(need_find(c, p, tile));
+  TS_TRY(need_find(c, p, p->tile));
   ts__move_nest(c, &p->m);
   TS_TRY(inputs_ready(c, p));
   p->out = ts__reinfer(c, ts__move_apply(c, &p->m, p->at));
