@@ -79,7 +79,6 @@ typedef struct collector {
   ts_ir *ir;
   ts_arena *tmp;
   TS_VEC(inner) env;
-  uint16_t env_mask;  // var bits of all that were in env
   TS_VEC(ts_region) reads, writes;
   found_list *log;  // where accesses are written down as they are found, NULL: nowhere
 } collector;
@@ -97,7 +96,7 @@ static const inner *inner_find(const collector *c, const ts_var *v) {
 }
 
 static bool uses_inner(const collector *c, const ts_expr *e) {
-  if (!(e->var_mask & c->env_mask)) return false;
+  if (!e->var_mask) return false;
   if (e->kind == TS_E_VAR) return inner_find(c, e->var) != NULL;
   for (uint32_t i = 0; i < e->nargs; i++) {
     if (uses_inner(c, e->arg[i])) return true;
@@ -316,10 +315,7 @@ static void regions(collector *c, bool write, const ts_region *r, int n) {
 
 // --- statements -----------------------------------------------------------------------------------------------
 
-static void push(collector *c, inner v) {
-  ts_vec_push(c->tmp, &c->env, v);
-  c->env_mask |= ts_var_bit(v.var);
-}
+static void push(collector *c, inner v) { ts_vec_push(c->tmp, &c->env, v); }
 
 // An inner block counts with the regions it has (its own are computed first, or declared).
 static void inner_block(collector *c, const ts_block *b) {
@@ -439,7 +435,6 @@ static const touched *touched_by(collector *c, const ts_block *b) {
     if (t->init == b->init && t->nallocs == b->nallocs && (t->allocs == b->allocs || !t->nallocs)) return t;
   }
   c->env.n = c->reads.n = c->writes.n = 0;
-  c->env_mask = 0;
   if (b->init) collect(c, b->init);
   collect(c, b->body);
   touched *t = ts_new(c->ir->arena, touched);

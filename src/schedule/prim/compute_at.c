@@ -61,22 +61,58 @@ static bool need_find(ts__ctx *c, plan *p, const ts_buffer *buf) {
   return ts__need_clip(c, 1, p->m.block, p->m.need);
 }
 
-// Producers that already stand below the loop must have made what b reads there.
+// The deepest loop around both the block and the loop it goes to; -1: none in their scope.
+static int shared_loop(const ts__ctx *c, const ts__move *m) {
+  for (int up = c->t->node[m->block].parent; up >= 0 && up != m->scope; up = c->t->node[up].parent)
+    if (ts__is_loop(c, up) && ts__under(c->t, m->loop, up)) return up;
+  return -1;
+}
+
+// Does the block compute under the loop no more than it did in an iteration of the loops around both?
+static bool no_more_than_before(ts__ctx *c, const plan *p, int shared) {
+  const ts_block *b = ts__block(c, p->m.block);
+  const ts_var *own[TS__MAX_DEPTH];
+  int all[TS__MAX_DEPTH], n = ts__loops_of(c, p->m.block, all), nown = 0;
+  size_t mark = ts_analyzer_push(ts__an(c));
+  for (int i = 0; i < n; i++)
+    if (ts__under(c->t, all[i], shared) && all[i] != shared) ts__learn(c, ts__stmt(c, all[i])), own[nown++] = ts__stmt(c, all[i])->loop.var;
+  bool ok = true;
+  for (int i = 0; ok && i < b->niters; i++) {
+    const ts_expr *lo, *hi, *last = ts_sub(c->ir, ts_add(c->ir, p->m.need[i].min, p->m.need[i].extent), ts_int(c->ir, 1));
+    ok = ts_bound_over(ts__an(c), b->iters[i].value, own, nown, &lo, &hi) && lo && hi && ts_prove_le(ts__an(c), lo, p->m.need[i].min) == TS_YES &&
+         ts_prove_le(ts__an(c), last, hi) == TS_YES;
+  }
+  ts_analyzer_pop(ts__an(c), mark);
+  return ok;
+}
+
+// Does a statement before node, in a sequence below top, make what the moved block reads of buf?
+static bool made_before(ts__ctx *c, const plan *p, int top, int node, const ts_buffer *buf) {
+  for (int at = node; at >= 0 && at != top; at = c->t->node[at].parent) {
+    int seq = c->t->node[at].parent;
+    if (seq < 0 || ts__stmt(c, seq)->kind != TS_S_SEQ) continue;
+    for (int k = seq + 1; k < at; k = c->t->node[k].end)
+      if (ts_region_cover(ts__an(c), ts__stmt(c, k), p->m.nest, buf) == TS_YES) return true;
+  }
+  return false;
+}
+
+// Producers that stand below the loop, or below loops around it and the block, must have made what b reads there.
 static bool inputs_ready(ts__ctx *c, const plan *p, int before) {
   const ts_block *b = ts__block(c, p->m.block);
+  int shared = shared_loop(c, &p->m);
+  bool more = shared >= 0 && !no_more_than_before(c, p, shared);
   for (int i = 0; i < b->nreads; i++) {
     const ts_buffer *buf = b->reads[i].buf;
-    if (ts__writes(b, buf) || ts__toucher(c, p->m.loop, before, p->m.block, buf, true, false) < 0) continue;
-    bool covered = false;
-    int body = ts__body_of(c, p->m.loop);
-    if (ts__stmt(c, body)->kind == TS_S_SEQ)
-      for (int k = body + 1; k < before && !covered; k = c->t->node[k].end)
-        covered = ts_region_cover(ts__an(c), ts__stmt(c, k), p->m.nest, buf) == TS_YES;
-    if (covered) continue;
+    if (ts__writes(b, buf)) continue;
+    bool below = ts__toucher(c, p->m.loop, before, p->m.block, buf, true, false) >= 0;
+    bool around = !below && more && ts__toucher(c, shared, p->m.loop, p->m.block, buf, true, false) >= 0;
+    if (!below && !around) continue;
+    if (made_before(c, p, below ? p->m.loop : shared, below ? before : p->m.loop, buf)) continue;
     ts__refuse(c, TS_R_not_covered, 1, "what block {0} reads of {1} is not provably made below loop {2}");
     ts__fact_node(c, p->m.block);
     ts__fact_s(c, buf->name);
-    ts__fact_node(c, p->m.loop);
+    ts__fact_node(c, below ? p->m.loop : shared);
     return false;
   }
   return true;
