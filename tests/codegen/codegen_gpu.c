@@ -257,12 +257,12 @@ static const struct {
   int registers;
 } seeds[] = {
     {"matmul q0f16 N=512 K=512 A=f16 n=1024", "matmul/ref.mma128", true, "mma.sync.aligned.m16n8k16", 250},
-    {"matmul q0f16 N=512 K=512 A=f16 n=1024", "matmul/ref.wgmma256", false, "wgmma.mma_async.sync.aligned.m64n256k16", 168},
-    {"matmul q0f16 N=512 K=512 A=f16 n=1024", "matmul/ref.wgmma256_pairs", false, ".multicast::cluster [", 168},
+    {"matmul q0f16 N=512 K=512 A=f16 n=2048", "matmul/ref.wgmma256", false, "wgmma.mma_async.sync.aligned.m64n256k16", 168},
+    {"matmul q0f16 N=512 K=512 A=f16 n=2048", "matmul/ref.wgmma256_pairs", false, ".multicast::cluster [", 168},
     {"matmul q0f16 N=1024 K=512 A=f16 n=8192", "matmul/ref.wgmma256_turns", false, "mbarrier.try_wait.parity", 168},
-    {"matmul q0f16 N=512 K=512 A=f16 n=1024", "matmul/ref.wgmma128", false, "wgmma.mma_async.sync.aligned.m64n128k16", 104},
-    {"matmul_add q0f16 N=512 K=512 A=f16 n=1024", "matmul/ref.wgmma256_add_f16", false, "wgmma.mma_async.sync.aligned.m64n256k16", 168},
-    {"matmul_add q0f16 N=512 K=512 A=f16 R=f32 n=1024", "matmul/ref.wgmma256_add_f32", false, "wgmma.mma_async.sync.aligned.m64n256k16", 168},
+    {"matmul q0f16 N=512 K=512 A=f16 n=2048", "matmul/ref.wgmma128", false, "wgmma.mma_async.sync.aligned.m64n128k16", 104},
+    {"matmul_add q0f16 N=512 K=512 A=f16 n=2048", "matmul/ref.wgmma256_add_f16", false, "wgmma.mma_async.sync.aligned.m64n256k16", 168},
+    {"matmul_add q0f16 N=512 K=512 A=f16 R=f32 n=2048", "matmul/ref.wgmma256_add_f32", false, "wgmma.mma_async.sync.aligned.m64n256k16", 168},
 };
 
 static void run_seed(int i) {
