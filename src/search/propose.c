@@ -161,16 +161,20 @@ static ts_gp *fit(const ts__session *s, ts_arena *a, int sketch, size_t ndecisio
   return n >= 3 ? ts_gp_fit(a, x, y, n, ndecisions) : NULL;
 }
 
-// Whether the sketch was measured (on CPUs twice) and never came near the best: its decisions do not matter.
+// Whether the sketch was measured (on CPUs twice) and never came near the best, or mostly fails: its decisions do not matter.
 static bool hopeless(const ts__session *s, int sketch) {
+  enum { MOST_FAILED = 6 };
   double best = INFINITY;
-  int n = 0;
+  int n = 0, failed = 0;
   for (size_t i = 0; i < s->members.n; i++) {
     const ts__member *m = s->members.p[i];
-    if (m->state != TS__GOOD || m->sketch != sketch) continue;
+    if (m->sketch != sketch) continue;
+    failed += m->state == TS__BAD;
+    if (m->state != TS__GOOD) continue;
     best = fmin(best, m->median);
     n++;
   }
+  if (on_gpu(s) && failed >= MOST_FAILED && failed > 3 * n) return true;
   return n >= (on_gpu(s) ? 1 : 2) && s->best && best > 4 * s->best->median;
 }
 
