@@ -284,14 +284,75 @@ static void enumerate(ts__mapjob *j, ts_mappings *out) {
   out->p = list.p;
 }
 
+// --- operands that are computed ------------------------------------------------------------------------------------
+// The type of numbers that all inputs of the intrinsic have; false: there are several.
+static bool input_code(const ts__mapjob *j, ts_code *code) {
+  const ts_buffer *c = j->want->body->store.buf;
+  bool any = false;
+  for (int k = 0; k < j->x->desc->nparams; k++) {
+    const ts_buffer *b = j->x->desc->params[k].buf;
+    if (b == c) continue;
+    if (any && b->code != *code) return false;
+    *code = b->code;
+    any = true;
+  }
+  return any;
+}
+
+static bool stage(ts_sched *s, ts_text *t, const char *line) {
+  if (!ts_sched_step(s, line, NULL)) return false;
+  ts_text_addf(t, "%s\n", line);
+  return true;
+}
+
+// What the block makes of one of the buffers that it reads, as an operand of its own, of the type that the intrinsic has.
+static bool stage_one(ts__mapjob *j, ts_sched *s, ts_text *t, int number, ts_code code) {
+  const ts_block *b = ts_sched_block(s, ts_sched_find(s, "s"))->block;
+  for (int i = 0; i < b->nreads; i++) {
+    size_t n = t->n;
+    const char *name = ts_arena_printf(j->a, "e%d", number);
+    if (!stage(s, t, ts_arena_printf(j->a, "%s = cache_expr s \"%s\" \"global\"", name, b->reads[i].buf->name))) continue;
+    const ts_stmt *store = ts_sched_block(s, ts_sched_find(s, name))->block->body;
+    const ts_expr *e = store->store.value;
+    bool plain = e->kind == TS_E_CAST && e->arg[0]->kind == TS_E_LOAD && e->arg[0]->buf->code == code;
+    if (!plain && store->store.buf->code == code) return true;
+    if (!plain && stage(s, t, ts_arena_printf(j->a, "unsafe_set_dtype s \"%s\" %s", store->store.buf->name, ts_code_name(code)))) return true;
+    ts_sched_undo(s, 1);  // an operand as it is
+    t->n = n;
+  }
+  return false;
+}
+
+// Tries again with what stands in the way computed before.
+static void enumerate_staged(ts__mapjob *j, ts_mappings *out) {
+  ts_text t = {0};
+  ts_code code = TS_F32;
+  ts_sched *s = ts_sched_new(j->ir, j->f, 0);
+  int n = 0;
+  if (input_code(j, &code) && stage(s, &t, ts_arena_printf(j->a, "s = get_block \"%s\"", j->name)))
+    while (n < TS__MAX_OPERANDS && stage_one(j, s, &t, n, code)) n++;
+  const char *why_not = j->why;
+  if (n) {
+    j->first = ts_arena_strndup(j->a, ts_text_str(&t), t.n);
+    j->f = ts_sched_func(s);
+    j->have = block_find(j->f->body, j->name);
+    enumerate(j, out);
+  }
+  j->why = why_not;
+  ts_text_free(&t);
+}
+
 bool ts_map_block(ts_ir *ir, const ts_func *f, const char *block, const char *intrin, ts_mappings *out, ts_diag *d) {
   *out = (ts_mappings){0};
-  ts__mapjob j = {.ir = ir, .a = ts_ir_arena(ir), .f = f, .name = block, .have = block_find(f->body, block)};
+  ts__mapjob j = {.ir = ir, .a = ts_ir_arena(ir), .f = f, .name = block, .first = "", .have = block_find(f->body, block)};
   if (!j.have) return ts_refuse(d, "no-such-block", "map: %s has no block \"%s\"", f->name, block);
   TS_TRY((j.x = ts_intrin_load(ir, intrin, d)) != NULL);
   j.an = ts_analyzer_new(ir);
   ts_bind_dims(j.an, f);
-  if (roles_find(&j)) enumerate(&j, out);
+  if (roles_find(&j)) {
+    enumerate(&j, out);
+    if (!out->n) enumerate_staged(&j, out);
+  }
   ts_analyzer_free(j.an);
   if (!out->n) out->why = j.why ? j.why : "it has no iterators";
   return true;

@@ -28,6 +28,7 @@ typedef struct ts__mapjob {
   ts_analyzer *an;
   const ts_func *f;
   const char *name;  // of the block
+  const char *first; // steps before those of a mapping
   const ts_intrin *x;
   const ts_block *want, *have;
   unsigned swaps;    // operands exchanged at these commutative operations of the description

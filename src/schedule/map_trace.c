@@ -301,6 +301,6 @@ void ts__map_realise(ts__mapjob *j, ts_mapping *out) {
             order(&m) && step(&m, "t = tensorize %s \"%s\"", m.inner[0], j->x->name);
   memcpy(j->at, keep, sizeof keep);
   out->refusal = ok ? NULL : m.refusal;
-  out->trace = ts_arena_strdup(j->a, ts_text_str(&m.trace));
+  out->trace = ts_arena_printf(j->a, "%s%s", j->first, ts_text_str(&m.trace));
   ts_text_free(&m.trace);
 }

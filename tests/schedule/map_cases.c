@@ -88,7 +88,8 @@ int main(int argc, char **argv) {
     if (m.cut) ts_text_add(&out, "  (there are more)\n");
     for (int i = 0; i < m.n; i++) {
       mapping_print(&out, &m.p[i]);
-      if (!m.p[i].refusal) meaning_check(a, ir, argv[1], f, &m.p[i]);
+      bool rounds = strstr(m.p[i].trace, "unsafe_set_dtype") != NULL;  // then the values are others
+      if (!m.p[i].refusal && !rounds) meaning_check(a, ir, argv[1], f, &m.p[i]);
     }
   }
   if (getenv("TS_BLESS")) {
