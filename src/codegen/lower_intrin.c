@@ -143,6 +143,29 @@ static bool strides_fit(views *v) {
   return true;
 }
 
+// Is e, in elements, a multiple of n for sure?
+static bool divides(views *v, const ts_expr *e, int64_t n) {
+  int64_t r;
+  return ts_const_value(v->l->an, ts_bin(v->l->ir, TS_E_FLOORMOD, e, ts_int(v->l->ir, n)), &r) && r == 0;
+}
+
+// Where the implementation states an alignment, the operand begins at a multiple of it, and so does what lies behind each step but
+// those from one element to the next.
+static bool aligned(views *v) {
+  for (int i = 0; i < v->impl->nparams; i++) {
+    const ts_buffer *p = v->impl->params[i].buf;
+    const ts_operand *o = operand_of(v, p);
+    int64_t n = p->align / ts_code_bytes(p->code), stride;
+    if (!o || n < 2) continue;
+    bool ok = divides(v, ts__flat_index(v->l->ir, o->buf, o->start), n);
+    for (int d = 0; d < o->ndim && ok; d++) ok = view_stride(v, o, d, &stride) && (stride == 1 || stride % n == 0);
+    if (ok) continue;
+    return ts_refuse(v->l->d, "operand-layout", "block %s: intrinsic %s wants operand %s, and its rows, at multiples of %d bytes",
+                     v->block->name, v->block->intrin, p->name, p->align);
+  }
+  return true;
+}
+
 const ts_stmt *ts__lower_intrin(ts__lower *l, const ts_block *b) {
   const ts_intrin *in = ts_intrin_load(l->ir, b->intrin, l->d);
   const char *missing = NULL;
@@ -153,7 +176,7 @@ const ts_stmt *ts__lower_intrin(ts__lower *l, const ts_block *b) {
   }
   if (!in) return l->failed = true, NULL;
   views v = {.l = l, .block = b, .impl = ts_func_clone(l->ir, in->impl), .threads = in->threads};
-  if (!scopes_fit(&v) || !strides_fit(&v)) return l->failed = true, NULL;
+  if (!scopes_fit(&v) || !strides_fit(&v) || !aligned(&v)) return l->failed = true, NULL;
   const ts_stmt *body = v.impl->body;
   ts_stmt_visit(body, check_store, check_load, &v);
   if (v.refused) return l->failed = true, NULL;
