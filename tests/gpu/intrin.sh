@@ -26,27 +26,36 @@ for where in "$@"; do
   if [ -d "$where" ]; then cases+=("$where"/*.tir); else cases+=("$where"); fi
 done
 
-passed=0 failed=0 skipped=0
-for file in "${cases[@]}"; do
+# The verdict of one case, a line.
+judge() {
+  local file=$1 name out code
   name=$(basename "$file" .tir)
-  grep -q ' = tensorize ' "$file" || continue
-  sed '/^----- trace$/,$d' "$file" >"$work/case.tir"
-  sed '1,/^----- trace$/d' "$file" >"$work/case.trace"
-  out=$(timeout 60 "$tunesmith" schedule "$work/case.tir" "$work/case.trace" --quiet --execute --target "$target" 2>&1)
+  sed '/^----- trace$/,$d' "$file" >"$work/$name.tir"
+  sed '1,/^----- trace$/d' "$file" >"$work/$name.trace"
+  out=$(timeout 60 "$tunesmith" schedule "$work/$name.tir" "$work/$name.trace" --quiet --execute --target "$target" 2>&1)
   code=$?
   if [ $code = 0 ]; then
     echo "ok $name: ${out##*$'\n'}"
-    passed=$((passed + 1))
   elif grep -q 'no-cuda-driver\|no-gpu' <<<"$out"; then
-    echo "skipped: ${out%%$'\n'*}"
-    exit 77
+    echo "no GPU: ${out%%$'\n'*}"
   elif grep -q 'missing-feature' <<<"$out"; then
     echo "skipped $name: ${out%%$'\n'*}"
-    skipped=$((skipped + 1))
   else
     echo "FAILED $name ($code): $(tail -n 3 <<<"$out" | tr '\n' ' ')"
-    failed=$((failed + 1))
   fi
+}
+
+asked=()
+for file in "${cases[@]}"; do
+  grep -q ' = tensorize ' "$file" && asked+=("$file")
 done
+for ((i = 0; i < ${#asked[@]}; i += 8)); do
+  for ((k = i; k < i + 8 && k < ${#asked[@]}; k++)); do judge "${asked[k]}" >"$work/$k.line" & done
+  wait
+  for ((k = i; k < i + 8 && k < ${#asked[@]}; k++)); do cat "$work/$k.line"; done
+  if grep -hm 1 '^no GPU' "$work/$i.line" >&2; then exit 77; fi
+done
+count() { cat "$work"/*.line 2>/dev/null | grep -c "^$1 "; }
+passed=$(count ok) failed=$(count FAILED) skipped=$(count skipped)
 echo "$passed passed, $failed failed, $skipped skipped"
-[ $failed = 0 ] && [ $passed -gt 0 ]
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
