@@ -52,8 +52,8 @@ done
 for ((i = 0; i < ${#asked[@]}; i += 8)); do
   for ((k = i; k < i + 8 && k < ${#asked[@]}; k++)); do judge "${asked[k]}" >"$work/$k.line" & done
   wait
-  for ((k = i; k < i + 8 && k < ${#asked[@]}; k++)); do cat "$work/$k.line"; done
   if grep -hm 1 '^no GPU' "$work/$i.line" >&2; then exit 77; fi
+  for ((k = i; k < i + 8 && k < ${#asked[@]}; k++)); do cat "$work/$k.line"; done
 done
 count() { cat "$work"/*.line 2>/dev/null | grep -c "^$1 "; }
 passed=$(count ok) failed=$(count FAILED) skipped=$(count skipped)
