@@ -137,6 +137,24 @@ static const ts_expr *bounds_guard(ts__ctx *c, const ts__reindex *x, const ts_ex
   return guard;
 }
 
+// Is the buffer loaded whenever e is computed?
+static bool always_loads(const ts_expr *e, const ts_buffer *buf) {
+  if (e->kind == TS_E_LOAD && e->buf == buf) return true;
+  bool lazy = e->kind == TS_E_SELECT || e->kind == TS_E_AND || e->kind == TS_E_OR;
+  for (uint32_t i = 0; i < (lazy ? TS_MIN(e->nargs, 1u) : e->nargs); i++)
+    if (always_loads(e->arg[i], buf)) return true;
+  return false;
+}
+
+// The block itself reads all that the copy reads: then it lies inside the buffer.
+static bool reads_all(ts__ctx *c, const ts__reindex *x) {
+  const ts_block *b = ts__block(c, c->arg[0].node);
+  if (b->body->kind != TS_S_STORE || !always_loads(b->body->store.value, x->buf) || !ts__whole_domain(c, c->arg[0].node)) return false;
+  for (int i = 0; i < b->niters; i++)
+    if (ts_prove_le(ts__an(c), ts_int(c->ir, 1), b->iters[i].dom.extent) != TS_YES) return false;
+  return true;
+}
+
 static void nest_make(ts__ctx *c, bool write, ts__reindex *x) {
   const ts_block *b = ts__block(c, c->arg[0].node);
   int n = x->niters;
@@ -165,7 +183,7 @@ static void nest_make(ts__ctx *c, bool write, ts__reindex *x) {
   ts_block *nb = ts_new(c->a, ts_block);
   const char *name = write ? ts_arena_printf(c->a, "%s_out", x->buf->name) : x->copy->name;
   *nb = (ts_block){.name = ts__fresh_block_name(c, name), .niters = n, .iters = iters, .body = body};
-  if (!write) nb->predicate = bounds_guard(c, x, run);
+  if (!write && !reads_all(c, x)) nb->predicate = bounds_guard(c, x, run);
   const ts_stmt *s = ts_block_stmt(c->ir, nb);
   x->id = s->id;
   for (int i = n - 1; i >= 0; i--) s = ts_for(c->ir, ax[i], ts_int(c->ir, 0), iters[i].dom.extent, TS_SERIAL, s);
