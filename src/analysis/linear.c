@@ -37,6 +37,7 @@ static int cmp_payload(const ts_expr *a, const ts_expr *b) {
 // Variables first, then the other kinds, then payload, type and arguments. Equal expressions are one pointer.
 int ts__expr_cmp(const ts_expr *a, const ts_expr *b) {
   if (a == b) return 0;
+  if (a->kind == TS_E_VAR && b->kind == TS_E_VAR && a->var->id != b->var->id) return a->var->id < b->var->id ? -1 : 1;
   int c = (b->kind == TS_E_VAR) - (a->kind == TS_E_VAR);
   if (!c) c = cmp_u64(a->kind, b->kind);
   if (!c) c = cmp_payload(a, b);

@@ -168,11 +168,26 @@ ts_tri ts_prove_eq(ts_analyzer *a, const ts_expr *x, const ts_expr *y) {
   return l.c == 0 ? TS_YES : TS_NO;
 }
 
+// The variable of an atom that takes both ends of its interval when the variable takes its own: v, v // c, v % c; NULL: another atom.
+static const ts_var *only_var(const ts_analyzer *a, const ts_expr *atom) {
+  if (atom->kind == TS_E_VAR) return atom->var;
+  if ((atom->kind != TS_E_FLOORDIV && atom->kind != TS_E_FLOORMOD) || atom->arg[0]->kind != TS_E_VAR) return NULL;
+  const ts_var *v = atom->arg[0]->var;
+  const ts__var_facts *f = ts__facts_of(a, v);
+  int64_t c;
+  bool counts = f && f->range.lo == 0 && f->multiple == 1 && ts_is_int(atom->arg[1], &c) && c > 0;
+  return counts ? v : NULL;
+}
+
 // Does the form take both ends of its interval? Variables that nothing relates to each other take theirs.
 static bool tight(const ts_analyzer *a, const ts__lin *l) {
+  const ts_var *v[TS__LIN_CAP];
   if (a->nfacts || a->nconds) return false;
-  for (int i = 0; i < l->n; i++)
-    if (l->t[i].atom->kind != TS_E_VAR) return false;
+  for (int i = 0; i < l->n; i++) {
+    if (!(v[i] = only_var(a, l->t[i].atom))) return false;
+    for (int j = 0; j < i; j++)
+      if (v[i] == v[j]) return false;
+  }
   return true;
 }
 

@@ -124,10 +124,13 @@ static bool collect(ts_analyzer *a, const ts_expr *e, int64_t k, ts__lin *l) {
   return add_scaled(l, with_simple_args(a, e), k);
 }
 
-static const ts_expr *simplify_index(ts_analyzer *a, const ts_expr *e) {
+// *final: simplifying the result again would change nothing, as with a sum of variables.
+static const ts_expr *simplify_index(ts_analyzer *a, const ts_expr *e, bool *final) {
   ts__lin l;
   ts__lin_const(&l, 0);
   if (!collect(a, e, 1, &l) || !ts__recombine(a, &l)) return with_simple_args(a, e);
+  *final = true;
+  for (int i = 0; i < l.n; i++) *final = *final && l.t[i].atom->kind == TS_E_VAR;
   return ts__lin_expr(a->ir, &l);
 }
 
@@ -178,8 +181,8 @@ static const ts_expr *simplify_other(ts_analyzer *a, const ts_expr *e) {
   return identity(a, with_simple_args(a, e));
 }
 
-static const ts_expr *once(ts_analyzer *a, const ts_expr *e) {
-  if (ts__is_index(e)) return simplify_index(a, e);
+static const ts_expr *once(ts_analyzer *a, const ts_expr *e, bool *final) {
+  if (ts__is_index(e)) return simplify_index(a, e, final);
   if (ts__is_bool(e)) return ts__simplify_bool(a, e);
   return simplify_other(a, e);
 }
@@ -195,10 +198,11 @@ const ts_expr *ts_simplify(ts_analyzer *a, const ts_expr *e) {
   if (e->kind == TS_E_VAR && ts__is_index(e)) return simplify_var(a, e);
   const ts_expr *known = ts__memo_at(a, e)->value;
   if (known) return known;
-  const ts_expr *r = once(a, e);
-  for (int round = 0; round < 4 && r->kind != TS_E_INT; round++) {  // rules can make room for other rules
+  bool final = false;
+  const ts_expr *r = once(a, e, &final);
+  for (int round = 0; round < 4 && r->kind != TS_E_INT && !final; round++) {  // rules can make room for other rules
     if (ts__memo_at(a, r)->value == r) break;
-    const ts_expr *next = once(a, r);
+    const ts_expr *next = once(a, r, &final);
     if (next == r) break;
     r = next;
   }

@@ -36,10 +36,18 @@ static bool lin_add(lin *a, const lin *b, int64_t k) {
   return true;
 }
 
+// a *= k, for k that is not 0.
+static bool lin_scale(lin *a, int64_t k) {
+  TS_TRY(!__builtin_mul_overflow(a->c, k, &a->c));
+  for (int i = 0; i < a->n; i++) TS_TRY(!__builtin_mul_overflow(a->t[i].coef, k, &a->t[i].coef));
+  return true;
+}
+
 static bool lin_of(const ts_expr *e, lin *out) {
   int64_t k;
   lin b;
-  *out = (lin){0};
+  out->n = 0;
+  out->c = 0;
   if (ts_is_int(e, &out->c)) return true;
   if (e->kind == TS_E_ADD || e->kind == TS_E_SUB) {
     return lin_of(e->arg[0], out) && lin_of(e->arg[1], &b) && lin_add(out, &b, e->kind == TS_E_ADD ? 1 : -1);
@@ -65,10 +73,15 @@ static const ts_expr *lin_expr(ts_ir *ir, const lin *a) {
 
 // --- bounds of an index ---------------------------------------------------------------------------------------
 
+typedef struct bounds {
+  lin lo;
+  const ts_expr *extent;
+} bounds;
 typedef struct inner {  // a variable bound inside the block
   const ts_var *var;
   const ts_expr *value;  // of a let or an inner iterator
   ts_range range;        // of a loop
+  const bounds *known;   // of the value, once asked for
 } inner;
 typedef struct found {  // one access as it was found
   bool write;
@@ -79,16 +92,12 @@ typedef struct collector {
   ts_ir *ir;
   ts_arena *tmp;
   TS_VEC(inner) env;
+  uint16_t env_mask;  // var bits of all that were in env
   TS_VEC(ts_region) reads, writes;
   found_list *log;  // where accesses are written down as they are found, NULL: nowhere
 } collector;
 
-typedef struct bounds {
-  lin lo;
-  const ts_expr *extent;
-} bounds;
-
-static const inner *inner_find(const collector *c, const ts_var *v) {
+static inner *inner_find(const collector *c, const ts_var *v) {
   for (size_t i = c->env.n; i-- > 0;) {
     if (c->env.p[i].var == v) return &c->env.p[i];
   }
@@ -96,7 +105,7 @@ static const inner *inner_find(const collector *c, const ts_var *v) {
 }
 
 static bool uses_inner(const collector *c, const ts_expr *e) {
-  if (!e->var_mask) return false;
+  if (!(e->var_mask & c->env_mask)) return false;
   if (e->kind == TS_E_VAR) return inner_find(c, e->var) != NULL;
   for (uint32_t i = 0; i < e->nargs; i++) {
     if (uses_inner(c, e->arg[i])) return true;
@@ -126,8 +135,25 @@ static bool shift(bounds *b, int64_t k) {
 
 static bool bounds_of(const collector *c, const ts_expr *e, bounds *out);
 
-static bool bounds_var(const collector *c, const inner *v, bounds *out) {
-  if (v->value) return bounds_of(c, v->value, out);
+static void bounds_copy(bounds *to, const bounds *from) {
+  to->extent = from->extent;
+  to->lo.n = from->lo.n;
+  to->lo.c = from->lo.c;
+  memcpy(to->lo.t, from->lo.t, sizeof from->lo.t[0] * (size_t)from->lo.n);
+}
+
+static bool bounds_var(const collector *c, inner *v, bounds *out) {
+  if (v->known) {
+    bounds_copy(out, v->known);
+    return true;
+  }
+  if (v->value) {
+    TS_TRY(bounds_of(c, v->value, out));
+    bounds *known = ts_arena_alloc(c->tmp, sizeof *known, _Alignof(bounds));
+    bounds_copy(known, out);
+    v->known = known;
+    return true;
+  }
   TS_TRY(!uses_inner(c, v->range.extent) && !v->range.extent->loads && bounds_of(c, v->range.min, out));
   out->extent = widen(c->ir, out->extent, v->range.extent);
   return true;
@@ -144,11 +170,9 @@ static bool bounds_sum(const collector *c, const ts_expr *e, bounds *out) {
 }
 
 static bool bounds_scaled(const collector *c, const ts_expr *e, int64_t k, bounds *out) {
-  lin zero = {0};
   TS_TRY(bounds_of(c, e, out));
   if (k < 0) TS_TRY(shift(out, 1));
-  TS_TRY(lin_add(&zero, &out->lo, k));
-  out->lo = zero;
+  TS_TRY(lin_scale(&out->lo, k));
   if (is_one(out->extent)) return true;
   const ts_expr *one = ts_int(c->ir, 1), *width = ts_int(c->ir, k < 0 ? -k : k);
   out->extent = ts_add(c->ir, ts_mul(c->ir, ts_sub(c->ir, out->extent, one), width), one);
@@ -157,9 +181,10 @@ static bool bounds_scaled(const collector *c, const ts_expr *e, int64_t k, bound
 
 // Split lo into k * quotient + rest, where rest is a constant in 0 .. k-1. False when it is no such sum.
 static bool divide(const lin *lo, int64_t k, lin *quotient, int64_t *rest) {
-  *quotient = *lo;
+  quotient->n = lo->n;
   for (int i = 0; i < lo->n; i++) {
     TS_TRY(lo->t[i].coef % k == 0);
+    quotient->t[i].atom = lo->t[i].atom;
     quotient->t[i].coef = lo->t[i].coef / k;
   }
   return ts__fold_int(TS_E_FLOORDIV, TS_I64, lo->c, k, &quotient->c) &&
@@ -167,7 +192,10 @@ static bool divide(const lin *lo, int64_t k, lin *quotient, int64_t *rest) {
 }
 
 static bool atom(const ts_expr *e, bounds *out) {
-  out->lo = (lin){.n = 1, .t = {{.atom = e, .coef = 1}}};
+  out->lo.n = 1;
+  out->lo.c = 0;
+  out->lo.t[0].atom = e;
+  out->lo.t[0].coef = 1;
   return true;
 }
 
@@ -315,7 +343,10 @@ static void regions(collector *c, bool write, const ts_region *r, int n) {
 
 // --- statements -----------------------------------------------------------------------------------------------
 
-static void push(collector *c, inner v) { ts_vec_push(c->tmp, &c->env, v); }
+static void push(collector *c, inner v) {
+  ts_vec_push(c->tmp, &c->env, v);
+  c->env_mask |= ts_var_bit(v.var);
+}
 
 // An inner block counts with the regions it has (its own are computed first, or declared).
 static void inner_block(collector *c, const ts_block *b) {
@@ -435,6 +466,7 @@ static const touched *touched_by(collector *c, const ts_block *b) {
     if (t->init == b->init && t->nallocs == b->nallocs && (t->allocs == b->allocs || !t->nallocs)) return t;
   }
   c->env.n = c->reads.n = c->writes.n = 0;
+  c->env_mask = 0;
   if (b->init) collect(c, b->init);
   collect(c, b->body);
   touched *t = ts_new(c->ir->arena, touched);
