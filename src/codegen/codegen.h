@@ -86,7 +86,7 @@ bool ts_compiler_submit(ts_compiler *c, const ts_func *f, uint64_t tag, ts_diag 
 bool ts_compiler_submit_unit(ts_compiler *c, const ts_unit *u, uint64_t tag, ts_diag *d) TS_WARN_UNUSED;
 // The next finished job in order of completion; its bytes go to a. 1: *out filled, 0: timeout, -1: nothing in flight.
 int ts_compiler_next(ts_compiler *c, double timeout_s, ts_arena *a, ts_compiled *out);
-void ts_compiler_drop(ts_compiler *c);          // forget what is queued and not begun: it never comes out of next
+void ts_compiler_drop(ts_compiler *c);          // forget what was submitted: nothing of it comes out of next
 int ts_compiler_pending(const ts_compiler *c);  // submitted and not yet returned by next
 // Submit and wait for one function. Only while nothing else is pending.
 bool ts_compiler_run(ts_compiler *c, const ts_func *f, ts_arena *a, ts_object *out, ts_diag *d) TS_WARN_UNUSED;

@@ -280,6 +280,16 @@ int ts_compiler_pending(const ts_compiler *c) { return c->pending; }
 
 void ts_compiler_drop(ts_compiler *c) {
   for (job *j; (j = take(&c->queued)); c->pending--) free_job(j);
+  for (job *j; (j = take(&c->finished)); c->pending--) free_job(j);
+  for (int i = 0; i < c->nslots; i++) {
+    slot *s = &c->slots[i];
+    if (!s->running) continue;
+    kill(s->w.pid, SIGKILL);  // another takes its place when it is wanted
+    ts_worker_stop(&s->w, NULL);
+    free_job(s->running);
+    s->running = NULL;
+    c->pending--;
+  }
 }
 
 // Fills the job from the cache; true when it was there.

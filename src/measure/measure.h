@@ -60,6 +60,7 @@ ts_meter *ts_meter_open(const ts_workload *w, const ts_meter_opts *o, ts_diag *d
 ts_meter *ts_meter_start(const ts_workload *w, const ts_meter_opts *o, ts_diag *d) TS_WARN_UNUSED;
 bool ts_meter_wait(ts_meter *m, ts_diag *d) TS_WARN_UNUSED;
 void ts_meter_close(ts_meter *m);  // accepts NULL
+void ts_meter_quit(ts_meter *m);   // end its worker without waiting; then close
 int ts_meter_restarts(const ts_meter *m);
 double ts_meter_busy_s(const ts_meter *m);  // wall time the worker spent running kernels
 

@@ -1,6 +1,7 @@
 // The parent's side: sends candidates to the worker, restarts it, turns its end into an outcome.
 #include <math.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include "measure/measure_impl.h"
@@ -96,6 +97,10 @@ ts_meter *ts_meter_open(const ts_workload *w, const ts_meter_opts *o, ts_diag *d
   if (!m || ts_meter_wait(m, d)) return m;
   ts_meter_close(m);
   return NULL;
+}
+
+void ts_meter_quit(ts_meter *m) {
+  if (m->worker.pid) kill(m->worker.pid, SIGKILL);
 }
 
 void ts_meter_close(ts_meter *m) {

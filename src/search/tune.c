@@ -173,7 +173,6 @@ static bool search(tuner *t, ts_diag *d) {
 // Candidates that only an earlier run measured take part in the finals too.
 static bool revive(tuner *t, ts_diag *d) {
   ts_compiler_drop(t->compiler);
-  while (ts_compiler_pending(t->compiler)) TS_TRY(collect(t, 1, d));
   for (size_t i = 0; i < t->n; i++) {
     t->s[i].batch.n = 0;
     if (t->s[i].begun && !t->s[i].given_up) TS_TRY(ts__session_revive(&t->s[i], d));
@@ -247,6 +246,8 @@ bool ts_tune(ts_arena *a, const ts_tune_task *tasks, size_t n, const ts_tune_opt
   out->trials = trials(&t);
   ok = ok && finish(&t, a, out, d);
   if (ok && t.n && out->failed == t.n) ok = (*d = t.s[0].failure, false);
+  for (size_t i = 0; i < t.n; i++)
+    if (t.s[i].meter) ts_meter_quit(t.s[i].meter);  // they all leave at once
   for (size_t i = 0; i < t.n; i++) ts__session_close(&t.s[i]);
   free(t.s);
   ts_compiler_close(c);

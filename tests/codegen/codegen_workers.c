@@ -109,6 +109,23 @@ static void test_pool(void **state) {
   ts_compiler_close(c);
 }
 
+// What is queued, under way or finished is forgotten; the pool goes on.
+static void test_drop(void **state) {
+  fixture *x = *state;
+  ts_compiler *c = open_pool(x, "cpu", 2, NULL);
+  ts_diag d = {0};
+  ts_compiled out;
+  ts_object o;
+  for (int k = 1; k <= 6; k++) assert_true(ts_compiler_submit(c, scale_by(x, k), (uint64_t)k, &d));
+  assert_int_equal(ts_compiler_next(c, 30, x->a, &out), 1);
+  ts_compiler_drop(c);
+  assert_int_equal(ts_compiler_pending(c), 0);
+  assert_int_equal(ts_compiler_next(c, 0, x->a, &out), -1);
+  if (!ts_compiler_run(c, scale_by(x, 7), x->a, &o, &d)) fail_msg("%s", d.message);
+  expect_scale(&o, 7);
+  ts_compiler_close(c);
+}
+
 static void test_abort(void **state) {
   fixture *x = *state;
   ts_compiler *c = open_pool(x, "cpu:x86-64", 1, NULL);
@@ -357,7 +374,7 @@ static void test_gpu(void **state) {
 
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-  const struct CMUnitTest tests[] = {T(test_pool),    T(test_abort),        T(test_timeout),  T(test_refusal),
+  const struct CMUnitTest tests[] = {T(test_pool),    T(test_drop),       T(test_abort),        T(test_timeout),  T(test_refusal),
                                      T(test_cache),   T(test_public_cache), T(test_identity), T(test_bad_object),
                                      T(test_library), T(test_no_linker),    T(test_faults),    T(test_gpu)};
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,129 @@
+// Tuning on a driver without a GPU (fake_cuda.c): candidates compile while others are measured, a vendor's library is compared with and wins
+// nothing, an interrupted run goes on.
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+// cmocka needs the ones above
+#include <cmocka.h>
+
+#include "search/search.h"
+
+#define WORKLOAD "matmul q0f32 A=f32 K=32 N=64 n=1"
+#define OPERATOR "op=product:1:64:32"
+
+typedef struct fixture {
+  ts_arena *a;
+  ts_target t;
+  char dir[64];
+} fixture;
+
+static bool tune(fixture *x, const char *store, int64_t trials, bool counters, ts_tune_result *r, ts_diag *d) {
+  ts_tune_task task = {.weight = 1};
+  ts_tune_opts o = {.target = &x->t, .store = store, .command = "test", .numerics = "", .trials = trials, .seed = 1, .counters = counters};
+  return ts_spec_parse(x->a, WORKLOAD, &task.spec, d) && ts_tune(x->a, &task, 1, &o, r, d);
+}
+
+static int64_t number(fixture *x, const char *store, const char *sql) {
+  ts_diag d = {0};
+  ts_db_table t;
+  ts_db *db = ts_db_open(store, TS_DB_READ, &d);
+  bool ok = db && ts_db_query(db, sql, NULL, 0, x->a, &t, &d);
+  ts_db_close(db);
+  if (!ok) fail_msg("%s", d.message);
+  assert_int_equal(t.nrows, 1);
+  return t.cells[0].i;
+}
+
+static void whole(void **state) {
+  fixture *x = *state;
+  const char *store = ts_path_join(x->a, x->dir, "whole.db");
+  ts_tune_result r;
+  ts_diag d = {0};
+  setenv("TS_FAKE_CUDA", OPERATOR " blas=30000", 1);
+  if (!tune(x, store, 12, true, &r, &d)) fail_msg("%s", d.message);
+  assert_int_equal(r.n, 1);
+  assert_true(r.rows[0].library_ns > 14000 && r.rows[0].library_ns < 16000);  // the second of what it thinks best
+  assert_int_equal(r.rows[0].against_library.verdict, TS_SLOWER);
+  assert_true(r.rows[0].best_ns > r.rows[0].library_ns);
+  assert_int_equal(number(x, store, "SELECT count(*) FROM candidate WHERE generator LIKE 'library %'"), 2);
+  assert_int_equal(number(x, store, "SELECT count(*) FROM winner w, build b, candidate c WHERE b.id = w.build_id AND c.id = b.candidate_id AND c.generator NOT LIKE 'library %'"), 1);
+  assert_int_equal(number(x, store, "SELECT count(*) FROM comparison p, build b, candidate c WHERE b.id = p.b_build_id AND c.id = b.candidate_id AND c.generator LIKE 'library %' AND p.verdict = 'slower'"), 1);
+  assert_int_equal(number(x, store, "SELECT count(*) FROM measurement WHERE rung = 1 AND timer != 'graph'"), 0);
+  assert_int_equal(number(x, store, "SELECT count(*) FROM counter WHERE name = 'dram_read_bytes'"), 0);
+  assert_true(number(x, store, "SELECT count(*) FROM counter WHERE name = 'power_w' AND value = 300") > 2);
+}
+
+// Without the library nothing is compared with it, and nothing fails.
+static void no_library(void **state) {
+  fixture *x = *state;
+  const char *store = ts_path_join(x->a, x->dir, "none.db");
+  ts_tune_result r;
+  ts_diag d = {0};
+  setenv("TS_FAKE_CUDA", OPERATOR, 1);
+  if (!tune(x, store, 4, false, &r, &d)) fail_msg("%s", d.message);
+  assert_true(r.rows[0].library_ns == 0);
+  assert_int_equal(r.failed, 0);
+  assert_int_equal(number(x, store, "SELECT count(*) FROM candidate WHERE generator LIKE 'library %'"), 0);
+}
+
+static pid_t start(fixture *x, const char *store) {
+  fflush(NULL);
+  pid_t pid = fork();
+  if (pid) return pid;
+  ts_diag d = {0};
+  ts_tune_result r;
+  ts_interrupt_install();
+  if (!tune(x, store, 1000000, false, &r, &d)) ts_diag_print(stderr, &d), _exit(1);
+  _exit(r.interrupted ? 130 : 0);
+}
+
+// Either the run was interrupted, or it had tried all there is before the signal came: this small product has few candidates.
+static void interrupted(void **state) {
+  fixture *x = *state;
+  const char *store = ts_path_join(x->a, x->dir, "interrupted.db");
+  int status = 0;
+  setenv("TS_FAKE_CUDA", OPERATOR, 1);
+  pid_t pid = start(x, store);
+  usleep(400000);
+  kill(pid, SIGINT);
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_true(WIFEXITED(status));
+  if (WEXITSTATUS(status) != 0) assert_int_equal(WEXITSTATUS(status), 130);
+  ts_tune_result r;
+  ts_diag d = {0};
+  if (!tune(x, store, 8, false, &r, &d)) fail_msg("%s", d.message);
+  assert_int_equal(r.n, 1);
+  assert_int_equal(number(x, store, "SELECT count(*) FROM winner"), 1);
+  assert_int_equal(number(x, store, "SELECT count(*) FROM session WHERE outcome = 'done'") >= 1, 1);
+}
+
+static int setup(void **state) {
+  fixture *x = calloc(1, sizeof *x);
+  ts_diag d = {0};
+  x->a = ts_arena_new("test");
+  snprintf(x->dir, sizeof x->dir, "/tmp/ts-gpu-tune-XXXXXX");
+  *state = x;
+  if (!mkdtemp(x->dir) || setenv("XDG_RUNTIME_DIR", x->dir, 1) != 0) return -1;  // a lock of our own: other programs may measure
+  return ts_target_parse("cuda", &x->t, &d) ? 0 : -1;
+}
+
+static int teardown(void **state) {
+  fixture *x = *state;
+  ts_diag d = {0};
+  const char *const rm[] = {"rm", "-rf", x->dir, NULL};
+  ts_proc_result r;
+  bool ok = ts_proc_run(rm, 10, NULL, &r, &d);
+  ts_arena_free(x->a);
+  free(x);
+  return ok ? 0 : -1;
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(no_library), cmocka_unit_test(interrupted)};
+  return cmocka_run_group_tests(tests, setup, teardown);
+}
