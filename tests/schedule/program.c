@@ -92,6 +92,17 @@ static void stage_stencil(program *p) {
   push(p, t);
 }
 
+// The same along rows, of which there is a known number.
+static void stage_blur(program *p) {
+  matrix a = any(p);
+  if (a.symbolic || a.rows < 3) return;
+  matrix t = temp(p, false, a.rows - 2, a.cols);
+  char s[160];
+  snprintf(s, sizeof s, "%s[vi, vj] = %s[vi, vj] + %s[vi + 1, vj] - %s[vi + 2, vj] * 0.5", t.name, a.name, a.name, a.name);
+  nest(p, &t, s);
+  push(p, t);
+}
+
 static void stage_transpose(program *p) {
   matrix a = any(p);
   if (a.symbolic) return;
@@ -279,7 +290,7 @@ static void stage_biased(program *p) {
 }
 
 void program_write(ts_text *out, ts_rng *r) {
-  static void (*const stage[])(program *) = {stage_unary, stage_unary, stage_binary, stage_stencil, stage_transpose, stage_reverse, stage_rows, stage_rows,
+  static void (*const stage[])(program *) = {stage_unary, stage_unary, stage_binary, stage_stencil, stage_blur, stage_transpose, stage_reverse, stage_rows, stage_rows,
                                              stage_broadcast, stage_product, stage_product, stage_dequantize, stage_gather, stage_in_place, stage_slice, stage_halves, stage_dot,
                                              stage_tuple, stage_tuple, stage_tuple, stage_pad, stage_biased};
   program p = {.r = r};

@@ -84,6 +84,14 @@ static bool selects(const ts_block *b) {
   ts_stmt_visit(b->body, NULL, see_select, &found);
   return found && !b->init;
 }
+// Reads a window of some buffer.
+static bool windows(const ts_block *b) {
+  bool more = false;
+  int64_t n;
+  for (int i = 0; i < b->nreads; i++)
+    for (int d = 0; d < b->reads[i].buf->ndim; d++) more |= ts_is_int(b->reads[i].dim[d].extent, &n) && n > 1;
+  return more && !b->init;
+}
 static bool dots(const ts_block *b) { return strncmp(b->name, "dot", 3) == 0; }
 
 // --- families with simple arguments ---------------------------------------------------------------------------------------
@@ -194,10 +202,16 @@ static bool location_draw(draw *d) {
 static bool rolling_draw(draw *d) {
   ts_rv p[8];
   int n = 0;
-  if (!pick(d, 3)) return on_block_loop(d);
-  if (!d->nloops || !ts_sched_call(d->s, TS_P_get_producers, TS_ARGS(TS_ARV(d->block)), p, 8, &n, NULL) || !n) return false;
-  ts_arg from = TS_ARV(p[pick(d, TS_MIN(n, 8))]), at = TS_ARV(d->loop[d->nloops > 1 && pick(d, 2) ? 1 : 0]);
-  return call(d, TS_P_compute_at, TS_ARGS(from, at)) && call(d, TS_P_rolling_buffer, TS_ARGS(from, at));
+  if (!pick(d, 4)) return on_block_loop(d);
+  if (!about(d, windows) || !d->nloops || !ts_sched_call(d->s, TS_P_get_producers, TS_ARGS(TS_ARV(d->block)), p, 8, &n, NULL) || !n) return false;
+  ts_arg from = TS_ARV(p[pick(d, TS_MIN(n, 8))]);
+  for (int k = 0, first = pick(d, d->nloops); k < d->nloops; k++) {
+    ts_arg at = TS_ARV(d->loop[(first + k) % d->nloops]);
+    if (!call(d, TS_P_compute_at, TS_ARGS(from, at))) continue;
+    if (call(d, TS_P_rolling_buffer, TS_ARGS(from, at))) return true;
+    if (k + 1 < d->nloops) ts_sched_undo(d->s, 1);
+  }
+  return false;
 }
 
 // A reduction and one of its consumers.
