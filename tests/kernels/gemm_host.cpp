@@ -14,9 +14,11 @@ enum { N = TS_N };
 #endif
 #ifdef GEMM
 enum { K = TS_K, ROWS = GEMM };
-typedef u16 input;
 #else
 enum { K = TS_K, ROWS = TS_n };
+#endif
+#if defined(GEMM) || defined(BATCH)
+typedef u16 input;
 #endif
 
 #if PARTS == 2
@@ -80,9 +82,9 @@ int main() {
   for (auto &v : y) v = (output)(sizeof(output) == 2 ? 0x3c00 : 3);  // an old value, for sums
   before = y;
 #ifdef CHUNK  // few rows by tensor copies
-  tensor_map map = {x.data(), {64, ROWS, K / 64}, {K * 2, 128}, {64, (ROWS + 7) / 8 * 8, CHUNK}, 2, 128};
-  tensor_map codes_map = {cp, {128, K / 64, N / 16}, {512, K / 64 * 512}, {128, CHUNK, TALL}, 4, 0};
-  tensor_map scales_map = {sp, {32, K / 64, N / 16}, {64, K / 64 * 64}, {32, CHUNK, TALL}, 2, 0};
+  tensor_map map = {x.data(), {64, ROWS, K / 64}, {K * 2, 128}, {64, BATCH, CHUNK}, 2, 128};
+  tensor_map codes_map = {cp, {128, K / 64, N / 16}, {512, K / 64 * 512}, {128, CHUNK, BOX}, 4, 0};
+  tensor_map scales_map = {sp, {32, K / 64, N / 16}, {64, K / 64 * 64}, {32, CHUNK, BOX}, 2, 0};
 #endif
 #ifdef GEMM
   tensor_map map = {x.data(), {K, ROWS, 1}, {K * 2, 0}, {64, WIDTH, 1}, 2, 128};

@@ -89,11 +89,11 @@ __device__ __forceinline__ void copy_tensor_3d(u32 dst, const tensor_map *map, i
       "l"(map), "r"(x), "r"(y), "r"(z), "r"(bar)
       : "memory");
 }
-// The same, flat, to all blocks of the cluster that are set in blocks: to dst in each, and on bar in each.
-__device__ __forceinline__ void copy_tensor_2d_to(u32 dst, const tensor_map *map, int x, int y, u32 bar, u32 blocks) {
+// The same to all blocks of the cluster that are set in blocks: to dst in each, and on bar in each.
+__device__ __forceinline__ void copy_tensor_3d_to(u32 dst, const tensor_map *map, int x, int y, int z, u32 bar, u32 blocks) {
   asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(dst),
-      "l"(map), "r"(x), "r"(y), "r"(bar), "h"((u16)blocks)
+      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2, %3, %4}], [%5], %6;" ::"r"(dst),
+      "l"(map), "r"(x), "r"(y), "r"(z), "r"(bar), "h"((u16)blocks)
       : "memory");
 }
 __device__ __forceinline__ void prefetch_tensor_map(const tensor_map *map) {

@@ -23,7 +23,7 @@ define    BLOCKS min(GROUPS, max(1, (SPLIT > 2 ? SMS - SMS / 11 : SMS) * PER_SM 
 define    RING STAGES * TALL * CHUNK * 576
 define    PIECES ceildiv(SLICE, CHUNK)
 define    SMEM RING + PIECES * CHUNK * COLUMNS * 1024 + WARPS * TILES * COLUMNS * 512 + 2 * TALL * COLUMNS * 512 + 16 * STAGES + 8 * PIECES + 32
-where     SMEM * ROOM <= SM_SHARED - 1024 * ROOM && SMEM <= SHARED && RING >= 32768 && PER_SM <= ROOM && WARPS * ROOM <= 16
+where     SMEM * ROOM <= SM_SHARED - 1024 * ROOM && SMEM <= SHARED && RING * PER_SM >= 32768 && PER_SM <= ROOM && WARPS * ROOM <= 16
 launch    batch_q4_entry
 grid      BLOCKS * SPLIT ; 1 ; 1
 block     WARPS * 32 ; 1 ; 1
@@ -49,7 +49,6 @@ enum { END = BATCH_STORE };
 typedef u16 output;
 #endif
 
-typedef u16 input;
 typedef batch_shape<TS_N, TS_K, TS_n, WARPS, ACROSS, TILES, EACH, STAGES, SPLIT> shape;
 static_assert(shape::bytes == SMEM, "the layout of shared memory");
 
