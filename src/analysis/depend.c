@@ -473,10 +473,11 @@ static bool start_scan(scan *s, const pair *p) {
 
 static verdict scan_both(scan *s, const pair *p, int64_t limit) {
   verdict v = {TS_UNKNOWN, false, 0, 0};
-  s->rows = malloc(sizeof(row) * (size_t)limit * 2);
+  row few[2 * FEW];
+  s->rows = limit <= FEW ? few : malloc(sizeof(row) * (size_t)limit * 2);
   for (int high = 0; high < 2 && v.answer == TS_UNKNOWN && s->rows && !s->failed && !(high && s->fixed); high++)
     if (choose_outer(s, high)) v = scan_points(s, p, limit);
-  free(s->rows);
+  if (s->rows != few) free(s->rows);
   return v;
 }
 

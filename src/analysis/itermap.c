@@ -55,6 +55,7 @@ static const ts_expr *magnitude(finder *f, const ts_expr *scale) {
 }
 
 static bool refuse(finder *f, const char *code, const ts_expr *e, const char *why) {
+  if (!f->d) return false;
   ts_text t = {0};
   ts_expr_print(&t, e);
   ts_refuse(f->d, code, "binding %d: %.200s %s", f->current, ts_text_str(&t), why);

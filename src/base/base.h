@@ -85,6 +85,7 @@ int ts_diag_exit(const ts_diag *d);
 typedef struct ts_text {
   char *p;  // always NUL-terminated once anything was added; malloc'ed
   size_t n, cap;
+  ts_arena *arena;  // where it lives instead, when set
 } ts_text;
 void ts_text_add(ts_text *t, const char *s);
 void ts_text_addn(ts_text *t, const char *s, size_t n);

@@ -7,7 +7,8 @@
 static void reserve(ts_text *t, size_t more) {
   if (t->n + more + 1 <= t->cap) return;
   size_t cap = TS_MAX(t->cap * 2, t->n + more + 64);
-  char *p = realloc(t->p, cap);
+  char *p = t->arena ? ts_arena_alloc(t->arena, cap, 1) : realloc(t->p, cap);
+  if (t->arena && t->n) memcpy(p, t->p, t->n);
   if (!p) {
     fprintf(stderr, "tunesmith: out of memory: text of %zu bytes\n", cap);
     exit(70);
@@ -47,7 +48,7 @@ void ts_text_indent(ts_text *t, int level) {
 }
 
 void ts_text_free(ts_text *t) {
-  free(t->p);
+  if (!t->arena) free(t->p);
   *t = (ts_text){0};
 }
 
