@@ -89,7 +89,7 @@ static void test_refusals(void **state) {
       {"launch second$1", "launch 2nd", "entry's name"},
       {"image ptx 5", "image ptx 6", "another size"},
       {"image ptx 5", "image ptx -5", "another size"},
-      {"image ptx 5", "image elf 5", "cubin, ptx or cuda"},
+      {"image ptx 5", "image elf 5", "cubin, ptx, cuda or library"},
   };
   for (size_t i = 0; i < TS_COUNTOF(bad); i++) {
     const char *at = strstr(text, bad[i].from);
