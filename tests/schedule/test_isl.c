@@ -7,7 +7,7 @@
 //     counted: the engine lets one loop with a dependence change place at most, and asks for no more than a proof loop by loop.
 // flows: programs of the fuzzer and steps that move blocks. Every read gets its value from the instance that it got it from before, and
 //   reductions are finished where they are read.
-// Usage: schedule_isl [PROGRAMS [SEED]]
+// Usage: schedule_isl [PROGRAMS [SEED]]; TS_SHOW=1 prints what was not decided, and what was refused though it is legal
 #include <isl/options.h>
 #include <stdlib.h>
 
@@ -46,6 +46,17 @@ static isl_bool within(isl_ctx *ctx, isl_union_map *a, isl_union_map *b) {
   return r;
 }
 #define COPY(m) isl_union_map_copy(m)
+
+// With TS_SHOW=1: what the engine leaves open, or refuses, though isl has an answer.
+static void show(const ts_func *f, const ts_refusal *r, const char *what) {
+  ts_text t = {0};
+  if (r) ts_refusal_line(&t, r);
+  else ts_text_add(&t, what);
+  ts_text_add(&t, "\n");
+  ts_func_print(&t, f);
+  printf("%s\n", ts_text_str(&t));
+  ts_text_free(&t);
+}
 
 // --- nests --------------------------------------------------------------------------------------------------------------------
 static int pick(ts_rng *r, int n) { return (int)ts_rng_below(r, (uint32_t)n); }
@@ -123,6 +134,7 @@ static void test_loop(nest *x, int k) {
   ts_analyzer_free(an);
   z.yes += d.answer == TS_YES, z.no += d.answer == TS_NO, z.unknown += d.answer == TS_UNKNOWN;
   if (d.answer == TS_YES && none) complain(x->f, NULL, "a dependence that isl does not find");
+  if (d.answer == TS_UNKNOWN && getenv("TS_SHOW")) show(x->f, NULL, none ? "unknown, isl: none" : "unknown, isl: some");
   if (d.answer == TS_NO && !none) complain(x->f, NULL, "no dependence, but isl finds one");
   ts_sched *s = ts_sched_new(x->ir, x->f, 1);
   ts_rv b, l[8];
@@ -191,6 +203,7 @@ static void test_order(nest *x, ts_rng *r) {
     isl_bool legal = g ? kept(x, g) : isl_bool_error;
     z.strict += legal == isl_bool_true;
     z.against += legal == isl_bool_false;
+    if (legal == isl_bool_true && getenv("TS_SHOW")) show(x->f, ts_sched_refusal(s), NULL);
   }
   s = begin(x, l, &n);
   ok = ts_sched_call(s, TS_P_split, TS_ARGS(TS_ARV(l[pick(r, n)]), TS_ALIST(TS_AOPEN, TS_AINT(2 + pick(r, 3)))), NULL, 0, NULL, NULL);
