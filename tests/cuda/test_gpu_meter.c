@@ -129,6 +129,32 @@ static void faults(void **state) {
   close_meter(&x);
 }
 
+// A candidate a hundred thousand times slower than the best leaves with its first calls; in a final it is timed like the others, and told from
+// the fastest.
+static void slow(void **state) {
+  (void)state;
+  fixture x = {0};
+  ts_diag d = {0};
+  ts_outcome_row r, f[2];
+  open_meter(&x, SILU);
+  assert_int_equal(run(&x, "right ns=2000").kind, TS_MEASURED);
+  ts_object o = artifact(&x, "right ns=200000000", "64");
+  ts_effort e = ts_effort_search;
+  e.give_up_ns = 2600;
+  e.patient = true;
+  if (!ts_meter_run(x.m, ++x.tag, &(ts_candidate){.func = x.f, .object = &o}, &e, x.a, &r, &d)) fail_msg("%s", d.message);
+  assert_int_equal(r.kind, TS_MEASURED);
+  assert_string_equal(r.stop, "slow");
+  assert_string_equal(r.timer, "event");
+  assert_int_equal(r.n, 1);
+  if (!ts_meter_final(x.m, (uint64_t[]){1, 2}, 2, 12, 5, x.a, f, &d)) fail_msg("%s", d.message);
+  assert_string_equal(f[1].timer, "graph");
+  assert_true(fabs(f[1].stats.median - 2e8) < 1000);
+  assert_int_equal(f[1].n, 5);
+  assert_int_equal(ts_compare_paired(f[0].samples, f[1].samples, TS_MIN(f[0].n, f[1].n), 0.01).verdict, TS_FASTER);
+  close_meter(&x);
+}
+
 static ts_meter_opts spans = {.timeout_s = 4, .seed = 4, .spans = true};
 
 // Candidates before a final by CUPTI's records, finals by graphs; what is lost of the records costs the candidate, not the worker.
@@ -293,6 +319,6 @@ static void probe(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(records), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(sensors), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(slow), cmocka_unit_test(records), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(sensors), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
