@@ -254,6 +254,23 @@ static void library(void **state) {
     if (r.kind == TS_MEASURED) assert_true(fabs(r.stats.median - rows[i].ns) < 1);
     else assert_non_null(strstr(r.message, "no algorithm"));
   }
+  static const struct {
+    const char *from, *to;  // of one length
+  } damage[] = {{"y b2", "y b9"}, {"cols 64", "cols -4"}, {"rows 1", "rows q"}, {"f32 x", "f64 x"}, {"add 0", "add 7"}, {"choice 0", "choice 0"}};
+  for (size_t i = 0; i < TS_COUNTOF(damage); i++) {
+    ts_object o;
+    ts_outcome_row r;
+    ts_diag d = {0};
+    assert_true(ts_library_object(x.a, ts_workload_spec(x.w), x.f, &x.t, 0, &o));
+    char *bytes = ts_arena_dup(x.a, o.bytes, o.n), *at = memmem(bytes, o.n, damage[i].from, strlen(damage[i].from));
+    assert_non_null(at);
+    memcpy(at, damage[i].to, strlen(damage[i].from));
+    o.bytes = bytes;
+    if (i + 1 == TS_COUNTOF(damage)) o.n--;  // its last digit is missing
+    if (!ts_meter_run(x.m, ++x.tag, &(ts_candidate){.func = x.f, .object = &o}, &ts_effort_search, x.a, &r, &d)) fail_msg("%s", d.message);
+    assert_int_equal(r.kind, TS_CRASHED);
+  }
+  assert_int_equal(ts_meter_restarts(x.m), 0);
   close_meter(&x);
   open_meter(&x, SILU);
   assert_false(ts_library_object(x.a, ts_workload_spec(x.w), x.f, &x.t, 0, &(ts_object){.n = 0}));

@@ -90,6 +90,7 @@ static void test_refusals(void **state) {
       {"image ptx 5", "image ptx 6", "another size"},
       {"image ptx 5", "image ptx -5", "another size"},
       {"image ptx 5", "image elf 5", "cubin, ptx, cuda or library"},
+      {"image ptx 5", "image library 5", "no launches"},
   };
   for (size_t i = 0; i < TS_COUNTOF(bad); i++) {
     const char *at = strstr(text, bad[i].from);
