@@ -225,11 +225,19 @@ static void relate(ts_analyzer *a, const ts_var *v, const ts_expr *x, const ts_e
     fact_add(a, &l);
 }
 
+// Is v known to lie between these ends?
+static bool bounds_known(const ts_analyzer *a, const ts_var *v, const ts_expr *lo, const ts_expr *hi) {
+  const ts__var_facts *f = ts__facts_of(a, v);
+  return f && f->lo == lo && f->hi == hi;
+}
+
 void ts_bind_range(ts_analyzer *a, const ts_var *v, ts_range r) {
   const ts_expr *lo = ts_simplify(a, r.min);
-  const ts_expr *hi = ts_simplify(a, ts_sub(a->ir, ts_add(a->ir, lo, r.extent), ts_int(a->ir, 1)));
-  const ts__var_facts *known = ts__facts_of(a, v);
-  if (known && known->lo == lo && known->hi == hi) return;  // nothing new
+  int64_t first, extent, last;
+  bool plain = ts_is_int(lo, &first) && ts_is_int(r.extent, &extent) && !__builtin_add_overflow(first, extent - 1, &last);
+  const ts_expr *hi = plain && extent > 0 ? ts_int(a->ir, last)
+                                          : ts_simplify(a, ts_sub(a->ir, ts_add(a->ir, lo, r.extent), ts_int(a->ir, 1)));
+  if (bounds_known(a, v, lo, hi)) return;  // nothing new
   ts_interval bl = ts_bound(a, lo), bh = ts_bound(a, hi);
   ts__var_facts *f = layer(a, v);
   narrow(f, bl.lo, bh.hi);

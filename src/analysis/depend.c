@@ -255,6 +255,9 @@ static bool told_by_key(ts_analyzer *a, const ts__access_list *l, const ts_buffe
     key_add(a, &s, &k, first);
     ts_analyzer_pop(a, mark);
     first = false;
+    int left = 0;
+    for (int d = 0; d < buf->ndim; d++) left += k.own[d] != NULL;
+    if (!left) return false;
   }
   for (int d = 0; !first && d < buf->ndim; d++) {
     int64_t width;
@@ -693,7 +696,7 @@ static ts__access_list distinct(ts_analyzer *a, const ts_stmt *s, const ts_buffe
   return out;
 }
 
-// quick: found are only those that a few iterations show.
+// quick: no proofs, found are only those that a few iterations show.
 static ts_dep carried(ts_analyzer *a, const ts__access_list *l, const ts_stmt *loop, bool quick) {
   ts_dep r = {.answer = TS_NO, .reduction_only = true};
   const ts_var *v = loop->loop.var;
@@ -703,7 +706,7 @@ static ts_dep carried(ts_analyzer *a, const ts__access_list *l, const ts_stmt *l
   for (size_t i = 0; i < l->n; i++) {
     size_t at = 0;
     while (l->p[at].buf != l->p[i].buf) at++;
-    told[i] = at < i ? told[at] : told_by_key(a, l, l->p[i].buf, loop);
+    told[i] = at < i ? told[at] : !quick && told_by_key(a, l, l->p[i].buf, loop);
   }
   for (size_t i = 0; i < l->n; i++)
     for (size_t j = i; j < l->n && !told[i]; j++) {
