@@ -122,6 +122,7 @@ void ts_device_unlock(int lock);  // -1 is accepted
 // Rows of the store that say where and with what: put once, referred to by builds, measurements and runs.
 typedef struct ts_place {
   ts_id target_id, device_id, toolchain_id, environment_id;
+  double noise;  // the device's floor of |ln ratio|, as probe --store measured it; 0: not known
 } ts_place;
 bool ts_place_put(ts_db *db, const ts_target *t, int threads, ts_place *out, ts_diag *d) TS_WARN_UNUSED;
 ts_db_target ts_place_target(const ts_target *t, ts_text *limits);  // limits holds the text it points to

@@ -88,6 +88,17 @@ static ts_id put_environment(ts_db *db, int threads, const gpu_facts *gpu, ts_di
                                d);
 }
 
+static bool noise_of(ts_db *db, ts_id device, double *noise, ts_diag *d) {
+  ts_arena *a = ts_arena_new("noise");
+  ts_db_table t;
+  char sql[80];
+  snprintf(sql, sizeof sql, "SELECT noise_floor FROM device WHERE id = %lld", (long long)device);
+  bool ok = ts_db_query(db, sql, NULL, 0, a, &t, d);
+  *noise = ok && t.nrows == 1 && t.cells[0].r > 0 ? t.cells[0].r : 0;
+  ts_arena_free(a);
+  return ok;
+}
+
 bool ts_place_put(ts_db *db, const ts_target *t, int threads, ts_place *out, ts_diag *d) {
   ts_text limits = {0};
   ts_db_target row = ts_place_target(t, &limits);
@@ -95,7 +106,7 @@ bool ts_place_put(ts_db *db, const ts_target *t, int threads, ts_place *out, ts_
   *out = (ts_place){.target_id = ts_db_put_target(db, &row, d)};
   ts_text_free(&limits);
   return out->target_id && (out->device_id = put_device(db, t, out->target_id, d)) && (out->toolchain_id = put_toolchain(db, &gpu, d)) &&
-         (out->environment_id = put_environment(db, threads ? threads : t->cores, &gpu, d));
+         (out->environment_id = put_environment(db, threads ? threads : t->cores, &gpu, d)) && noise_of(db, out->device_id, &out->noise, d);
 }
 
 char *ts_place_policy(const ts_target *t, ts_arena *a) {

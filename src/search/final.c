@@ -12,13 +12,14 @@ typedef struct final {
   ts_outcome_row row[TS__FINALISTS + 3];
   ts_id measurement[TS__FINALISTS + 3];
   size_t n;
+  double noise;
 } final;
 
 static bool hold_final(ts__session *s, ts_arena *a, final *f, ts_diag *d) {
   uint64_t tags[TS__FINALISTS + 3];
   ts__member *top[TS__FINALISTS];
   size_t n = ts__ranked(s, top, TS__FINALISTS);
-  *f = (final){.n = 1, .m = {s->fallback}};
+  *f = (final){.n = 1, .m = {s->fallback}, .noise = s->place.noise};
   if (s->incumbent && s->incumbent->state == TS__GOOD) f->m[f->n++] = s->incumbent;
   for (size_t i = 0; i < n; i++) {
     bool there = !top[i]->object.bytes;
@@ -38,7 +39,7 @@ static bool hold_final(ts__session *s, ts_arena *a, final *f, ts_diag *d) {
 static size_t rounds_of(const final *f, size_t i, size_t j) { return TS_MIN(f->row[i].n, f->row[j].n); }
 
 static ts_compare compare_rows(const final *f, size_t i, size_t j) {
-  return ts_compare_paired(f->row[i].samples, f->row[j].samples, rounds_of(f, i, j), 0.01);
+  return ts_compare_paired(f->row[i].samples, f->row[j].samples, rounds_of(f, i, j), f->noise);
 }
 
 static bool timed(const final *f, size_t i) { return f->row[i].kind == TS_MEASURED && f->row[i].n && f->row[i].stats.median > 0; }

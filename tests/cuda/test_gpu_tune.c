@@ -71,6 +71,23 @@ static void no_library(void **state) {
   assert_int_equal(number(x, store, "SELECT count(*) FROM candidate WHERE generator LIKE 'library %'"), 0);
 }
 
+// What probe found of the device's noise is the least that counts as a difference: 70 of 100 is none where noise is a factor of two.
+static void noisy(void **state) {
+  fixture *x = *state;
+  const char *store = ts_path_join(x->a, x->dir, "noisy.db");
+  ts_tune_result r;
+  ts_place place;
+  ts_diag d = {0};
+  setenv("TS_FAKE_CUDA", OPERATOR " blas=56000", 1);
+  ts_db *db = ts_db_open(store, TS_DB_CREATE, &d);
+  bool ok = db && ts_place_put(db, &x->t, 0, &place, &d) && ts_db_set_calibration(db, place.device_id, 0.7, "", &d) && ts_place_put(db, &x->t, 0, &place, &d);
+  ts_db_close(db);
+  if (!ok) fail_msg("%s", d.message);
+  assert_true(place.noise == 0.7);
+  if (!tune(x, store, 4, false, &r, &d)) fail_msg("%s", d.message);
+  assert_int_equal(r.rows[0].against_library.verdict, TS_SAME);
+}
+
 static pid_t start(fixture *x, const char *store) {
   fflush(NULL);
   pid_t pid = fork();
@@ -124,6 +141,6 @@ static int teardown(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(no_library), cmocka_unit_test(interrupted)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(no_library), cmocka_unit_test(noisy), cmocka_unit_test(interrupted)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
