@@ -108,12 +108,25 @@ intrinsics() {
   passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
 }
 
+# overlay FOLDER FAULT...: a copy of the kernels with these kernels that fault among the good ones.
+overlay() {
+  local over=$1 fault
+  shift
+  mkdir -p "$over" && cp -RL "$home/kernels" "$over/" && chmod -R u+w "$over" || return 1
+  for fault in "$@"; do cp "$here/faults/ref.$fault.cu" "$over/kernels/templates/silu_mul/" || return 1; done
+}
+
 sanitizer() {
-  local tool list
+  local tool list over=$out/sanitized
   tool=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
   [ -n "$tool" ] || { skip "compute-sanitizer: it is not installed"; return; }
   list=("matmul q4f16_1 A=f32 K=320 N=208 n=1" "matmul q4f16_1 A=f16 K=192 N=208 n=33" "norm_matmul_silu q4f16_1 A=f32 I=96 K=192 eps=1e-05 n=1" "attention_rows A=f32 C=f16 D=64 H=6 HK=2 P=96 n=1 t=0..95"
     "attention_rows A=f16 C=f16 D=64 H=6 HK=2 P=128 n=16..64%16 t=0..64" "rms_norm A=f32 H=100 eps=1e-05 n=7")
+  # it must see into the measuring worker, a child: a kernel that writes outside is found
+  overlay "$over" illegal || { fail "compute-sanitizer: no room for a copy of the kernels"; return; }
+  TUNESMITH_HOME=$over timeout 60 "$tool" --tool memcheck --target-processes all tunesmith try --target cuda --judge --points 1 --only illegal "silu_mul A=f32 I=100 n=2" >"$out/memcheck-illegal.txt" 2>&1
+  rm -rf "$over"
+  grep -q '^========= Invalid' "$out/memcheck-illegal.txt" || { skip "compute-sanitizer: it does not see what the measuring worker runs (see memcheck-illegal.txt with --out)"; return; }
   timeout 100 "$tool" --tool memcheck --target-processes all --error-exitcode 9 tunesmith try --target cuda --judge --points 1 "${list[@]}" >"$out/memcheck.txt" 2>&1
   local code=$? errors
   errors=$(grep -c '^========= Invalid\|^========= .*Misaligned' "$out/memcheck.txt")
@@ -123,7 +136,7 @@ sanitizer() {
 # Kernels that fault, among good ones: each is told as what it did, the good ones are right, tuning ends with one of those.
 faults() {
   local over=$out/home work="silu_mul A=f32 I=100 n=2" expect
-  mkdir -p "$over" && cp -RL "$home/kernels" "$over/" && chmod -R u+w "$over" && cp "$here"/faults/*.cu "$over/kernels/templates/silu_mul/" || { fail "faults: no room for a copy of the kernels"; return; }
+  overlay "$over" illegal trap hang outside || { fail "faults: no room for a copy of the kernels"; return; }
   TUNESMITH_HOME=$over timeout 90 tunesmith try --target cuda --judge --format json "$work" "silu_mul A=f32 I=64 n=1" >"$out/faults.jsonl" 2>"$out/faults.err"
   [ $? = 1 ] || fail "faults: try does not end with status 1"
   for expect in "ref.illegal crash" "ref.trap crash" "ref.hang timeout" "ref.outside guard" "default ok" "ref.rules ok"; do
