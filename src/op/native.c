@@ -6,7 +6,7 @@
 //   op        matmul matmul_add          those it serves (not given: any whose templates stand in this folder)
 //   quant     q4f16_1                    formats it reads (not given: any)
 //   param     ROWS 16 32 64
-//   start     ROWS=32 STAGES=3           a point to try first
+//   start     ROWS=32 STAGES=3           a point to try first; ... if EXPR: where the workload is such
 //   where     ROWS * STAGES * 512 <= SHARED
 //   define    TILE ROWS * 2
 //   workspace EXPR
@@ -38,6 +38,7 @@ typedef struct reader {
   TS_VEC(ts_native_param) params;
   TS_VEC(ts_native_text) wheres;
   TS_VEC(ts_native_text) starts;
+  TS_VEC(ts_native_text) start_ifs;
   TS_VEC(ts_native_define) defines;
   TS_VEC(ts_native_launch) launches;
   ts_diag *d;
@@ -170,6 +171,18 @@ static bool read_launch_line(reader *r) {
   return once(r, &x->tmap[x->ntmaps++]);
 }
 
+// POINT, or POINT if EXPR.
+static void read_start(reader *r, ts_native_text line) {
+  ts_native_text condition = {.line = line.line};
+  const char *end = strstr(line.p, " if ");
+  if (end) {
+    condition.p = end + 4;
+    line.p = ts_arena_strndup(r->a, line.p, (size_t)(end - line.p));
+  }
+  ts_vec_push(r->a, &r->starts, line);
+  ts_vec_push(r->a, &r->start_ifs, condition);
+}
+
 static bool read_line(reader *r) {
   static const char *const of_launch[] = {"grid", "block", "cluster", "shared", "dependent", "args", "tmap"};
   ts_native *t = r->t;
@@ -191,7 +204,7 @@ static bool read_line(reader *r) {
                        "shared cluster dependent args tmap)", w);
   if (!*line.p) return complain(r, "'%s' wants something behind it", w);
   if (strcmp(w, "where") == 0) ts_vec_push(r->a, &r->wheres, line);
-  else ts_vec_push(r->a, &r->starts, line);
+  else read_start(r, line);
   return true;
 }
 
@@ -234,7 +247,7 @@ static bool read_header(reader *r) {
   while (next_line(r)) TS_TRY(read_line(r));
   t->nparams = (int)r->params.n, t->params = r->params.p;
   t->nwheres = (int)r->wheres.n, t->wheres = r->wheres.p;
-  t->nstarts = (int)r->starts.n, t->starts = r->starts.p;
+  t->nstarts = (int)r->starts.n, t->starts = r->starts.p, t->start_ifs = r->start_ifs.p;
   t->ndefines = (int)r->defines.n, t->defines = r->defines.p;
   t->nlaunches = (int)r->launches.n, t->launches = r->launches.p;
   return check_launches(r) && check_starts(r);

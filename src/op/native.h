@@ -43,7 +43,7 @@ typedef struct ts_native {
   ts_native_text requires, quant, op;  // words; quant, op: those it serves, not given: any
   int nparams, nwheres, ndefines, nstarts, nlaunches;
   const ts_native_param *params;
-  const ts_native_text *wheres, *starts;
+  const ts_native_text *wheres, *starts, *start_ifs;  // start_ifs[i]: of starts[i], text NULL when it is for every workload
   const ts_native_define *defines;
   ts_native_text workspace, zeroed;
   const ts_native_launch *launches;

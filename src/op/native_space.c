@@ -314,12 +314,31 @@ static bool visit(walk *w, const int64_t *point, bool *legal) {
   return true;
 }
 
+// Whether a start is for this workload. One that asks about a dimension that stays symbolic is not.
+static bool start_applies(walk *w, ts_native_text x, bool *yes) {
+  const char *p = x.p, *name;
+  size_t n;
+  int64_t v;
+  *yes = true;
+  if (!x.p) return true;
+  while (next_name(&p, &name, &n)) {
+    if (find_name(w->f, w->f->nfacts, name, n) >= 0) continue;
+    *yes = false;
+    return is_symbolic(w->f->func, name, n) || unknown(&w->env, "start", x, name, n, w->d);
+  }
+  TS_TRY(ts__native_int(&w->env, "start", x, &v, w->d));
+  *yes = v != 0;
+  return true;
+}
+
 static bool add_starts(walk *w) {
   const ts_native *t = w->f->native;
   for (int i = 0; i < t->nstarts; i++) {
     ts_lex l;
     const int64_t *point;
-    bool legal;
+    bool legal, applies;
+    TS_TRY(start_applies(w, t->start_ifs[i], &applies));
+    if (!applies) continue;
     ts_lex_init(&l, t->file, t->starts[i].p, strlen(t->starts[i].p));
     TS_TRY(ts_native_point(w->a, t, &l, &point, w->d) && visit(w, point, &legal));
     if (legal) TS_TRY(push(w));

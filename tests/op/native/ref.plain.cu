@@ -4,6 +4,9 @@ requires  sm_80
 op        silu_mul matmul
 param     ROWS 16 32 64       # comment
 param     STAGES 2 3
+start     ROWS=64 STAGES=2 if I >= 2048
+start     ROWS=16 STAGES=3 if n == 1
+start     ROWS=16 STAGES=2 if I == 1024 && SMS > 100
 start     STAGES=3 ROWS=32
 start     ROWS=64 STAGES=3
 where     ROWS * STAGES < 192
