@@ -24,6 +24,7 @@ typedef struct finder {
   guard guards[GUARDS];
   int nguards;
   bool triangular;  // the range of a loop depends on another one
+  bool partial;     // a remainder may not take all the values that its split has
   int current;      // binding, for messages
   ts_diag *d;
 } finder;
@@ -122,7 +123,9 @@ static bool divide(finder *f, ts_isplit *s, const ts_expr *c) {
 
 static bool modulo(finder *f, ts_isplit *s, const ts_expr *c) {
   if (at_most(f, s->extent, c)) return true;
-  if (!divisible(f, s->extent, c) && !covers(f, s) && !wrap(f, s)) return false;
+  bool whole = divisible(f, s->extent, c);
+  if (!whole && !covers(f, s) && !wrap(f, s)) return false;
+  f->partial = f->partial || (!whole && !at_most(f, c, s->extent));
   s->extent = c;
   return true;
 }
@@ -524,7 +527,7 @@ static void judge(finder *f, ts_itermap *m, const bool *determined, const bool *
   for (int i = f->nin; i < f->nmarks; i++) plain = plain && !used[i];
   for (int i = 0; i < m->n; i++) plain = plain && determined[i];
   m->injective = TS_YES;
-  m->surjective = m->predicate || f->triangular ? TS_UNKNOWN : TS_YES;
+  m->surjective = m->predicate || f->triangular || f->partial ? TS_UNKNOWN : TS_YES;
   for (int i = f->nmarks - 1; i >= 0; i--) {
     digits ds = {.n = 0};
     const ts_imark *mark = f->mark[i];

@@ -175,6 +175,29 @@ static void test_memory(void **state) {
   }
 }
 
+// A remainder takes all its values only when the range is as long: i % 2 for i below m, which may be 1.
+static void test_remainders(void **state) {
+  fixture *f = *state;
+  static const struct {
+    const char *extent, *index;
+    ts_tri surjective;
+  } row[] = {{"m", "i % 2", TS_UNKNOWN},        {"m + 1", "i % 2", TS_YES},     {"n", "i % 8", TS_YES},
+             {"m", "(i // 3) % 2", TS_UNKNOWN}, {"7", "i % 2", TS_YES},         {"m + 5", "(i // 3) % 2", TS_YES},
+             {"n", "i % 16", TS_UNKNOWN},       {"m", "(i % 5) % 2", TS_UNKNOWN}};
+  for (size_t r = 0; r < TS_COUNTOF(row); r++) {
+    ts_analyzer *a = ts_analyzer_new(f->ir);
+    ts_bind_const(a, f->v[4], 8, 4096);
+    ts_bind_multiple(a, f->v[4], 8);
+    ts_bind_const(a, f->v[5], 1, 4096);
+    ts_loop_range in = {f->v[0], {ts_int(f->ir, 0), parse(f, row[r].extent)}};
+    const ts_expr *bind = parse(f, row[r].index);
+    ts_itermap m = {0};
+    bool ok = ts_itermap_detect(a, &in, 1, &bind, 1, NULL, NULL, &m, NULL);
+    if ((row[r].surjective == TS_YES) != (ok && m.surjective == TS_YES)) fail_msg("%s below %s", row[r].index, row[r].extent);
+    ts_analyzer_free(a);
+  }
+}
+
 static void bound_is(fixture *f, const char *e, const char *over, const char *lo, const char *hi) {
   const ts_var *vars[VARS];
   const ts_expr *l, *h;
@@ -214,6 +237,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_proofs, setup, teardown),
       cmocka_unit_test_setup_teardown(test_scopes, setup, teardown),
       cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
+      cmocka_unit_test_setup_teardown(test_remainders, setup, teardown),
       cmocka_unit_test_setup_teardown(test_elimination, setup, teardown),
       cmocka_unit_test_setup_teardown(test_linear, setup, teardown),
   };
