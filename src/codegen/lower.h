@@ -23,6 +23,7 @@ typedef struct ts__bulk_pipe {
   const ts_buffer *full, *empty;  // empty: NULL without roles
   int64_t slots;
   const ts_var *role;
+  int64_t registers;  // wanted for each consumer, 1: as many as all threads have
 } ts__bulk_pipe;
 
 typedef struct ts__lower {

@@ -10,6 +10,7 @@ typedef struct survey {
   bool failed, lowered;
   int64_t extent[TS_AXIS__COUNT];  // of the kernel at hand
   int64_t shared, local, fragments;  // bytes
+  int64_t moved;                     // registers of those who have most, 0: all have the same
   ts_gpu_use *use;
 } survey;
 
@@ -47,8 +48,16 @@ static void see_axis(survey *v, const ts_stmt *s) {
   v->extent[s->loop.axis] = TS_MAX(v->extent[s->loop.axis], n);
 }
 
+// What a thread may have at most where threads of some warpgroups have more than others.
+static void see_registers(survey *v, const ts_expr *e) {
+  ts_effect f;
+  int64_t n;
+  if (ts_effect_of(e, &f) && f == TS_EFF_REGISTERS && ts_is_int(e->arg[0], &n)) v->moved = TS_MAX(v->moved, n);
+}
+
 static bool see(void *arg, const ts_stmt *s) {
   survey *v = arg;
+  if (s->kind == TS_S_EVAL) see_registers(v, s->eval);
   if (s->kind == TS_S_ALLOC) see_alloc(v, s->alloc.buf);
   if (s->kind == TS_S_FOR && s->loop.kind == TS_THREAD && s->loop.axis != TS_VTHREAD) see_axis(v, s);
   return !v->failed;
@@ -78,7 +87,7 @@ static void check_kernel(survey *v) {
   if (v->shared > g->block_shared)
     refuse(v, "shared-memory", "%lld bytes of shared memory; a block may have %lld", (long long)v->shared,
            (long long)g->block_shared);
-  if (threads > g->warp && threads * registers > g->sm_registers)
+  if (v->moved ? registers > v->moved : threads > g->warp && threads * registers > g->sm_registers)
     refuse(v, "registers", "about %lld registers for each of %lld threads; a multiprocessor has %d",
            (long long)registers, (long long)threads, g->sm_registers);
   v->use->kernels++;
@@ -96,7 +105,7 @@ static void walk(survey *v, const ts_stmt *s) {
     walk(v, s->block->body);
   } else {
     for (int a = 0; a < TS_AXIS__COUNT; a++) v->extent[a] = 1;
-    v->shared = v->local = v->fragments = 0;
+    v->shared = v->local = v->fragments = v->moved = 0;
     ts_stmt_visit(s, see, NULL, v);
     if (!v->failed) check_kernel(v);
   }

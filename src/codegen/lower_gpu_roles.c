@@ -241,6 +241,32 @@ static void initialised(ts__kernel *k) {
   k->body = ts_seq(ir, four, k->cluster > 1 ? 4 : 3);
 }
 
+// --- registers --------------------------------------------------------------------------------------------------------------------
+
+static const ts_stmt *with_registers(const ts__kernel *k, int64_t n, const ts_stmt *s) {
+  const ts_expr *arg = ts_int(k->l->ir, n);
+  const ts_stmt *both[] = {ts_eval(k->l->ir, ts_effect_call(k->l->ir, TS_EFF_REGISTERS, &arg)), s};
+  return ts_seq(k->l->ir, both, 2);
+}
+
+// The producer keeps what the consumers leave it of the registers that the block got.
+static bool share_registers(ts__kernel *k, const ts_stmt **consumer, const ts_stmt **producer) {
+  enum { UNIT = 8, LEAST = 24, MOST = 232, WARPGROUP = 128 };
+  int64_t want = k->roles->registers, group = below(k, k->role_axis), n = ts__threads_of(k, k->role_axis) * group;
+  if (want == 1) return true;
+  if (want < LEAST || want > MOST || want % UNIT)
+    return ts__gpu_refuse(k->l, "warp-specialize", "%lld registers a consumer; multiples of 8 from 24 to 232 are allowed", (long long)want);
+  if (group % WARPGROUP)
+    return ts__gpu_refuse(k->l, "warp-specialize", "registers are moved between whole warpgroups; a position along %s has %lld threads",
+                          ts_axis_name(k->role_axis), (long long)group);
+  int64_t each = k->l->t->gpu.sm_registers / (n + group) / UNIT * UNIT, rest = TS_MIN((each * (n + group) - want * n) / group / UNIT * UNIT, MOST);
+  if (rest < LEAST)
+    return ts__gpu_refuse(k->l, "warp-specialize", "%lld consumers with %lld registers leave the producer too few", (long long)n, (long long)want);
+  *consumer = with_registers(k, want, *consumer);
+  *producer = with_registers(k, rest, *producer);
+  return true;
+}
+
 static bool see_sync(void *arg, const ts_stmt *s) {
   bool *found = arg;
   ts_effect f;
@@ -259,7 +285,9 @@ bool ts__gpu_join_roles(ts__kernel *k, const ts_stmt *producer) {
     ts_stmt_visit(k->body, see_sync, NULL, &synced);
     if (synced)
       return ts__gpu_refuse(k->l, "warp-specialize", "the consumers would have to wait for one another, at a barrier that the producer does not reach");
-    k->body = ts_if(ir, consumer, k->body, first ? ts_if(ir, first, producer, NULL) : producer);
+    if (first) producer = ts_if(ir, first, producer, NULL);
+    if (!share_registers(k, &k->body, &producer)) return false;
+    k->body = ts_if(ir, consumer, k->body, producer);
     k->extent[a] = ts_int(ir, n + 1);
   }
   initialised(k);

@@ -477,6 +477,7 @@ static bool make_slots(pipe *x) {
     if (has_async(x)) return refuse(x, "copies for threads of their own are bulk_copy, not async_copy", "", "", "");
     x->slots.empty = barriers(x, "empty");
     x->slots.role = ts_var_new(x->l->ir, "role", TS_INDEX);
+    x->slots.registers = roles->kind == TS_NOTE_INT ? roles->i : 1;
   }
   ts_vec_push(x->l->arena, &x->l->bulk, x->slots);
   return true;

@@ -113,6 +113,16 @@ static void sync_block(ts__gen *g) {
   act(g, "bar.sync 0;");
 }
 
+// More or fewer than the threads of the block have at the start.
+static void set_registers(ts__gen *g, const ts_expr *e) {
+  int64_t n = 0, threads = 1, extent;
+  ts_is_int(e->arg[0], &n);
+  for (ts_axis a = TS_THREAD_X; a <= TS_THREAD_Z; a++)
+    if (g->nv->k->extent[a] && ts_is_int(g->nv->k->extent[a], &extent)) threads *= extent;
+  int64_t start = g->t->gpu.sm_registers / threads / 8 * 8;
+  if (n != start) act(g, ts_arena_printf(g->arena, "setmaxnreg.%s.sync.aligned.u32 %lld;", n > start ? "inc" : "dec", (long long)n));
+}
+
 static ts__val effect(ts__gen *g, const ts_expr *e, ts_effect f) {
   switch (f) {
     case TS_EFF_SYNC_BLOCK:
@@ -129,6 +139,9 @@ static ts__val effect(ts__gen *g, const ts_expr *e, ts_effect f) {
       break;
     case TS_EFF_ASYNC_WAIT:
       async_wait(g, e);
+      break;
+    case TS_EFF_REGISTERS:
+      set_registers(g, e);
       break;
     case TS_EFF_SYNC_CLUSTER:
       act(g, "barrier.cluster.arrive;\nbarrier.cluster.wait;");

@@ -377,6 +377,8 @@ static void run_effect(ts__machine *m, const command *c) {
     case TS_EFF_ASYNC_COMMIT:
       m->groups++;
       return;
+    case TS_EFF_REGISTERS:
+      return;
     case TS_EFF_ASYNC_WAIT:
       ts__async_wait(m, c->a->i(m, c->a));
       return;

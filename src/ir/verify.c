@@ -113,6 +113,8 @@ static bool check_effect(verifier *v, const ts_expr *e, ts_effect f) {
   }
   if (!v->at || v->at->kind != TS_S_EVAL || v->at->eval != e) return complain(v, "'%s' stands in an expression", name);
   if (f >= TS_EFF_BARRIER_INIT) return check_barrier(v, e, f);
+  if (f == TS_EFF_REGISTERS)
+    return (ts_is_int(a[0], NULL) && a[0]->i >= 24 && a[0]->i <= 256 && a[0]->i % 8 == 0) || complain(v, "'%s' takes a multiple of 8 from 24 to 256", name);
   if (f == TS_EFF_ASYNC_WAIT)
     return (ts_is_int(a[0], NULL) && a[0]->i >= 0) || complain(v, "'%s' takes a constant", name);
   if (f != TS_EFF_ASYNC_COPY) return true;
