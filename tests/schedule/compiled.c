@@ -26,7 +26,8 @@ static bool guarded_holds(guarded g) {
 
 static size_t bytes_of(const ts_array *x) { return (size_t)ts_array_count(x) * (size_t)ts_code_bytes(x->code); }
 
-static const char *run_once(ts_arena *a, const ts_func *f, const ts_loaded *k, run_data *in, const run_data *want, const ts_kernel_rt *rt) {
+static const char *run_once(ts_arena *a, const ts_func *f, const ts_loaded *k, run_data *in, const run_data *want,
+                            const ts_kernel_rt *rt) {
   guarded g[MOST + 1];
   void *buf[MOST + 1];
   int n = in->n;
@@ -38,7 +39,8 @@ static const char *run_once(ts_arena *a, const ts_func *f, const ts_loaded *k, r
   buf[n] = g[n].at;
   k->run(buf, in->dims, rt);
   for (int i = 0; i <= n; i++)
-    if (!guarded_holds(g[i])) return ts_arena_printf(a, "compiled: wrote outside %s", i < n ? f->params[i].buf->name : "the workspace");
+    if (!guarded_holds(g[i]))
+      return ts_arena_printf(a, "compiled: wrote outside %s", i < n ? f->params[i].buf->name : "the workspace");
   run_data got = *in;
   got.args = ts_new_array(a, ts_array *, n);
   for (int i = 0; i < n; i++) {
@@ -49,14 +51,17 @@ static const char *run_once(ts_arena *a, const ts_func *f, const ts_loaded *k, r
   return bad ? ts_arena_printf(a, "compiled: %s", bad) : NULL;
 }
 
-static const char *run_all(ts_arena *a, const ts_func *f, const ts_func *g, const ts_loaded *k, int which, uint64_t seed) {
+static const char *run_all(ts_arena *a, const ts_func *f, const ts_func *g, const ts_loaded *k, int which,
+                           uint64_t seed) {
   int64_t dims[8];
   run_data in, want;
   ts_diag d = {0};
   dims_choose(g, which, dims);
   if (f->nparams > MOST) return "compiled: too many parameters";
-  if (!data_make(a, f, dims, seed, &in) || !data_make(a, f, dims, seed, &want)) return "compiled: a parameter is too large to run";
-  if (!ts_interp_run(f, dims, want.args, NULL, &d)) return ts_arena_printf(a, "compiled: before: %s [%s]", d.message, d.code);
+  if (!data_make(a, f, dims, seed, &in) || !data_make(a, f, dims, seed, &want))
+    return "compiled: a parameter is too large to run";
+  if (!ts_interp_run(f, dims, want.args, NULL, &d))
+    return ts_arena_printf(a, "compiled: before: %s [%s]", d.message, d.code);
   const char *bad = run_once(a, f, k, &in, &want, &test_serial_rt);
   return bad ? bad : run_once(a, f, k, &in, &want, &test_threaded_rt);
 }
@@ -71,7 +76,8 @@ static void refused(compiled_totals *z, const char *code) {
   }
 }
 
-const char *compiled_differs(ts_arena *a, const ts_func *f, const ts_func *g, int choices, uint64_t seed, compiled_totals *z) {
+const char *compiled_differs(ts_arena *a, const ts_func *f, const ts_func *g, int choices, uint64_t seed,
+                             compiled_totals *z) {
   ts_target t;
   ts_diag d = {0};
   ts_object o;

@@ -14,8 +14,9 @@ typedef struct compiled_totals {
   } by_code[COMPILED_CODES];  // refusals of lowering and code generation
 } compiled_totals;
 
-// Compiles g for this processor and runs it for `choices` sizes, serially and by two threads, between guards; f is interpreted. NULL
-// when the outputs agree and nothing else was written, or when the compiler refuses (counted).
-const char *compiled_differs(ts_arena *a, const ts_func *f, const ts_func *g, int choices, uint64_t seed, compiled_totals *z);
+// Compiles g for this processor and runs it for `choices` sizes, serially and by two threads, between guards; f is
+// interpreted. NULL when the outputs agree and nothing else was written, or when the compiler refuses (counted).
+const char *compiled_differs(ts_arena *a, const ts_func *f, const ts_func *g, int choices, uint64_t seed,
+                             compiled_totals *z);
 
 #endif

@@ -1,6 +1,6 @@
-// Differential fuzzing: random programs x random sequences of primitives. Every step is either refused and changes nothing, or the
-// function afterwards computes what it did before: on the interpreter (races checked), and as machine code. A failure is shrunk to a
-// file test, of schedules or of the compiler.
+// Differential fuzzing: random programs x random sequences of primitives. Every step is either refused and changes
+// nothing, or the function afterwards computes what it did before: on the interpreter (races checked), and as machine
+// code. A failure is shrunk to a file test, of schedules or of the compiler.
 //
 //   schedule_fuzz [OPTIONS] SEQUENCES SEED     a fixed number; an eighth of the functions is compiled
 //   schedule_fuzz [OPTIONS] --seconds N SEED   for a time
@@ -30,8 +30,9 @@ typedef struct options {
   bool table, cover;
 } options;
 
-// --- judging ----------------------------------------------------------------------------------------------------------
-// compiled may be NULL: only the interpreter.
+// --- judging
+// ---------------------------------------------------------------------------------------------------------- compiled
+// may be NULL: only the interpreter.
 static const char *judge(ts_arena *a, const ts_func *f, const ts_sched *s, compiled_totals *compiled) {
   ts_diag d = {0};
   const ts_func *g = ts_sched_func(s);
@@ -46,14 +47,15 @@ static const char *judge(ts_arena *a, const ts_func *f, const ts_sched *s, compi
 
 static bool of_compiler(const char *complaint) { return strncmp(complaint, "compiled:", 9) == 0; }
 
-// --- shrinking ----------------------------------------------------------------------------------------------------------
+// --- shrinking
+// ----------------------------------------------------------------------------------------------------------
 typedef struct failure {
   const options *o;
   uint64_t seed;
   const char *text;  // of the program
   const ts_trace *trace;
-  bool compiler;     // wrong as machine code only
-  bool state;        // right, but does not print, parse or replay
+  bool compiler;  // wrong as machine code only
+  bool state;     // right, but does not print, parse or replay
 } failure;
 
 // As a case of tests/schedule/cases; its expectation is what the steps make now.
@@ -79,7 +81,8 @@ static void print_function(ts_text *out, const failure *w, const ts_sched *s) {
   ts_func_print(out, g);
 }
 
-// What is wrong with the result of the trace without the dropped steps, replayed as far as it goes; NULL when nothing is.
+// What is wrong with the result of the trace without the dropped steps, replayed as far as it goes; NULL when nothing
+// is.
 static const char *still_bad(ts_arena *a, const failure *w, const bool *dropped, ts_text *out) {
   ts_ir *ir = ts_ir_new(a);
   const ts_func *f = ts_func_parse(ir, "program", w->text, strlen(w->text), NULL, 0, NULL);
@@ -102,10 +105,12 @@ static const char *still_bad(ts_arena *a, const failure *w, const bool *dropped,
 static void save(const failure *w, const char *text, size_t n) {
   ts_arena *a = ts_arena_new("save");
   ts_diag d = {0};
-  const char *path = ts_arena_printf(a, "%s/%s/cases/fuzz_%llu.%s", w->o->save, w->compiler ? "codegen" : "schedule", (unsigned long long)w->seed,
-                                     w->compiler ? "tir" : "txt");
-  if (ts_file_write(path, text, n, &d)) fprintf(stderr, "%s\n", path);
-  else ts_diag_print(stderr, &d);
+  const char *path = ts_arena_printf(a, "%s/%s/cases/fuzz_%llu.%s", w->o->save, w->compiler ? "codegen" : "schedule",
+                                     (unsigned long long)w->seed, w->compiler ? "tir" : "txt");
+  if (ts_file_write(path, text, n, &d))
+    fprintf(stderr, "%s\n", path);
+  else
+    ts_diag_print(stderr, &d);
   ts_arena_free(a);
 }
 
@@ -118,19 +123,24 @@ static void report(ts_arena *a, const failure *w, const char *what) {
     for (int i = w->trace->n - 1; i >= 0; i--) {
       if (dropped[i]) continue;
       dropped[i] = true;
-      if (still_bad(a, w, dropped, NULL)) again = true;
-      else dropped[i] = false;
+      if (still_bad(a, w, dropped, NULL))
+        again = true;
+      else
+        dropped[i] = false;
     }
   }
   const char *bad = still_bad(a, w, dropped, &out);
   fprintf(stderr, "seed %llu: %s\n", (unsigned long long)w->seed, bad ? bad : what);
-  if (w->o->save) save(w, ts_text_str(&out), out.n);
-  else fprintf(stderr, "%s", ts_text_str(&out));
+  if (w->o->save)
+    save(w, ts_text_str(&out), out.n);
+  else
+    fprintf(stderr, "%s", ts_text_str(&out));
   ts_text_free(&out);
 }
 
-// --- one sequence ---------------------------------------------------------------------------------------------------------
-// The steps of the trace from number `from` on that are not look-ups or draws.
+// --- one sequence
+// --------------------------------------------------------------------------------------------------------- The steps
+// of the trace from number `from` on that are not look-ups or draws.
 static int rewrites(const ts_trace *t, int from) {
   int n = 0;
   for (int k = from; k < t->n; k++) n += !(ts_prim_get(t->inst[k]->prim)->flags & (TS_PRIM_PURE | TS_PRIM_SAMPLING));
@@ -152,7 +162,8 @@ static const char *one_step(ts_sched *s, ts_rng *r, bool threads, totals *z) {
   return !rewrites(t, steps) && !ts_func_equal(ts_sched_func(s), was) ? "a refusal changed the function" : NULL;
 }
 
-static void sequence_run(ts_arena *a, const options *o, const char *text, uint64_t number, uint64_t seed, ts_rng *r, totals *z) {
+static void sequence_run(ts_arena *a, const options *o, const char *text, uint64_t number, uint64_t seed, ts_rng *r,
+                         totals *z) {
   ts_ir *ir = ts_ir_new(a);
   ts_diag d = {0};
   const ts_func *f = ts_func_parse(ir, "program", text, strlen(text), NULL, 0, &d);
@@ -169,7 +180,8 @@ static void sequence_run(ts_arena *a, const options *o, const char *text, uint64
   bool wrong = bad != NULL;
   if (!bad && number % 8 == 0) bad = state_complaint(a, f, s);
   if (!bad) return;
-  failure w = {.o = o, .seed = seed, .text = text, .trace = ts_sched_trace(s), .compiler = of_compiler(bad), .state = !wrong};
+  failure w = {
+      .o = o, .seed = seed, .text = text, .trace = ts_sched_trace(s), .compiler = of_compiler(bad), .state = !wrong};
   report(a, &w, bad);
   z->failures++;
 }
@@ -194,10 +206,12 @@ static void sequence(const options *o, uint64_t number, totals *z) {
   ts_arena_free(a);
 }
 
-// --- the program ------------------------------------------------------------------------------------------------------------
+// --- the program
+// ------------------------------------------------------------------------------------------------------------
 static void print_table(const totals *z) {
   for (int p = 0; p < TS_P__COUNT; p++)
-    printf("%-24s applied %7llu refused %7llu\n", ts_prim_get((ts_prim)p)->name, (unsigned long long)z->by_prim[p], (unsigned long long)z->refused_by_prim[p]);
+    printf("%-24s applied %7llu refused %7llu\n", ts_prim_get((ts_prim)p)->name, (unsigned long long)z->by_prim[p],
+           (unsigned long long)z->refused_by_prim[p]);
   for (int c = 0; c < TS_R__COUNT; c++)
     if (z->by_code[c]) printf("%-24s refusals %7llu\n", ts_rcode_name((ts_rcode)c), (unsigned long long)z->by_code[c]);
   for (int c = 0; c < COMPILED_CODES && z->compiled.by_code[c].n; c++)
@@ -217,7 +231,9 @@ static int uncovered(const options *o, const totals *z) {
 }
 
 static int usage(void) {
-  fprintf(stderr, "usage: schedule_fuzz [--compile K] [--first I] [--save DIR] [--table] [--cover] SEQUENCES SEED | --seconds N SEED\n");
+  fprintf(stderr,
+          "usage: schedule_fuzz [--compile K] [--first I] [--save DIR] [--table] [--cover] SEQUENCES SEED | --seconds "
+          "N SEED\n");
   return 2;
 }
 
@@ -226,14 +242,22 @@ static bool options_read(int argc, char **argv, options *o) {
   *o = (options){.every = 8, .count = UINT64_MAX};
   for (; at < argc && argv[at][0] == '-'; at++) {
     const char *key = argv[at];
-    if (!strcmp(key, "--table")) o->table = true;
-    else if (!strcmp(key, "--cover")) o->cover = true;
-    else if (++at == argc) return false;
-    else if (!strcmp(key, "--compile")) o->every = strtoull(argv[at], NULL, 10);
-    else if (!strcmp(key, "--first")) o->first = strtoull(argv[at], NULL, 10);
-    else if (!strcmp(key, "--save")) o->save = argv[at];
-    else if (!strcmp(key, "--seconds")) o->seconds = strtoull(argv[at], NULL, 10);
-    else return false;
+    if (!strcmp(key, "--table"))
+      o->table = true;
+    else if (!strcmp(key, "--cover"))
+      o->cover = true;
+    else if (++at == argc)
+      return false;
+    else if (!strcmp(key, "--compile"))
+      o->every = strtoull(argv[at], NULL, 10);
+    else if (!strcmp(key, "--first"))
+      o->first = strtoull(argv[at], NULL, 10);
+    else if (!strcmp(key, "--save"))
+      o->save = argv[at];
+    else if (!strcmp(key, "--seconds"))
+      o->seconds = strtoull(argv[at], NULL, 10);
+    else
+      return false;
   }
   if (argc - at != (o->seconds ? 1 : 2)) return false;
   if (!o->seconds) o->count = strtoull(argv[at++], NULL, 10);
@@ -251,11 +275,13 @@ int main(int argc, char **argv) {
   double s = (double)(ts_now_ns() - begin) * 1e-9;
   int absent = 0;
   for (int p = 0; p < TS_P__COUNT; p++) absent += !z.by_prim[p];
-  printf("sequences %llu count\nsteps-applied %llu count\nsteps-refused %llu count\nprimitives-applied %d count\ncompiled %llu count\n"
-         "compiled-runs %llu count\ncompile-refused %llu count\nfailures %llu count\nsequences-per-second %.0f 1/s\n",
-         (unsigned long long)z.sequences, (unsigned long long)z.applied, (unsigned long long)z.refused, TS_P__COUNT - absent,
-         (unsigned long long)z.compiled.made, (unsigned long long)z.compiled.runs, (unsigned long long)z.compiled.refused, (unsigned long long)z.failures,
-         (double)z.sequences / s);
+  printf(
+      "sequences %llu count\nsteps-applied %llu count\nsteps-refused %llu count\nprimitives-applied %d count\ncompiled "
+      "%llu count\n"
+      "compiled-runs %llu count\ncompile-refused %llu count\nfailures %llu count\nsequences-per-second %.0f 1/s\n",
+      (unsigned long long)z.sequences, (unsigned long long)z.applied, (unsigned long long)z.refused,
+      TS_P__COUNT - absent, (unsigned long long)z.compiled.made, (unsigned long long)z.compiled.runs,
+      (unsigned long long)z.compiled.refused, (unsigned long long)z.failures, (double)z.sequences / s);
   if (o.table) print_table(&z);
   return z.failures || (o.cover && uncovered(&o, &z));
 }

@@ -15,7 +15,8 @@ typedef struct walk {
   bool affine;
 } walk;
 
-// --- expressions ------------------------------------------------------------------------------------------------------------
+// --- expressions
+// ------------------------------------------------------------------------------------------------------------
 static void number(walk *w, ts_text *t, const ts_expr *e);
 
 static void divided(walk *w, ts_text *t, const ts_expr *e) {
@@ -39,7 +40,9 @@ static void operation(walk *w, ts_text *t, const ts_expr *e, const char *op) {
 
 static void number(walk *w, ts_text *t, const ts_expr *e) {
   switch (e->kind) {
-    case TS_E_INT: ts_text_addf(t, "%lld", (long long)e->i); return;
+    case TS_E_INT:
+      ts_text_addf(t, "%lld", (long long)e->i);
+      return;
     case TS_E_VAR:
       for (int i = 0; i < w->nloops; i++)
         if (w->loop[i] == e->var) {
@@ -48,18 +51,27 @@ static void number(walk *w, ts_text *t, const ts_expr *e) {
         }
       ts_text_add(t, e->var->name);  // a dimension
       return;
-    case TS_E_ADD: operation(w, t, e, " + "); return;
-    case TS_E_SUB: operation(w, t, e, " - "); return;
+    case TS_E_ADD:
+      operation(w, t, e, " + ");
+      return;
+    case TS_E_SUB:
+      operation(w, t, e, " - ");
+      return;
     case TS_E_MUL:
       if (!ts_is_int(e->arg[0], NULL) && !ts_is_int(e->arg[1], NULL)) break;
       operation(w, t, e, " * ");
       return;
-    case TS_E_FLOORDIV: case TS_E_FLOORMOD: divided(w, t, e); return;
-    case TS_E_MIN: case TS_E_MAX:
+    case TS_E_FLOORDIV:
+    case TS_E_FLOORMOD:
+      divided(w, t, e);
+      return;
+    case TS_E_MIN:
+    case TS_E_MAX:
       ts_text_add(t, e->kind == TS_E_MIN ? "min" : "max");
       operation(w, t, e, ", ");
       return;
-    default: break;
+    default:
+      break;
   }
   w->affine = false;
 }
@@ -67,7 +79,8 @@ static void number(walk *w, ts_text *t, const ts_expr *e) {
 static void condition(walk *w, ts_text *t, const ts_expr *e) {
   ts_text_add(t, "(");
   switch (e->kind) {
-    case TS_E_AND: case TS_E_OR:
+    case TS_E_AND:
+    case TS_E_OR:
       condition(w, t, e->arg[0]);
       ts_text_add(t, e->kind == TS_E_AND ? " and " : " or ");
       condition(w, t, e->arg[1]);
@@ -76,21 +89,33 @@ static void condition(walk *w, ts_text *t, const ts_expr *e) {
       ts_text_add(t, "not ");
       condition(w, t, e->arg[0]);
       break;
-    case TS_E_LT: operation(w, t, e, ") < ("); break;
-    case TS_E_LE: operation(w, t, e, ") <= ("); break;
-    case TS_E_EQ: operation(w, t, e, ") = ("); break;
-    case TS_E_NE: operation(w, t, e, ") != ("); break;
-    default: w->affine = false;
+    case TS_E_LT:
+      operation(w, t, e, ") < (");
+      break;
+    case TS_E_LE:
+      operation(w, t, e, ") <= (");
+      break;
+    case TS_E_EQ:
+      operation(w, t, e, ") = (");
+      break;
+    case TS_E_NE:
+      operation(w, t, e, ") != (");
+      break;
+    default:
+      w->affine = false;
   }
   ts_text_add(t, ")");
 }
 
-// --- executions -------------------------------------------------------------------------------------------------------------
+// --- executions
+// -------------------------------------------------------------------------------------------------------------
 static void time_text(walk *w, ts_text *t) {
   ts_text_add(t, "T[");
   for (int k = 0; k < DEEPEST; k++)
-    if (k < w->nloops) ts_text_addf(t, "%d, l%d, ", w->place[k], k);
-    else ts_text_addf(t, "%d, 0, ", k == w->nloops ? w->place[k] : 0);
+    if (k < w->nloops)
+      ts_text_addf(t, "%d, l%d, ", w->place[k], k);
+    else
+      ts_text_addf(t, "%d, 0, ", k == w->nloops ? w->place[k] : 0);
   ts_text_add(t, "0]");
 }
 
@@ -217,10 +242,17 @@ static void statement(walk *w, const ts_stmt *s) {
         statement(w, s->seq.child[i]);
       }
       return;
-    case TS_S_FOR: loop(w, s); return;
-    case TS_S_BLOCK: block(w, s->block); return;
-    case TS_S_ALLOC: statement(w, s->alloc.body); return;
-    default: w->affine = false;
+    case TS_S_FOR:
+      loop(w, s);
+      return;
+    case TS_S_BLOCK:
+      block(w, s->block);
+      return;
+    case TS_S_ALLOC:
+      statement(w, s->alloc.body);
+      return;
+    default:
+      w->affine = false;
   }
 }
 
@@ -233,8 +265,8 @@ static isl_union_map *relation(isl_ctx *ctx, const walk *w, ts_text *body) {
   for (int i = 0; m && i < w->f->ndims; i++) {  // sizes that the function holds for
     const ts_dim *d = &w->f->dims[i];
     ts_text c = {0};
-    ts_text_addf(&c, "[%s] -> { : %lld <= %s <= %lld and %s mod %lld = 0 }", d->var->name, (long long)d->lo, d->var->name, (long long)d->hi, d->var->name,
-                 (long long)TS_MAX(d->multiple, 1));
+    ts_text_addf(&c, "[%s] -> { : %lld <= %s <= %lld and %s mod %lld = 0 }", d->var->name, (long long)d->lo,
+                 d->var->name, (long long)d->hi, d->var->name, (long long)TS_MAX(d->multiple, 1));
     m = isl_union_map_intersect_params(m, isl_set_read_from_str(ctx, ts_text_str(&c)));
     ts_text_free(&c);
   }
@@ -269,12 +301,13 @@ bool poly_make(isl_ctx *ctx, ts_ir *ir, const ts_func *f, poly *out) {
   statement(&w, f->body);
   end_reads(&w);
   if (w.affine) {
-    *out = (poly){relation(ctx, &w, &w.inst), relation(ctx, &w, &w.group), relation(ctx, &w, &w.reads), relation(ctx, &w, &w.writes),
-                  relation(ctx, &w, &w.reduces)};
+    *out = (poly){relation(ctx, &w, &w.inst), relation(ctx, &w, &w.group), relation(ctx, &w, &w.reads),
+                  relation(ctx, &w, &w.writes), relation(ctx, &w, &w.reduces)};
     w.affine = out->inst && out->group && out->reads && out->writes && out->reduces;
     if (!w.affine) poly_free(out);
   }
-  ts_text_free(&w.inst), ts_text_free(&w.group), ts_text_free(&w.reads), ts_text_free(&w.writes), ts_text_free(&w.reduces);
+  ts_text_free(&w.inst), ts_text_free(&w.group), ts_text_free(&w.reads), ts_text_free(&w.writes),
+      ts_text_free(&w.reduces);
   return w.affine;
 }
 
@@ -287,14 +320,16 @@ void poly_free(poly *p) {
   *p = (poly){0};
 }
 
-// --- order and flow -----------------------------------------------------------------------------------------------------------
+// --- order and flow
+// -----------------------------------------------------------------------------------------------------------
 isl_union_map *poly_before(const poly *p) {
   isl_union_set *t = isl_union_map_domain(isl_union_map_copy(p->inst));
   return isl_union_set_lex_lt_union_set(isl_union_set_copy(t), t);
 }
 
 static isl_union_map *meet(const isl_union_map *a, const isl_union_map *b) {
-  return isl_union_map_apply_range(isl_union_map_copy((isl_union_map *)a), isl_union_map_reverse(isl_union_map_copy((isl_union_map *)b)));
+  return isl_union_map_apply_range(isl_union_map_copy((isl_union_map *)a),
+                                   isl_union_map_reverse(isl_union_map_copy((isl_union_map *)b)));
 }
 
 isl_union_map *poly_conflicts(const poly *p) {
@@ -320,14 +355,16 @@ bool poly_flow(isl_ctx *ctx, const poly *p, isl_union_map **flow, isl_union_map 
   info = isl_union_access_info_set_schedule_map(info, isl_union_map_read_from_str(ctx, ts_text_str(&t)));
   ts_text_free(&t);
   isl_union_flow *f = isl_union_access_info_compute_flow(info);
-  isl_union_map *full = f ? isl_union_flow_get_full_must_dependence(f) : NULL, *none = f ? isl_union_flow_get_must_no_source(f) : NULL;
+  isl_union_map *full = f ? isl_union_flow_get_full_must_dependence(f) : NULL,
+                *none = f ? isl_union_flow_get_must_no_source(f) : NULL;
   isl_union_flow_free(f);
   *flow = isl_union_map_apply_range(isl_union_map_apply_domain(full, isl_union_map_copy(p->group)), to_groups(p));
   *without = isl_union_map_apply_domain(none, isl_union_map_copy(p->group));
   return *flow && *without;
 }
 
-// --- loops ----------------------------------------------------------------------------------------------------------------------
+// --- loops
+// ----------------------------------------------------------------------------------------------------------------------
 // The places of the sequences around the loop; returns its depth, -1 when it is not there.
 static int depth_of(const ts_stmt *s, const ts_stmt *loop, int depth, int *place) {
   int found = -1;
@@ -343,9 +380,12 @@ static int depth_of(const ts_stmt *s, const ts_stmt *loop, int depth, int *place
       if (depth == DEEPEST - 1) return -1;
       place[depth + 1] = 0;
       return depth_of(s->loop.body, loop, depth + 1, place);
-    case TS_S_BLOCK: return depth_of(s->block->body, loop, depth, place);
-    case TS_S_ALLOC: return depth_of(s->alloc.body, loop, depth, place);
-    default: return -1;
+    case TS_S_BLOCK:
+      return depth_of(s->block->body, loop, depth, place);
+    case TS_S_ALLOC:
+      return depth_of(s->alloc.body, loop, depth, place);
+    default:
+      return -1;
   }
 }
 

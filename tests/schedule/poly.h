@@ -1,4 +1,5 @@
-// The executions of a function as integer sets of isl: what an independent checker knows of it. Only affine functions have one.
+// The executions of a function as integer sets of isl: what an independent checker knows of it. Only affine functions
+// have one.
 #ifndef TS_TESTS_SCHEDULE_POLY_H
 #define TS_TESTS_SCHEDULE_POLY_H
 
@@ -13,9 +14,9 @@
 
 enum { POLY_TIME = 19 };  // numbers of a point in time: place in a sequence and loop value, in turn
 typedef struct poly {
-  isl_union_map *inst;     // T[time] -> block[iterators]
-  isl_union_map *group;    // T[time] -> block[spatial iterators]
-  isl_union_map *reads;    // T[time] -> buffer[index], without what a reduction reads of its own result
+  isl_union_map *inst;   // T[time] -> block[iterators]
+  isl_union_map *group;  // T[time] -> block[spatial iterators]
+  isl_union_map *reads;  // T[time] -> buffer[index], without what a reduction reads of its own result
   isl_union_map *writes;
   isl_union_map *reduces;  // the writes of reductions
 } poly;
@@ -29,7 +30,8 @@ isl_union_map *poly_before(const poly *p);
 isl_union_map *poly_conflicts(const poly *p);
 // writer's group -> [reader's group -> element], and the reads without a writer.
 bool poly_flow(isl_ctx *ctx, const poly *p, isl_union_map **flow, isl_union_map **without);
-// Pairs of times in one run of the loop's surroundings, in different iterations of the loop. NULL when it is not in the function.
+// Pairs of times in one run of the loop's surroundings, in different iterations of the loop. NULL when it is not in the
+// function.
 isl_union_map *poly_across(isl_ctx *ctx, const ts_func *f, const ts_stmt *loop);
 
 #endif

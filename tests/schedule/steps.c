@@ -12,9 +12,12 @@ typedef struct draw {
 
 static int pick(draw *d, int n) { return (int)ts_rng_below(d->r, (uint32_t)n); }
 
-static bool call(draw *d, ts_prim p, const ts_arg *args, int n) { return ts_sched_call(d->s, p, args, n, NULL, 0, NULL, NULL); }
+static bool call(draw *d, ts_prim p, const ts_arg *args, int n) {
+  return ts_sched_call(d->s, p, args, n, NULL, 0, NULL, NULL);
+}
 
-// --- choosing blocks and loops ------------------------------------------------------------------------------------------
+// --- choosing blocks and loops
+// ------------------------------------------------------------------------------------------
 typedef struct block_names {
   bool (*want)(const ts_block *b);  // NULL: any
   const char *name[64];
@@ -94,15 +97,19 @@ static bool windows(const ts_block *b) {
 }
 static bool dots(const ts_block *b) { return strncmp(b->name, "dot", 3) == 0; }
 
-// --- families with simple arguments ---------------------------------------------------------------------------------------
+// --- families with simple arguments
+// ---------------------------------------------------------------------------------------
 static bool on_block(draw *d) { return call(d, d->prim, TS_ARGS(TS_ARV(d->block))); }
 static bool on_loop(draw *d) { return d->nloops && call(d, d->prim, TS_ARGS(any_loop(d))); }
 static bool on_block_loop(draw *d) { return d->nloops && call(d, d->prim, TS_ARGS(TS_ARV(d->block), any_loop(d))); }
 static bool on_target(draw *d) { return call(d, d->prim, TS_ARGS(any_target(d))); }
 static bool on_buffer(draw *d) { return call(d, d->prim, TS_ARGS(TS_ARV(d->block), TS_AINT(pick(d, 2)))); }
-static bool on_buffer_scope(draw *d) { return call(d, d->prim, TS_ARGS(TS_ARV(d->block), TS_AINT(pick(d, 2)), any_scope(d))); }
+static bool on_buffer_scope(draw *d) {
+  return call(d, d->prim, TS_ARGS(TS_ARV(d->block), TS_AINT(pick(d, 2)), any_scope(d)));
+}
 
-// --- loops ------------------------------------------------------------------------------------------------------------------
+// --- loops
+// ------------------------------------------------------------------------------------------------------------------
 static bool split_draw(draw *d) {
   ts_arg f[3];
   int n = 2 + pick(d, 2), open = pick(d, n + 1);
@@ -117,7 +124,8 @@ static bool tile_draw(draw *d) {
   ts_arg l = any_loop(d);
   bool perfect = d->prim == TS_P_sample_perfect_tile;
   bool drawn = perfect ? ts_sched_call(d->s, d->prim, TS_ARGS(l, TS_AINT(2), TS_AINT(8)), f, 2, NULL, NULL)
-                       : ts_sched_call(d->s, d->prim, TS_ARGS(l, TS_AINT(2), TS_AINT(1), TS_AINT(1 + pick(d, 3))), f, 2, NULL, NULL);
+                       : ts_sched_call(d->s, d->prim, TS_ARGS(l, TS_AINT(2), TS_AINT(1), TS_AINT(1 + pick(d, 3))), f, 2,
+                                       NULL, NULL);
   return drawn && call(d, TS_P_split, TS_ARGS(l, TS_ALIST(TS_ARV(f[0]), TS_ARV(f[1]))));
 }
 
@@ -188,8 +196,11 @@ static bool annotate_draw(draw *d) {
   return call(d, TS_P_unannotate, TS_ARGS(to, k));
 }
 
-// --- moving ------------------------------------------------------------------------------------------------------------------
-static bool move_draw(draw *d) { return far_get(d) && call(d, d->prim, TS_ARGS(TS_ARV(d->block), TS_ARV(d->far[pick(d, d->nfar)]))); }
+// --- moving
+// ------------------------------------------------------------------------------------------------------------------
+static bool move_draw(draw *d) {
+  return far_get(d) && call(d, d->prim, TS_ARGS(TS_ARV(d->block), TS_ARV(d->far[pick(d, d->nfar)])));
+}
 
 static bool location_draw(draw *d) {
   ts_rv v;
@@ -203,7 +214,9 @@ static bool rolling_draw(draw *d) {
   ts_rv p[8];
   int n = 0;
   if (!pick(d, 4)) return on_block_loop(d);
-  if (!about(d, windows) || !d->nloops || !ts_sched_call(d->s, TS_P_get_producers, TS_ARGS(TS_ARV(d->block)), p, 8, &n, NULL) || !n) return false;
+  if (!about(d, windows) || !d->nloops ||
+      !ts_sched_call(d->s, TS_P_get_producers, TS_ARGS(TS_ARV(d->block)), p, 8, &n, NULL) || !n)
+    return false;
   ts_arg from = TS_ARV(p[pick(d, TS_MIN(n, 8))]);
   for (int k = 0, first = pick(d, d->nloops); k < d->nloops; k++) {
     ts_arg at = TS_ARV(d->loop[(first + k) % d->nloops]);
@@ -218,11 +231,13 @@ static bool rolling_draw(draw *d) {
 static bool epilogue_draw(draw *d) {
   ts_rv c[8];
   int n = 0;
-  if (!about(d, has_init) || !ts_sched_call(d->s, TS_P_get_consumers, TS_ARGS(TS_ARV(d->block)), c, 8, &n, NULL) || !n) return false;
+  if (!about(d, has_init) || !ts_sched_call(d->s, TS_P_get_consumers, TS_ARGS(TS_ARV(d->block)), c, 8, &n, NULL) || !n)
+    return false;
   return call(d, TS_P_fuse_reduction_epilogue, TS_ARGS(TS_ARV(d->block), TS_ARV(c[pick(d, TS_MIN(n, 8))])));
 }
 
-// --- reductions, padding, intrinsics -----------------------------------------------------------------------------------------
+// --- reductions, padding, intrinsics
+// -----------------------------------------------------------------------------------------
 static bool decompose_draw(draw *d) { return about(d, has_init) && on_block_loop(d); }
 static bool padding_draw(draw *d) { return about(d, selects) && on_block_loop(d); }
 static bool rfactor_draw(draw *d) {
@@ -236,25 +251,30 @@ static bool einsum_draw(draw *d) {
   return call(d, TS_P_pad_einsum, TS_ARGS(TS_ARV(d->block), TS_ALISTN(n, k)));
 }
 
-// The way to an intrinsic: the reduction over steps outside the tile, initialised before it. Some of it may be done already.
+// The way to an intrinsic: the reduction over steps outside the tile, initialised before it. Some of it may be done
+// already.
 static bool tensorize_draw(draw *d) {
   ts_arg intrin = TS_ASTR("vpdpbusd_16x4");
   if (!about(d, dots) || !d->nloops) return false;
   if (d->nloops != 5 || !pick(d, 4)) return call(d, TS_P_tensorize, TS_ARGS(any_loop(d), intrin));
   ts_arg l[4] = {TS_ARV(d->loop[1]), TS_ARV(d->loop[3]), TS_ARV(d->loop[2]), TS_ARV(d->loop[4])};
   return call(d, TS_P_reorder, TS_ARGS(TS_ALISTN(4, l))) &&
-         call(d, TS_P_decompose_reduction, TS_ARGS(TS_ARV(d->block), TS_ARV(d->loop[3]))) && call(d, TS_P_tensorize, TS_ARGS(TS_ARV(d->loop[2]), intrin));
+         call(d, TS_P_decompose_reduction, TS_ARGS(TS_ARV(d->block), TS_ARV(d->loop[3]))) &&
+         call(d, TS_P_tensorize, TS_ARGS(TS_ARV(d->loop[2]), intrin));
 }
 
-// --- buffers and layouts -----------------------------------------------------------------------------------------------------
+// --- buffers and layouts
+// -----------------------------------------------------------------------------------------------------
 static bool inplace_draw(draw *d) {
   return about(d, updates) && call(d, TS_P_cache_inplace, TS_ARGS(TS_ARV(d->block), TS_AINT(0), any_scope(d)));
 }
 static bool index_draw(draw *d) {
-  return about(d, computes_index) && call(d, TS_P_cache_index, TS_ARGS(TS_ARV(d->block), any_scope(d), TS_AINT(1 + !pick(d, 3))));
+  return about(d, computes_index) &&
+         call(d, TS_P_cache_index, TS_ARGS(TS_ARV(d->block), any_scope(d), TS_AINT(1 + !pick(d, 3))));
 }
 static bool align_draw(draw *d) {
-  return call(d, TS_P_storage_align, TS_ARGS(TS_ARV(d->block), TS_AINT(0), TS_AINT(0), TS_AINT(4 << pick(d, 3)), TS_AINT(pick(d, 3))));
+  return call(d, TS_P_storage_align,
+              TS_ARGS(TS_ARV(d->block), TS_AINT(0), TS_AINT(0), TS_AINT(4 << pick(d, 3)), TS_AINT(pick(d, 3))));
 }
 static bool dtype_draw(draw *d) {
   const ts_block *b = body(d);
@@ -271,8 +291,10 @@ static bool order_draw(draw *d) {
 
 // Maps of two or three indices: turned round, split, or fused.
 static bool layout_draw(draw *d) {
-  static const char *const two[] = {"(i, j) -> (j, i)", "(i, j) -> (i // 2, j, i % 2)", "(i, j) -> (i, j // 4, j % 4)", "(i, j) -> (i * 3 + j)"};
-  static const char *const three[] = {"(i, j, k) -> (j, k, i)", "(i, j, k) -> (i, j, k // 2, k % 2)", "(i, j, k) -> (i // 2, j, i % 2, k)"};
+  static const char *const two[] = {"(i, j) -> (j, i)", "(i, j) -> (i // 2, j, i % 2)", "(i, j) -> (i, j // 4, j % 4)",
+                                    "(i, j) -> (i * 3 + j)"};
+  static const char *const three[] = {"(i, j, k) -> (j, k, i)", "(i, j, k) -> (i, j, k // 2, k % 2)",
+                                      "(i, j, k) -> (i // 2, j, i % 2, k)"};
   bool block = d->prim == TS_P_transform_block_layout;
   const ts_block *b = body(d);
   int n = block ? b->niters : b->nwrites ? b->writes[0].buf->ndim : 0;
@@ -284,9 +306,10 @@ static bool layout_draw(draw *d) {
 
 // Layouts by the iterators of a block; which of them index the buffer is left to chance.
 static bool reindex_draw(draw *d) {
-  static const char *const two[] = {"(i, j) -> (j, i)", "(i, j) -> (i // 2, j, i % 2)", "(i, j) -> (i)", "(i, j) -> (i, j)"};
-  static const char *const three[] = {"(i, j, k) -> (k, i)", "(i, j, k) -> (k, j)", "(i, j, k) -> (j, i)", "(i, j, k) -> (j // 2, k, j % 2)",
-                                      "(i, j, k) -> (i // 4, j, i % 4)"};
+  static const char *const two[] = {"(i, j) -> (j, i)", "(i, j) -> (i // 2, j, i % 2)", "(i, j) -> (i)",
+                                    "(i, j) -> (i, j)"};
+  static const char *const three[] = {"(i, j, k) -> (k, i)", "(i, j, k) -> (k, j)", "(i, j, k) -> (j, i)",
+                                      "(i, j, k) -> (j // 2, k, j % 2)", "(i, j, k) -> (i // 4, j, i % 4)"};
   int n = body(d)->niters;
   if (n != 2 && n != 3) return false;
   ts_arg map = TS_ASTR(n == 2 ? two[pick(d, 4)] : three[pick(d, 5)]);
@@ -306,17 +329,22 @@ static bool access_draw(draw *d) {
   for (int k = 0; k < r->buf->ndim; k++) {
     ts_text_add(&t, k ? ", " : "");
     bool whole = !write && pick(d, 3);
-    if (whole) ts_text_add(&t, "0");
-    else ts_expr_print(&t, r->dim[k].min);
+    if (whole)
+      ts_text_add(&t, "0");
+    else
+      ts_expr_print(&t, r->dim[k].min);
     ts_text_add(&t, " ..+ ");
     ts_expr_print(&t, whole ? r->buf->shape[k] : r->dim[k].extent);
   }
-  bool ok = call(d, TS_P_annotate_buffer_access, TS_ARGS(TS_ARV(d->block), TS_ASTR(r->buf->name), TS_AWORD(write ? "write" : "read"), TS_ASTR(ts_text_str(&t))));
+  bool ok = call(
+      d, TS_P_annotate_buffer_access,
+      TS_ARGS(TS_ARV(d->block), TS_ASTR(r->buf->name), TS_AWORD(write ? "write" : "read"), TS_ASTR(ts_text_str(&t))));
   ts_text_free(&t);
   return ok;
 }
 
-// --- the table ---------------------------------------------------------------------------------------------------------------
+// --- the table
+// ---------------------------------------------------------------------------------------------------------------
 static const struct {
   ts_prim prim;
   int weight;

@@ -1,6 +1,6 @@
-// Do the file tests of schedules, the tables and the manual keep up with each other? Every primitive has a case that accepts it, one that
-// refuses it, and one where it meets a symbolic size or a predicate; every refusal code is the end of some case; and docs/schedule.md
-// has a section for every primitive, and every name that TVM has for one.
+// Do the file tests of schedules, the tables and the manual keep up with each other? Every primitive has a case that
+// accepts it, one that refuses it, and one where it meets a symbolic size or a predicate; every refusal code is the end
+// of some case; and docs/schedule.md has a section for every primitive, and every name that TVM has for one.
 #include <stdlib.h>
 
 #include "schedule/schedule.h"
@@ -8,7 +8,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-
+// and itself behind them
 #include <cmocka.h>
 
 typedef struct cover {
@@ -42,7 +42,9 @@ static void count_codes(cover *c, const char *p, const char *end) {
 static void case_count(cover *c, const char *text, const char *end) {
   const char *trace = strstr(text, "\ntrace 1\n"), *refuse = strstr(text, "\nrefuse\n"), *stop = NULL;
   for (const char *p = text; p < end && !stop; p = strchr(p, '\n') + 1)
-    if (!strncmp(p, "expect\n", 7) || !strncmp(p, "refuse\n", 7) || !strncmp(p, "replay\n", 7) || !strncmp(p, "strict\n", 7)) stop = p;
+    if (!strncmp(p, "expect\n", 7) || !strncmp(p, "refuse\n", 7) || !strncmp(p, "replay\n", 7) ||
+        !strncmp(p, "strict\n", 7))
+      stop = p;
   if (!trace || trace > end || !stop) return;
   bool refused = refuse && refuse < end && refuse + 1 == stop;
   bool symbolic = false;
@@ -100,7 +102,8 @@ static void every_primitive_has_its_cases(void **state) {
     bool three = all.accepts[p] + all.refuses[p] >= 3;
     if (all.accepts[p] && all.refuses[p] && all.symbolic[p] && three) continue;
     missing++;
-    print_error("%s: %d cases accept it, %d refuse it, %d have a symbolic size or a predicate\n", name, all.accepts[p], all.refuses[p], all.symbolic[p]);
+    print_error("%s: %d cases accept it, %d refuse it, %d have a symbolic size or a predicate\n", name, all.accepts[p],
+                all.refuses[p], all.symbolic[p]);
   }
   assert_int_equal(missing, 0);
 }
@@ -113,7 +116,8 @@ static void every_code_ends_a_case(void **state) {
   assert_int_equal(missing, 0);
 }
 
-// --- the manual -----------------------------------------------------------------------------------------------------------------
+// --- the manual
+// -----------------------------------------------------------------------------------------------------------------
 static const char *manual(void) {
   char *text;
   size_t n;
@@ -169,7 +173,8 @@ static void found_by_tvm_names(void **state) {
     bool found = false;
     for (const char *p = strstr(doc, names[i]); p && !found; p = strstr(p + 1, names[i])) {
       char before = p == doc ? ' ' : p[-1], after = p[n];
-      found = !strchr("abcdefghijklmnopqrstuvwxyz_", before) && !strchr("abcdefghijklmnopqrstuvwxyz_", after ? after : ' ');
+      found =
+          !strchr("abcdefghijklmnopqrstuvwxyz_", before) && !strchr("abcdefghijklmnopqrstuvwxyz_", after ? after : ' ');
     }
     if (!found) missing++, print_error("docs/schedule.md does not name TVM's %s\n", names[i]);
   }
@@ -178,8 +183,10 @@ static void found_by_tvm_names(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(every_primitive_has_its_cases), cmocka_unit_test(every_code_ends_a_case),
-      cmocka_unit_test(every_primitive_has_a_section), cmocka_unit_test(sections_are_primitives),
+      cmocka_unit_test(every_primitive_has_its_cases),
+      cmocka_unit_test(every_code_ends_a_case),
+      cmocka_unit_test(every_primitive_has_a_section),
+      cmocka_unit_test(sections_are_primitives),
       cmocka_unit_test(found_by_tvm_names),
   };
   return cmocka_run_group_tests(tests, load, drop);

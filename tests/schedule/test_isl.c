@@ -3,9 +3,12 @@
 // nests: loops over a few blocks that read and write two matrices at sums of loop variables.
 //   - The dependence test of every loop: "yes" and "no" are what isl finds; "unknown" is allowed and counted.
 //   - parallel: accepted only where isl finds no dependence; a refusal with two iterations that collide is true.
-//   - reorder, fuse, split: when accepted, all dependences keep their direction. A refused reorder of which isl finds that it is legal is
-//     counted: the engine lets one loop with a dependence change place at most, and asks for no more than a proof loop by loop.
-// flows: programs of the fuzzer and steps that move blocks. Every read gets its value from the instance that it got it from before, and
+//   - reorder, fuse, split: when accepted, all dependences keep their direction. A refused reorder of which isl finds
+//   that it is legal is
+//     counted: the engine lets one loop with a dependence change place at most, and asks for no more than a proof loop
+//     by loop.
+// flows: programs of the fuzzer and steps that move blocks. Every read gets its value from the instance that it got it
+// from before, and
 //   reductions are finished where they are read.
 // Usage: schedule_isl [PROGRAMS [SEED]]; TS_SHOW=1 prints what was not decided, and what was refused though it is legal
 #include <isl/options.h>
@@ -50,15 +53,18 @@ static isl_bool within(isl_ctx *ctx, isl_union_map *a, isl_union_map *b) {
 // With TS_SHOW=1: what the engine leaves open, or refuses, though isl has an answer.
 static void show(const ts_func *f, const ts_refusal *r, const char *what) {
   ts_text t = {0};
-  if (r) ts_refusal_line(&t, r);
-  else ts_text_add(&t, what);
+  if (r)
+    ts_refusal_line(&t, r);
+  else
+    ts_text_add(&t, what);
   ts_text_add(&t, "\n");
   ts_func_print(&t, f);
   printf("%s\n", ts_text_str(&t));
   ts_text_free(&t);
 }
 
-// --- nests --------------------------------------------------------------------------------------------------------------------
+// --- nests
+// --------------------------------------------------------------------------------------------------------------------
 static int pick(ts_rng *r, int n) { return (int)ts_rng_below(r, (uint32_t)n); }
 
 static void index_text(ts_text *t, ts_rng *r, const char *const *v, int n) {
@@ -67,9 +73,12 @@ static void index_text(ts_text *t, ts_rng *r, const char *const *v, int n) {
     int base = pick(r, 3);
     for (int i = 0; i < n; i++) {
       int c = pick(r, 5) - 1;  // -1 .. 3, mostly nothing
-      if (c == -1) base += 11, ts_text_addf(t, "0 - %s + ", v[i]);
-      else if (c == 1) ts_text_addf(t, "%s + ", v[i]);
-      else if (c == 2) ts_text_addf(t, "%s * 2 + ", v[i]);
+      if (c == -1)
+        base += 11, ts_text_addf(t, "0 - %s + ", v[i]);
+      else if (c == 1)
+        ts_text_addf(t, "%s + ", v[i]);
+      else if (c == 2)
+        ts_text_addf(t, "%s * 2 + ", v[i]);
     }
     ts_text_addf(t, "%d", base);
   }
@@ -139,7 +148,8 @@ static void test_loop(nest *x, int k) {
   ts_sched *s = ts_sched_new(x->ir, x->f, 1);
   ts_rv b, l[8];
   int n = 0;
-  bool got = ts_sched_call(s, TS_P_get_block, TS_ARGS(TS_ASTR(x->nloops > 1 && k == x->nloops - 1 ? "b1" : "b0")), &b, 1, NULL, NULL) ||
+  bool got = ts_sched_call(s, TS_P_get_block, TS_ARGS(TS_ASTR(x->nloops > 1 && k == x->nloops - 1 ? "b1" : "b0")), &b,
+                           1, NULL, NULL) ||
              ts_sched_call(s, TS_P_get_block, TS_ARGS(TS_ASTR("b0")), &b, 1, NULL, NULL);
   if (!got || !ts_sched_call(s, TS_P_get_loops, TS_ARGS(TS_ARV(b)), l, 8, &n, NULL) || k >= n) return;
   if (ts_sched_call(s, TS_P_parallel, TS_ARGS(TS_ARV(l[k])), NULL, 0, NULL, NULL)) {
@@ -147,7 +157,8 @@ static void test_loop(nest *x, int k) {
     if (!none) complain(x->f, s, "parallel, but isl finds a dependence");
   } else {
     z.refused++;
-    if (none && ts_sched_refusal(s)->nwitness) complain(x->f, s, "not parallel by a witness, but isl finds no dependence");
+    if (none && ts_sched_refusal(s)->nwitness)
+      complain(x->f, s, "not parallel by a witness, but isl finds no dependence");
   }
 }
 
@@ -155,8 +166,10 @@ static void test_loop(nest *x, int k) {
 static isl_bool kept(nest *x, const ts_func *g) {
   poly q;
   if (!poly_make(x->ctx, x->ir, g, &q)) return isl_bool_error;
-  isl_union_map *deps = isl_union_map_apply_range(isl_union_map_apply_domain(COPY(x->conflicts), COPY(x->p.inst)), COPY(x->p.inst));
-  isl_union_map *order = isl_union_map_apply_range(isl_union_map_apply_domain(poly_before(&q), COPY(q.inst)), COPY(q.inst));
+  isl_union_map *deps =
+      isl_union_map_apply_range(isl_union_map_apply_domain(COPY(x->conflicts), COPY(x->p.inst)), COPY(x->p.inst));
+  isl_union_map *order =
+      isl_union_map_apply_range(isl_union_map_apply_domain(poly_before(&q), COPY(q.inst)), COPY(q.inst));
   poly_free(&q);
   return within(x->ctx, deps, order);
 }
@@ -173,7 +186,8 @@ static ts_sched *begin(nest *x, ts_rv *l, int *n) {
   return ts_sched_call(s, TS_P_get_loops, TS_ARGS(TS_ARV(b)), l, 8, n, NULL) ? s : NULL;
 }
 
-// The function with its innermost two loops in the other order, whatever that means: for a refused reorder. Loops of one nest only.
+// The function with its innermost two loops in the other order, whatever that means: for a refused reorder. Loops of
+// one nest only.
 static const ts_func *turned(nest *x, int at) {
   const ts_stmt *outer = x->loop[at], *inner = x->loop[at + 1];
   if (outer->loop.body != inner) return NULL;
@@ -206,10 +220,12 @@ static void test_order(nest *x, ts_rng *r) {
     if (legal == isl_bool_true && getenv("TS_SHOW")) show(x->f, ts_sched_refusal(s), NULL);
   }
   s = begin(x, l, &n);
-  ok = ts_sched_call(s, TS_P_split, TS_ARGS(TS_ARV(l[pick(r, n)]), TS_ALIST(TS_AOPEN, TS_AINT(2 + pick(r, 3)))), NULL, 0, NULL, NULL);
+  ok = ts_sched_call(s, TS_P_split, TS_ARGS(TS_ARV(l[pick(r, n)]), TS_ALIST(TS_AOPEN, TS_AINT(2 + pick(r, 3)))), NULL,
+                     0, NULL, NULL);
   bool fused = ts_sched_call(s, TS_P_fuse, TS_ARGS(TS_ALIST(TS_ARV(l[0]), TS_ARV(l[1]))), NULL, 0, NULL, NULL);
   z.orders += ok + fused;
-  if ((ok || fused) && kept(x, ts_sched_func(s)) == isl_bool_false) complain(x->f, s, "split or fused against a dependence");
+  if ((ok || fused) && kept(x, ts_sched_func(s)) == isl_bool_false)
+    complain(x->f, s, "split or fused against a dependence");
 }
 
 static void test_nest(isl_ctx *ctx, uint64_t seed) {
@@ -235,7 +251,8 @@ static void test_nest(isl_ctx *ctx, uint64_t seed) {
   ts_arena_free(x.a);
 }
 
-// --- flows --------------------------------------------------------------------------------------------------------------------
+// --- flows
+// --------------------------------------------------------------------------------------------------------------------
 typedef struct names {
   const char *name[32];
   int n;
@@ -264,12 +281,19 @@ static bool some_step(ts_sched *s, ts_rng *r) {
   if (b < 0 || o < 0) return false;
   ts_arg one = TS_ARV(l[pick(r, n)]);
   switch (pick(r, 8)) {
-    case 0: return CALL(split, one, TS_ALIST(TS_AOPEN, TS_AINT(2 + pick(r, 3)))) && false;
-    case 1: return n > 1 && CALL(reorder, TS_ALIST(TS_ARV(l[n - 1]), TS_ARV(l[pick(r, n - 1)])));
-    case 2: return n > 1 && CALL(fuse, TS_ALIST(TS_ARV(l[0]), TS_ARV(l[1]))) && false;
-    case 3: return CALL(parallel, one) && false;
-    case 4: case 5: return CALL(compute_at, TS_ARV(b), TS_ARV(m[pick(r, k)]));
-    default: return CALL(reverse_compute_at, TS_ARV(b), TS_ARV(m[pick(r, k)]));
+    case 0:
+      return CALL(split, one, TS_ALIST(TS_AOPEN, TS_AINT(2 + pick(r, 3)))) && false;
+    case 1:
+      return n > 1 && CALL(reorder, TS_ALIST(TS_ARV(l[n - 1]), TS_ARV(l[pick(r, n - 1)])));
+    case 2:
+      return n > 1 && CALL(fuse, TS_ALIST(TS_ARV(l[0]), TS_ARV(l[1]))) && false;
+    case 3:
+      return CALL(parallel, one) && false;
+    case 4:
+    case 5:
+      return CALL(compute_at, TS_ARV(b), TS_ARV(m[pick(r, k)]));
+    default:
+      return CALL(reverse_compute_at, TS_ARV(b), TS_ARV(m[pick(r, k)]));
   }
 }
 
@@ -279,7 +303,8 @@ static isl_bool complete(isl_ctx *ctx, const poly *p, const poly *q) {
   reads = isl_union_map_intersect(reads, poly_before(p));
   isl_union_map *need = isl_union_map_apply_range(isl_union_map_apply_domain(reads, COPY(p->inst)), COPY(p->inst));
   need = isl_union_map_intersect_range(need, isl_union_map_range(COPY(q->inst)));
-  isl_union_map *order = isl_union_map_apply_range(isl_union_map_apply_domain(poly_before(q), COPY(q->inst)), COPY(q->inst));
+  isl_union_map *order =
+      isl_union_map_apply_range(isl_union_map_apply_domain(poly_before(q), COPY(q->inst)), COPY(q->inst));
   return within(ctx, need, order);
 }
 
@@ -290,12 +315,16 @@ static const char *compare(isl_ctx *ctx, ts_ir *ir, const ts_func *f, const ts_f
   const char *bad = NULL;
   bool affine = poly_make(ctx, ir, f, &p) && poly_make(ctx, ir, g, &q);
   if (affine && poly_flow(ctx, &p, &x[0], &none[0]) && poly_flow(ctx, &q, &x[1], &none[1])) {
-    isl_bool same = answer(ctx, isl_union_map_is_subset(x[1], x[0])), empty = answer(ctx, isl_union_map_is_subset(none[1], none[0]));
+    isl_bool same = answer(ctx, isl_union_map_is_subset(x[1], x[0])),
+             empty = answer(ctx, isl_union_map_is_subset(none[1], none[0]));
     isl_bool whole = complete(ctx, &p, &q);
     z.flows += same == isl_bool_true && empty == isl_bool_true && whole == isl_bool_true;
-    if (same == isl_bool_false) bad = "a read gets its value from elsewhere";
-    else if (empty == isl_bool_false) bad = "a read finds nothing written";
-    else if (whole == isl_bool_false) bad = "a reduction is read before its end";
+    if (same == isl_bool_false)
+      bad = "a read gets its value from elsewhere";
+    else if (empty == isl_bool_false)
+      bad = "a read finds nothing written";
+    else if (whole == isl_bool_false)
+      bad = "a reduction is read before its end";
   } else {
     z.skipped += affine;
   }
@@ -349,12 +378,15 @@ int main(int argc, char **argv) {
     test_flow(ctx, seed * 1000003u + (uint64_t)z.programs);
   }
   isl_ctx_free(ctx);
-  printf("programs %ld count\ndependences-agreed %ld count\nindependences-agreed %ld count\nunknown %ld count\nparallel-agreed %ld count\n"
-         "parallel-refused %ld count\norders-agreed %ld count\nillegal-and-refused %ld count\nlegal-but-refused %ld count\nflows-agreed %ld count\n"
-         "wrong-flows-seen %ld count\nnot-decided-by-isl %ld count\n"
-         "failures %ld count\n",
-         z.programs, z.yes, z.no, z.unknown, z.parallel, z.refused, z.orders, z.against, z.strict, z.flows, z.caught,
-         z.skipped, z.failures);
+  printf(
+      "programs %ld count\ndependences-agreed %ld count\nindependences-agreed %ld count\nunknown %ld "
+      "count\nparallel-agreed %ld count\n"
+      "parallel-refused %ld count\norders-agreed %ld count\nillegal-and-refused %ld count\nlegal-but-refused %ld "
+      "count\nflows-agreed %ld count\n"
+      "wrong-flows-seen %ld count\nnot-decided-by-isl %ld count\n"
+      "failures %ld count\n",
+      z.programs, z.yes, z.no, z.unknown, z.parallel, z.refused, z.orders, z.against, z.strict, z.flows, z.caught,
+      z.skipped, z.failures);
   bool said = z.yes && z.no && z.parallel && z.refused && z.orders && z.against && z.flows && z.caught;
   if (!said) fprintf(stderr, "a kind of question was never answered\n");
   return z.failures || !said;

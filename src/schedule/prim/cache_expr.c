@@ -1,7 +1,8 @@
 // x = cache_expr b "q" "local" : C[vi, vj] = C[vi, vj] + A[vi, vk] * (cast(f32, q[vj, vk // 2] >> ..) * s[vj])
-//   -> for ax0, ax1 { x[vj, vk] = cast(f32, q[vj, vk // 2] >> ..) * s[vj] } ; C[vi, vj] = C[vi, vj] + A[vi, vk] * x[vj, vk]
-// The largest expression around a load of the buffer that uses no further iterator is computed by a block of its own, for all values
-// of the iterators that it uses, before the statement of the scope that contains b.
+//   -> for ax0, ax1 { x[vj, vk] = cast(f32, q[vj, vk // 2] >> ..) * s[vj] } ; C[vi, vj] = C[vi, vj] + A[vi, vk] * x[vj,
+//   vk]
+// The largest expression around a load of the buffer that uses no further iterator is computed by a block of its own,
+// for all values of the iterators that it uses, before the statement of the scope that contains b.
 #include "schedule/schedule_impl.h"
 
 typedef struct plan {
@@ -14,7 +15,8 @@ typedef struct plan {
   uint32_t id;
 } plan;
 
-// --- the expression ---------------------------------------------------------------------------------------------------------
+// --- the expression
+// ---------------------------------------------------------------------------------------------------------
 static bool first_load(void *arg, const ts_expr *e) {
   plan *p = arg;
   if (!p->load && e->kind == TS_E_LOAD && e->buf == p->from) p->load = e;
@@ -72,7 +74,8 @@ static bool expr_find(ts__ctx *c, plan *p) {
   return false;
 }
 
-// --- may it run for all values of its iterators? ------------------------------------------------------------------------------
+// --- may it run for all values of its iterators?
+// ------------------------------------------------------------------------------
 static bool total_expr(void *arg, const ts_expr *e) {
   form *f = arg;
   ts_analyzer *an = ts__an(f->p->c);
@@ -80,7 +83,8 @@ static bool total_expr(void *arg, const ts_expr *e) {
   bool divides = e->kind == TS_E_FLOORDIV || e->kind == TS_E_FLOORMOD;
   if (divides && (!ts_is_int(e->arg[1], &v) || v == 0)) f->fits = false;
   for (int d = 0; e->kind == TS_E_LOAD && d < e->buf->ndim; d++)
-    f->fits &= ts_prove_le(an, ts_int(f->p->c->ir, 0), e->arg[d]) == TS_YES && ts_prove_lt(an, e->arg[d], e->buf->shape[d]) == TS_YES;
+    f->fits &= ts_prove_le(an, ts_int(f->p->c->ir, 0), e->arg[d]) == TS_YES &&
+               ts_prove_lt(an, e->arg[d], e->buf->shape[d]) == TS_YES;
   return f->fits;
 }
 
@@ -89,7 +93,8 @@ static bool total(ts__ctx *c, const plan *p) {
   size_t mark = ts_analyzer_push(ts__an(c));
   for (int i = 0; i < p->n; i++) {
     const ts_range *d = &p->b->iters[p->iter[i]].dom;
-    f.fits &= ts__only_dims(c, d->min) && ts__only_dims(c, d->extent) && ts_prove_le(ts__an(c), ts_int(c->ir, 0), d->min) == TS_YES;
+    f.fits &= ts__only_dims(c, d->min) && ts__only_dims(c, d->extent) &&
+              ts_prove_le(ts__an(c), ts_int(c->ir, 0), d->min) == TS_YES;
     ts_bind_range(ts__an(c), p->b->iters[p->iter[i]].var, *d);
   }
   if (f.fits) ts_expr_visit(p->e, total_expr, &f);
@@ -118,7 +123,8 @@ static bool sources_last(ts__ctx *c, const plan *p) {
   return true;
 }
 
-// --- building -------------------------------------------------------------------------------------------------------------------
+// --- building
+// -------------------------------------------------------------------------------------------------------------------
 static void nest_make(ts__ctx *c, plan *p) {
   const ts_expr **shape = ts_new_array(c->a, const ts_expr *, p->n), **idx = ts_new_array(c->a, const ts_expr *, p->n);
   const ts_var **ax = ts_new_array(c->a, const ts_var *, p->n);
@@ -132,10 +138,14 @@ static void nest_make(ts__ctx *c, plan *p) {
                          ts_simplify(ts__an(c), ts_add(c->ir, it->dom.min, ts_evar(c->ir, ax[i])))};
     m[i] = (ts_subst){it->var, idx[i] = ts_evar(c->ir, iters[i].var)};
   }
-  ts_buffer *named = ts_buffer_new(c->ir, ts_arena_printf(c->a, "%s_%s", p->b->name, p->from->name), p->e->type.code, p->n, shape, "global");
-  p->copy = ts_buffer_new(c->ir, ts__buffer_like(c, named, c->arg[2].s)->name, p->e->type.code, p->n, shape, ts_arena_strdup(c->a, c->arg[2].s));
+  ts_buffer *named = ts_buffer_new(c->ir, ts_arena_printf(c->a, "%s_%s", p->b->name, p->from->name), p->e->type.code,
+                                   p->n, shape, "global");
+  p->copy = ts_buffer_new(c->ir, ts__buffer_like(c, named, c->arg[2].s)->name, p->e->type.code, p->n, shape,
+                          ts_arena_strdup(c->a, c->arg[2].s));
   ts_block *b = ts_new(c->a, ts_block);
-  *b = (ts_block){.name = ts__fresh_block_name(c, p->copy->name), .niters = p->n, .iters = iters,
+  *b = (ts_block){.name = ts__fresh_block_name(c, p->copy->name),
+                  .niters = p->n,
+                  .iters = iters,
                   .body = ts_store(c->ir, p->copy, idx, ts_expr_subst(c->ir, p->e, m, p->n))};
   const ts_stmt *s = ts_block_stmt(c->ir, b);
   p->id = s->id;
