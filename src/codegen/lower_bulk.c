@@ -1,4 +1,5 @@
-// Bulk copies: a nest of loops that copies a box of a matrix into shared memory, as one copy that the GPU makes on its own.
+// Bulk copies: a nest of loops that copies a box of a matrix into shared memory, as one copy that the GPU makes on its
+// own.
 #include <stdlib.h>
 
 #include "codegen/lower_gpu.h"
@@ -31,14 +32,17 @@ static bool refuse(nest *x, const char *what) {
   return ts__gpu_refuse(x->l, "bulk-copy", "%.60s is no bulk copy: %s", x->block ? x->block->name : "a block", what);
 }
 
-// --- the nest ---------------------------------------------------------------------------------------------------------------
+// --- the nest
+// ---------------------------------------------------------------------------------------------------------------
 
 static bool find_block(nest *x, const ts_stmt *s) {
   int64_t n;
   if (s->kind == TS_S_BLOCK) {
     x->block = s->block;
-    if (s->block->predicate || s->block->init || s->block->intrin) return refuse(x, "it has a condition, an initialisation or an intrinsic");
-    if (s->block->body->kind != TS_S_STORE || s->block->body->store.value->kind != TS_E_LOAD) return refuse(x, "it does more than copy");
+    if (s->block->predicate || s->block->init || s->block->intrin)
+      return refuse(x, "it has a condition, an initialisation or an intrinsic");
+    if (s->block->body->kind != TS_S_STORE || s->block->body->store.value->kind != TS_E_LOAD)
+      return refuse(x, "it does more than copy");
     return true;
   }
   if (s->kind != TS_S_FOR) return refuse(x, "it is not the only statement of its loops");
@@ -49,7 +53,8 @@ static bool find_block(nest *x, const ts_stmt *s) {
   return find_block(x, s->loop.body);
 }
 
-// Of an index: the loop that it moves with, one element an iteration (-1: none), and its value at first. False: neither.
+// Of an index: the loop that it moves with, one element an iteration (-1: none), and its value at first. False:
+// neither.
 static bool along(nest *x, const ts_expr *e, int *loop, const ts_expr **first) {
   ts_analyzer *an = x->l->an;
   ts_subst m[MOST_LOOPS];
@@ -75,7 +80,8 @@ static bool places(nest *x, const ts_buffer *b, const ts_expr *const *idx, int *
   for (int i = 0; i < x->nloops; i++) dim[i] = -1;
   for (int d = 0; d < b->ndim; d++) {
     int loop;
-    if (!along(x, ts_expr_subst(x->l->ir, idx[d], m, k->niters), &loop, &first[d])) return refuse(x, "its elements are not those of a box");
+    if (!along(x, ts_expr_subst(x->l->ir, idx[d], m, k->niters), &loop, &first[d]))
+      return refuse(x, "its elements are not those of a box");
     if (loop >= 0 && dim[loop] >= 0) return refuse(x, "its elements are not those of a box");
     if (loop >= 0) dim[loop] = d;
   }
@@ -84,7 +90,8 @@ static bool places(nest *x, const ts_buffer *b, const ts_expr *const *idx, int *
   return true;
 }
 
-// --- the box ----------------------------------------------------------------------------------------------------------------
+// --- the box
+// ----------------------------------------------------------------------------------------------------------------
 
 static int64_t stride_of(nest *x, const ts_buffer *b, int d) {
   int64_t n;
@@ -109,8 +116,10 @@ static bool measure(nest *x, const int *to, const int *from) {
   x->rows = extent_of(x, row);
   x->columns = extent_of(x, column);
   x->stride = stride_of(x, x->src, row >= 0 ? from[row] : x->src->ndim - 2);
-  if (stride_of(x, x->dst, x->dst->ndim - 1) != 1 || stride_of(x, x->src, x->src->ndim - 1) != 1) return refuse(x, "rows have gaps");
-  if (row >= 0 && stride_of(x, x->dst, to[row]) != x->columns) return refuse(x, "its rows do not lie side by side in shared memory");
+  if (stride_of(x, x->dst, x->dst->ndim - 1) != 1 || stride_of(x, x->src, x->src->ndim - 1) != 1)
+    return refuse(x, "rows have gaps");
+  if (row >= 0 && stride_of(x, x->dst, to[row]) != x->columns)
+    return refuse(x, "its rows do not lie side by side in shared memory");
   return true;
 }
 
@@ -137,8 +146,8 @@ static bool check_buffers(nest *x) {
 
 static const ts_stmt *made(nest *x, const ts_expr *barrier) {
   ts_ir *ir = x->l->ir;
-  const ts_expr *args[] = {ts_load(ir, x->dst, x->to), ts_load(ir, x->src, x->from), barrier, ts_int(ir, x->rows), ts_int(ir, x->columns),
-                           ts_int(ir, x->stride), ts_int(ir, 1)};
+  const ts_expr *args[] = {ts_load(ir, x->dst, x->to), ts_load(ir, x->src, x->from), barrier,      ts_int(ir, x->rows),
+                           ts_int(ir, x->columns),     ts_int(ir, x->stride),        ts_int(ir, 1)};
   return ts_eval(ir, ts_effect_call(ir, TS_EFF_BULK_COPY, args));
 }
 
@@ -150,7 +159,8 @@ const ts_stmt *ts__bulk_copy(ts__lower *l, const ts_stmt *s, const ts_expr *barr
   const ts_stmt *store = x.block->body;
   x.dst = store->store.buf;
   x.src = store->store.value->buf;
-  if (store->store.value->type.lanes != 1 || !x.src->ndim || !x.dst->ndim) return refuse(&x, "it does more than copy"), NULL;
+  if (store->store.value->type.lanes != 1 || !x.src->ndim || !x.dst->ndim)
+    return refuse(&x, "it does more than copy"), NULL;
   if (!check_buffers(&x)) return NULL;
   size_t mark = ts_analyzer_push(l->an);
   for (int i = 0; i < x.nloops; i++) ts_bind_stmt(l->an, x.loop[i]);

@@ -1,14 +1,16 @@
-// Pipelines of bulk copies in a kernel: who initialises the barriers, who arrives on them, and which threads are the producer.
+// Pipelines of bulk copies in a kernel: who initialises the barriers, who arrives on them, and which threads are the
+// producer.
 //
-// With roles the outermost thread axis in use gets one position more. While the kernel is spread over its threads, everything but the
-// producer's side is written for the positions that were there before; at the end both stand side by side:
+// With roles the outermost thread axis in use gets one position more. While the kernel is spread over its threads,
+// everything but the producer's side is written for the positions that were there before; at the end both stand side by
+// side:
 //
 //   if all threads are at 0 { barrier.init ... }
 //   sync.block
 //   if position < n { consumers } else if the others are at 0 { producer }
 //
-// Where the loop along blockIdx.x has the note cluster, neighbours whose copies are the same share them: a slot is filled when all have
-// emptied it, and none of them leaves before the others.
+// Where the loop along blockIdx.x has the note cluster, neighbours whose copies are the same share them: a slot is
+// filled when all have emptied it, and none of them leaves before the others.
 #include "codegen/lower_gpu.h"
 
 typedef struct search {
@@ -28,7 +30,8 @@ static bool uses(const ts_stmt *s, const ts_buffer *b) {
   return x.found;
 }
 
-// --- the axis -----------------------------------------------------------------------------------------------------------------
+// --- the axis
+// -----------------------------------------------------------------------------------------------------------------
 
 // Threads of one position along the axis.
 static int64_t below(const ts__kernel *k, ts_axis axis) {
@@ -40,7 +43,8 @@ static int64_t below(const ts__kernel *k, ts_axis axis) {
 static bool choose_axis(ts__kernel *k) {
   ts_axis a = k->used >> TS_THREAD_Z & 1 || below(k, TS_THREAD_Y) % TS__WARP_THREADS ? TS_THREAD_Z : TS_THREAD_Y;
   if (below(k, a) % TS__WARP_THREADS)
-    return ts__gpu_refuse(k->l, "warp-specialize", "the threads of one position along %s are no whole warps", ts_axis_name(a));
+    return ts__gpu_refuse(k->l, "warp-specialize", "the threads of one position along %s are no whole warps",
+                          ts_axis_name(a));
   k->role_axis = a;
   if (k->used >> a & 1) return true;
   k->used |= 1u << a;
@@ -53,9 +57,11 @@ static bool open_cluster(ts__kernel *k) {
   int64_t n = note && note->kind == TS_NOTE_INT ? note->i : 1;
   k->cluster = k->roles ? n : 1;
   if (n == 1) return true;
-  if (n < 1 || n > 8) return ts__gpu_refuse(k->l, "cluster", "%lld blocks to a cluster; 1 to 8 are allowed", (long long)n);
+  if (n < 1 || n > 8)
+    return ts__gpu_refuse(k->l, "cluster", "%lld blocks to a cluster; 1 to 8 are allowed", (long long)n);
   if (ts_prove_multiple(k->l->an, k->extent[TS_BLOCK_X], n) == TS_YES) return true;
-  return ts__gpu_refuse(k->l, "cluster", "the blocks along blockIdx.x are not proved to be whole clusters of %lld", (long long)n);
+  return ts__gpu_refuse(k->l, "cluster", "the blocks along blockIdx.x are not proved to be whole clusters of %lld",
+                        (long long)n);
 }
 
 bool ts__gpu_open_roles(ts__kernel *k, const ts_stmt *s) {
@@ -72,7 +78,8 @@ bool ts__gpu_is_role(const ts__kernel *k, const ts_stmt *s) {
   return k->roles && s->cond.cond->kind == TS_E_EQ && ts_expr_uses_var(s->cond.cond, k->roles->role);
 }
 
-// --- effects --------------------------------------------------------------------------------------------------------------------
+// --- effects
+// --------------------------------------------------------------------------------------------------------------------
 
 // All thread axes but the outermost ones from `axis` on are at 0; NULL: there are none.
 static const ts_expr *first_below(const ts__kernel *k, ts_axis axis) {
@@ -94,7 +101,8 @@ static const ts_stmt *once_a_warp(ts__kernel *k, const ts_stmt *s) {
   for (ts_axis a = k->role_axis; a-- > TS_THREAD_X;)
     if (k->used >> a & 1) n = ts_add(ir, ts_mul(ir, n, k->extent[a]), ts_evar(ir, k->var[a]));
   n = ts_bin(ir, TS_E_FLOORMOD, n, ts_int(ir, TS__WARP_THREADS));
-  const ts_stmt *both[] = {ts_eval(ir, ts_effect_call(ir, TS_EFF_SYNC_WARP, NULL)), ts_if(ir, ts_bin(ir, TS_E_EQ, n, ts_int(ir, 0)), s, NULL)};
+  const ts_stmt *both[] = {ts_eval(ir, ts_effect_call(ir, TS_EFF_SYNC_WARP, NULL)),
+                           ts_if(ir, ts_bin(ir, TS_E_EQ, n, ts_int(ir, 0)), s, NULL)};
   return ts_seq(ir, both, 2);
 }
 
@@ -112,7 +120,8 @@ static bool see_own(void *arg, const ts_expr *e) {
 static bool all_or_never(ts__kernel *k, const ts_expr *guard) {
   bool found = false;
   if (guard) ts_expr_visit(guard, see_own, (void *[]){k, &found});
-  return !found || ts__gpu_refuse(k->l, "bulk-copy", "a pipeline of bulk copies is under a condition that changes while the kernel runs");
+  return !found || ts__gpu_refuse(k->l, "bulk-copy",
+                                  "a pipeline of bulk copies is under a condition that changes while the kernel runs");
 }
 
 const ts_stmt *ts__gpu_effect(ts__kernel *k, const ts_stmt *s, ts_effect f, ts__gpu_role role, const ts_expr *guard) {
@@ -120,11 +129,13 @@ const ts_stmt *ts__gpu_effect(ts__kernel *k, const ts_stmt *s, ts_effect f, ts__
   if (!all_or_never(k, guard)) return s;
   if (role == TS__CONSUMER && f == TS_EFF_BARRIER_ARRIVE)
     s = once_a_warp(k, k->cluster > 1 ? as_effect(k, s, TS_EFF_BARRIER_ARRIVE_ALL) : s);
-  if (role == TS__NO_ROLE && f != TS_EFF_BARRIER_WAIT) guard = ts__guard_and(ir, guard, first_below(k, TS_THREAD_Z + 1));
+  if (role == TS__NO_ROLE && f != TS_EFF_BARRIER_WAIT)
+    guard = ts__guard_and(ir, guard, first_below(k, TS_THREAD_Z + 1));
   return guard ? ts_if(ir, guard, s, NULL) : s;
 }
 
-// --- apart and together -----------------------------------------------------------------------------------------------------------
+// --- apart and together
+// -----------------------------------------------------------------------------------------------------------
 
 static const ts_stmt *consumers_only(void *arg, const ts_stmt *s) {
   const ts__kernel *k = arg;
@@ -172,7 +183,8 @@ void ts__gpu_part_roles(ts__kernel *k, const ts_stmt **producer) {
   k->body = ts_stmt_rewrite(k->l->ir, k->body, consumers_only, NULL, k);
 }
 
-// --- clusters ---------------------------------------------------------------------------------------------------------------------
+// --- clusters
+// ---------------------------------------------------------------------------------------------------------------------
 
 // Is e the same in all blocks of a cluster?
 static bool is_common(const ts__kernel *k, const ts_expr *e) {
@@ -182,7 +194,9 @@ static bool is_common(const ts__kernel *k, const ts_expr *e) {
   const ts_expr *first = ts_mul(ir, ts_evar(ir, v), ts_int(ir, k->cluster)), *base = NULL;
   size_t mark = ts_analyzer_push(an);
   bool same = true;
-  ts_bind_range(an, v, (ts_range){ts_int(ir, 0), ts_simplify(an, ts_bin(ir, TS_E_FLOORDIV, k->extent[TS_BLOCK_X], ts_int(ir, k->cluster)))});
+  ts_bind_range(an, v,
+                (ts_range){ts_int(ir, 0),
+                           ts_simplify(an, ts_bin(ir, TS_E_FLOORDIV, k->extent[TS_BLOCK_X], ts_int(ir, k->cluster)))});
   for (int64_t i = 0; i < k->cluster && same; i++) {
     ts_subst m = {k->var[TS_BLOCK_X], ts_add(ir, first, ts_int(ir, i))};
     const ts_expr *at = ts_simplify(an, ts_expr_subst(ir, e, &m, 1));
@@ -207,7 +221,8 @@ static const ts_stmt *shared_copy(void *arg, const ts_stmt *s) {
   return ts_eval(k->l->ir, ts_effect_call(k->l->ir, f, args));
 }
 
-// --- at the start -----------------------------------------------------------------------------------------------------------------
+// --- at the start
+// -----------------------------------------------------------------------------------------------------------------
 
 static const ts_stmt *init(ts__kernel *k, const ts_buffer *b, const ts_expr *at, int64_t arrivals, ts_effect f) {
   const ts_expr *args[] = {ts_load(k->l->ir, b, &at), ts_int(k->l->ir, arrivals)};
@@ -222,8 +237,10 @@ static const ts_stmt *init_slots(ts__kernel *k, const ts__bulk_pipe *p) {
   ts_ir *ir = k->l->ir;
   const ts_var *v = ts_var_new(ir, "slot", TS_INDEX);
   const ts_stmt *both[2] = {init(k, p->full, ts_evar(ir, v), 1, TS_EFF_BARRIER_INIT)};
-  int64_t warps = p->empty ? below(k, k->role_axis) * (ts__threads_of(k, k->role_axis) - 1) / TS__WARP_THREADS : 0;  // but the producer
-  if (p->empty) both[1] = init(k, p->empty, ts_evar(ir, v), warps, k->cluster > 1 ? TS_EFF_BARRIER_INIT_ALL : TS_EFF_BARRIER_INIT);
+  int64_t warps = p->empty ? below(k, k->role_axis) * (ts__threads_of(k, k->role_axis) - 1) / TS__WARP_THREADS
+                           : 0;  // but the producer
+  if (p->empty)
+    both[1] = init(k, p->empty, ts_evar(ir, v), warps, k->cluster > 1 ? TS_EFF_BARRIER_INIT_ALL : TS_EFF_BARRIER_INIT);
   return ts_for(ir, v, ts_int(ir, 0), ts_int(ir, p->slots), TS_UNROLL, ts_seq(ir, both, p->empty ? 2 : 1));
 }
 
@@ -241,7 +258,8 @@ static void initialised(ts__kernel *k) {
   k->body = ts_seq(ir, four, k->cluster > 1 ? 4 : 3);
 }
 
-// --- registers --------------------------------------------------------------------------------------------------------------------
+// --- registers
+// --------------------------------------------------------------------------------------------------------------------
 
 static const ts_stmt *with_registers(const ts__kernel *k, int64_t n, const ts_stmt *s) {
   const ts_expr *arg = ts_int(k->l->ir, n);
@@ -255,13 +273,17 @@ static bool share_registers(ts__kernel *k, const ts_stmt **consumer, const ts_st
   int64_t want = k->roles->registers, group = below(k, k->role_axis), n = ts__threads_of(k, k->role_axis) * group;
   if (want == 1) return true;
   if (want < LEAST || want > MOST || want % UNIT)
-    return ts__gpu_refuse(k->l, "warp-specialize", "%lld registers a consumer; multiples of 8 from 24 to 232 are allowed", (long long)want);
+    return ts__gpu_refuse(k->l, "warp-specialize",
+                          "%lld registers a consumer; multiples of 8 from 24 to 232 are allowed", (long long)want);
   if (group % WARPGROUP)
-    return ts__gpu_refuse(k->l, "warp-specialize", "registers are moved between whole warpgroups; a position along %s has %lld threads",
+    return ts__gpu_refuse(k->l, "warp-specialize",
+                          "registers are moved between whole warpgroups; a position along %s has %lld threads",
                           ts_axis_name(k->role_axis), (long long)group);
-  int64_t each = k->l->t->gpu.sm_registers / (n + group) / UNIT * UNIT, rest = TS_MIN((each * (n + group) - want * n) / group / UNIT * UNIT, MOST);
+  int64_t each = k->l->t->gpu.sm_registers / (n + group) / UNIT * UNIT,
+          rest = TS_MIN((each * (n + group) - want * n) / group / UNIT * UNIT, MOST);
   if (rest < LEAST)
-    return ts__gpu_refuse(k->l, "warp-specialize", "%lld consumers with %lld registers leave the producer too few", (long long)n, (long long)want);
+    return ts__gpu_refuse(k->l, "warp-specialize", "%lld consumers with %lld registers leave the producer too few",
+                          (long long)n, (long long)want);
   *consumer = with_registers(k, want, *consumer);
   *producer = with_registers(k, rest, *producer);
   return true;
@@ -284,7 +306,9 @@ bool ts__gpu_join_roles(ts__kernel *k, const ts_stmt *producer) {
     if (k->cluster > 1) producer = ts_stmt_rewrite(ir, producer, shared_copy, NULL, k);
     ts_stmt_visit(k->body, see_sync, NULL, &synced);
     if (synced)
-      return ts__gpu_refuse(k->l, "warp-specialize", "the consumers would have to wait for one another, at a barrier that the producer does not reach");
+      return ts__gpu_refuse(
+          k->l, "warp-specialize",
+          "the consumers would have to wait for one another, at a barrier that the producer does not reach");
     if (first) producer = ts_if(ir, first, producer, NULL);
     if (!share_registers(k, &k->body, &producer)) return false;
     k->body = ts_if(ir, consumer, k->body, producer);

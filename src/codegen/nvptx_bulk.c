@@ -1,7 +1,8 @@
 // Barriers in shared memory, and bulk copies through tensor maps.
 #include "codegen/nvptx.h"
 
-// --- tensor maps ----------------------------------------------------------------------------------------------------------------
+// --- tensor maps
+// ----------------------------------------------------------------------------------------------------------------
 
 typedef struct survey {
   ts__gen *g;
@@ -15,13 +16,20 @@ static int param_of(const ts__gen *g, const ts_buffer *b) {
 }
 
 static ts__nv_map map_of(const ts__gen *g, const ts_expr *e) {
-  return (ts__nv_map){param_of(g, e->arg[1]->buf), e->arg[3]->i / e->arg[6]->i, e->arg[4]->i, e->arg[5]->i, ts__nv_swizzle(e->arg[0]->buf), NULL};
+  return (ts__nv_map){param_of(g, e->arg[1]->buf),
+                      e->arg[3]->i / e->arg[6]->i,
+                      e->arg[4]->i,
+                      e->arg[5]->i,
+                      ts__nv_swizzle(e->arg[0]->buf),
+                      NULL};
 }
 
 static ts__nv_map *find_map(const ts__nv_kernel *k, ts__nv_map m) {
   for (size_t i = 0; i < k->maps.n; i++) {
     ts__nv_map *x = &k->maps.p[i];
-    if (x->param == m.param && x->rows == m.rows && x->columns == m.columns && x->stride == m.stride && x->swizzle == m.swizzle) return x;
+    if (x->param == m.param && x->rows == m.rows && x->columns == m.columns && x->stride == m.stride &&
+        x->swizzle == m.swizzle)
+      return x;
   }
   return NULL;
 }
@@ -51,7 +59,8 @@ static void grid_constant(ts__gen *g, LLVMValueRef fn, unsigned first, unsigned 
   for (unsigned i = 0; i < n; i++) index[i] = LLVMValueAsMetadata(ts__g_const_int(g, 32, 1, first + i + 1));
   LLVMMetadataRef node[] = {LLVMValueAsMetadata(fn), LLVMMDStringInContext2(g->ctx, "grid_constant", 13),
                             LLVMMDNodeInContext2(g->ctx, index, n)};
-  LLVMAddNamedMetadataOperand(g->mod, "nvvm.annotations", LLVMMetadataAsValue(g->ctx, LLVMMDNodeInContext2(g->ctx, node, 3)));
+  LLVMAddNamedMetadataOperand(g->mod, "nvvm.annotations",
+                              LLVMMetadataAsValue(g->ctx, LLVMMDNodeInContext2(g->ctx, node, 3)));
 }
 
 // The 128 bytes of a map are passed by value and stay where parameters are.
@@ -102,7 +111,8 @@ const ts_gpu_tmap *ts__nv_map_lines(ts__gen *g, const ts__nv_kernel *k) {
   return out;
 }
 
-// --- code -----------------------------------------------------------------------------------------------------------------------
+// --- code
+// -----------------------------------------------------------------------------------------------------------------------
 
 static void act(ts__gen *g, const char *text, const char *constraints, LLVMValueRef *args, unsigned n) {
   ts__nv_asm(g, LLVMVoidTypeInContext(g->ctx), text, constraints, args, n, TS__NV_ACTS);
@@ -128,13 +138,17 @@ static LLVMValueRef word(ts__gen *g, int64_t n) { return ts__g_const_int(g, 32, 
 static bool map_fits(ts__gen *g, const ts__nv_map *m, const ts_buffer *b) {
   int bytes = ts_code_bytes(b->code);
   bool type = b->code == TS_F16 || b->code == TS_BF16 || b->code == TS_F32 || b->code == TS_U8 || b->code == TS_I32;
-  bool fits = type && m->rows <= 256 && m->columns <= 256 && m->columns * bytes % 16 == 0 && m->stride * bytes % 16 == 0 &&
-              (!m->swizzle || m->columns * bytes == m->swizzle);
-  if (!fits) ts__g_fail(g, TS_INDEX, "bulk-copy", "buffer %.60s cannot be copied in boxes of %lld rows of %lld", b->name, (long long)m->rows, (long long)m->columns);
+  bool fits = type && m->rows <= 256 && m->columns <= 256 && m->columns * bytes % 16 == 0 &&
+              m->stride * bytes % 16 == 0 && (!m->swizzle || m->columns * bytes == m->swizzle);
+  if (!fits)
+    ts__g_fail(g, TS_INDEX, "bulk-copy", "buffer %.60s cannot be copied in boxes of %lld rows of %lld", b->name,
+               (long long)m->rows, (long long)m->columns);
   return fits;
 }
 
-static LLVMValueRef rank(ts__gen *g) { return ts__g_intrinsic(g, "llvm.nvvm.read.ptx.sreg.cluster.ctarank", NULL, NULL, 0); }
+static LLVMValueRef rank(ts__gen *g) {
+  return ts__g_intrinsic(g, "llvm.nvvm.read.ptx.sreg.cluster.ctarank", NULL, NULL, 0);
+}
 
 static LLVMValueRef moved(ts__gen *g, LLVMValueRef v, LLVMValueRef by, int64_t times) {
   return LLVMBuildAdd(g->b, v, LLVMBuildMul(g->b, by, word(g, times), ""), "");
@@ -142,7 +156,8 @@ static LLVMValueRef moved(ts__gen *g, LLVMValueRef v, LLVMValueRef by, int64_t t
 
 // Each block of a cluster copies its part of the rows for all of them.
 static void begin_copy(ts__gen *g, const ts__nv_map *m, int64_t blocks, int64_t bytes, LLVMValueRef *args) {
-  const char *text = "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [$0], [$1, {$2, $3}], [$4];";
+  const char *text =
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [$0], [$1, {$2, $3}], [$4];";
   if (blocks == 1) {
     act(g, text, "r,l,r,r,r,~{memory}", args, 5);
     return;
@@ -151,7 +166,9 @@ static void begin_copy(ts__gen *g, const ts__nv_map *m, int64_t blocks, int64_t 
   args[0] = moved(g, args[0], r, bytes / blocks);
   args[3] = moved(g, args[3], r, m->rows);
   args[5] = ts__g_const_int(g, 16, 1, (1 << blocks) - 1);
-  act(g, "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster [$0], [$1, {$2, $3}], [$4], $5;",
+  act(g,
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster [$0], [$1, "
+      "{$2, $3}], [$4], $5;",
       "r,l,r,r,r,h,~{memory}", args, 6);
 }
 
@@ -159,7 +176,9 @@ static void begin_copy(ts__gen *g, const ts__nv_map *m, int64_t blocks, int64_t 
 static void arrive_all(ts__gen *g, LLVMValueRef bar) {
   for (int64_t i = 0; i < ts__nv_option(g->nv->k, "cluster", 1); i++) {
     LLVMValueRef args[] = {bar, word(g, i)};
-    act(g, "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, $0, $1;\nmbarrier.arrive.shared::cluster.b64 _, [there];\n}",
+    act(g,
+        "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, $0, $1;\nmbarrier.arrive.shared::cluster.b64 _, "
+        "[there];\n}",
         "r,r,~{memory}", args, 2);
   }
 }
@@ -173,20 +192,22 @@ static void bulk_copy(ts__gen *g, const ts_expr *e) {
   int64_t bytes = blocks * m->rows * m->columns * ts_code_bytes(src->type.code);
   LLVMValueRef to = shared_at(g, e->arg[0], &align), bar = shared_at(g, e->arg[2], &bar_align);
   if (!ts__g_multiple(g, e->arg[0]->arg[0], (m->swizzle ? 1024 : 128) / ts_code_bytes(src->type.code))) {
-    ts__g_fail(g, TS_INDEX, "bulk-copy", "a bulk copy to %.60s does not begin at a multiple of %d bytes", e->arg[0]->buf->name, m->swizzle ? 1024 : 128);
+    ts__g_fail(g, TS_INDEX, "bulk-copy", "a bulk copy to %.60s does not begin at a multiple of %d bytes",
+               e->arg[0]->buf->name, m->swizzle ? 1024 : 128);
     return;
   }
   LLVMValueRef expect[] = {bar, word(g, bytes)};
   act(g, "mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [$0], $1;", "r,r,~{memory}", expect, 2);
   LLVMValueRef args[6] = {to, m->at, narrow(g, ts_bin(g->nv_ir, TS_E_FLOORMOD, src->arg[0], stride)),
-                         narrow(g, ts_bin(g->nv_ir, TS_E_FLOORDIV, src->arg[0], stride)), bar};
+                          narrow(g, ts_bin(g->nv_ir, TS_E_FLOORDIV, src->arg[0], stride)), bar};
   begin_copy(g, m, blocks, bytes, args);
 }
 
 // Once, by the thread that initialises barriers, before the first copy needs them.
 static void prefetch_maps(ts__gen *g) {
   ts__nv_kernel *k = g->nv->k;
-  for (size_t i = 0; i < k->maps.n && !k->prefetched; i++) act(g, "prefetch.tensormap [$0];", "l,~{memory}", &k->maps.p[i].at, 1);
+  for (size_t i = 0; i < k->maps.n && !k->prefetched; i++)
+    act(g, "prefetch.tensormap [$0];", "l,~{memory}", &k->maps.p[i].at, 1);
   k->prefetched = true;
 }
 
@@ -206,11 +227,16 @@ void ts__nv_barrier(ts__gen *g, const ts_expr *e, ts_effect f) {
     return;
   }
   args[1] = narrow(g, e->arg[1]);
-  if (f == TS_EFF_BARRIER_INIT_ALL) args[1] = LLVMBuildMul(g->b, args[1], word(g, ts__nv_option(g->nv->k, "cluster", 1)), "");
+  if (f == TS_EFF_BARRIER_INIT_ALL)
+    args[1] = LLVMBuildMul(g->b, args[1], word(g, ts__nv_option(g->nv->k, "cluster", 1)), "");
   if (f != TS_EFF_BARRIER_WAIT) {
     prefetch_maps(g);
-    act(g, "mbarrier.init.shared::cta.b64 [$0], $1;\nfence.mbarrier_init.release.cluster;\nfence.proxy.async.shared::cta;", "r,r,~{memory}", args, 2);
+    act(g,
+        "mbarrier.init.shared::cta.b64 [$0], $1;\nfence.mbarrier_init.release.cluster;\nfence.proxy.async.shared::cta;",
+        "r,r,~{memory}", args, 2);
   } else {
-    act(g, "{\n.reg .pred done;\nagain:\nmbarrier.try_wait.parity.shared::cta.b64 done, [$0], $1;\n@!done bra again;\n}", "r,r,~{memory}", args, 2);
+    act(g,
+        "{\n.reg .pred done;\nagain:\nmbarrier.try_wait.parity.shared::cta.b64 done, [$0], $1;\n@!done bra again;\n}",
+        "r,r,~{memory}", args, 2);
   }
 }

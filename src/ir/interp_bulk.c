@@ -1,5 +1,6 @@
-// interp_bulk: barriers with phases, and bulk copies that arrive with them. A copy takes the old values away when it begins and brings the
-// new ones to the first who has waited for its phase: who reads in between, because a wait or an arrival is missing, finds nothing there.
+// interp_bulk: barriers with phases, and bulk copies that arrive with them. A copy takes the old values away when it
+// begins and brings the new ones to the first who has waited for its phase: who reads in between, because a wait or an
+// arrival is missing, finds nothing there.
 #include <stdlib.h>
 
 #include "ir/interp_impl.h"
@@ -18,7 +19,9 @@ static ts__barrier *barrier_of(ts__machine *m, const ts__node *n, bool init) {
     return ts__fail(m, "out-of-memory", "no memory for barriers"), NULL;
   ts__barrier *r = &b->barrier[at];
   if (!init && !r->arrivals)
-    return ts__fail(m, "uninitialised-read", "barrier %lld of '%s' is used before it is initialised", (long long)at, b->buf->name), NULL;
+    return ts__fail(m, "uninitialised-read", "barrier %lld of '%s' is used before it is initialised", (long long)at,
+                    b->buf->name),
+           NULL;
   return r;
 }
 
@@ -84,7 +87,8 @@ static void copy(ts__machine *m, ts__barrier *bar, const ts__node *const *args) 
   int64_t rows = args[3]->i(m, args[3]), columns = args[4]->i(m, args[4]), stride = args[5]->i(m, args[5]);
   if (to->input) ts__fail(m, "write-to-input", "'%s' is an input", to->buf->name);
   for (int64_t r = 0; r < rows && !m->failed; r++)
-    for (int64_t c = 0; c < columns && !m->failed; c++) copy_element(m, bar, to, dst + r * columns + c, from, src + r * stride + c);
+    for (int64_t c = 0; c < columns && !m->failed; c++)
+      copy_element(m, bar, to, dst + r * columns + c, from, src + r * stride + c);
 }
 
 // Blocks are run one by one: of a cluster each sees itself alone.
