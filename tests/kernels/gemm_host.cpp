@@ -17,7 +17,7 @@ enum { K = TS_K, ROWS = GEMM };
 #else
 enum { K = TS_K, ROWS = TS_n };
 #endif
-#if defined(GEMM) || defined(BATCH)
+#if defined(GEMM) || defined(CHUNK)
 typedef u16 input;
 #endif
 
