@@ -9,7 +9,7 @@ param     STAGES 3 4 2 6 8
 param     SPLIT 2 4 8
 param     PER_SM 1 2
 param     ROOM 1 2                       # blocks that fit side by side, of this kernel or the next
-where     A_F16 && n <= 32 && N % 16 == 0 && K % 64 == 0
+where     A_F16 && n > 1 && n <= 32 && N % 16 == 0 && K % 64 == 0
 where     ACROSS <= WARPS / 2 && TILES * ACROSS <= 16
 define    COLUMNS (n + 7) / 8
 define    TALL TILES * ACROSS
@@ -24,6 +24,13 @@ define    RING STAGES * TALL * CHUNK * 576
 define    PIECES ceildiv(SLICE, CHUNK)
 define    SMEM RING + PIECES * CHUNK * COLUMNS * 1024 + WARPS * TILES * COLUMNS * 512 + 2 * TALL * COLUMNS * 512 + 16 * STAGES + 8 * PIECES + 32
 where     SMEM * ROOM <= SM_SHARED - 1024 * ROOM && SMEM <= SHARED && RING * PER_SM >= 32768 && PER_SM <= ROOM && WARPS * ROOM <= 16
+start     WARPS=8 ACROSS=2 TILES=2 EACH=4 STAGES=3 SPLIT=8 PER_SM=1 ROOM=1 if K >= 8192
+start     WARPS=16 ACROSS=2 TILES=2 EACH=2 STAGES=2 SPLIT=8 PER_SM=1 ROOM=1 if K >= 8192
+start     WARPS=8 ACROSS=1 TILES=4 EACH=2 STAGES=2 SPLIT=2 PER_SM=1 ROOM=1 if K < 8192 && N >= 8192
+start     WARPS=16 ACROSS=1 TILES=4 EACH=1 STAGES=2 SPLIT=2 PER_SM=1 ROOM=1 if K < 8192 && N >= 8192
+start     WARPS=8 ACROSS=1 TILES=1 EACH=2 STAGES=2 SPLIT=2 PER_SM=2 ROOM=2 if K < 8192 && N < 5120
+start     WARPS=8 ACROSS=1 TILES=2 EACH=1 STAGES=3 SPLIT=2 PER_SM=2 ROOM=2 if K < 8192 && N < 8192
+start     WARPS=8 ACROSS=1 TILES=2 EACH=1 STAGES=4 SPLIT=2 PER_SM=1 ROOM=1
 launch    batch_q4_entry
 grid      BLOCKS * SPLIT ; 1 ; 1
 block     WARPS * 32 ; 1 ; 1

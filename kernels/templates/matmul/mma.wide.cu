@@ -18,6 +18,12 @@ where     HEIGHT / 16 * (WIDTH / 8) % SPLIT == 0
 define    CLUSTERS min(ceildiv(ceildiv(N, HEIGHT), PAIR), max(1, (SPLIT * PAIR > 2 ? SMS - SMS / 11 : SMS) * PER_SM / (SPLIT * PAIR)))
 define    SMEM STAGES * (WIDTH * 256 + HEIGHT * 72) + HEIGHT * WIDTH * 4 + 16 * (STAGES + 1)
 where     SMEM * ROOM <= SM_SHARED - 1024 * ROOM && SMEM <= SHARED && PER_SM <= ROOM && (ROOM == 1 || CREWS == 2 && TALL * WIDTH <= 64)
+start     TALL=1 CREWS=3 STAGES=4 SPLIT=8 PAIR=1 ROOM=1 PER_SM=1 if K >= 8192
+start     TALL=2 CREWS=2 STAGES=4 SPLIT=2 PAIR=1 ROOM=1 PER_SM=1 if K < 8192 && N >= 16384
+start     TALL=1 CREWS=3 STAGES=4 SPLIT=2 PAIR=1 ROOM=1 PER_SM=1 if K < 8192 && N >= 8192
+start     TALL=1 CREWS=2 STAGES=4 SPLIT=2 PAIR=2 ROOM=1 PER_SM=1 if K < 8192 && N >= 8192
+start     TALL=1 CREWS=2 STAGES=3 SPLIT=8 PAIR=1 ROOM=2 PER_SM=2
+start     TALL=1 CREWS=2 STAGES=4 SPLIT=2 PAIR=1 ROOM=1 PER_SM=1
 launch    wide_q4_entry
 grid      CLUSTERS * SPLIT * PAIR ; 1 ; 1
 block     CREWS * 128 + 128 ; 1 ; 1
