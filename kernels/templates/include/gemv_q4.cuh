@@ -6,7 +6,7 @@
 //
 // The next kernel may start when few stages are left to be asked for, so that its ring fills while this kernel ends, and never before the
 // last one has ended: then every multiprocessor has a block of this kernel and room for one more, and none gets two blocks of the next kernel
-// while others get none.
+// while others get none. Small kernels (LEFT 99) let it start at once: there is room for all.
 //
 // x becomes integers: 24 bits (three signed bytes, a column of m16n8k32 each) or 16 (two) of the largest of the warp's part. The packed
 // words are the tile's bytes as they stand: the low nibbles of a word are four codes of row g, the high nibbles sixteen times four codes
@@ -45,7 +45,6 @@ template <typename S, bool PAIRED> __device__ __forceinline__ size_t gemv_tile(i
   return (size_t)group * half + (r < half ? r : r - half + S::groups * half);
 }
 
-// left: stages still to be asked for when the next kernel may start.
 template <typename S, bool PAIRED, bool EVICT>
 __device__ __forceinline__ void gemv_produce(u32 ring, u32 bars, const unsigned char *codes, const unsigned char *scales, int block, int blocks, int first, int last,
                                              int left) {
@@ -287,6 +286,7 @@ __device__ __forceinline__ void gemv_q4(const X *x, const float *g, const void *
   }
   __syncthreads();
   if (S::split > 1) cluster_arrive();
+  if (left >= 99) dependents_may_start();
   if (warp == S::warps) {
     if (lane == 0)
       gemv_produce<S, END == GEMV_SILU, EVICT>(shared_address(smem), bars, (const unsigned char *)codes, (const unsigned char *)scales, block, blocks, first, last,

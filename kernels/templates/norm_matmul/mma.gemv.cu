@@ -8,7 +8,7 @@ param     TILES 2 1 4
 param     SPLIT 1 2 4 8
 param     PARTS 3 2
 param     HINT 1 0
-param     LEFT 3 8 1
+param     LEFT 8 3 99
 param     PER_SM 1 2
 where     n <= 16 && n * PARTS <= 32
 where     N % (16 * TILES) == 0 && K % 64 == 0
@@ -25,10 +25,11 @@ define    SUMS 64 * BATCH * TILES * n * (WARPS + (SPLIT > 1 ? SPLIT : 0))
 define    SMEM RING + STAGED + SUMS + (4 * n * (WARPS + SPLIT) + 7) / 8 * 8 + 16 * STAGES
 where     RING <= 114688 && SMEM * PER_SM <= SHARED
 where     2 * (SMEM + 1024) <= SM_SHARED || RING > 98304  # room beside it for the next kernel's ring, or much in flight
-start     WARPS=8 STAGES=5 EACH=2 TILES=2 SPLIT=1 PARTS=3 HINT=1 LEFT=3 PER_SM=1
-start     WARPS=8 STAGES=4 EACH=2 TILES=2 SPLIT=1 PARTS=3 HINT=1 LEFT=3 PER_SM=1
-start     WARPS=8 STAGES=3 EACH=2 TILES=2 SPLIT=1 PARTS=3 HINT=1 LEFT=3 PER_SM=1
-start     WARPS=8 STAGES=4 EACH=2 TILES=1 SPLIT=1 PARTS=3 HINT=1 LEFT=3 PER_SM=1
+where     LEFT < 99 || N * K / 16 * 9 <= SMS * 65536  # small ones have room enough
+start     WARPS=8 STAGES=2 EACH=2 TILES=2 SPLIT=1 PARTS=3 HINT=1 LEFT=99 PER_SM=1
+start     WARPS=8 STAGES=2 EACH=8 TILES=1 SPLIT=1 PARTS=2 HINT=0 LEFT=8 PER_SM=2 if n == 1 && K >= 4096 && N > 65536
+start     WARPS=12 STAGES=8 EACH=1 TILES=2 SPLIT=1 PARTS=2 HINT=1 LEFT=8 PER_SM=1 if n == 1
+start     WARPS=8 STAGES=5 EACH=2 TILES=2 SPLIT=1 PARTS=3 HINT=1 LEFT=8 PER_SM=1
 launch    gemv_q4_entry
 grid      BLOCKS * SPLIT ; 1 ; 1
 block     WARPS * 32 + 32 ; 1 ; 1

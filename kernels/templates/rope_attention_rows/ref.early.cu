@@ -14,9 +14,11 @@ where     BLOCKS == 1 || WARPS >= 8
 define    SMEM WARPS * SLOTS * 64 * D + 36 * D + H / HK * (4 * D + 8 * SPLITS)
 where     SMEM <= SHARED
 where     HK * SPLITS <= SMS || WARPS <= 4
+start     WARPS=4 SLOTS=2 SPLITS=8 BLOCKS=1 if D == 128 && H == 4 * HK
+start     WARPS=6 SLOTS=2 SPLITS=4 BLOCKS=1 if D == 128 && H == HK
 start     WARPS=8 SLOTS=1 SPLITS=8 BLOCKS=2
-start     WARPS=8 SLOTS=1 SPLITS=4 BLOCKS=2
-start     WARPS=8 SLOTS=1 SPLITS=2 BLOCKS=2
+start     WARPS=6 SLOTS=2 SPLITS=4 BLOCKS=1
+start     WARPS=8 SLOTS=2 SPLITS=2 BLOCKS=2
 launch    decode
 grid      HK ; SPLITS ; 1
 block     32 * WARPS ; 1 ; 1
