@@ -1,9 +1,10 @@
 // batch_q4: y[n, N] = x[n, K] . w[N, K]^T for 2 to 32 rows of x in f16, on weights of the packed layout "mma" (kernels/ops/matmul.mma.tir).
 //
-// The blocks of a cluster share K: each keeps its slice of x in shared memory and streams the weights of its cluster's row tiles through a
-// ring, by tensor copies that start before the kernel before this one has ended; the warps take turns at refilling a stage. Within a
-// block ACROSS warps stand side by side over the rows, the others share K. Sums are added up over the warps, sent to the block of the cluster that owns them, and
-// finished there, all while the next group of tiles is multiplied: every sum has one order, so results do not vary.
+// The blocks of a cluster share K: each keeps its slice of x in shared memory and streams the weights of its cluster's row tiles through
+// a ring, by tensor copies that start before the kernel before this one has ended; the warps take turns at refilling a stage. Within a
+// block ACROSS warps stand side by side over the rows, the others share K. Sums are added up over the warps, sent to the block of the
+// cluster that owns them, and finished there, all while the next group of tiles is multiplied: every sum has one order, so results do
+// not vary.
 //
 // A code q is the half 1024 + q (row g) or 1024 + 16 q (row g + 8): one operation for two weights. Sums of a group of 32 start as -1031
 // or -1136 times the sum of x, which another multiplication gives, and are scaled in f32.
@@ -21,7 +22,7 @@ template <int a_outputs, int a_inputs, int a_rows, int a_warps, int a_across, in
   static constexpr int units = inputs / 64, slice = (units + split - 1) / split;                // units of K: all, of a block
   static constexpr int tall = tiles * across, row_tiles = outputs / 16, groups = (row_tiles + tall - 1) / tall;
   static constexpr int stage_bytes = tall * chunk * 576, ring_bytes = stages * stage_bytes;     // codes of the tiles, then their scales
-  static constexpr int pieces = (slice + chunk - 1) / chunk, unit_bytes = columns * 1024, x_bytes = pieces * chunk * unit_bytes;  // x: rows of a unit together
+  static constexpr int pieces = (slice + chunk - 1) / chunk, unit_bytes = columns * 1024, x_bytes = pieces * chunk * unit_bytes;  // x
   static constexpr int part = tiles * columns * 32;                                             // of four sums each: of a warp
   static constexpr int share = tall * columns / split;                                          // fragments that a block finishes
   static constexpr int sums_bytes = warps * part * 16, gathered_bytes = 2 * split * share * 512;
@@ -56,7 +57,8 @@ template <typename S> struct batch_ring {
 
 // One unit of each tile of the warp. x: this lane's address of the unit's first half in its row of x, for load_matrices.
 template <typename S>
-__device__ __forceinline__ void batch_unit(float (&acc)[S::tiles][S::columns][4], const unsigned char *codes, const unsigned char *scales, u32 x, int lane) {
+__device__ __forceinline__ void batch_unit(float (&acc)[S::tiles][S::columns][4], const unsigned char *codes, const unsigned char *scales, u32 x,
+                                           int lane) {
   const u32 offset[4] = {0xe407e407u, 0xe470e470u, 0xe407e407u, 0xe470e470u};  // -1031 for rows g, -1136 for rows g + 8
   const float zero[4] = {0.0f, 0.0f, 0.0f, 0.0f};
   uint4 q[S::tiles];

@@ -9,8 +9,10 @@
 #include "put_pair.cuh"
 
 // ORDER: the sizes are those of the defines of the template that includes this.
-template <int a_outputs, int a_inputs, int a_rows, int a_width, int a_tall, int a_crews, int a_stages, int a_split, int a_pair, int a_room> struct wide_shape {
-  static constexpr int outputs = a_outputs, inputs = a_inputs, rows = a_rows, width = a_width, tall = a_tall, crews = a_crews;  // crews: warpgroups that multiply
+template <int a_outputs, int a_inputs, int a_rows, int a_width, int a_tall, int a_crews, int a_stages, int a_split, int a_pair, int a_room>
+struct wide_shape {
+  static constexpr int outputs = a_outputs, inputs = a_inputs, rows = a_rows, width = a_width, tall = a_tall;
+  static constexpr int crews = a_crews;  // warpgroups that multiply
   static constexpr int stages = a_stages, split = a_split, pair = a_pair;
   // Registers of a thread: room for one block, or for two, on a multiprocessor.
   static constexpr int few = a_room == 2 ? 24 : crews == 2 ? 40 : 32, many = a_room == 2 ? 104 : crews == 2 ? 232 : crews == 3 ? 160 : 112;
