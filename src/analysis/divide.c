@@ -236,7 +236,8 @@ static bool divide_rest(ts_analyzer *a, const ts__lin *x, int64_t d, ts__lin *q,
 bool ts__divmod(ts_analyzer *a, const ts__lin *x, int64_t d, ts__lin *q, ts__lin *r) {
   if (d < -((int64_t)1 << 62) || d > (int64_t)1 << 62 || !d) return false;
   ts__lin y, rest;
-  if (d < 0) {  // x // d == -x // -d, x % d == -(-x % -d)
+  if (d < 0) {  // x // d == -x // -d, x % d == -(-x % -d), unless x may be the one number whose negative does not fit
+    if (ts__lin_bound(a, x).lo == TS_NEG_INF) return opaque(a, x, d, q, r);
     ts__lin_copy(&y, x);
     return ts__lin_scale(&y, -1) && ts__divmod(a, &y, -d, q, r) && ts__lin_scale(r, -1);
   }

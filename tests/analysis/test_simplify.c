@@ -109,6 +109,8 @@ static void test_rows(void **state) {
       {"x + 1 < x + 3", "true"},
       {"x * 2 == 7", "false"},
       {"x // 0", "x // 0"},
+      {"f % -3", "f * -1 % 3 * -1"},
+      {"x % -3", "x % -3"},
   };
   for (size_t r = 0; r < TS_COUNTOF(row); r++) simplifies(*state, row[r][0], row[r][1]);
 }
@@ -132,6 +134,8 @@ static void test_proofs(void **state) {
   proves(f, "max(x, 5) < 5", TS_NO);
   proves(f, "x % 8 < 8", TS_YES);
   proves(f, "f % 16 <= f", TS_YES);
+  // at the edge of 64 bits: -2^63 % -3 is -2
+  proves(f, "i * -9223372036854775808 % -3 < m // 5 * 32", TS_UNKNOWN);
 }
 
 static void test_scopes(void **state) {
