@@ -38,8 +38,10 @@ t.expect(r"undone: split j \[_, 8\] tail=perfect")
 t.prompt(PROMPT)
 t.keys("re\t\t")  # several words begin so
 t.expect(r"redo\s+reindex\s+")
+t.settle()
 t.keys("\x15")  # the line is dropped
 for _ in range(3):  # Ctrl-C returns to the prompt, as often as it is pressed
+    t.settle()
     t.keys("half a line\x03")
     t.prompt(PROMPT)
 t.keys("redo\r")

@@ -43,6 +43,12 @@ class Terminal:
             if not os.path.exists("/proc/%d" % self.pid) and not self.read(0.2):
                 sys.exit("FAIL: the program ended before '%s':\n%s" % (pattern, self.seen))
 
+    def settle(self):
+        """Wait until nothing more comes, and forget what came: Ctrl-C throws away what is on its way in either direction."""
+        while self.read(0.3):
+            pass
+        self.seen = ""
+
     def prompt(self, pattern):
         """Wait for a prompt, and until keys are read one by one there: a control key that comes earlier has another meaning."""
         self.expect(pattern)
