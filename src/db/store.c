@@ -14,6 +14,8 @@
 
 #include "db/db_impl.h"
 
+enum { BUSY_MS = 5000 };  // how long one process waits for another
+
 // --- errors ---------------------------------------------------------------------------------------------------
 
 // The system's error behind SQLite's: of the connection, else of the write-ahead log, else of the file.
@@ -183,12 +185,19 @@ static bool migrate_one(ts_db *db, int *version, ts_diag *d) {
   return ok;
 }
 
+// What the file says of itself, at one moment: another process may be making it.
+static bool read_version(ts_db *db, int64_t *app, int64_t *version, int64_t *objects, ts_diag *d) {
+  TS_TRY(ts__db_exec(db, "BEGIN", d));
+  bool ok = exec_int(db, "PRAGMA application_id", app, d) && exec_int(db, "PRAGMA user_version", version, d) &&
+            exec_int(db, "SELECT count(*) FROM sqlite_schema", objects, d);
+  sqlite3_exec(db->sql, "COMMIT", NULL, NULL, NULL);
+  return ok;
+}
+
 // Whose file it is and which version; makes or migrates it as the mode allows.
 static bool check_version(ts_db *db, ts_db_mode mode, ts_diag *d) {
   int64_t app = 0, version = 0, objects = 0;
-  TS_TRY(exec_int(db, "PRAGMA application_id", &app, d));
-  TS_TRY(exec_int(db, "PRAGMA user_version", &version, d));
-  TS_TRY(exec_int(db, "SELECT count(*) FROM sqlite_schema", &objects, d));
+  TS_TRY(read_version(db, &app, &version, &objects, d));
   bool fresh = app == 0 && version == 0 && objects == 0;
   if (fresh && mode != TS_DB_CREATE)
     return ts_refuse(d, "store-foreign", "%s: an empty database, not a tunesmith store", db->path);
@@ -245,7 +254,7 @@ static bool log_lies_beside(const char *path) {
 
 // Settings that hold for every connection: nothing in the file is trusted with code.
 static bool configure(ts_db *db, ts_diag *d) {
-  sqlite3_busy_timeout(db->sql, 5000);
+  sqlite3_busy_timeout(db->sql, BUSY_MS);
   sqlite3_extended_result_codes(db->sql, 1);
   sqlite3_db_config(db->sql, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
   sqlite3_db_config(db->sql, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
@@ -282,6 +291,16 @@ static bool open_writing(ts_db *db, ts_db_mode mode, ts_diag *d) {
   return true;
 }
 
+// SQLite does not wait for others when the first one changes a file to a write-ahead log, so this does.
+static bool use_log(ts_db *db, ts_diag *d) {
+  for (int ms = 0;; ms += 10) {
+    int rc = sqlite3_exec(db->sql, "PRAGMA journal_mode=WAL", NULL, NULL, NULL);
+    if (rc == SQLITE_OK) return true;
+    if ((rc & 0xff) != SQLITE_BUSY || ms >= BUSY_MS) return ts__db_fail(db, d, "PRAGMA journal_mode=WAL");
+    sqlite3_sleep(10);
+  }
+}
+
 static bool open_store(ts_db *db, ts_db_mode mode, ts_diag *d) {
   TS_TRY(check_place(db->path, d));
   bool exists;
@@ -291,10 +310,10 @@ static bool open_store(ts_db *db, ts_db_mode mode, ts_diag *d) {
   TS_TRY(configure(db, d));
   int64_t objects;
   TS_TRY(exec_int(db, "SELECT count(*) FROM sqlite_schema", &objects, d));
-  if (db->writable && objects == 0) TS_TRY(ts__db_exec(db, "PRAGMA journal_mode=WAL", d));
+  if (db->writable && objects == 0) TS_TRY(use_log(db, d));
   TS_TRY(check_version(db, mode, d));
   // Only now is it ours to change.
-  if (db->writable) TS_TRY(ts__db_exec(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL", d));
+  if (db->writable) TS_TRY(use_log(db, d) && ts__db_exec(db, "PRAGMA synchronous=NORMAL", d));
   return true;
 }
 

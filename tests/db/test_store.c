@@ -355,11 +355,14 @@ static void readers_see_whole_transactions_beside_a_writer(void **state) {
   ts_db_close(db);
 }
 
-// Two writing processes share a store without failures.
+// Writing processes make and share a store without failures.
 static void put_hundred(const char *path) {
   ts_diag d = {0};
   ts_db *db = ts_db_open(path, TS_DB_CREATE, &d);
-  if (!db) _exit(1);
+  if (!db) {
+    fprintf(stderr, "%s\n", d.message);
+    _exit(1);
+  }
   for (int i = 0; i < 100; i++) {
     ts_db_target t = {"cpu", "a", "p", ts_arena_printf(test_arena, "%d", i)};
     if (!ts_db_put_target(db, &t, &d)) _exit(2);
