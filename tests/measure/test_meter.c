@@ -139,7 +139,7 @@ static void final(void **state) {
   fixture *x = *state;
   assert_int_equal(run(x, RIGHT).kind, TS_MEASURED);
   uint64_t fast = x->tag;
-  assert_int_equal(run(x, RIGHT " for (volatile int i = 0; i < 20000; i++) {}").kind, TS_MEASURED);
+  assert_int_equal(run(x, RIGHT " for (volatile int i = 0; i < 400000; i++) {}").kind, TS_MEASURED);
   uint64_t slow = x->tag;
   run(x, "*(volatile int *)8 = 1;");
   ts_outcome_row r[2];
