@@ -39,6 +39,32 @@ static bool others_later(ts__ctx *c) {
   return true;
 }
 
+typedef struct reader {
+  ts__ctx *c;
+  bool ok;
+} reader;
+
+static bool see_load(void *arg, const ts_expr *e) {
+  reader *r = arg;
+  if (!r->ok || e->kind != TS_E_LOAD) return r->ok;
+  int me = r->c->arg[0].node, loop = r->c->arg[1].node;
+  int w = ts__toucher(r->c, loop, r->c->t->node[loop].end, me, e->buf, true, false);
+  r->ok = w < 0;
+  if (r->ok) return true;
+  ts__refuse(r->c, TS_R_carried_dependence, 1, "block {0} writes {1}, which the initialisation reads, inside loop {2}");
+  ts__fact_node(r->c, w);
+  ts__fact_s(r->c, e->buf->name);
+  ts__fact_node(r->c, loop);
+  return false;
+}
+
+// What the initialisation reads is there before the loop.
+static bool inputs_there(ts__ctx *c) {
+  reader r = {c, true};
+  ts_stmt_visit(ts__block(c, c->arg[0].node)->init, NULL, see_load, &r);
+  return r.ok;
+}
+
 // The first of the iterations that reduce is the first instance of the domain: only that one initialises.
 static bool starts_at_first(ts__ctx *c, const plan *p) {
   const ts_block *b = ts__block(c, c->arg[0].node);
@@ -80,6 +106,7 @@ bool ts__check_decompose_reduction(ts__ctx *c) {
   TS_TRY(starts_at_first(c, p));
   TS_TRY(ts__instances_once(c, 0, block));
   TS_TRY(others_later(c));
+  TS_TRY(inputs_there(c));
   int drop[TS__MAX_DEPTH], ndrop = 0;
   for (int i = 0; i < p->n; i++) {
     bool s, r;
