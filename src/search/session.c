@@ -461,15 +461,18 @@ bool ts__session_first(ts__session *s, ts_diag *d) {
   return true;
 }
 
+// One round may find nothing new by chance, above all the one in which an earlier run of the session was killed.
 bool ts__session_next(ts__session *s, int n, ts_diag *d) {
-  enum { MOST = 64 };
+  enum { MOST = 64, ROUNDS = 8 };
   size_t before = s->batch.n;
-  for (int i = 0; i < n && i < MOST; i++) {
-    ts__member *m = ts__propose(s, (uint64_t)s->batches * MOST + (uint64_t)i);
-    if (!m) break;
-    TS_TRY(submit(s, m, d));
+  for (int round = 0; round < ROUNDS && s->batch.n == before; round++) {
+    for (int i = 0; i < n && i < MOST; i++) {
+      ts__member *m = ts__propose(s, (uint64_t)s->batches * MOST + (uint64_t)i);
+      if (!m) break;
+      TS_TRY(submit(s, m, d));
+    }
+    s->batches++;
   }
-  s->batches++;
   s->exhausted = s->batch.n == before;
   return true;
 }

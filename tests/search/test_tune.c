@@ -175,9 +175,7 @@ static void goes_on_after_kill(void **state) {
   int64_t repeated = number(x, store, again), allowed = (int64_t)sketches(x) + FINALISTS;
   if (repeated > allowed) fail_msg("%lld of %lld candidates were measured again; %lld may be", (long long)repeated, before, (long long)allowed);
   assert_true(allowed < before);
-  // A run may end before its 30 trials, when nothing better is expected; else most of them are new.
-  int64_t after = number(x, store, "SELECT count(DISTINCT build_id) FROM measurement");
-  if (r.trials == 30 ? after <= before : after < before) fail_msg("%lld candidates before, %lld after %lld trials", before, (long long)after, (long long)r.trials);
+  assert_true(number(x, store, "SELECT count(DISTINCT build_id) FROM measurement") > before);
   assert_int_equal(number(x, store, "SELECT count(*) FROM session"), 1);
   assert_int_equal(number(x, store, "SELECT count(*) FROM session WHERE outcome = 'done'"), 1);
   assert_int_equal(number(x, store, "SELECT count(*) FROM winner"), 1);
