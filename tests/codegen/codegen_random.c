@@ -3,44 +3,15 @@
 // each.
 #include "differ.h"
 #include "functions.h"
-#include "schedule/schedule.h"
-
-typedef struct names {
-  const char *name[64];
-  int n;
-} names;
-
-static bool see(void *arg, const ts_stmt *s) {
-  names *x = arg;
-  if (s->kind == TS_S_BLOCK && s->block->niters && x->n < 64) x->name[x->n++] = s->block->name;
-  return true;
-}
-
-static ts_rv pick_block(ts_sched *s, ts_rng *r) {
-  names x = {.n = 0};
-  ts_rv rv = -1;
-  int n;
-  ts_stmt_visit(ts_sched_func(s)->body, see, NULL, &x);
-  if (x.n) ts_sched_call(s, TS_P_get_block, TS_ARGS(TS_ASTR(x.name[ts_rng_below(r, (uint32_t)x.n)])), &rv, 1, &n, NULL);
-  return rv;
-}
-
-// Loops of a block, a random one in *one; returns how many there are.
-static int pick_loop(ts_sched *s, ts_rng *r, ts_rv block, ts_rv *all, ts_rv *one) {
-  int n = 0;
-  if (!ts_sched_call(s, TS_P_get_loops, TS_ARGS(TS_ARV(block)), all, 16, &n, NULL) || n < 1 || n > 16) return 0;
-  *one = all[ts_rng_below(r, (uint32_t)n)];
-  return n;
-}
+#include "pick.h"
 
 // One random primitive; most are refused.
 static void random_step(ts_sched *s, ts_rng *r) {
-  ts_rv block = pick_block(s, r), other = pick_block(s, r), all[16], of_other[16], loop, far, out[16];
-  int n, got;
-  if (block < 0 || other < 0 || !(n = pick_loop(s, r, block, all, &loop)) || !pick_loop(s, r, other, of_other, &far))
-    return;
+  ts_rv block = pick_block(s, r), other = pick_block(s, r), all[16], of_other[16], out[16];
+  int n, m, got;
+  if (block < 0 || other < 0 || !(n = loops_of(s, block, all)) || !(m = loops_of(s, other, of_other))) return;
+  ts_rv loop = all[ts_rng_below(r, (uint32_t)n)], far = of_other[ts_rng_below(r, (uint32_t)m)];
   int factor = (int[]){2, 3, 4, 5, 8, 16}[ts_rng_below(r, 6)];
-#define CALL(p, ...) (void)ts_sched_call(s, TS_P_##p, TS_ARGS(__VA_ARGS__), out, 16, &got, NULL)
   switch (ts_rng_below(r, 18)) {
     case 0:
     case 1:

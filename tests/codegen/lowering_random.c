@@ -3,37 +3,7 @@
 // each, and why lowering refused.
 #include "differ.h"
 #include "functions.h"
-#include "schedule/schedule.h"
-
-typedef struct names {
-  const char *name[64];
-  int n;
-} names;
-
-static bool see(void *arg, const ts_stmt *s) {
-  names *x = arg;
-  if (s->kind == TS_S_BLOCK && s->block->niters && x->n < 64) x->name[x->n++] = s->block->name;
-  return true;
-}
-
-static ts_rv block_of(ts_sched *s, const char *name) {
-  ts_rv rv = -1;
-  int n;
-  return ts_sched_call(s, TS_P_get_block, TS_ARGS(TS_ASTR(name)), &rv, 1, &n, NULL) ? rv : -1;
-}
-
-static ts_rv pick_block(ts_sched *s, ts_rng *r) {
-  names x = {.n = 0};
-  ts_stmt_visit(ts_sched_func(s)->body, see, NULL, &x);
-  return x.n ? block_of(s, x.name[ts_rng_below(r, (uint32_t)x.n)]) : -1;
-}
-
-static int loops_of(ts_sched *s, ts_rv block, ts_rv *all) {
-  int n = 0;
-  return ts_sched_call(s, TS_P_get_loops, TS_ARGS(TS_ARV(block)), all, 16, &n, NULL) && n <= 16 ? n : 0;
-}
-
-#define CALL(p, ...) (void)ts_sched_call(s, TS_P_##p, TS_ARGS(__VA_ARGS__), out, 16, &got, NULL)
+#include "pick.h"
 
 // One random primitive; most are refused.
 static void random_step(ts_sched *s, ts_rng *r) {
@@ -91,10 +61,9 @@ static void random_step(ts_sched *s, ts_rng *r) {
 // Loops of all blocks along axes; pipelines where the body has two statements.
 static void bind_all(ts_sched *s, ts_rng *r) {
   static const char *const axes[] = {"blockIdx.x", "blockIdx.y", "threadIdx.x", "threadIdx.x", "threadIdx.y", "vthread"};
-  names x = {.n = 0};
+  names x = blocks_of(s);
   ts_rv all[16], out[16];
   int got;
-  ts_stmt_visit(ts_sched_func(s)->body, see, NULL, &x);
   for (int b = 0; b < x.n; b++) {
     ts_rv block = block_of(s, x.name[b]);
     int n = block < 0 ? 0 : loops_of(s, block, all);
