@@ -133,6 +133,10 @@ static __device__ __forceinline__ void issue_values(float (&o)[D / 2], const u32
   for (int i = 0; i < TILE / 16; i++) wgmma_values(o, p[i], descriptor(v + i * 2048, TILE * 128));
 }
 
+// Score of a key that a row does not see. A power of two: its product with the scale is exact, so that a row that sees nothing of a tile gets
+// weights of 1 there, which the next tile's factor of 0 takes away. Rounded, the difference of two such products is 1e20, and its exponential inf.
+#define UNSEEN -0x1p100f
+
 // Running softmax of the two rows that a thread shares with three others: weights replace the scores, f receives what earlier
 // sums are multiplied by. Columns beyond `seen[r]` of row r are masked when `masked`.
 static __device__ __forceinline__ void softmax(float (&s)[64], float (&m)[2], float (&l)[2], float (&f)[2], bool masked, int column, const int (&seen)[2]) {
@@ -142,7 +146,7 @@ static __device__ __forceinline__ void softmax(float (&s)[64], float (&m)[2], fl
     for (int j = 0; j < 16; j++)
 #pragma unroll
       for (int e = 0; e < 4; e++)
-        if (column + 8 * j + (e & 1) > seen[e >> 1]) s[4 * j + e] = -1e30f;
+        if (column + 8 * j + (e & 1) > seen[e >> 1]) s[4 * j + e] = UNSEEN;
   }
 #pragma unroll
   for (int r = 0; r < 2; r++) {
@@ -175,7 +179,7 @@ static __device__ __forceinline__ void to_operand(u32 (&p)[TILE / 16][4], const 
 static __device__ __forceinline__ void consume(const shared_layout &sh, int warpgroup, int t, int rows, int row, int head, int tiles, u16 *y) {
   const int thread = threadIdx.x & 127, lane = thread & 31, mine = row + 64 * warpgroup + 16 * (thread >> 5) + (lane >> 2), column = 2 * (lane & 3);
   const int seen_at[2] = {t + mine, t + mine + 8};
-  float s[64], o[D / 2], m[2] = {-1e30f, -1e30f}, l[2] = {0, 0}, f[2];
+  float s[64], o[D / 2], m[2] = {UNSEEN, UNSEEN}, l[2] = {0, 0}, f[2];
   u32 p[TILE / 16][4];
 #pragma unroll
   for (int i = 0; i < D / 2; i++) o[i] = 0;
