@@ -8,7 +8,7 @@
 #include "schedule/schedule.h"
 #include "search/search.h"
 
-enum { MOST_ROWS = 8 };  // that read one weight
+enum { MOST_ROWS = 8 /* that read one weight */, MOST_VARIANTS = 32 };
 
 typedef struct maker {
   ts_arena *a;
@@ -161,6 +161,37 @@ static double weight_of(const ts__kernel_row *r) {
   return 1;
 }
 
+// Whether this shape can have the variant: an operator's file asks for whole units of its packed weights.
+static bool possible(maker *m, const ts__kernel_row *r, const char *variant) {
+  ts_diag why;
+  ts_op_inst inst;
+  return ts_op_instantiate(m->ir, &r->spec, variant, &inst, &why);
+}
+
+// Leave out records of variants that not every row of the group can have: they share the packed weight. Records of other shapes and hostile
+// stores name such.
+static void drop_impossible(maker *m, group *g) {
+  const char *known[MOST_VARIANTS];
+  bool can[MOST_VARIANTS];
+  size_t nknown = 0;
+  for (size_t i = 0; i < g->n; i++) {
+    size_t kept = 0;
+    for (size_t k = 0; k < g->count[i]; k++) {
+      const char *variant = g->record[i][k].variant;
+      size_t v = 0;
+      while (v < nknown && strcmp(known[v], variant)) v++;
+      if (v == MOST_VARIANTS) continue;
+      if (v == nknown) {
+        known[nknown] = variant;
+        can[nknown++] = true;
+        for (size_t j = 0; j < g->n && can[v]; j++) can[v] = possible(m, g->row[j], variant);
+      }
+      if (can[v]) g->record[i][kept++] = g->record[i][k];
+    }
+    g->count[i] = kept;
+  }
+}
+
 // Time of all rows of a group by their best records of one variant; infinite when a row has records of others only.
 static double variant_cost(const group *g, const char *variant) {
   double sum = 0;
@@ -208,6 +239,7 @@ static bool serve_group(maker *m, group *g, ts_diag *d) {
   for (size_t i = 0; i < g->n; i++)
     TS_TRY(
         ts__records_find(m->a, m->db, &g->row[i]->spec, m->o->target, m->o->numerics, &g->record[i], &g->count[i], d));
+  drop_impossible(m, g);
   const char *variant = choose_variant(g);
   if (!variant) variant = guess_variant(m, g);
   for (size_t i = 0; i < g->n; i++) {
@@ -242,6 +274,16 @@ static bool submit(ts_compiler *c, const ts__kernels *k, ts_diag *d) {
   return true;
 }
 
+// The schedule of a record replays and cannot be compiled (too many threads, too much shared memory): the default takes its place, in the
+// same variant.
+static bool replace_record(maker *m, ts_compiler *c, size_t i, const ts_diag *why, ts_diag *d) {
+  ts__kernel_row *r = &m->k->row[i];
+  fprintf(stderr, "note: %s: %s does not compile, the default serves: %s\n", r->text, r->record, why->message);
+  r->unit = (ts_unit){0};
+  r->expected_us = 0;
+  return by_default(m, r, r->variant, *r->variant != 0, d) && (r->unit.bytes ? ts_compiler_submit_unit(c, &r->unit, 2 * i, d) : ts_compiler_submit(c, r->func, 2 * i, d));
+}
+
 static bool collect(maker *m, ts_compiler *c, ts_progress *p, ts_diag *d) {
   ts_compiled one;
   uint64_t done = 0;
@@ -251,6 +293,10 @@ static bool collect(maker *m, ts_compiler *c, ts_progress *p, ts_diag *d) {
     if (!got) continue;
     ts__kernel_row *r = &m->k->row[one.tag / 2];
     if (!one.ok) {
+      if (!(one.tag & 1) && *r->record && one.diag.kind == TS_REFUSAL) {
+        TS_TRY(replace_record(m, c, one.tag / 2, &one.diag, d));
+        continue;
+      }
       if (d) *d = one.diag;
       return false;
     }

@@ -11,7 +11,7 @@
 typedef struct world {
   ts_arena *a;
   char *out;
-  const char *store, *target_text, *reuse_lib;
+  const char *store, *target_text, *model, *reuse_lib;
   ts_db *db;
   ts_target target;
   ts_place place;
@@ -21,6 +21,8 @@ typedef struct world {
 static void open_world_for(world *w, const char *target) {
   ts_diag d = {0};
   *w = (world){.a = ts_arena_new("test"), .target_text = target};
+  bool gpu = strncmp(target, "cuda", 4) == 0;
+  w->model = gpu ? "synthetic:SmolLM2-135M" : "synthetic:tiny";
   w->out = temp_folder(w->a);
   w->store = ts_path_join(w->a, w->out, "t.db");
   must(ts_target_parse(target, &w->target, &d), &d);
@@ -112,7 +114,7 @@ static void record(world *w, const char *spec_text, const char *generator, const
 static ts_build_result build(world *w, const char *quant, const char *numerics) {
   ts_diag d = {0};
   ts_build_result r;
-  ts_build_opts o = {.model = w->target.api == TS_API_CUDA ? "synthetic:SmolLM2-135M" : "synthetic:tiny",
+  ts_build_opts o = {.model = w->model,
                      .quant = quant,
                      .target = w->target_text,
                      .reuse_lib = w->reuse_lib,
@@ -311,9 +313,47 @@ static void native_winner(void **state) {
   close_world(&w);
 }
 
+#define DOWN "matmul_add q4f16_1 A=f32 K=160 N=64 n=1"
+#define WIDER "matmul_add q4f16_1 A=f32 K=192 N=64 n=1"
+
+// A winner of another shape in a variant that this shape cannot have (units of 64 of K) does not serve; the next record does, or the default.
+static void impossible_variant(void **state) {
+  (void)state;
+  world w;
+  open_world_for(&w, "cuda:sm_90a");
+  w.model = "synthetic:tiny";
+  record(&w, WIDER, "search mma 1", "", 4000, true);
+  ts_build_result r = build(&w, "q4f16_1", "");
+  check(&r, DOWN, "default", "");
+  record(&w, DOWN, "search mma 1", "", 3000, true);  // of this very workload: a store may say anything
+  r = build(&w, "q4f16_1", "");
+  check(&r, DOWN, "default", "");
+  record(&w, DOWN, "search ref 1", "", 5000, false);
+  r = build(&w, "q4f16_1", "");
+  check(&r, DOWN, "exact", "");
+  close_world(&w);
+}
+
+#define SILU "silu_mul A=f16 I=160 n=16..128%16"
+
+// A record whose schedule replays and cannot be compiled is passed over: blocks of more threads than there may be.
+static void record_that_does_not_compile(void **state) {
+  (void)state;
+  world w;
+  open_world_for(&w, "cuda:sm_90a");
+  w.model = "synthetic:tiny";
+  record(&w, SILU, "search ref 1",
+         "trace 1\nb0 = get_block \"silu\"\nl1, l2 = get_loops b0\nl3, l4 = split l2 [_, 2048] tail=guard\nbind l4 threadIdx.x\nbind l1 blockIdx.x\n", 3000, true);
+  ts_build_result r = build(&w, "q4f16_1", "");
+  check(&r, SILU, "default", "");
+  assert_true(kernel(&r, SILU)->expected_us == 0);
+  close_world(&w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(exact_and_nearest), cmocka_unit_test(bad_traces),
                                      cmocka_unit_test(packed_variant), cmocka_unit_test(cheapest_over_phases),
-                                     cmocka_unit_test(opt_in_numerics), cmocka_unit_test(native_winner)};
+                                     cmocka_unit_test(opt_in_numerics), cmocka_unit_test(native_winner),
+                                     cmocka_unit_test(impossible_variant), cmocka_unit_test(record_that_does_not_compile)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
