@@ -53,8 +53,10 @@ static void print_table(const ts_tune_result *r) {
   printf("%-58s %10s %10s %8s  %-9s %s\n", "workload", "default us", "best us", "speed-up", "verdict", "winner");
   for (size_t i = 0; i < r->n; i++) {
     const ts_tune_row *x = &r->rows[i];
-    printf("%-58s %10.2f %10.2f %7.2fx  %-9s %s%s", x->workload, x->default_ns * 1e-3, x->best_ns * 1e-3, x->default_ns / x->best_ns,
-           ts_verdict_name(x->against_default.verdict), x->winner, x->kept_incumbent ? " (kept)" : "");
+    printf("%-58s ", x->workload);
+    if (isnan(x->default_ns)) printf("%10s %10.2f %8s  %-9s ", "-", x->best_ns * 1e-3, "-", "no default");
+    else printf("%10.2f %10.2f %7.2fx  %-9s ", x->default_ns * 1e-3, x->best_ns * 1e-3, x->default_ns / x->best_ns, ts_verdict_name(x->against_default.verdict));
+    printf("%s%s", x->winner, x->kept_incumbent ? " (kept)" : "");
     if (x->library_ns > 0) printf("  (cuBLASLt: %.2f us, %.2f of its speed, %s)", x->library_ns * 1e-3, x->library_ns / x->best_ns, ts_verdict_name(x->against_library.verdict));
     printf("\n");
   }
@@ -64,10 +66,12 @@ static void print_table(const ts_tune_result *r) {
 static void print_json(const ts_tune_result *r) {
   for (size_t i = 0; i < r->n; i++) {
     const ts_tune_row *x = &r->rows[i];
-    printf("{\"event\": \"result\", \"workload\": \"%s\", \"winner\": \"%s\", \"default_ns\": %.1f, \"best_ns\": %.1f, \"log_ratio\": %.5f, \"verdict\": \"%s\", \"trials\": %lld, "
+    bool none = isnan(x->default_ns);
+    char ns[32] = "null", ratio[32] = "null";
+    if (!none) snprintf(ns, sizeof ns, "%.1f", x->default_ns), snprintf(ratio, sizeof ratio, "%.5f", x->against_default.log_ratio);
+    printf("{\"event\": \"result\", \"workload\": \"%s\", \"winner\": \"%s\", \"default_ns\": %s, \"best_ns\": %.1f, \"log_ratio\": %s, \"verdict\": \"%s\", \"trials\": %lld, "
            "\"failed\": %lld, \"library_ns\": %.1f}\n",
-           x->workload, x->winner, x->default_ns, x->best_ns, x->against_default.log_ratio, ts_verdict_name(x->against_default.verdict), (long long)x->trials,
-           (long long)x->failed, x->library_ns);
+           x->workload, x->winner, ns, x->best_ns, ratio, none ? "no default" : ts_verdict_name(x->against_default.verdict), (long long)x->trials, (long long)x->failed, x->library_ns);
   }
   printf("{\"event\": \"done\", \"trials\": %lld, \"wall_s\": %.2f, \"busy_s\": %.2f, \"interrupted\": %s}\n", (long long)r->trials, r->wall_s, r->busy_s,
          r->interrupted ? "true" : "false");

@@ -134,7 +134,7 @@ bool ts__session_end(ts__session *s, bool interrupted, ts_tune_row *out, ts_aren
     size_t best = elect(s, &f, &c);
     ok = record_decision(s, &f, best, &c, d);
     *out = (ts_tune_row){.workload = ts_arena_strdup(a, s->text), .winner = ts_arena_strdup(a, s->space.sketch[f.m[best]->sketch].name),
-                         .default_ns = f.row[0].stats.median, .best_ns = f.row[best].stats.median, .against_default = c, .trials = s->trials,
+                         .default_ns = s->no_default ? NAN : f.row[0].stats.median, .best_ns = f.row[best].stats.median, .against_default = c, .trials = s->trials,
                          .failed = s->failed, .kept_incumbent = f.m[best] == s->incumbent};
     ok = ok && against_library(s, &f, best, out, d) && count_finalists(s, &f, scratch, d);
   }

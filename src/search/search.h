@@ -81,8 +81,8 @@ typedef struct ts_tune_opts {
 typedef struct ts_tune_row {  // result of one task
   const char *workload;
   const char *winner;      // sketch of the winner
-  double default_ns, best_ns;
-  ts_compare against_default;
+  double default_ns, best_ns;  // default_ns: NAN when the default schedule does not serve (told on stderr); the best of the first batch stands for it
+  ts_compare against_default;  // the winner, against the default or what stands for it
   int64_t trials, failed;
   bool kept_incumbent;
   double library_ns;           // of a vendor's library in the same final; 0: none took part

@@ -54,7 +54,8 @@ typedef struct ts__session {
   ts_diag failure;
   TS_VEC(uint64_t) hashes;
   double **priors;             // of the points of native sketches
-  ts__member *best, *fallback, *incumbent;  // fallback: the default schedule
+  ts__member *best, *fallback, *incumbent;  // fallback: the default schedule; NULL while that is refused and nothing was measured
+  bool no_default;        // it does not serve here: fallback is the best of the first batch
   ts__member *library;  // the best of a vendor's library, or NULL; not among the members
   int64_t trials, failed, batches;
   double started_ms;      // elapsed in earlier runs of this session

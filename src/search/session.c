@@ -368,7 +368,7 @@ bool ts__session_measure(ts__session *s, ts_diag *d) {
   }
   if (ts_interrupted()) return true;
   // last: one that is slow beside the others is not timed at length, and it is measured however slow it is
-  if (count && !s->begun && s->fallback->object.bytes) TS_TRY(ts__measure_one(s, s->fallback, &patient, d));
+  if (count && !s->begun && s->fallback && s->fallback->object.bytes) TS_TRY(ts__measure_one(s, s->fallback, &patient, d));
   retire_losers(s);
   TS_TRY(save_state(s, d));
   if (!s->begun) return first_measured(s, d);
@@ -421,10 +421,11 @@ static bool recall(ts__session *s, ts_diag *d) {
 static bool first_measured(ts__session *s, ts_diag *d) {
   s->begun = true;
   TS_TRY(measure_library(s, d));
-  if (s->fallback->state == TS__GOOD) return recall(s, d);
+  if (s->fallback && s->fallback->state == TS__GOOD) return recall(s, d);
   if (!s->best) return ts_bug(d, "default-failed", "%s: neither the default schedule nor any other candidate passed verification", s->text);
-  fprintf(stderr, "warning: %s: the default schedule did not pass verification; %s takes its place\n", s->text, s->space.sketch[s->best->sketch].name);
+  if (s->fallback) fprintf(stderr, "warning: %s: the default schedule did not pass verification; %s takes its place\n", s->text, s->space.sketch[s->best->sketch].name);
   s->fallback = s->best;
+  s->no_default = true;
   return recall(s, d);
 }
 
@@ -442,10 +443,19 @@ static bool first_points(ts__session *s, int sketch, ts_diag *d) {
   return true;
 }
 
+// The default schedule. One that is refused (its steps do not apply, or the target's limits forbid it) is told and leaves the field to the others.
+static bool first_default(ts__session *s, ts_diag *d) {
+  ts_diag why = {0};
+  s->fallback = ts__member_draw(s, 0, s->space.sketch[0].trace, 0, &why);
+  if (s->fallback) return submit(s, s->fallback, d);
+  if (why.kind != TS_REFUSAL) return (*d = why, false);
+  fprintf(stderr, "warning: %s: the default schedule is refused: %s  [%s]\n", s->text, why.message, why.code);
+  return true;
+}
+
 bool ts__session_first(ts__session *s, ts_diag *d) {
   size_t sketches = s->space.n;
-  s->fallback = ts__member_draw(s, 0, s->space.sketch[0].trace, 0, d);
-  TS_TRY(s->fallback && submit(s, s->fallback, d));
+  TS_TRY(first_default(s, d));
   s->incumbent = draw_incumbent(s);
   if (s->incumbent) TS_TRY(submit(s, s->incumbent, d));
   for (size_t k = 1; k < sketches; k++) {
@@ -458,7 +468,7 @@ bool ts__session_first(ts__session *s, ts_diag *d) {
     for (uint64_t seed = 0; seed < 4 && !m; seed++) m = ts__member_draw(s, (int)k, s->space.sketch[k].trace, s->o->seed + seed, &ignored);
     if (m) TS_TRY(submit(s, m, d));
   }
-  return true;
+  return s->batch.n || ts_bug(d, "default-failed", "%s: the default schedule is refused, and so is every other candidate", s->text);
 }
 
 // One round may find nothing new by chance, above all the one in which an earlier run of the session was killed.

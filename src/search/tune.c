@@ -36,10 +36,12 @@ static bool spent(const tuner *t) {
 static void report(tuner *t, const ts__session *s) {
   char note[160];
   double gain = s->best && s->fallback ? s->fallback->median / s->best->median : 1;
-  snprintf(note, sizeof note, "%s: best %.1f us, %.2fx of default, %s", s->text, s->best ? s->best->median * 1e-3 : NAN, gain, s->best ? s->space.sketch[s->best->sketch].name : "");
+  snprintf(note, sizeof note, "%s: best %.1f us, %.2fx of %s, %s", s->text, s->best ? s->best->median * 1e-3 : NAN, gain, s->no_default ? "the first" : "default", s->best ? s->space.sketch[s->best->sketch].name : "");
   if (t->o->json && s->best) {
-    printf("{\"event\": \"batch\", \"workload\": \"%s\", \"trials\": %lld, \"best_ns\": %.1f, \"default_ns\": %.1f, \"elapsed_s\": %.2f}\n", s->text,
-           (long long)s->trials, s->best->median, s->fallback->median, elapsed_s(t));
+    char fallback[32] = "null";
+    if (!s->no_default) snprintf(fallback, sizeof fallback, "%.1f", s->fallback->median);
+    printf("{\"event\": \"batch\", \"workload\": \"%s\", \"trials\": %lld, \"best_ns\": %.1f, \"default_ns\": %s, \"elapsed_s\": %.2f}\n", s->text,
+           (long long)s->trials, s->best->median, fallback, elapsed_s(t));
     fflush(stdout);
   }
   bool timed = t->o->budget_s > 0;
@@ -153,7 +155,7 @@ static bool prepared(tuner *t, ts_diag *d) {
 static bool first_batches(tuner *t, ts_diag *d) {
   for (size_t i = 0; i < t->n && !ts_interrupted(); i++) {
     if (t->s[i].given_up) continue;
-    TS_TRY(ts__session_first(&t->s[i], d));
+    TS_TRY(ts__session_first(&t->s[i], d) || give_up(&t->s[i], d));
     for (; !overlaps(t) && t->s[i].batch.n && !ts_interrupted();) TS_TRY(measure(t, d));
   }
   while (submitted(t) && !ts_interrupted()) TS_TRY(measure(t, d));
