@@ -1,6 +1,8 @@
-// Hardware counters of a call: CUPTI's range profiler, one range, the call repeated for as many passes as the counters need.
+// Hardware counters of a call: CUPTI's range profiler, one range, the call repeated for as many passes as the counters need. The counters of a
+// GPU belong to one process at a time: they are taken for a call and given back after it, since others of ours live at the same time.
 #include <math.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "cuda/cuda.h"
 
@@ -17,14 +19,15 @@ static const char *const metrics[] = {
 #include "cuda/counters.def"
 #undef COUNTER
 };
-enum { COUNTERS = TS_COUNTOF(names), MOST_PASSES = 64 };
+enum { COUNTERS = TS_COUNTOF(names), MOST_PASSES = 64, HARDWARE_BUSY = 26 };
 _Static_assert((int)COUNTERS == (int)TS_CUDA_COUNTERS, "rows of counters.def");
 
 const char *ts_cuda_counter_name(int i) { return names[i]; }
 
 struct ts_cuda_counters {
   const ts_cuda_cupti *c;
-  void *host, *range;
+  void *host, *context;
+  void *range;  // while the counters are taken
   uint8_t *availability, *config, *data;
   size_t config_n, data_n, n;
   const char *metric[COUNTERS];  // those that this GPU has
@@ -35,7 +38,18 @@ static bool check(const ts_cuda_counters *x, int result, const char *what, ts_di
   const char *text = NULL;
   if (!result) return true;
   if (x->c->cuptiGetResultString(result, &text)) text = NULL;
-  return ts_env_fail(d, "no-counters", "counters: %s: %s", what, text ? text : "unknown error");
+  return ts_env_fail(d, "no-counters", "counters: %s: %s%s", what, text ? text : "unknown error", result == HARDWARE_BUSY ? " (another process has them: a profiler, or DCGM, which `dcgmi profile --pause` stops)" : "");
+}
+
+// Ask again for a moment while somebody else has the counters.
+static int ask(int (*function)(void *params), void *params) {
+  enum { EVERY_US = 20000, TRIES = 50 };
+  int result = function(params);
+  for (int i = 0; i < TRIES && result == HARDWARE_BUSY; i++) {
+    usleep(EVERY_US);
+    result = function(params);
+  }
+  return result;
 }
 
 static bool there(const ts_cuda_cupti *c, ts_diag *d) {
@@ -60,10 +74,10 @@ static bool open_host(ts_cuda_counters *x, const ts_cuda *g, ts_diag *d) {
   chip_name chip = {.size = sizeof chip, .device = (size_t)g->ordinal};
   counter_availability av = {.size = sizeof av, .context = g->context};
   TS_TRY(check(x, x->c->cuptiProfilerInitialize(&init), "starting the profiler", d) && check(x, x->c->cuptiDeviceGetChipName(&chip), "the GPU's name", d) &&
-         check(x, x->c->cuptiProfilerGetCounterAvailability(&av), "what may be counted", d));
+         check(x, ask(x->c->cuptiProfilerGetCounterAvailability, &av), "what may be counted", d));
   x->availability = av.image = calloc(av.image_size + 1, 1);
   if (!av.image) return ts_env_fail(d, "out-of-memory", "no memory for counters");
-  return check(x, x->c->cuptiProfilerGetCounterAvailability(&av), "what may be counted", d) && open_tables(x, chip.name, av.image, d);
+  return check(x, ask(x->c->cuptiProfilerGetCounterAvailability, &av), "what may be counted", d) && open_tables(x, chip.name, av.image, d);
 }
 
 static bool configure(ts_cuda_counters *x, ts_diag *d) {
@@ -89,24 +103,15 @@ ts_cuda_counters *ts_cuda_counters_open(const ts_cuda *g, ts_diag *d) {
   ts_cuda_counters *x = calloc(1, sizeof *x);
   if (!x) return ts_env_fail(d, "out-of-memory", "no memory for counters"), NULL;
   x->c = c;
-  range_enable enable = {.size = sizeof enable, .context = g->context};
-  if (open_host(x, g, d) && configure(x, d) && check(x, c->cuptiRangeProfilerEnable(&enable), "switching counters on", d)) {
-    x->range = enable.range;
-    range_data_size size = {.size = sizeof size, .range = x->range, .names = x->metric, .n = x->n, .ranges = 1, .nodes = 1};
-    if (check(x, c->cuptiRangeProfilerGetCounterDataSize(&size), "memory for values", d) && (x->data = calloc(size.bytes + 1, 1))) {
-      x->data_n = size.bytes;
-      return x;
-    }
-  }
+  x->context = g->context;
+  if (open_host(x, g, d) && configure(x, d)) return x;
   ts_cuda_counters_close(x);
   return NULL;
 }
 
 void ts_cuda_counters_close(ts_cuda_counters *x) {
   if (!x) return;
-  range_object off = {.size = sizeof off, .range = x->range};
   host_object host = {.size = sizeof host, .host = x->host};
-  if (x->range) (void)x->c->cuptiRangeProfilerDisable(&off);
   if (x->host) (void)x->c->cuptiProfilerHostDeinitialize(&host);
   free(x->availability);
   free(x->config);
@@ -139,10 +144,27 @@ static bool one_pass(const ts_cuda_counters *x, bool (*run)(void *arg, ts_diag *
   return ok;
 }
 
-bool ts_cuda_count(ts_cuda_counters *x, bool (*run)(void *arg, ts_diag *d), void *arg, double values[TS_CUDA_COUNTERS], ts_diag *d) {
-  double v[COUNTERS];
+// The counters, until they are given back, and room for their values.
+static bool take(ts_cuda_counters *x, ts_diag *d) {
+  range_enable enable = {.size = sizeof enable, .context = x->context};
+  TS_TRY(check(x, ask(x->c->cuptiRangeProfilerEnable, &enable), "switching counters on", d));
+  x->range = enable.range;
+  range_data_size size = {.size = sizeof size, .range = x->range, .names = x->metric, .n = x->n, .ranges = 1, .nodes = 1};
+  TS_TRY(check(x, x->c->cuptiRangeProfilerGetCounterDataSize(&size), "memory for values", d));
+  x->data = calloc(size.bytes + 1, 1);
+  x->data_n = size.bytes;
+  return x->data || ts_env_fail(d, "out-of-memory", "no memory for counters");
+}
+
+static void give_back(ts_cuda_counters *x) {
+  range_object off = {.size = sizeof off, .range = x->range};
+  if (x->range) (void)x->c->cuptiRangeProfilerDisable(&off);
+  free(x->data);
+  x->range = x->data = NULL;
+}
+
+static bool count(ts_cuda_counters *x, bool (*run)(void *arg, ts_diag *d), void *arg, double v[COUNTERS], ts_diag *d) {
   bool last = false;
-  for (int i = 0; i < COUNTERS; i++) values[i] = NAN;
   range_data data = {.size = sizeof data, .range = x->range, .bytes = x->data_n, .image = x->data};
   range_config config = {.size = offsetof(range_config, target_level) + sizeof config.target_level, .range = x->range, .config_n = x->config_n, .config = x->config, .data_n = x->data_n, .data = x->data,
                          .mode = RANGE_OF_USER, .replay = REPLAY_BY_USER, .ranges = 1, .levels = 1, .least_level = 1};
@@ -150,8 +172,15 @@ bool ts_cuda_count(ts_cuda_counters *x, bool (*run)(void *arg, ts_diag *d), void
   for (int i = 0; i < MOST_PASSES && !last; i++) TS_TRY(one_pass(x, run, arg, &last, d));
   range_decode decode = {.size = sizeof decode, .range = x->range};
   host_values values_of = {.size = sizeof values_of, .host = x->host, .data = x->data, .data_n = x->data_n, .names = x->metric, .n = x->n, .values = v};
-  TS_TRY(check(x, x->c->cuptiRangeProfilerDecodeData(&decode), "reading values", d) && check(x, x->c->cuptiProfilerHostEvaluateToGpuValues(&values_of), "reading values", d));
-  for (size_t i = 0; i < x->n; i++)
+  return check(x, x->c->cuptiRangeProfilerDecodeData(&decode), "reading values", d) && check(x, x->c->cuptiProfilerHostEvaluateToGpuValues(&values_of), "reading values", d);
+}
+
+bool ts_cuda_count(ts_cuda_counters *x, bool (*run)(void *arg, ts_diag *d), void *arg, double values[TS_CUDA_COUNTERS], ts_diag *d) {
+  double v[COUNTERS];
+  for (int i = 0; i < COUNTERS; i++) values[i] = NAN;
+  bool ok = take(x, d) && count(x, run, arg, v, d);
+  give_back(x);
+  for (size_t i = 0; i < x->n && ok; i++)
     if (isfinite(v[i])) values[x->at[i]] = v[i];
-  return true;
+  return ok;
 }

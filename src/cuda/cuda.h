@@ -164,7 +164,8 @@ enum {
 };
 const char *ts_cuda_counter_name(int i);
 typedef struct ts_cuda_counters ts_cuda_counters;
-// ENVIRONMENT "no-counters" where CUPTI lacks them or the system forbids them, which is usual; "no-cupti". Not while records are kept.
+// ENVIRONMENT "no-counters" where CUPTI lacks them, the system forbids them, which is usual, or another process has them for longer than a
+// second; "no-cupti". Not while records are kept. What is open holds no counters: they are taken while a call is counted.
 ts_cuda_counters *ts_cuda_counters_open(const ts_cuda *g, ts_diag *d) TS_WARN_UNUSED;
 // Which of them CUPTI has for a chip ("GH100"); needs no GPU.
 bool ts_cuda_counters_known(const char *chip, bool known[TS_CUDA_COUNTERS], ts_diag *d) TS_WARN_UNUSED;

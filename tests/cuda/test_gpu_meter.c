@@ -1,10 +1,15 @@
 // The GPU's measuring worker on a driver without a GPU (fake_cuda.c): right, wrong, careless, faulting and hanging kernels.
+#include <fcntl.h>
 #include <math.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/file.h>
+#include <sys/wait.h>
+#include <unistd.h>
 // cmocka needs the ones above
 #include <cmocka.h>
 
@@ -234,6 +239,65 @@ static void counters(void **state) {
   close_meter(&x);
 }
 
+// Counters of the last candidate, which ran already.
+static size_t count(fixture *x, const double **v, const char **why) {
+  size_t n = 99;
+  ts_diag d = {0};
+  if (!ts_meter_count(x->m, x->tag, x->a, v, &n, why, &d)) fail_msg("%s", d.message);
+  return n;
+}
+
+// Somebody else has the counters for a while, in milliseconds.
+static pid_t hold_counters(const char *lock, int ms) {
+  pid_t pid = fork();
+  if (pid) return usleep(100000), pid;
+  int fd = open(lock, O_RDWR | O_CREAT, 0600);
+  if (flock(fd, LOCK_EX)) _exit(1);
+  usleep((useconds_t)ms * 1000);
+  _exit(0);
+}
+
+// The workers of a tuning run all live until its end: each lets go of the counters when it has asked. What somebody else has for a moment is
+// waited for; what stays busy is said to be so, and who may have it.
+static void counting(void **state) {
+  (void)state;
+  fixture x = {0}, y = {0};
+  const double *v;
+  const char *why, *libs = getenv("TUNESMITH_CUDA_LIBS");
+  char lock[] = "/tmp/ts_counters_XXXXXX", both[1000];
+  int fd = mkstemp(lock);
+  assert_true(fd >= 0 && libs);
+  snprintf(both, sizeof both, "%s/counting:%s", libs, libs);
+  char *old = strdup(libs);
+  setenv("TUNESMITH_CUDA_LIBS", both, 1);
+  setenv("TS_FAKE_COUNTERS", lock, 1);
+  open_meter(&x, SILU);
+  open_meter(&y, SILU);
+  assert_int_equal(run(&x, "right").kind, TS_MEASURED);
+  assert_int_equal(run(&y, "right").kind, TS_MEASURED);
+  for (int i = 0; i < 2; i++) {
+    if (count(&x, &v, &why) == 0) fail_msg("%s", why);
+    assert_true(v[0] == 1 && v[1] == 2);
+    if (count(&y, &v, &why) == 0) fail_msg("%s", why);
+  }
+  pid_t pid = hold_counters(lock, 400);
+  if (count(&y, &v, &why) == 0) fail_msg("%s", why);
+  waitpid(pid, NULL, 0);
+  pid = hold_counters(lock, 60000);
+  assert_int_equal(count(&x, &v, &why), 0);
+  assert_non_null(strstr(why, "HARDWARE_BUSY"));
+  assert_non_null(strstr(why, "DCGM"));
+  assert_int_equal(run(&x, "right").kind, TS_MEASURED);
+  kill(pid, SIGKILL);
+  waitpid(pid, NULL, 0);
+  close_meter(&x);
+  close_meter(&y);
+  setenv("TUNESMITH_CUDA_LIBS", old, 1);
+  free(old);
+  unlink(lock);
+  close(fd);
+}
+
 // A vendor's library beside our kernels: what it thinks best, and second best.
 static void library(void **state) {
   (void)state;
@@ -336,6 +400,6 @@ static void probe(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(slow), cmocka_unit_test(records), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(sensors), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(slow), cmocka_unit_test(records), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
