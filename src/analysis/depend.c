@@ -70,34 +70,49 @@ static void rename_loops(ts_analyzer *a, side *s) {
 }
 
 // --- proofs of absence -------------------------------------------------------------------------------------
-// Dimension d as w % c, and another one as w // c, tell w itself.
-static int rejoined(ts_analyzer *a, const side *s, int d, const ts_expr **out) {
+// The divisor, where e is w % c; else 0.
+static int64_t divisor_of(const ts_expr *e) {
   ts__lin l;
   int64_t c;
-  int n = 0;
-  if (!ts__lin_of(a, s->idx[d], &l) || l.n != 1 || l.t[0].k != 1 || l.t[0].atom->kind != TS_E_FLOORMOD) return 0;
-  if (!ts_is_int(l.t[0].atom->arg[1], &c)) return 0;
-  for (int e = 0; e < s->x->buf->ndim; e++) {
-    const ts_expr *sum =
-        e == d ? NULL : ts_simplify(a, ts_add(a->ir, ts_mul(a->ir, s->idx[e], ts_int(a->ir, c)), s->idx[d]));
-    if (!sum || !ts__lin_of(a, sum, &l)) continue;
-    bool whole = true;
-    for (int i = 0; i < l.n; i++) whole = whole && l.t[i].atom->kind != TS_E_FLOORMOD;
-    if (whole) out[n++] = sum;
+  if (!ts__lin_parse(&l, e) || l.n != 1 || l.c != 0 || l.t[0].k != 1 || l.t[0].atom->kind != TS_E_FLOORMOD) return 0;
+  return ts_is_int(l.t[0].atom->arg[1], &c) ? c : 0;
+}
+
+static bool has_mod(const ts_expr *e) {
+  ts__lin l;
+  if (!ts__lin_parse(&l, e)) return true;
+  for (int i = 0; i < l.n; i++)
+    if (l.t[i].atom->kind == TS_E_FLOORMOD) return true;
+  return false;
+}
+
+// What dimensions together tell: one that is w % c, and another that is w // c, tell w; with w % (b c) % c and w % (b c) // c that is again
+// a remainder, which a third may complete. Those of s come last in out.
+static int rejoined(ts_analyzer *a, const side *s, const ts_expr *out[DIMS * DIMS]) {
+  const ts_expr *have[DIMS * DIMS];
+  int nd = s->x->buf->ndim, n = nd, m = 0;
+  for (int d = 0; d < nd; d++) have[d] = ts_simplify(a, s->idx[d]);
+  for (int d = 0; d < n; d++) {
+    int64_t c = divisor_of(have[d]);
+    for (int e = 0; c && e < nd; e++) {
+      const ts_expr *sum = e == d ? NULL : ts_simplify(a, ts_add(a->ir, ts_mul(a->ir, have[e], ts_int(a->ir, c)), have[d]));
+      if (sum && (divisor_of(sum) > c || !has_mod(sum)) && n < DIMS * DIMS - nd) have[n++] = sum;
+    }
   }
-  return n;
+  for (int i = nd; i < n; i++) out[m++] = have[i];
+  for (int d = 0; d < nd; d++) out[m++] = s->idx[d];
+  return m;
 }
 
 // The loop is told by the index: both accesses have the same index under the same loops.
 static bool told_by_index(const pair *p) {
   const side *s = &p->s;
-  int nd = s->x->buf->ndim, n = 0;
-  const ts_expr *bind[DIMS * DIMS];  // rejoined dimensions first
+  int nd = s->x->buf->ndim, n;
+  const ts_expr *bind[DIMS * DIMS];
   if (s->x->nest != p->t.x->nest || s->x->span || p->t.x->span) return false;
   for (int d = 0; d < nd; d++)
     if (s->x->idx[d] != p->t.x->idx[d]) return false;
-  for (int d = 0; d < nd; d++) n += rejoined(p->a, s, d, &bind[n]);
-  for (int d = 0; d < nd; d++) bind[n++] = s->idx[d];
+  n = rejoined(p->a, s, bind);
   const ts_expr *guard = s->x->guard == p->t.x->guard ? s->guard : NULL;
   return ts__itermap_tells(p->a, s->in, s->n, bind, n, guard, s->at);
 }
@@ -682,6 +697,37 @@ static bool see_writes(void *arg, const ts_stmt *s) {
   return true;
 }
 
+// Where an index is an element of a buffer of distinct values: that buffer and the place in it. Such a buffer is only read.
+static const ts_expr *looked_up(const ts_expr *e, const ts_buffer **table) {
+  while (e->kind == TS_E_CAST && e->type.lanes == 1 && !ts_code_is_float(e->type.code) && ts_code_bytes(e->type.code) >= ts_code_bytes(e->arg[0]->type.code)) e = e->arg[0];
+  if (e->kind != TS_E_LOAD || !e->buf->distinct || e->buf->ndim != 1) return NULL;
+  *table = e->buf;
+  return e->arg[0];
+}
+
+// Dimension d of buf, which every access indexes with elements of one such buffer, is as good as indexed with their places.
+static void look_through(ts_arena *arena, ts__access_list *l, const ts_buffer *buf, int d) {
+  const ts_buffer *table = NULL, *other;
+  for (size_t i = 0; i < l->n; i++) {
+    if (l->p[i].buf != buf) continue;
+    if (l->p[i].span || !looked_up(l->p[i].idx[d], &other) || (table && table != other)) return;
+    table = other;
+  }
+  for (size_t i = 0; i < l->n; i++) {
+    if (l->p[i].buf != buf) continue;
+    const ts_expr **idx = ts_arena_dup(arena, l->p[i].idx, sizeof *idx * (size_t)buf->ndim);
+    idx[d] = looked_up(idx[d], &other);
+    l->p[i].idx = idx;
+  }
+}
+
+static void look_through_tables(ts_arena *arena, ts__access_list *l) {
+  const ts_buffer *table;
+  for (size_t i = 0; i < l->n; i++)
+    for (int d = 0; d < l->p[i].buf->ndim; d++)
+      if (looked_up(l->p[i].idx[d], &table)) look_through(arena, l, l->p[i].buf, d);
+}
+
 // The different accesses below s of buffers that are written there: iterations can meet in no others.
 static ts__access_list distinct(ts_analyzer *a, const ts_stmt *s, const ts_buffer *const *ignore, int n) {
   writes w = {.arena = ts_ir_arena(a->ir), .ignore = {n, ignore}};
@@ -693,6 +739,7 @@ static ts__access_list distinct(ts_analyzer *a, const ts_stmt *s, const ts_buffe
     for (size_t j = 0; j < out.n && !seen; j++) seen = same_access(&out.p[j], &l->p[i]);
     if (!seen) ts_vec_push(ts_ir_arena(a->ir), &out, l->p[i]);
   }
+  look_through_tables(ts_ir_arena(a->ir), &out);
   return out;
 }
 

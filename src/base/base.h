@@ -160,6 +160,7 @@ uint64_t ts_rng_u64(ts_rng *r);
 uint32_t ts_rng_below(ts_rng *r, uint32_t n);  // unbiased, 0 <= x < n, n > 0
 double ts_rng_unit(ts_rng *r);                 // [0, 1)
 double ts_rng_normal(ts_rng *r);
+uint64_t ts_shuffled(uint64_t i, uint64_t n, uint64_t key);  // number i < n of 0 .. n - 1 in an order that the key picks
 
 // --- small floats (half.c): round to nearest even, NaN and inf kept ----------------------------------------
 uint16_t ts_f16_from_f32(float v);

@@ -48,3 +48,18 @@ double ts_rng_normal(ts_rng *r) {
   double u = 1.0 - ts_rng_unit(r), v = ts_rng_unit(r);
   return sqrt(-2.0 * log(u)) * cos(6.283185307179586 * v);
 }
+
+// A bijection of the numbers below the next power of two, repeated until the value is below n.
+uint64_t ts_shuffled(uint64_t i, uint64_t n, uint64_t key) {
+  int bits = 1;
+  while (bits < 64 && n - 1 >> bits) bits++;
+  uint64_t mask = bits == 64 ? ~UINT64_C(0) : (UINT64_C(1) << bits) - 1;
+  do {
+    for (int round = 0; round < 3; round++) {
+      i = (i ^ key >> 16 * round) & mask;
+      i = i * UINT64_C(0x9E3779B97F4A7C15) & mask;
+      i ^= i >> (bits + 1) / 2;
+    }
+  } while (i >= n);
+  return i;
+}

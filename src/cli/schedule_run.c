@@ -47,7 +47,8 @@ static bool array_make(ts_arena *a, const ts_func *f, const int64_t *dims, const
         __builtin_mul_overflow(count, x->shape[k], &count) || count > (int64_t)1 << 28)
       return ts_refuse(d, "too-large", "%s is too large to interpret", p->buf->name);
   x->data = ts_arena_alloc(a, (size_t)(count + 1) * (size_t)ts_code_bytes(x->code), 64);
-  for (int64_t i = 0; i < count; i++) ts_array_set(x, i, random_value(x->code, r));
+  if (p->buf->distinct) ts_array_set_distinct(x, p->buf->distinct, ts_rng_u64(r));
+  for (int64_t i = 0; i < count && !p->buf->distinct; i++) ts_array_set(x, i, random_value(x->code, r));
   return true;
 }
 

@@ -76,3 +76,7 @@ void ts_array_set(ts_array *a, int64_t i, double v) {
   int64_t k = is_float ? 0 : ts__float_to_int(a->code, v);
   ts__pack(a->code, (char *)a->data + i * ts_code_bytes(a->code), k, is_float ? ts__round(a->code, v) : 0);
 }
+
+void ts_array_set_distinct(ts_array *a, int64_t below, uint64_t key) {
+  for (int64_t i = 0; i < ts_array_count(a); i++) ts_array_set(a, i, (double)ts_shuffled((uint64_t)i, (uint64_t)below, key));
+}

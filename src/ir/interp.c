@@ -622,6 +622,23 @@ static bool check_dims(const ts_func *f, const int64_t *dims, ts_diag *d) {
   return true;
 }
 
+// Elements that are said to be distinct are: each number below p->buf->distinct comes once at most.
+static bool check_distinct(ts__machine *m, const ts_param *p, const ts_array *a) {
+  int64_t below = p->buf->distinct, wrong = -1;
+  uint8_t *seen = below ? calloc((size_t)(below / 8 + 1), 1) : NULL;
+  if (!below) return true;
+  if (!seen) return ts__fail(m, "out-of-memory", "no memory to look at '%s'", p->buf->name);
+  for (int64_t i = 0; i < ts_array_count(a) && wrong < 0; i++) {
+    double v = ts_array_get(a, i);
+    bool fits = v >= 0 && v < (double)below && !(seen[(int64_t)v / 8] >> (int64_t)v % 8 & 1);
+    if (fits) seen[(int64_t)v / 8] |= (uint8_t)(1 << (int64_t)v % 8);
+    else wrong = i;
+  }
+  free(seen);
+  if (wrong < 0) return true;
+  return ts_refuse(m->d, "bad-argument", "element %lld of '%s' is %.0f: not below %lld, or there before", (long long)wrong, p->buf->name, ts_array_get(a, wrong), (long long)below);
+}
+
 static bool attach(ts__machine *m, ts__compiler *c, const ts_param *p, const ts_array *a) {
   ts__memory *b = m->mem[ts__slot_of_buffer(c, p->buf)];
   const ts__node **shape;
@@ -641,6 +658,7 @@ static bool attach(ts__machine *m, ts__compiler *c, const ts_param *p, const ts_
     b->shape[d] = want;
     b->count *= want;
   }
+  TS_TRY(check_distinct(m, p, a));
   if (p->role != TS_OUT) return true;
   b->written = calloc((size_t)TS_MAX(b->count, 1), 1);
   return b->written || ts__fail(m, "out-of-memory", "no memory for '%s'", p->buf->name);

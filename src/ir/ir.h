@@ -139,6 +139,7 @@ struct ts_buffer {
   const char *scope;             // interned, compare with strcmp
   int align;                     // bytes; 0 means the target's vector width
   struct { int axis, factor, offset; } skew;  // how the strides were made: that of axis is offset modulo factor; factor 0: not so
+  int64_t distinct;              // of a parameter that is read: its elements differ, and lie in 0 .. distinct - 1; 0: nothing is said
 };
 bool ts_scope_known(const char *scope);
 // Strides from the shape, as b->skew says: when it is set or the shape has changed.
@@ -366,6 +367,7 @@ bool ts_eval_int(const ts_expr *e, const ts_var *const *vars, const int64_t *val
 int64_t ts_array_count(const ts_array *a);
 double ts_array_get(const ts_array *a, int64_t i);        // element i as a double
 void ts_array_set(ts_array *a, int64_t i, double v);      // rounded to the element type
+void ts_array_set_distinct(ts_array *a, int64_t below, uint64_t key);  // different numbers below `below`, in an order that the key picks
 
 static inline const ts_expr *ts_add(ts_ir *ir, const ts_expr *a, const ts_expr *b) { return ts_bin(ir, (ts_ekind)TS_E_ADD, a, b); }
 static inline const ts_expr *ts_sub(ts_ir *ir, const ts_expr *a, const ts_expr *b) { return ts_bin(ir, (ts_ekind)TS_E_SUB, a, b); }

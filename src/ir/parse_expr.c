@@ -663,6 +663,10 @@ static bool buffer_clauses(ts__parser *p, ts_buffer *b) {
       return ts_lex_error(p->l, p->d, "alignment must be a power of two up to 65536");
     b->align = (int)align;
   }
+  if (ts_lex_accept(p->l, "distinct")) {
+    TS_TRY(ts_lex_expect(p->l, p->d, "(") && ts__parse_const(p, &b->distinct) && ts_lex_expect(p->l, p->d, ")"));
+    if (b->distinct < 1 || b->distinct > INT32_MAX) return ts_lex_error(p->l, p->d, "distinct values lie below a number from 1 to 2^31 - 1");
+  }
   if (is_scope(p->l)) {
     b->scope = ts_lex_is(p->l, "global") ? "global" : ts_arena_strndup(p->ir->arena, p->l->start, p->l->len);
     ts_lex_next(p->l);

@@ -69,7 +69,7 @@ static void clause(ts__printer *p, const char *name, const ts_expr *const *e, in
   ts_text_add(p->out, ")");
 }
 
-// "f32[n, 4] strides(...) offset(...) align(...)".
+// "f32[n, 4] strides(...) offset(...) align(...) distinct(...)".
 static void buffer_type(ts__printer *p, const ts_buffer *b) {
   ts_text_addf(p->out, "%s[", ts_code_name(b->code));
   ts__print_exprs(p, b->shape, b->ndim);
@@ -78,6 +78,7 @@ static void buffer_type(ts__printer *p, const ts_buffer *b) {
   if (b->skew.factor) ts_text_addf(p->out, " skew(%d, %d, %d)", b->skew.axis, b->skew.factor, b->skew.offset);
   if (b->offset) clause(p, "offset", &b->offset, 1);
   if (b->align) ts_text_addf(p->out, " align(%d)", b->align);
+  if (b->distinct) ts_text_addf(p->out, " distinct(%lld)", (long long)b->distinct);
   if (strcmp(b->scope, "global") != 0) ts_text_addf(p->out, " %s", b->scope);
 }
 

@@ -11,7 +11,7 @@ static const char *const reserved[] = {
     "func", "lowered", "root",   "for",      "in",        "block",  "where",  "init",    "alloc",  "reads", "writes",
     "if",   "else",    "let",    "eval",     "intrin",    "true",   "false",  "inf",     "nan",    "out",   "inout",
     "cold", "dim",     "serial", "parallel", "vectorize", "unroll", "thread", "strides", "offset", "align",
-    "skew"};
+    "skew", "distinct"};
 
 bool ts__is_reserved(const char *name) {
   for (size_t i = 0; i < TS_COUNTOF(reserved); i++) {

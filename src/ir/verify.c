@@ -213,6 +213,13 @@ bool ts_scope_known(const char *s) {
   return strncmp(s, "fragment.", 9) == 0;
 }
 
+static bool is_input(const verifier *v, const ts_buffer *b) {
+  for (int i = 0; i < v->f->nparams; i++) {
+    if (v->f->params[i].buf == b) return v->f->params[i].role == TS_IN;
+  }
+  return false;
+}
+
 static bool check_buffer(verifier *v, const ts_buffer *b) {
   if (b->ndim < 0 || b->ndim > TS__MAX_DIMS)
     return complain(v, "'%s' has more than %d dimensions", b->name, TS__MAX_DIMS);
@@ -222,6 +229,7 @@ static bool check_buffer(verifier *v, const ts_buffer *b) {
     if (b->stride) TS_TRY(check_index(v, b->stride[d], "a stride"));
   }
   if (b->offset) TS_TRY(check_index(v, b->offset, "the offset"));
+  if (b->distinct && !is_input(v, b)) return complain(v, "'%s' is no parameter that is only read: its elements cannot be distinct", b->name);
   return bind(v, b, b->name);
 }
 
@@ -316,13 +324,6 @@ static bool check_loop(verifier *v, const ts_stmt *s) {
   TS_TRY(check_notes(v, s->loop.notes) && bind(v, s->loop.var, s->loop.var->name) && check_stmt(v, s->loop.body));
   v->visible.n = visible;
   return true;
-}
-
-static bool is_input(const verifier *v, const ts_buffer *b) {
-  for (int i = 0; i < v->f->nparams; i++) {
-    if (v->f->params[i].buf == b) return v->f->params[i].role == TS_IN;
-  }
-  return false;
 }
 
 static bool check_store(verifier *v, const ts_stmt *s) {
@@ -444,6 +445,18 @@ static bool check_coverage(verifier *v) {
 
 // --- functions ------------------------------------------------------------------------------------------------
 
+// A promise about elements is about integers, and one that can be kept.
+static bool check_distinct(verifier *v, const ts_param *p) {
+  int64_t count = 1, extent;
+  if (!p->buf->distinct) return true;
+  if (p->buf->code != TS_I32 && p->buf->code != TS_I64) return complain(v, "distinct elements of '%s' are i32 or i64", p->buf->name);
+  for (int d = 0; d < p->buf->ndim; d++)
+    if (!ts_is_int(p->buf->shape[d], &extent) || __builtin_mul_overflow(count, extent, &count)) count = 0;
+  if (count > p->buf->distinct)
+    return complain(v, "'%s' has %lld elements, there are not as many numbers below %lld", p->buf->name, (long long)count, (long long)p->buf->distinct);
+  return true;
+}
+
 static bool check_signature(verifier *v) {
   for (int i = 0; i < v->f->ndims; i++) {
     const ts_dim *d = &v->f->dims[i];
@@ -457,7 +470,7 @@ static bool check_signature(verifier *v) {
     bool free_scope = strcmp(v->f->name, "impl") == 0;  // of an intrinsic: the scope it wants of its operand
     if (!free_scope && strcmp(b->scope, "global") != 0)
       return complain(v, "parameter '%s' is not in global memory", b->name);
-    TS_TRY(check_buffer(v, b));
+    TS_TRY(check_buffer(v, b) && check_distinct(v, &v->f->params[i]));
   }
   return check_notes(v, v->f->notes);
 }

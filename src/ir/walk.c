@@ -176,6 +176,7 @@ static void bind_buffer(ts__mapper *m, const ts_buffer *b) {
   n->offset = b->offset ? clone_expr(m, b->offset) : NULL;
   n->align = b->align;
   n->skew = b->skew;
+  n->distinct = b->distinct;
   ts__ptrmap_put(&c->buffers, b, (uint64_t)(uintptr_t)n);
 }
 

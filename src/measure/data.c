@@ -14,6 +14,7 @@ void ts__fill_slot(const ts__slot *s, uint8_t *p, uint64_t seed, uint64_t stream
     case TS__FILL_INDEX:
       for (int64_t i = 0; i < s->count; i++) ts_array_set(&a, i, ts_rng_below(&rng, (uint32_t)s->below));
       break;
+    case TS__FILL_DISTINCT: ts_array_set_distinct(&a, s->below, ts_rng_u64(&rng)); break;
     case TS__FILL_BITS:
       for (int64_t i = 0; i + 4 <= s->bytes; i += 4) memcpy(p + i, &(uint32_t){ts_rng_u32(&rng)}, 4);
       for (int64_t i = s->bytes / 4 * 4; i < s->bytes; i++) p[i] = (uint8_t)ts_rng_u32(&rng);

@@ -78,6 +78,16 @@ bool ts__dmem_guards(ts__gpu *w, const ts__dmem *m, bool *whole, ts_diag *d) {
 }
 
 // --- content ---------------------------------------------------------------------------------------------------------------
+// Made here: such buffers are small.
+static bool fill_from_host(ts__gpu *w, const ts__slot *s, CUdeviceptr p, uint64_t seed, ts_diag *d) {
+  uint8_t *data = malloc((size_t)s->bytes + 1);
+  if (!data) abort();
+  ts__fill_slot(s, data, seed, 0);
+  bool ok = ts__gpu_ok(w, w->g.cu->cuMemcpyHtoD(p, data, (size_t)s->bytes), d, "filling a parameter");
+  free(data);
+  return ok;
+}
+
 static bool fill_device(ts__gpu *w, const ts__slot *s, CUdeviceptr p, uint64_t stream, ts_diag *d) {
   uint64_t seed = ts_hash_mix(w->opts.seed, stream);
   const char *type = ts_code_name(s->code);
@@ -85,6 +95,7 @@ static bool fill_device(ts__gpu *w, const ts__slot *s, CUdeviceptr p, uint64_t s
     case TS__FILL_FLOAT: return ts_cuda_fill_real(&w->h, type, p, s->count, seed, 2, -1, d);
     case TS__FILL_SCALE: return ts_cuda_fill_real(&w->h, type, p, s->count, seed, 0.125f, 0, d);
     case TS__FILL_INDEX: return ts_cuda_fill_index(&w->h, ts_code_bytes(s->code), p, s->count, seed, (uint64_t)s->below, d);
+    case TS__FILL_DISTINCT: return fill_from_host(w, s, p, seed, d);
     case TS__FILL_BITS: return ts_cuda_fill_bits(&w->h, p, s->bytes, seed, d);
     case TS__FILL_NONE: return true;
   }

@@ -7,7 +7,7 @@
 enum { TS__MOST_PARAMS = 24, TS__GUARD_BYTES = 256 };
 
 // How a buffer is filled.
-typedef enum ts__fill { TS__FILL_FLOAT, TS__FILL_SCALE, TS__FILL_BITS, TS__FILL_INDEX, TS__FILL_NONE } ts__fill;
+typedef enum ts__fill { TS__FILL_FLOAT, TS__FILL_SCALE, TS__FILL_BITS, TS__FILL_INDEX, TS__FILL_DISTINCT, TS__FILL_NONE } ts__fill;
 typedef struct ts__slot {  // a parameter of a function at given dimensions
   char name[48];
   ts_code code;
@@ -16,7 +16,7 @@ typedef struct ts__slot {  // a parameter of a function at given dimensions
   ts__fill fill;
   int64_t count;
   int64_t bytes;
-  int64_t below;  // FILL_INDEX
+  int64_t below;  // FILL_INDEX, FILL_DISTINCT
 } ts__slot;
 typedef struct ts__layout {
   int n;

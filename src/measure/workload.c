@@ -35,6 +35,7 @@ static ts__fill fill_of(const ts_param *p) {
   if (p->role == TS_OUT) return TS__FILL_NONE;
   size_t n = strlen(p->buf->name);
   bool scale = n > 2 && strcmp(p->buf->name + n - 2, "_s") == 0;
+  if (p->buf->distinct) return TS__FILL_DISTINCT;
   switch (p->buf->code) {
     case TS_F16: case TS_BF16: case TS_F32: case TS_F64: return scale ? TS__FILL_SCALE : TS__FILL_FLOAT;
     case TS_I32: case TS_I64: return TS__FILL_INDEX;
@@ -50,7 +51,7 @@ bool ts__layout_of(const ts_func *f, const ts_spec *spec, const ts_func *ref, co
   for (int i = 0; i < f->nparams; i++) {
     const ts_param *p = &f->params[i];
     ts__slot *s = &out->slot[i];
-    *s = (ts__slot){.code = p->buf->code, .role = (int)p->role, .cache = (int)p->cache, .fill = fill_of(p), .count = 1, .below = index_limit(spec)};
+    *s = (ts__slot){.code = p->buf->code, .role = (int)p->role, .cache = (int)p->cache, .fill = fill_of(p), .count = 1, .below = p->buf->distinct ? p->buf->distinct : index_limit(spec)};
     snprintf(s->name, sizeof s->name, "%s", p->buf->name);
     for (int k = 0; k < p->buf->ndim; k++) {
       int64_t extent;

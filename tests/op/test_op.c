@@ -143,6 +143,7 @@ static void run(const ts_func *f, const int64_t *dims, values *v, ts_rng *r, int
       for (int k = 0; k < b->ndim; k++) assert_true(ts_eval_int(b->shape[k], vars, dims, f->ndims, &x.shape[k]));
       x.data = calloc((size_t)ts_array_count(&x) + 1, (size_t)ts_code_bytes(b->code));
       if (f->params[i].role != TS_OUT) fill(&x, b->name, r, below);
+      if (b->distinct) ts_array_set_distinct(&x, b->distinct, ts_rng_u64(r));
       v->name[v->n] = b->name;
       v->array[v->n++] = x;
     }

@@ -46,6 +46,7 @@ bool data_make(ts_arena *a, const ts_func *f, const int64_t *dims, uint64_t seed
     int64_t n = ts_array_count(x);
     x->data = ts_arena_alloc(a, (size_t)(n + 1) * 8, 8);
     for (int64_t k = 0; k < n; k++) ts_array_set(x, k, f->params[i].role == TS_OUT ? 99 : draw(&r, x->code));
+    if (f->params[i].buf->distinct) ts_array_set_distinct(x, f->params[i].buf->distinct, (uint64_t)i);
   }
   return true;
 }

@@ -82,6 +82,7 @@ static void fill(ts_arena *a, const ts_func *f, size_t shape, uint64_t seed, run
     int64_t n = ts_array_count(v);
     v->data = ts_arena_alloc(a, (size_t)(n + 1) * 8, 64);
     for (int64_t k = 0; k < n; k++) ts_array_set(v, k, f->params[i].role == TS_OUT ? 77 : draw(&rng, b->code));
+    if (b->distinct) ts_array_set_distinct(v, b->distinct, seed);
   }
 }
 
