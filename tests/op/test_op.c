@@ -309,6 +309,85 @@ static void fused_attention_is_both(void **state) {
   ts_arena_free(a);
 }
 
+// --- pages -------------------------------------------------------------------------------------------------------
+enum { PH = 4, PHK = 2, PD = 8, PP = 64, PPAGE = 32, PPOOL = 5 };
+
+// Where element e of head h at a position lies in a cache (table NULL), or in a pool of pages.
+static int64_t place(bool tiled, const int32_t *table, int64_t h, int64_t position, int64_t e) {
+  int64_t span = table ? PPAGE : PP, first = table ? table[position / PPAGE] * PHK : 0, at = position % span;
+  return tiled ? (((first + h) * (span / 16) + at / 16) * PD + e) * 16 + at % 16 : ((first + h) * span + at) * PD + e;
+}
+
+static void to_pages(const ts_array *cache, ts_array *pool, bool tiled, const int32_t *table) {
+  for (int64_t h = 0; h < PHK; h++)
+    for (int64_t position = 0; position < PP; position++)
+      for (int64_t e = 0; e < PD; e++) ts_array_set(pool, place(tiled, table, h, position, e), ts_array_get(cache, place(tiled, NULL, h, position, e)));
+}
+
+// Every operator over pages does to its pages what the one over a cache does to the cache.
+static void pages_are_a_cache(void **state) {
+  (void)state;
+  static const char *const ops[] = {"attention", "rope_append", "attention_rows", "rope_append_rows", "rope_attention_rows"};
+  for (size_t i = 0; i < TS_COUNTOF(ops); i++) {
+    ts_arena *a = ts_arena_new("test");
+    ts_ir *ir = ts_ir_new(a);
+    ts_spec s;
+    ts_op_inst whole, paged;
+    ts_diag d = {0};
+    values v = {0}, w = {0};
+    bool tiled = !strstr(ops[i], "rows");
+    int64_t dims[2] = {5, 29};
+    int32_t *table = calloc(PP / PPAGE, sizeof *table);
+    ts_array tables = {.code = TS_I32, .ndim = 1, .shape = {PP / PPAGE}, .data = table};
+    ts_array_set_distinct(&tables, PPOOL, 11);
+    assert_true(table[0] != table[1] && table[0] >= 0 && table[0] < PPOOL && table[1] >= 0 && table[1] < PPOOL);
+    assert_true(spec_of(a, ts_arena_printf(a, "%s A=f32 C=f16 D=%d H=%d HK=%d P=%d", ops[i], PD, PH, PHK, PP), &s) && ts_op_instantiate(ir, &s, "", &whole, &d));
+    assert_true(spec_of(a, ts_arena_printf(a, "%s_paged A=f32 C=f16 D=%d H=%d HK=%d P=%d PAGE=%d POOL=%d", ops[i], PD, PH, PHK, PP, PPAGE, PPOOL), &s) &&
+                ts_op_instantiate(ir, &s, "", &paged, &d));
+    // The same inputs for both, caches copied to pages.
+    ts_rng r = ts_rng_new(21, 0);
+    w.name[0] = "table", w.array[0] = tables, w.n = 1;
+    for (int k = 0; k < whole.func->nparams; k++) {
+      const ts_buffer *b = whole.func->params[k].buf;
+      bool cache = !strcmp(b->name, "kc") || !strcmp(b->name, "vc");
+      const ts_var *vars[2] = {whole.func->dims[0].var, whole.func->dims[1].var};
+      ts_array x = {.code = b->code, .ndim = b->ndim};
+      for (int j = 0; j < b->ndim; j++) assert_true(ts_eval_int(b->shape[j], vars, dims, 2, &x.shape[j]));
+      if (whole.func->params[k].role == TS_OUT) continue;
+      x.data = calloc((size_t)ts_array_count(&x) + 1, (size_t)ts_code_bytes(x.code));
+      fill(&x, b->name, &r, 1);
+      v.name[v.n] = b->name, v.array[v.n++] = x;
+      ts_array y = x;
+      if (cache) y = (ts_array){.code = x.code, .ndim = x.ndim + 1, .shape = {PPOOL, PHK, PPAGE, PD}};
+      if (cache && x.ndim == 4) memcpy(y.shape, (int64_t[]){PPOOL, PHK, PPAGE / 16, PD, 16}, 5 * sizeof(int64_t));
+      y.data = calloc((size_t)ts_array_count(&y) + 1, (size_t)ts_code_bytes(y.code));
+      if (cache) to_pages(&x, &y, tiled && !strcmp(b->name, "kc"), table);
+      else memcpy(y.data, x.data, (size_t)ts_array_count(&x) * (size_t)ts_code_bytes(x.code));
+      w.name[w.n] = b->name, w.array[w.n++] = y;
+    }
+    run(whole.func, dims, &v, &r, 1);
+    run(paged.func, dims, &w, &r, 1);
+    for (int k = 0; k < v.n; k++) {
+      bool cache = !strcmp(v.name[k], "kc") || !strcmp(v.name[k], "vc");
+      ts_array *x = &v.array[k], *y = find(&w, v.name[k]), want = *y;
+      want.data = calloc((size_t)ts_array_count(y) + 1, (size_t)ts_code_bytes(y->code));
+      if (cache) to_pages(x, &want, tiled && !strcmp(v.name[k], "kc"), table);
+      else memcpy(want.data, x->data, (size_t)ts_array_count(x) * (size_t)ts_code_bytes(x->code));
+      if (memcmp(want.data, y->data, (size_t)ts_array_count(y) * (size_t)ts_code_bytes(y->code))) fail_msg("%s_paged: %s differs", ops[i], v.name[k]);
+      free(want.data);
+    }
+    // A page that comes twice is refused.
+    ts_array *args[MOST];
+    table[1] = table[0];
+    for (int k = 0; k < paged.func->nparams; k++) args[k] = find(&w, paged.func->params[k].buf->name);
+    assert_false(ts_interp_run(paged.func, dims, args, NULL, &d));
+    assert_string_equal(d.code, "bad-argument");
+    free_values(&v);
+    free_values(&w);
+    ts_arena_free(a);
+  }
+}
+
 static void costs(void **state) {
   (void)state;
   ts_arena *a = ts_arena_new("test");
@@ -328,6 +407,10 @@ static void costs(void **state) {
   assert_true(ts_op_instantiate(ir, &s, "", &inst, &d));
   assert_true(ts_op_cost(inst.func, (int64_t[]){2}, &c, &d));
   assert_true(c.bytes < 2 * 64 * (2 + 4) + 1000);  // two rows are read, not the table
+  assert_true(spec_of(a, "attention_rows_paged A=f32 C=f16 D=64 H=4 HK=4 P=4096 PAGE=16 POOL=1024 n=1 t=99", &s));
+  assert_true(ts_op_instantiate(ir, &s, "", &inst, &d));
+  assert_true(ts_op_cost(inst.func, NULL, &c, &d));
+  assert_true(c.bytes >= 2 * 100 * 4 * 64 * 2 && c.bytes < 2 * 100 * 4 * 64 * 2 + 4096);  // the positions, not the pool
   ts_arena_free(a);
 }
 
@@ -359,6 +442,6 @@ static void all_instantiate(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(spec_round_trip),  cmocka_unit_test(defaults), cmocka_unit_test(refusals),  cmocka_unit_test(all_instantiate),  cmocka_unit_test(matmul_is_matmul),
-                                     cmocka_unit_test(attention_is_softmax), cmocka_unit_test(fused_attention_is_both), cmocka_unit_test(variants_agree), cmocka_unit_test(costs)};
+                                     cmocka_unit_test(attention_is_softmax), cmocka_unit_test(fused_attention_is_both), cmocka_unit_test(pages_are_a_cache), cmocka_unit_test(variants_agree), cmocka_unit_test(costs)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
