@@ -142,7 +142,8 @@ static const ts_stmt *sync_loop(syncing *x, const ts_stmt *s, summary *out) {
   ts_bind_stmt(x->l->an, s);
   c->loop.body = sync(x, s->loop.body, &body);
   int64_t extent;
-  bool once = ts_is_int(s->loop.extent, &extent) && extent == 1;
+  // lanes are independent, and so are the threads around them: both were proved when the loops were marked
+  bool once = (ts_is_int(s->loop.extent, &extent) && extent == 1) || s->loop.kind == TS_VECTORIZE;
   ts__apart what = once || x->l->failed ? TS__APART : conflict(x, &body.tail, &body.head, (int)x->loops.n - 1);
   if (what != TS__APART) {
     const ts_stmt *both[] = {barrier(x, what), c->loop.body};

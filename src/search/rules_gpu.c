@@ -1,9 +1,11 @@
 // Rules for GPUs: a block's nest becomes one kernel. With a reduction that is long enough for a block of threads: a block for each
-// result, its threads sharing the reduction. Else a thread for each result, the spatial loops fused; where their fusion cannot be
-// shown to be one to one (two symbolic extents), the last loop alone is shared out over threads.
+// result, its threads sharing the reduction; unless the results alone are enough for every thread of a GPU and the reduction is short, when a
+// block for each would mostly wait. Else a thread for each result, or for several neighbours where nothing is reduced, which are read and
+// written as vectors; the spatial loops fused; where their fusion cannot be shown to be one to one (two symbolic extents), the last loop alone is
+// shared out over threads.
 #include "search/rules.h"
 
-enum { SHARED_REDUCTION = 64, THREADS = 256, REDUCERS = 128 };
+enum { SHARED_REDUCTION = 64, SHORT_REDUCTION = 256, MANY = 1 << 18, THREADS = 256, REDUCERS = 128, MOST_LANES = 8 };
 
 static int64_t product(const ts__nest *x, bool reduce) {
   int64_t n = 1;
@@ -77,7 +79,24 @@ static bool shared_reduction(ts__rules *r, const ts__nest *x) {
   return ok || back(r, begin);
 }
 
-// A thread for each result.
+// The last loop's part that becomes a thread's vector: 1, 2, 4 or 8 elements, as many as divide it and leave threads enough. What remains of the loop
+// takes its place.
+static bool lanes(ts__rules *r, ts__nest *x) {
+  int64_t extent = x->n ? x->extent[x->n - 1] : 0, most = 1, first = 1;
+  while (most < MOST_LANES && extent % (2 * most) == 0) most *= 2;
+  if (!extent || most == 1 || ts__rules_has_reduce(x)) return false;
+  while (first < most && product(x, false) / (2 * first) >= MANY / 4) first *= 2;
+  int begin = steps(r), n;
+  ts_rv v = choose(r, first, 1, most), parts[2];
+  const ts_arg factors = TS_ALIST(TS_AOPEN, TS_ARV(v)), perfect = TS_AWORD("perfect");
+  bool ok = v >= 0 && ts_sched_call(r->s, TS_P_split, TS_ARGS(TS_ARV(x->loop[x->n - 1]), factors, perfect), parts, 2, &n, NULL) &&
+            ts__rules_call(r, TS_P_vectorize, TS_ARGS(TS_ARV(parts[1])), NULL);
+  if (!ok) return back(r, begin);
+  x->loop[x->n - 1] = parts[0];
+  return true;
+}
+
+// A thread for each result, or for each vector of them.
 static bool all_along_threads(ts__rules *r, const ts__nest *x) {
   int begin = steps(r);
   ts_rv spatial = fuse_kind(r, x, false, x->n), outer;
@@ -92,6 +111,8 @@ static bool last_along_threads(ts__rules *r, const ts__nest *x) {
   return (others >= 0 && along_threads(r, x->loop[n - 1], THREADS, 64, 512, &outer) && on_axis(r, outer, "blockIdx.y") && on_axis(r, others, "blockIdx.x")) || back(r, begin);
 }
 
+static bool along_any_threads(ts__rules *r, const ts__nest *x) { return all_along_threads(r, x) || last_along_threads(r, x); }
+
 // Loops in their new order: spatial ones first.
 static void sort_nest(ts__nest *x) {
   ts__nest y = *x;
@@ -105,6 +126,11 @@ static void sort_nest(ts__nest *x) {
 void ts__rules_gpu(ts__rules *r, ts__nest *x) {
   if (!order(r, x)) return;
   sort_nest(x);
-  if (ts__rules_has_reduce(x) && product(x, true) >= SHARED_REDUCTION && shared_reduction(r, x)) return;
-  if (!all_along_threads(r, x)) (void)last_along_threads(r, x);
+  bool apart = product(x, true) <= SHORT_REDUCTION && product(x, false) >= MANY;
+  if (ts__rules_has_reduce(x) && product(x, true) >= SHARED_REDUCTION && !apart && shared_reduction(r, x)) return;
+  int begin = steps(r);
+  ts__nest wide = *x;
+  if (lanes(r, &wide) && along_any_threads(r, &wide)) return;
+  (void)back(r, begin);
+  (void)along_any_threads(r, x);
 }
