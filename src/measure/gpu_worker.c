@@ -41,6 +41,7 @@ static void sense(ts__gpu *w) {
 }
 
 static void say_state(ts__gpu *w, ts__reply *r) {
+  if (w->opts.judge) return;
   sense(w);
   r->state.watts = w->sensors.watts;
   r->state.celsius = w->sensors.celsius;
@@ -62,19 +63,23 @@ static bool one_sample(ts__gpu *w, ts__gpu_kernel *k, ts__samples *s, ts__reply 
   return true;
 }
 
-// So slow that the first calls tell enough. They are timed in the stream, launches included.
-static bool out_of_the_running(const ts__gpu_kernel *k, const ts_effort *e, ts__samples *s, ts__reply *r) {
+// So slow that the first calls tell enough.
+static bool out_of_the_running(const ts__gpu_kernel *k, const ts_effort *e) {
   const double launch_ns = 20000;
-  if (e->give_up_ns <= 0 || k->estimate_ns < 2 * e->give_up_ns + launch_ns) return false;
+  return e->give_up_ns > 0 && k->estimate_ns >= 2 * e->give_up_ns + launch_ns;
+}
+
+// They were timed in the stream, launches included.
+static void first_calls(const ts__gpu_kernel *k, ts__samples *s, ts__reply *r, const char *why) {
   ts__samples_add(s, k->estimate_ns, NAN, 0);
   snprintf(r->timer, sizeof r->timer, "event");
-  snprintf(r->stop, sizeof r->stop, "slow");
-  return true;
+  snprintf(r->stop, sizeof r->stop, "%s", why);
 }
 
 static bool time_kernel(ts__gpu *w, ts__gpu_kernel *k, const ts_effort *e, ts__samples *s, ts__reply *r, ts_diag *d) {
   TS_TRY(ts__gpu_estimate(w, k, d));
-  if (out_of_the_running(k, e, s, r)) return true;
+  if (w->opts.judge) return first_calls(k, s, r, "judged"), true;
+  if (out_of_the_running(k, e)) return first_calls(k, s, r, "slow"), true;
   TS_TRY(ts__gpu_calibrate(w, k, d));
   uint64_t begin = ts_now_ns();
   const char *why;
@@ -121,7 +126,7 @@ static void say_failure(ts__gpu *w, const ts_diag *d, ts__reply *r) {
 
 // Bandwidth and clock are only right once this worker is alone with the GPU.
 static bool get_ready(ts__gpu *w, ts_diag *d) {
-  if (!w->ready) TS_TRY(find_floor(w, d) && ts__gpu_warm_up(w, d));
+  if (!w->ready && !w->opts.judge) TS_TRY(find_floor(w, d) && ts__gpu_warm_up(w, d));
   return w->ready = true;
 }
 
@@ -276,6 +281,7 @@ static bool open_device(ts__gpu *w, ts_diag *d) {
   TS_TRY(ts_cuda_open(w->w->target.gpu.device, &w->g, d));
   cu = w->g.cu;
   w->no_graphs = !cu->cuGraphInstantiate;
+  if (w->opts.judge) w->g.l2_bytes = 0;  // two copies of the weights are enough
   if (cu->cuCtxResetPersistingL2Cache) (void)cu->cuCtxResetPersistingL2Cache();
   if (cu->cuCtxSetLimit) (void)cu->cuCtxSetLimit(TS_CU_LIMIT_PERSISTING_L2, 0);
   return ts_cuda_helpers_open(&w->g, &w->h, d) && ts__gpu_ok(w, cu->cuStreamCreate(&w->stream, TS_CU_STREAM_NON_BLOCKING), d, "a stream") &&
@@ -286,7 +292,7 @@ static bool open_device(ts__gpu *w, ts_diag *d) {
 static bool prepare(ts__gpu *w, ts_diag *d) {
   TS_TRY(open_device(w, d) && ts__gpu_check_reference(w, d));
   for (int i = 0; i < TS__CASES; i++) TS_TRY(ts__gpu_prepare_case(w, i, d));
-  sense(w);  // starts NVML
+  if (!w->opts.judge) sense(w);  // starts NVML
   return ts__gpu_caches(w, d);
 }
 

@@ -49,6 +49,7 @@ typedef struct ts_meter_opts {
   int threads;          // 0: one per physical core
   double timeout_s;     // of one request, 20 unless set
   uint64_t seed;        // of the random data
+  bool judge;           // of a GPU: only verdicts are wanted. Nothing is warmed up or kept out of caches; the only sample is of the first calls
   bool spans;           // of a GPU: candidates before a final are timed by CUPTI's records, where there is CUPTI
   void (*idle)(void *arg);  // or NULL: called every few milliseconds while the worker is waited for
   void *idle_arg;

@@ -217,7 +217,7 @@ static void make_room(trial *t) {
 
 bool ts_trial(ts_arena *a, const ts_spec *spec, ts_compiler *c, const ts_trial_opts *o, ts_trial_result *out, ts_diag *d) {
   trial t = {.o = o, .a = a, .own = ts_arena_new("trial"), .compiler = c};
-  ts_meter_opts mo = {.threads = o->threads, .seed = o->seed + 1};
+  ts_meter_opts mo = {.threads = o->threads, .seed = o->seed + 1, .judge = o->judge && !o->final};
   // the worker prepares itself while candidates are compiled
   bool ok = (t.workload = ts_workload_open(spec, o->target, c, d)) != NULL && ts_space_open(spec, o->target, o->numerics, &t.space, d);
   if (ok) make_room(&t);

@@ -160,6 +160,23 @@ static void slow(void **state) {
   close_meter(&x);
 }
 
+// Where only verdicts are wanted, a candidate is verified before and after a few calls, and nothing more is run.
+static void judged(void **state) {
+  (void)state;
+  fixture x = {0};
+  open_meter_with(&x, SILU, &(ts_meter_opts){.timeout_s = 4, .seed = 4, .judge = true});
+  ts_outcome_row r = run(&x, "right ns=5000");
+  if (r.kind != TS_MEASURED) fail_msg("%s", r.message);
+  assert_int_equal(r.n, 1);
+  assert_string_equal(r.stop, "judged");
+  assert_string_equal(r.timer, "event");
+  assert_int_equal(run(&x, "wrong").kind, TS_WRONG);
+  assert_int_equal(run(&x, "outside").kind, TS_GUARD);
+  assert_int_equal(run(&x, "hang").kind, TS_TIMED_OUT);
+  assert_int_equal(run(&x, "right").kind, TS_MEASURED);
+  close_meter(&x);
+}
+
 static ts_meter_opts spans = {.timeout_s = 4, .seed = 4, .spans = true};
 
 // Candidates before a final by CUPTI's records, finals by graphs; what is lost of the records costs the candidate, not the worker.
@@ -400,6 +417,6 @@ static void probe(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(slow), cmocka_unit_test(records), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(slow), cmocka_unit_test(judged), cmocka_unit_test(records), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
