@@ -44,7 +44,7 @@ bool ts_space_open(const ts_spec *spec, const ts_target *t, const char *numerics
 bool ts_space_add(ts_space *s, const char *name, const char *variant, const char *source, const char *trace_text, ts_diag *d) TS_WARN_UNUSED;
 void ts_space_close(ts_space *s);  // accepts a zeroed object
 // The default schedule of an operator, whose reference is f: kernels/templates/<op>/default.trace (GPUs: default.cuda.trace). Without
-// one: nothing on CPUs, what rules find on GPUs.
+// one: nothing on CPUs; on GPUs what rules find, which also stands in for one that a step refuses at this shape.
 bool ts_default_trace(ts_arena *a, const char *op, const ts_func *f, const ts_target *t, const char **text, ts_diag *d) TS_WARN_UNUSED;
 // A sketch for any function, found by rules: tile, parallel, vectorize; for GPUs: fuse, split, bind. False when nothing applies.
 bool ts_rules_sketch(ts_ir *ir, const ts_func *f, const ts_target *t, const ts_trace **out);

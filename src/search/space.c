@@ -20,6 +20,14 @@ static bool is_trace(ts_arena *a, const char *name, const ts_target *t, const ch
   return true;
 }
 
+static bool replays(const ts_func *f, const ts_trace *trace) {
+  ts_arena *a = ts_arena_new("probe");
+  ts_diag why = {0};
+  bool ok = ts_sketch_draw(ts_ir_new(a), &(ts_sketch){.func = f}, trace, 0, &why) != NULL;
+  ts_arena_free(a);
+  return ok;
+}
+
 bool ts_default_trace(ts_arena *a, const char *op, const ts_func *f, const ts_target *t, const char **text, ts_diag *d) {
   const ts_op *found = ts_op_find(a, op, d);
   if (!found) return false;
@@ -32,8 +40,10 @@ bool ts_default_trace(ts_arena *a, const char *op, const ts_func *f, const ts_ta
   char *data;
   size_t n;
   TS_TRY(ts_file_read(path, a, &data, &n, d));
+  const ts_trace *trace = ts_trace_parse(a, path, data, n, d);
   *text = data;
-  return true;
+  if (trace && t->api == TS_API_CUDA && !replays(f, trace)) ts__rules_default(a, f, t, text);
+  return trace != NULL;
 }
 
 static const ts_sketch *of_variant(const ts_space *s, const char *variant) {
