@@ -20,7 +20,7 @@ programs() {
   if [ ! -f "$build/build.ninja" ]; then
     cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo --log-level=WARNING >/dev/null || die "cmake failed"
   fi
-  ninja -C "$build" --quiet tunesmith bench_accuracy bench_spawn bench_value >&2 || die "the build failed"
+  ninja -C "$build" --quiet tunesmith bench_accuracy bench_agree bench_spawn bench_value >&2 || die "the build failed"
   export PATH=$build/bin:$PATH TUNESMITH_HOME=$root
   mkdir -p "$work"
 }

@@ -7,7 +7,7 @@ export TUNESMITH_CUDA_DRIVER=$top/no-driver.so
 
 bundle=$top/bundle
 mkdir -p "$bundle/bin" "$bundle/share/tunesmith" "$bundle/tests/codegen"
-cp "$BIN/tunesmith" "$BIN/bench_value" "$BIN/bench_accuracy" "$bundle/bin"
+cp "$BIN/tunesmith" "$BIN/bench_value" "$BIN/bench_accuracy" "$BIN/bench_agree" "$bundle/bin"
 cp -R "$ROOT/kernels" "$ROOT/reports" "$bundle/share/tunesmith"
 cp -R "$ROOT/bench" "$ROOT/scripts" "$bundle"
 cp -R "$ROOT/tests/gpu" "$ROOT/tests/data" "$bundle/tests"
