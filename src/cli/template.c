@@ -38,6 +38,7 @@ static void show_params(const ts_native *t, size_t n, double all) {
 
 static void show_code(const ts_gpu_code *c, const ts_object *o) {
   printf("registers %d spills %d image %zu bytes, compiled in %.3f s\n", c->registers, c->spills, c->image_n, o->compile_s);
+  if (*c->warnings) printf("warnings %s\n", c->warnings);
   printf("workspace %s zeroed %s\n", c->workspace, c->zeroed);
   for (int i = 0; i < c->nlaunches; i++) {
     const ts_gpu_launch *l = &c->launches[i];

@@ -3,6 +3,7 @@
 #define TS_CODEGEN_IMPL_H
 
 #include "codegen/codegen.h"
+#include "target/gpu.h"
 
 // --- where buffers live (storage.c) -----------------------------------------------------------------------
 // ORDER storage: lowering asks it what needs a place per parallel iteration, emission places by it.
@@ -11,6 +12,10 @@ bool ts__on_stack(const ts_buffer *b, int64_t *elements);
 
 // A symbol from a name and the id (object.c).
 void ts__object_name(ts_object *o, const char *name);
+
+// What the assembler of GPUs said, verbosely (assembler.c): registers and spills of the heaviest entry, -1 where it did not say, go to c;
+// its warnings are added to *warnings as one line, at most a few hundred characters.
+void ts__assembler_read(const char *log, ts_gpu_code *c, ts_text *warnings);
 
 // --- data in a shared object (elf_data.c) -------------------------------------------------------------------
 typedef struct ts__elf_symbol {

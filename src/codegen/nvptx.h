@@ -89,8 +89,7 @@ bool ts__nv_artifact(ts__gen *g, const char *ptx, size_t n, ts_text *out);
 // The assembler (ptxas.c).
 typedef struct ts__ptxas {
   bool found;  // else the PTX itself is the image
-  int registers, spills;
-  ts_text cubin, said;  // what it said about the entries, for people
+  ts_text cubin, said;  // what it said about the entries (assembler.c)
 } ts__ptxas;
 bool ts__ptxas_run(const char *ptx, size_t n, const char *arch, ts__ptxas *out, ts_diag *d) TS_WARN_UNUSED;
 void ts__ptxas_free(ts__ptxas *p);

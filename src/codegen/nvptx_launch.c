@@ -126,10 +126,10 @@ static void launch(ts__gen *g, const ts__nv_kernel *k, ts_gpu_launch *l) {
   launch_args(g, k, l);
 }
 
-static bool assemble(ts__gen *g, const char *ptx, size_t n, ts_gpu_code *c, ts__ptxas *as) {
+static bool assemble(ts__gen *g, const char *ptx, size_t n, ts_gpu_code *c, ts__ptxas *as, ts_text *said) {
   if (!ts__ptxas_run(ptx, n, g->t->arch, as, g->d)) return false;
-  c->registers = as->found ? as->registers : -1;
-  c->spills = as->found ? as->spills : -1;
+  ts__assembler_read(ts_text_str(&as->said), c, said);
+  c->warnings = ts_text_str(said);
   c->kind = as->found ? TS_GPU_CUBIN : TS_GPU_PTX;
   c->image = as->found ? as->cubin.p : ptx;
   c->image_n = as->found ? as->cubin.n : n;
@@ -145,13 +145,14 @@ bool ts__nv_artifact(ts__gen *g, const char *ptx, size_t n, ts_text *out) {
   ts_gpu_launch *l = ts_new_array(g->arena, ts_gpu_launch, c.nlaunches);
   for (int i = 0; i < c.nlaunches; i++) launch(g, &g->nv->kernels.p[i], &l[i]);
   c.launches = l;
-  ts_text bytes = {0};
+  ts_text bytes = {0}, said = {0};
   ts__ptxas as = {0};
   bool ok = workspace(g, &bytes, g->f->body) && !g->failed;
   c.workspace = ts_text_str(&bytes);
-  ok = ok && assemble(g, ptx, n, &c, &as);
+  ok = ok && assemble(g, ptx, n, &c, &as, &said);
   if (ok) ts_gpu_code_write(out, &c);
   ts__ptxas_free(&as);
+  ts_text_free(&said);
   ts_text_free(&bytes);
   return ok;
 }

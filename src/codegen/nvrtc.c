@@ -1,6 +1,5 @@
 // Native templates: CUDA C++ in a unit (op/native.h) to a cubin, by NVRTC. Needs no GPU.
 #define _GNU_SOURCE
-#include <ctype.h>
 #include <dlfcn.h>
 #include <stdlib.h>
 
@@ -75,20 +74,6 @@ static bool compile_error(const char *log, const char *name, ts_diag *d) {
   return ts_refuse(d, "template-compile", "%s: %.*s", name, n, line);
 }
 
-// The heaviest of the entries, from "Used 40 registers" and "8 bytes spill stores, 16 bytes spill loads".
-static void read_usage(const char *log, ts_gpu_code *c) {
-  for (const char *p = log; (p = strstr(p, "Used ")); p += 5) {
-    int regs;
-    if (sscanf(p, "Used %9d registers", &regs) == 1) c->registers = TS_MAX(c->registers, regs);
-  }
-  for (const char *p = log; (p = strstr(p, " bytes spill stores")); p++) {
-    const char *digits = p;
-    while (digits > log && isdigit((unsigned char)digits[-1])) digits--;
-    int spills = atoi(digits);
-    c->spills = TS_MAX(c->spills, spills);
-  }
-}
-
 // --- compiling -----------------------------------------------------------------------------------------------------------------
 static bool env_fail(const char *name, const char *what, int code, ts_diag *d) {
   return ts_env_fail(d, "nvrtc-failed", "%s: NVRTC: %s failed with error %d", name, what, code);
@@ -123,7 +108,10 @@ static bool compile(const ts_cuda_nvrtc *rtc, nvrtcProgram p, const char *name, 
   if (!take_log(rtc, p, a, &log)) return env_fail(name, "reading the log", 0, d);
   if (rc == NVRTC_ERROR_COMPILATION) return compile_error(log, name, d);
   if (rc != 0) return *log ? compile_error(log, name, d) : env_fail(name, "compiling", rc, d);
-  read_usage(log, c);
+  ts_text said = {0};
+  ts__assembler_read(log, c, &said);
+  c->warnings = ts_arena_strdup(a, ts_text_str(&said));
+  ts_text_free(&said);
   size_t bytes = 0;
   if ((rc = rtc->nvrtcGetCUBINSize(p, &bytes)) != 0 || !bytes) return env_fail(name, "the cubin's size", rc, d);
   char *cubin = ts_arena_alloc(a, bytes, 8);

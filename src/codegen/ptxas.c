@@ -25,18 +25,6 @@ const char *ts_codegen_ptxas(ts_arena *a) {
   return runs("/usr/local/cuda/bin/ptxas") ? "/usr/local/cuda/bin/ptxas" : NULL;
 }
 
-// The largest number that stands right before `what`, "12 registers".
-static int largest(const char *text, const char *what) {
-  int most = 0;
-  for (const char *p = text; (p = strstr(p, what)) != NULL; p++) {
-    const char *q = p;
-    while (q > text && q[-1] == ' ') q--;
-    while (q > text && q[-1] >= '0' && q[-1] <= '9') q--;
-    most = TS_MAX(most, atoi(q));
-  }
-  return most;
-}
-
 static bool complain(ts_diag *d, const char *text, int code) {
   const char *p = strstr(text, "error");
   if (!p) p = text;
@@ -59,8 +47,6 @@ static bool assemble(ts_arena *a, const char *tool, const char *dir, const char 
   unlink(cubin);
   if (!ok) return false;
   ts_text_addn(&out->cubin, data, size);
-  out->registers = largest(text, " registers");
-  out->spills = largest(text, " bytes spill stores");
   return true;
 }
 

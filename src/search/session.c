@@ -141,8 +141,8 @@ static const char *status_of(const ts_diag *d) {
   return strcmp(d->code, "compiler-crashed") == 0 ? "crash" : d->kind == TS_REFUSAL ? "refused" : "failed";
 }
 
-// What a GPU artifact says of its resources.
-static void describe_gpu(const ts__member *m, ts_db_build *b) {
+// What a GPU artifact says of its resources, and what the assembler warned of. Text goes to keep.
+static void describe_gpu(const ts__member *m, ts_arena *keep, ts_db_build *b) {
   ts_arena *a = ts_arena_new("artifact");
   ts_gpu_code c;
   int64_t shared = 0, most = 0;
@@ -152,6 +152,7 @@ static void describe_gpu(const ts__member *m, ts_db_build *b) {
   if (read) {
     b->smem = most;
     if (c.registers >= 0) b->regs = c.registers, b->spills = c.spills;
+    if (*c.warnings) b->message = ts_arena_strdup(keep, c.warnings);
   }
   ts_arena_free(a);
 }
@@ -170,7 +171,7 @@ static bool record_build(ts__session *s, ts__member *m, const ts_diag *failed, t
   } else {
     b.artifact_sha256 = &m->object.id;
     b.bytes = (int64_t)m->object.n;
-    describe_gpu(m, &b);
+    describe_gpu(m, m->arena, &b);
     if (!m->object.cached) b.compile_ms = m->object.compile_s * 1e3;
   }
   return (m->build_id = ts_db_put_build(s->db, &b, d)) != 0;

@@ -44,7 +44,9 @@ static const char *const image_names[] = {[TS_GPU_CUBIN] = "cubin", [TS_GPU_PTX]
 void ts_gpu_code_write(ts_text *out, const ts_gpu_code *c) {
   ts_text_addf(out, "tunesmith-gpu %d\narch %s\nparams %d\ndims", TS_GPU_FORMAT, c->arch, c->nparams);
   for (int i = 0; i < c->ndims; i++) ts_text_addf(out, " %s", c->dims[i]);
-  ts_text_addf(out, "\nregisters %d spills %d\nworkspace %s\nzeroed %s\n", c->registers, c->spills, or_text(c->workspace, "0"), or_text(c->zeroed, "0"));
+  ts_text_addf(out, "\nregisters %d spills %d\n", c->registers, c->spills);
+  if (c->warnings && *c->warnings) ts_text_addf(out, "warnings %s\n", c->warnings);
+  ts_text_addf(out, "workspace %s\nzeroed %s\n", or_text(c->workspace, "0"), or_text(c->zeroed, "0"));
   for (int i = 0; i < c->nlaunches; i++) write_launch(out, &c->launches[i]);
   ts_text_addf(out, "image %s %zu\n", image_names[c->kind], c->image_n);
   ts_text_addn(out, c->image, c->image_n);
@@ -247,6 +249,19 @@ static bool read_dims(reader *r) {
   return true;
 }
 
+// At most one line, of printable characters.
+static bool read_warnings(reader *r) {
+  r->c->warnings = "";
+  if (!starts(r, "warnings ")) return true;
+  char *rest;
+  TS_TRY(keyed(r, "warnings", &rest));
+  for (const char *p = rest; *p; p++)
+    if (*p < ' ' || *p > '~') return bad(r, "the warnings are no printable text");
+  if (!*rest || strlen(rest) > 1000) return bad(r, "the warnings are too long, or none");
+  r->c->warnings = rest;
+  return true;
+}
+
 static bool read_head(reader *r) {
   char *rest;
   ts_gpu_code *c = r->c;
@@ -259,7 +274,7 @@ static bool read_head(reader *r) {
   if (!number_int(rest, 0, MOST_PARAMS, &c->nparams)) return bad(r, "the number of buffers is out of range");
   TS_TRY(read_dims(r) && keyed(r, "registers", &rest));
   bool ok = number_int(word(&rest), -1, 1 << 20, &c->registers) && strcmp(word(&rest), "spills") == 0 && number_int(word(&rest), -1, 1 << 30, &c->spills) && !*rest;
-  return (ok || bad(r, "\"registers N spills N\" wanted")) && read_expr(r, "workspace", &c->workspace) && read_expr(r, "zeroed", &c->zeroed);
+  return (ok || bad(r, "\"registers N spills N\" wanted")) && read_warnings(r) && read_expr(r, "workspace", &c->workspace) && read_expr(r, "zeroed", &c->zeroed);
 }
 
 static bool read_image(reader *r, const char *all_end) {

@@ -7,6 +7,7 @@
 //   params 4                              buffers of the function, in its order
 //   dims n t                              symbolic dimensions in its order ("dims" alone: none)
 //   registers 64 spills 0                 of the heaviest entry as the assembler said; -1 when not known
+//   warnings TEXT                         what it warned of, one line; left out where there is nothing
 //   workspace EXPR                        bytes wanted behind the last buffer
 //   zeroed EXPR                           leading bytes of it that are zero before the first launch; every launch leaves them zero
 //   launch ENTRY                          launches in order, each with the lines below it
@@ -64,6 +65,7 @@ typedef struct ts_gpu_code {
   int ndims;
   const char *const *dims;
   int registers, spills;
+  const char *warnings;  // printable, without line ends; "" or NULL: none
   const char *workspace, *zeroed;
   int nlaunches;
   const ts_gpu_launch *launches;

@@ -11,7 +11,7 @@
 //   # registers sm_90a most 128        as the assembler says
 //   # plain                            schedule it first: a kernel a block, a thread an element
 // A line "----- trace" ends the function; the trace behind it is applied first.
-// Nothing may spill. Where there is no ptxas, assembling is left out, and said so. Every tensor intrinsic for GPUs is in some case:
+// Nothing may spill, and the assembler may warn of nothing. Where there is no ptxas, assembling is left out, and said so. Every tensor intrinsic for GPUs is in some case:
 // tests/gpu/intrin.sh runs the same cases on a GPU.
 #include <stdlib.h>
 
@@ -188,6 +188,7 @@ static void compile_all(const testcase *c, bool old) {
     if (!old && i + 1 < TS_COUNTOF(targets)) continue;
     if (!artifact(c, targets[i], &code)) continue;
     if (code.spills > 0) complain(c, "%s: %d bytes spilled", targets[i], code.spills);
+    if (*code.warnings) complain(c, "%s: the assembler warns: %s", targets[i], code.warnings);
     if ((code.kind == TS_GPU_CUBIN) != assembler) complain(c, "%s: not assembled", targets[i]);
   }
 }

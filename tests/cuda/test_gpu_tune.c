@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 // cmocka needs the ones above
@@ -56,6 +57,28 @@ static void whole(void **state) {
   assert_int_equal(number(x, store, "SELECT count(*) FROM measurement WHERE rung = 1 AND timer != 'graph'"), 0);
   assert_int_equal(number(x, store, "SELECT count(*) FROM counter WHERE name = 'dram_read_bytes'"), 0);
   assert_true(number(x, store, "SELECT count(*) FROM counter WHERE name = 'power_w' AND value = 300") > 2);
+}
+
+// What the assembler says of registers, spills and doubtful code is in the rows of what it assembled.
+static void assembled(void **state) {
+  static const char script[] = "#!/bin/sh\n"
+                               "echo \"ptxas info    : Used 30 registers, used 1 barriers\"\n"
+                               "echo \"    0 bytes stack frame, 8 bytes spill stores, 4 bytes spill loads\"\n"
+                               "echo \"ptxas warning : this might be slow\"\n"
+                               "cp \"$3\" \"$5\"\n";
+  fixture *x = *state;
+  const char *store = ts_path_join(x->a, x->dir, "assembled.db"), *tool = ts_path_join(x->a, x->dir, "assembler");
+  ts_tune_result r;
+  ts_diag d = {0};
+  if (!ts_file_write(tool, script, sizeof script - 1, &d)) fail_msg("%s", d.message);
+  assert_int_equal(chmod(tool, 0700), 0);
+  setenv("TUNESMITH_PTXAS", tool, 1);
+  setenv("TS_FAKE_CUDA", OPERATOR, 1);
+  bool ok = tune(x, store, 4, false, &r, &d);
+  unsetenv("TUNESMITH_PTXAS");
+  if (!ok) fail_msg("%s", d.message);
+  assert_true(number(x, store, "SELECT count(*) FROM build WHERE regs = 30 AND spills = 8 AND smem IS NOT NULL AND message = 'this might be slow'") > 0);
+  assert_int_equal(number(x, store, "SELECT count(*) FROM build WHERE regs = 30 AND message IS NOT 'this might be slow'"), 0);
 }
 
 // Without the library nothing is compared with it, and nothing fails.
@@ -141,6 +164,6 @@ static int teardown(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(no_library), cmocka_unit_test(noisy), cmocka_unit_test(interrupted)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(assembled), cmocka_unit_test(no_library), cmocka_unit_test(noisy), cmocka_unit_test(interrupted)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -18,12 +18,12 @@ static void sample(ts_gpu_code *c) {
   static const ts_gpu_launch launches[] = {
       {.entry = "first", .grid = {"ceildiv(n, 128)", "32", "1"}, .block = {128, 1, 1}, .shared = "n > 1 ? 65536 : 0", .cluster = {2, 1, 1}, .nargs = 5, .args = args, .ntmaps = 1, .tmaps = &map},
       {.entry = "second$1", .grid = {"132", "1", "1"}, .block = {32, 4, 2}, .shared = "0", .cluster = {1, 1, 1}, .dependent = true, .ntmaps = 1, .tmaps = &line}};
-  *c = (ts_gpu_code){.arch = "sm_90a", .nparams = 3, .ndims = 2, .dims = dims, .registers = 64, .spills = -1, .workspace = "n * 4096 + 128", .zeroed = "128", .nlaunches = 2,
+  *c = (ts_gpu_code){.arch = "sm_90a", .nparams = 3, .ndims = 2, .dims = dims, .registers = 64, .spills = -1, .warnings = "Potential loss", .workspace = "n * 4096 + 128", .zeroed = "128", .nlaunches = 2,
                      .launches = launches, .kind = TS_GPU_PTX, .image = "a\0b\nc", .image_n = 5};
 }
 
 static const char text[] =
-    "tunesmith-gpu 1\narch sm_90a\nparams 3\ndims n t\nregisters 64 spills -1\nworkspace n * 4096 + 128\nzeroed 128\n"
+    "tunesmith-gpu 1\narch sm_90a\nparams 3\ndims n t\nregisters 64 spills -1\nwarnings Potential loss\nworkspace n * 4096 + 128\nzeroed 128\n"
     "launch first\ngrid ceildiv(n, 128) ; 32 ; 1\nblock 128 1 1\nshared n > 1 ? 65536 : 0\ncluster 2 1 1\ndependent 0\nargs b0 t0 b2 w d\n"
     "tmap 0 b1 f16 swizzle 128 dims 4096 ; n strides 8192 box 64 ; min(n, 128)\n"
     "launch second$1\ngrid 132 ; 1 ; 1\nblock 32 4 2\nshared 0\ncluster 1 1 1\ndependent 1\nargs\ntmap 0 b0 u8 swizzle 0 dims t strides box 256\n"
@@ -60,25 +60,28 @@ static void test_refusals(void **state) {
   } bad[] = {
       {"gpu 1", "gpu 2", "line 1: not of a format"},
       {"arch sm_90a", "arch", "line 2: the architecture"},
-      {"params 3", "params 1", "line 14: an argument"},
+      {"params 3", "params 1", "line 15: an argument"},
       {"params 3", "params 999999999999999999999", "line 3"},
       {"dims n t", "dims n n", "twice"},
       {"dims n t", "dims n", "unknown name"},
       {"spills -1", "spills", "registers N spills N"},
-      {"workspace n", "workspace m", "line 6: expression \"m"},
+      {"warnings Potential", "warnings \x01", "line 6: the warnings"},
+      {"warnings Potential loss", "warnings ", "line 6: the warnings"},
+      {"warnings Potential loss", "warnings a\nwarnings b", "\"workspace\" wanted"},
+      {"workspace n", "workspace m", "line 7: expression \"m"},
       {"zeroed 128", "zeroed (128", ") wanted"},
       {"zeroed 128\n", "", "\"zeroed\" wanted"},
       {"; 32 ; 1\n", "; 32\n", "three expressions"},
       {"; 32 ; 1\n", "; 32 ; 1 ; 1\n", "too many expressions"},
-      {"block 128 1 1", "block 128 1 0", "line 10"},
-      {"block 128 1 1", "block 128 16 1", "line 10"},
-      {"block 128 1 1", "block 128 1 1 1", "line 10"},
-      {"cluster 2 1 1", "cluster 16 2 1", "line 12"},
+      {"block 128 1 1", "block 128 1 0", "line 11"},
+      {"block 128 1 1", "block 128 16 1", "line 11"},
+      {"block 128 1 1", "block 128 1 1 1", "line 11"},
+      {"cluster 2 1 1", "cluster 16 2 1", "line 13"},
       {"dependent 0", "dependent 2", "0 or 1"},
       {"b0 t0 b2", "b0 t1 b2", "not there"},
-      {"b0 t0 b2", "b3 t0 b2", "line 14"},
-      {"b0 t0 b2", "b-1 t0 b2", "line 14"},
-      {"b0 t0 b2", "x t0 b2", "line 14"},
+      {"b0 t0 b2", "b3 t0 b2", "line 15"},
+      {"b0 t0 b2", "b-1 t0 b2", "line 15"},
+      {"b0 t0 b2", "x t0 b2", "line 15"},
       {"tmap 0 b1", "tmap 1 b1", "numbered"},
       {"tmap 0 b1", "tmap 0 b7", "of a buffer"},
       {" f16 ", " f15 ", "of a buffer and a type"},
