@@ -42,8 +42,11 @@ home=${TUNESMITH_HOME:-$root/share/tunesmith}
 # The workloads of a list, n=* expanded, one a line.
 workloads() { grep -v '^ *\(#\|$\)' "$1" | awk '{ if (sub(/ n=\*/, " n=@")) for (i = 1; i <= 5; i++) { s = $0; sub(/n=@/, "n=" substr("1  2  7  33 257", 3 * i - 2, 3), s); gsub(/ +/, " ", s); sub(/ $/, "", s); print s } else print }'; }
 
-# "FOLDER SKETCH" of every kernel that was right at least once in the output of try. matmul_add's kernels stand in matmul.
-right_kernels() { awk '/^[a-z]/ { op = $1; sub(/^matmul_add$/, "matmul", op) } /^  .* tried, largest error/ { print op, $1 }' "$1" | sort -u; }
+# "OPERATOR FOLDER" of every operator whose kernels stand in another's folder.
+folders() { awk '/^op / { op = $2 } /^  templates / { print op, $2 }' "$home"/kernels/ops/*.tir; }
+
+# "FOLDER SKETCH" of every kernel that was right at least once in the output of try.
+right_kernels() { awk 'NR == FNR { at[$1] = $2; next } /^[a-z]/ { op = $1 in at ? at[$1] : $1 } /^  .* tried, largest error/ { print op, $1 }' <(folders) "$1" | sort -u; }
 
 # The same of every kernel file for GPUs.
 kernel_files() { (cd "$home/kernels/templates" && ls ./*/*.cu ./*/*.cuda.trace) | sed 's|^\./||; s|/| |; s/\.cu$//; s/\.cuda\.trace$//' | grep -v ' default$'; }
@@ -54,7 +57,7 @@ list_workloads() {
   mapfile -t all < <(workloads "$here/shapes.txt")
   printf '%s\n' "${all[@]}"
   tunesmith tune --list --target cuda:sm_90a "${all[@]}" >"$out/sketches.txt" || exit
-  missing=$(awk '{ sub(/^matmul_add$/, "matmul", $1); for (i = 2; i <= NF; i++) if ($i ~ /^(ref|mma)\./) { sub(/\(.*/, "", $i); print $1, $i } }' "$out/sketches.txt" | sort -u | comm -13 - <(kernel_files | sort -u))
+  missing=$(awk 'NR == FNR { at[$1] = $2; next } { if ($1 in at) $1 = at[$1]; for (i = 2; i <= NF; i++) if ($i ~ /^(ref|mma)\./) { sub(/\(.*/, "", $i); print $1, $i } }' <(folders) "$out/sketches.txt" | sort -u | comm -13 - <(kernel_files | sort -u))
   [ -z "$missing" ] || die "no workload in $here/shapes.txt is served by ${missing//$'\n'/, }" 1
 }
 
