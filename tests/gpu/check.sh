@@ -2,16 +2,18 @@
 # Everything that wants a GPU: kernels over odd shapes, tensor intrinsics, compute-sanitizer, faults, models. scripts/check --gpu runs it, in the
 # repository and in a bundle. The last line is "N passed, N failed, N skipped in N s"; the exit status is 0 only when nothing failed.
 #
-#   tests/gpu/check.sh [--out DIR] [--model NAME=PATH]...
+#   tests/gpu/check.sh [--out DIR] [--model NAME=PATH]... [--part NAME]...
 #   tests/gpu/check.sh --list      the workloads that are tried; fails when a kernel serves none of them. Needs no GPU
 #
 # --out keeps the output of every part (else a folder that is removed). --model: this model too must say on the GPU what it says on the CPU.
+# --part: not all of kernels, intrinsics, sanitizer, faults, models.
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 export PATH=${BIN:-$root/bin}:$PATH TS_QUIET=1
 out=
 models=()
+parts=
 listing=
 passed=0 failed=0 skipped=0
 begun=$SECONDS
@@ -23,10 +25,17 @@ skip() { skipped=$((skipped + 1)); printf 'skipped %s\n' "$1"; }
 
 while [ $# -gt 0 ]; do
   case $1 in
-    -h|--help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h|--help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
     --list) listing=1; shift ;;
     --out) [ $# -ge 2 ] || die "$1 needs a folder" 2; out=$2; shift 2 ;;
     --model) [[ ${2:-} == *=* ]] || die "$1 needs NAME=PATH" 2; models+=("$2"); shift 2 ;;
+    --part)
+      case ${2:-} in
+        kernels|intrinsics|sanitizer|faults|models) parts+=" $2 " ;;
+        *) die "--part needs kernels, intrinsics, sanitizer, faults or models" 2 ;;
+      esac
+      shift 2
+      ;;
     *) die "unknown option $1 (--help lists them)" 2 ;;
   esac
 done
@@ -90,7 +99,7 @@ try_chunks() {
   return "$worst"
 }
 
-numbers() {
+kernels() {
   local code n op name
   try_chunks kernels 24 8 "$here/shapes.txt" timeout -k 5 100 tunesmith try --target cuda --judge --points 4
   code=$?
@@ -173,7 +182,7 @@ faults() {
   rm -rf "$over"
 }
 
-model_texts() {
+models() {
   local m name path cpu gpu
   if ROOT=$root BIN=$(dirname "$(command -v tunesmith)") timeout -k 5 100 "$root/tests/e2e/gpu.sh" >"$out/e2e.txt" 2>&1; then pass; else tail -n 5 "$out/e2e.txt"; fail "the small model"; fi
   # against an independent implementation; f16 in the passes of several rows
@@ -224,28 +233,34 @@ stop() {
 }
 trap 'stop 143' TERM
 trap 'stop 130' INT
-# The parts run side by side: their verdicts do not depend on the time.
-part() {
-  local at=$SECONDS
-  "$1" >"$out/part-$1.txt" 2>&1
-  printf '%d %d %d %d\n' $passed $failed $skipped $((SECONDS - at)) >"$out/part-$1.count"
+# lane PART...: one after the other, those that are wanted, each with a count of its own.
+lane() {
+  local name at
+  for name in "$@"; do
+    [[ -z $parts || $parts == *" $name "* ]] || continue
+    at=$SECONDS passed=0 failed=0 skipped=0
+    "$name" >"$out/part-$name.txt" 2>&1
+    printf '%d %d %d %d\n' $passed $failed $skipped $((SECONDS - at)) >"$out/part-$name.count"
+  done
 }
-(part numbers) &
-(part intrinsics; passed=0 failed=0 skipped=0; part sanitizer) &
-(part faults; passed=0 failed=0 skipped=0; part model_texts) &
+# The lanes run side by side: verdicts do not depend on the time.
+lane kernels &
+lane intrinsics sanitizer &
+lane faults models &
 wait
 sweep
 while read -r name title; do
+  [[ -z $parts || $parts == *" $name "* ]] || continue
   read -r p f s t <"$out/part-$name.count" || { p=0 f=1 s=0 t=0; echo "FAILED $name ended early" >>"$out/part-$name.txt"; }
   printf '== %s: %d passed, %d failed, %d skipped (%d s)\n' "$title" "$p" "$f" "$s" "$t"
   cat "$out/part-$name.txt"
   passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 done <<'PARTS'
-numbers kernels over odd shapes
+kernels kernels over odd shapes
 intrinsics tensor intrinsics
 sanitizer compute-sanitizer
 faults faults
-model_texts models on CPU and GPU
+models models on CPU and GPU
 PARTS
 printf '%d passed, %d failed, %d skipped in %d s\n' $passed $failed $skipped $((SECONDS - begun))
 [ $failed = 0 ] && [ $passed -gt 0 ]
