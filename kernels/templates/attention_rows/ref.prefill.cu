@@ -2,11 +2,14 @@
 doc       many positions: flash attention with warp specialisation, tensor copies and wgmma
 requires  sm_90a
 param     PINGPONG 0 1
+param     STAY 0 1
+start     PINGPONG=1 STAY=1
 where     D == 64 || D == 128
 where     n_hi >= 64
 where     A_F16 && C_F16
 launch    prefill
-grid      H ; ceildiv(n, 128) ; 1
+# blocks stay, one a multiprocessor, or there is one for each item of work
+grid      STAY ? min(SMS, H * ceildiv(n, 128)) : H * ceildiv(n, 128) ; 1 ; 1
 block     384 ; 1 ; 1
 shared    128 * D * 2 * 5 + 1024 + 128
 dependent 1
@@ -30,13 +33,13 @@ tmap      2 b2 f16 swizzle 128 dims D ; t + n ; HK strides 2 * D ; 2 * D * P box
 
 extern "C" __global__ void __launch_bounds__(384, 1) prefill(const __grid_constant__ tensor_map qm, const __grid_constant__ tensor_map km, const __grid_constant__ tensor_map vm, u16 *y,
                                                             const long long *dims) {
-  extern __shared__ char raw[];
+  SHARED_MEMORY(raw);
   const u32 base = (shared_address(raw) + 1023) & ~1023u;
   shared_layout s;
   s.q = base, s.k = s.q + Q_BYTES, s.v = s.k + 2 * KV_BYTES;
-  s.full_q = s.v + 2 * KV_BYTES, s.full_k = s.full_q + 8, s.full_v = s.full_k + 16, s.empty_k = s.full_v + 16, s.empty_v = s.empty_k + 16;
+  s.full_q = s.v + 2 * KV_BYTES, s.empty_q = s.full_q + 8, s.full_k = s.empty_q + 8, s.full_v = s.full_k + 16, s.empty_k = s.full_v + 16, s.empty_v = s.empty_k + 16;
   if (threadIdx.x == 0) {
-    barrier_init(s.full_q, 1);
+    barrier_init(s.full_q, 1), barrier_init(s.empty_q, 2);
     for (int i = 0; i < 2; i++) {
       barrier_init(s.full_k + 8 * i, 1), barrier_init(s.full_v + 8 * i, 1);
       barrier_init(s.empty_k + 8 * i, 2), barrier_init(s.empty_v + 8 * i, 2);
@@ -46,14 +49,12 @@ extern "C" __global__ void __launch_bounds__(384, 1) prefill(const __grid_consta
   dependents_may_start();
   wait_for_predecessors();
   __syncthreads();
-  const int rows = N_NOW, t = T_NOW, head = blockIdx.x, row = (gridDim.y - 1 - blockIdx.y) * ROWS;
-  if (row >= rows) return;
-  const int newest = t + min(rows, row + ROWS), tiles = (newest + TILE - 1) / TILE, warpgroup = threadIdx.x >> 7;
+  const int rows = N_NOW, t = T_NOW, warpgroup = threadIdx.x >> 7;
   if (warpgroup == 0) {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
-    if (threadIdx.x == 0) produce(s, &qm, &km, &vm, row, head, head / (TS_H / TS_HK), tiles);
+    registers_less<24>();
+    if (threadIdx.x == 0) produce(s, &qm, &km, &vm, t, rows);
   } else {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 240;");
-    consume(s, warpgroup - 1, t, rows, row, head, tiles, y);
+    registers_more<240>();
+    consume(s, warpgroup - 1, t, rows, y);
   }
 }

@@ -1,0 +1,64 @@
+// prefill_ptx for the host: the warpgroup's matrix instructions done at once, from the operands as given.
+#pragma once
+#include "gemm_ptx.cuh"
+
+// The address, and the bytes from one 64 columns to the next where a row is longer.
+static inline u64 descriptor(u32 address, u32 leading_bytes) {
+  return address | (u64)leading_bytes << 32;
+}
+static inline void wgmma_fence() {}
+static inline void wgmma_commit() {}
+template <int N> static inline void wgmma_wait() {}
+template <int N> static inline void registers_less() {}
+template <int N> static inline void registers_more() {}
+static inline float exp2_fast(float x) {
+  return exp2f(x);
+}
+
+static inline float host_swizzled(u32 a) {
+  u16 h;
+  a ^= (a >> 7 & 7) << 4;
+  memcpy(&h, host_at(a), 2);
+  return host_half(h);
+}
+static inline void wgmma_scores(float (&d)[64], u64 a, u64 b, int keep) {
+  int lane = host_me->index & 127, g = lane % 32 >> 2, t = lane & 3;
+  host_meet(HOST_WARPGROUP);
+  for (int i = 0; i < 64; i++) {
+    int row = lane / 32 * 16 + g + (i & 2 ? 8 : 0), col = i / 4 * 8 + 2 * t + (i & 1);
+    if (!keep) d[i] = 0;
+    for (int k = 0; k < 16; k++) d[i] += host_swizzled((u32)a + (u32)(row * 128 + k * 2)) * host_swizzled((u32)b + (u32)(col * 128 + k * 2));
+  }
+  host_meet(HOST_WARPGROUP);
+}
+template <int R> static inline void wgmma_values(float (&d)[R], const u32 (&a)[4], u64 b) {
+  int lane = host_me->index & 127, warp = lane / 32, g = lane % 32 >> 2, t = lane & 3;
+  u32 *me = host_slot(HOST_WARPGROUP, lane);
+  for (int i = 0; i < 4; i++) me[i] = a[i];
+  host_meet(HOST_WARPGROUP);
+  for (int i = 0; i < R; i++) {
+    int row = g + (i & 2 ? 8 : 0), col = i / 4 * 8 + 2 * t + (i & 1);
+    for (int k = 0; k < 16; k++) {
+      u32 av = host_slot(HOST_WARPGROUP, warp * 32 + (row & 7) * 4 + (k & 7) / 2)[(row >> 3) + 2 * (k >> 3)];
+      d[i] += host_half((u16)(k & 1 ? av >> 16 : av)) * host_swizzled((u32)b + (u32)(col / 64) * (u32)(b >> 32) + (u32)(k * 128 + col % 64 * 2));
+    }
+  }
+  host_meet(HOST_WARPGROUP);
+}
+
+// Of one block: what has come to each of the two barriers, and how often it was full.
+static int host_came[2];
+static unsigned long host_full[2];
+static inline void host_come(int i) {
+  if (++host_came[i] < 256) return;
+  host_came[i] = 0;
+  host_full[i]++;
+}
+static inline void turn_wait(int warpgroup) {
+  unsigned long before = host_full[warpgroup];
+  host_come(warpgroup);
+  while (host_full[warpgroup] == before) host_yield();
+}
+static inline void turn_give(int warpgroup) {
+  host_come(warpgroup);
+}

@@ -1,0 +1,68 @@
+// prefill_host: prefill attention, compiled for the host, against the meaning of attention. What lies behind the last position of the cache
+// and behind the last row is not a number.
+#include "host.h"
+
+#include TEMPLATE
+
+enum { H = TS_H, HK = TS_HK, P = 512, POISON = 0x7e00 };
+
+static u16 number() {
+  return host_to_half((float)(host_random() % 4001) / 1000.0f - 2.0f);
+}
+static double half(const std::vector<u16> &x, size_t i) {
+  return host_half(x[i]);
+}
+
+// One row of one head.
+static void attend(const std::vector<u16> &q, const std::vector<u16> &k, const std::vector<u16> &v, int a, int h, int t, double *out) {
+  const size_t kv = (size_t)(h / (H / HK)) * P;
+  std::vector<double> s((size_t)(t + a + 1));
+  double top = -1e300, sum = 0;
+  for (int j = 0; j <= t + a; j++) {
+    for (int d = 0; d < D; d++) s[j] += half(q, ((size_t)a * H + h) * D + d) * half(k, (kv + j) * D + d) / sqrt(D);
+    top = std::max(top, s[j]);
+  }
+  for (int d = 0; d < D; d++) out[d] = 0;
+  for (int j = 0; j <= t + a; j++) {
+    const double p = exp(s[j] - top);
+    sum += p;
+    for (int d = 0; d < D; d++) out[d] += p * half(v, (kv + j) * D + d);
+  }
+  for (int d = 0; d < D; d++) out[d] /= sum;
+}
+
+static bool run(int n, int t, int blocks) {
+  std::vector<u16> q((size_t)(n + 1) * H * D, POISON), k((size_t)HK * P * D, POISON), v = k, y((size_t)(n + 1) * H * D, POISON);
+  for (size_t i = 0; i < (size_t)n * H * D; i++) q[i] = number();
+  for (int h = 0; h < HK; h++)
+    for (size_t i = 0; i < (size_t)(t + n) * D; i++) k[(size_t)h * P * D + i] = number(), v[(size_t)h * P * D + i] = number();
+  // ORDER: tmap of ref.prefill.cu
+  tensor_map qm = {q.data(), {D, H, n}, {2 * D, 2 * D * H}, {64, 1, 128}, 2, 128};
+  tensor_map km = {k.data(), {D, t + n, HK}, {2 * D, 2 * D * P}, {64, 128, 1}, 2, 128}, vm = km;
+  vm.base = v.data();
+  long long dims[] = {n, t};
+  if (!host_launch(blocks, 1, 384, [&] { prefill(qm, km, vm, y.data(), dims); })) return printf("n=%d t=%d: the kernel does not end\n", n, t), false;
+  double worst = 0, largest = 0, want[D];
+  for (int a = 0; a < n; a++)
+    for (int h = 0; h < H; h++) {
+      attend(q, k, v, a, h, t, want);
+      for (int d = 0; d < D; d++) {
+        const double e = fabs(half(y, ((size_t)a * H + h) * D + d) - want[d]);
+        worst = std::max(worst, std::isfinite(e) ? e : 1e30);
+        largest = std::max(largest, fabs(want[d]));
+      }
+    }
+  bool beyond = false;
+  for (size_t i = (size_t)n * H * D; i < y.size(); i++) beyond |= y[i] != POISON;
+  const bool right = worst / largest < 1e-3 && !beyond;
+  printf("%s n=%d t=%d, %d blocks: error %.3g of the largest value%s\n", right ? "ok" : "WRONG", n, t, blocks, worst / largest, beyond ? ", and rows beyond the last are written" : "");
+  return right;
+}
+
+int main() {
+  // with t = 91 the first rows see nothing of the newest tile of their block
+  bool ok = run(16, 91, 1);
+  ok &= run(144, 91, 2);
+  ok &= run(130, 0, 4);
+  return ok ? 0 : 1;
+}
