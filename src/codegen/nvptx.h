@@ -44,6 +44,11 @@ bool ts__nv_split(ts__gen *g);
 // All entries (nvptx_kernel.c).
 void ts__nv_functions(ts__gen *g);
 void ts__nv_thread_loop(ts__gen *g, const ts_stmt *s);
+LLVMValueRef ts__nv_thread_index(ts__gen *g, ts_axis a);  // of the block or thread, i64
+// Before the predecessor of a kernel has ended (nvptx_early.c).
+void ts__nv_begin(ts__gen *g, const ts__nv_kernel *k);
+bool ts__nv_dependent(const ts__gen *g, const ts__nv_kernel *k);  // may start before its predecessor has ended
+bool ts__nv_is_cold(const ts__gen *g, const ts_buffer *b);        // a weight: nobody writes it, and it is read once
 LLVMValueRef ts__nv_storage(ts__gen *g, const ts_buffer *b);
 bool ts__nv_is_shared(const ts_buffer *b);
 int ts__nv_swizzle(const ts_buffer *b);  // 0, 32, 64, 128
@@ -51,6 +56,9 @@ int ts__nv_swizzle(const ts_buffer *b);  // 0, 32, 64, 128
 // An index of a swizzled buffer as its place in memory, and loads of what is read once (nvptx_mem.c). NULL: a plain load does.
 LLVMValueRef ts__nv_swizzled(ts__gen *g, const ts_buffer *b, LLVMValueRef index);
 LLVMValueRef ts__nv_cold_load(ts__gen *g, const ts_buffer *b, LLVMValueRef ptr, int lanes, int align);
+
+// How the second-level cache keeps what is read of a buffer (an operand "l" of instructions); NULL: as it likes.
+LLVMValueRef ts__nv_policy(ts__gen *g, const ts_buffer *b);
 
 // Calls that are no mathematics: effects, shuffles, asm (nvptx_call.c). False: not one of them.
 bool ts__nv_call(ts__gen *g, const ts_expr *e, ts__val *out);
@@ -75,12 +83,12 @@ ts__val ts__nv_asm_call(ts__gen *g, const ts_expr *e);
 LLVMValueRef ts__nv_math(ts__gen *g, const char *name, LLVMValueRef *args, int lanes);
 
 // A number among the notes on the kernel's thread loops: maxnreg (registers a thread), minblocks (on a multiprocessor), evict_first
-// (weights pass through the caches), cluster (blocks along blockIdx.x), dependent (0: neither waits for its predecessor nor lets its successor start early).
+// (weights pass through the caches), cluster (blocks along blockIdx.x), dependent (0: neither waits for its predecessor nor lets its successor start
+// early), prefetch (bytes of each weight asked for before that wait). docs/schedule.md, annotate.
 int64_t ts__nv_option(const ts__nv_kernel *k, const char *key, int64_t otherwise);
 // What the kernel touches.
 bool ts__nv_uses(const ts__nv_kernel *k, const ts_buffer *b);
 bool ts__nv_uses_workspace(const ts__nv_kernel *k);
-bool ts__nv_dependent(const ts__gen *g, const ts__nv_kernel *k);  // may start before its predecessor has ended
 
 // Launch expressions (nvptx_launch.c).
 bool ts__nv_expr(ts__gen *g, ts_text *out, const ts_expr *e);

@@ -154,22 +154,24 @@ static LLVMValueRef moved(ts__gen *g, LLVMValueRef v, LLVMValueRef by, int64_t t
   return LLVMBuildAdd(g->b, v, LLVMBuildMul(g->b, by, word(g, times), ""), "");
 }
 
-// Each block of a cluster copies its part of the rows for all of them.
-static void begin_copy(ts__gen *g, const ts__nv_map *m, int64_t blocks, int64_t bytes, LLVMValueRef *args) {
-  const char *text =
-      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [$0], [$1, {$2, $3}], [$4];";
-  if (blocks == 1) {
-    act(g, text, "r,l,r,r,r,~{memory}", args, 5);
-    return;
+// Each block of a cluster copies its part of the rows for all of them. args: to, map, column, row, barrier, and room for two more.
+static void begin_copy(ts__gen *g, const ts__nv_map *m, int64_t blocks, int64_t bytes, LLVMValueRef policy, LLVMValueRef *args) {
+  unsigned n = 5;
+  const char *mask = "", *hint = "";
+  if (blocks > 1) {
+    LLVMValueRef r = rank(g);
+    args[0] = moved(g, args[0], r, bytes / blocks);
+    args[3] = moved(g, args[3], r, m->rows);
+    args[n++] = ts__g_const_int(g, 16, 1, (1 << blocks) - 1);
+    mask = ", $5";
   }
-  LLVMValueRef r = rank(g);
-  args[0] = moved(g, args[0], r, bytes / blocks);
-  args[3] = moved(g, args[3], r, m->rows);
-  args[5] = ts__g_const_int(g, 16, 1, (1 << blocks) - 1);
-  act(g,
-      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster [$0], [$1, "
-      "{$2, $3}], [$4], $5;",
-      "r,l,r,r,r,h,~{memory}", args, 6);
+  if (policy) {
+    hint = n == 5 ? ", $5" : ", $6";
+    args[n++] = policy;
+  }
+  const char *text = ts_arena_printf(g->arena, "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes%s%s [$0], [$1, {$2, $3}], [$4]%s%s;",
+                                     *mask ? ".multicast::cluster" : "", policy ? ".L2::cache_hint" : "", mask, hint);
+  act(g, text, ts_arena_printf(g->arena, "r,l,r,r,r%s%s,~{memory}", *mask ? ",h" : "", policy ? ",l" : ""), args, n);
 }
 
 // At this barrier of every block of the cluster.
@@ -198,9 +200,9 @@ static void bulk_copy(ts__gen *g, const ts_expr *e) {
   }
   LLVMValueRef expect[] = {bar, word(g, bytes)};
   act(g, "mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [$0], $1;", "r,r,~{memory}", expect, 2);
-  LLVMValueRef args[6] = {to, m->at, narrow(g, ts_bin(g->nv_ir, TS_E_FLOORMOD, src->arg[0], stride)),
+  LLVMValueRef args[7] = {to, m->at, narrow(g, ts_bin(g->nv_ir, TS_E_FLOORMOD, src->arg[0], stride)),
                           narrow(g, ts_bin(g->nv_ir, TS_E_FLOORDIV, src->arg[0], stride)), bar};
-  begin_copy(g, m, blocks, bytes, args);
+  begin_copy(g, m, blocks, bytes, ts__nv_policy(g, src->buf), args);
 }
 
 // Once, by the thread that initialises barriers, before the first copy needs them.

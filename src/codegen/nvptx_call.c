@@ -55,12 +55,11 @@ static void async_copy(ts__gen *g, const ts_expr *dst, const ts_expr *src) {
     copy_now(g, ts__g_mem_type(g, dst->buf->code, dst->type.lanes), to, from, to_align, from_align);
     return;
   }
-  LLVMValueRef args[] = {to, from};
-  const char *text = bytes == 16  ? "cp.async.cg.shared.global.L2::128B [$0], [$1], 16;"
-                     : bytes == 8 ? "cp.async.ca.shared.global [$0], [$1], 8;"
-                                  : "cp.async.ca.shared.global [$0], [$1], 4;";
-  args[0] = LLVMBuildPtrToInt(g->b, to, LLVMInt32TypeInContext(g->ctx), "");
-  ts__nv_asm(g, LLVMVoidTypeInContext(g->ctx), text, "r,l,~{memory}", args, 2, TS__NV_ACTS);
+  LLVMValueRef args[] = {LLVMBuildPtrToInt(g->b, to, LLVMInt32TypeInContext(g->ctx), ""), from, ts__nv_policy(g, src->buf)};
+  bool hint = args[2] != NULL;
+  const char *text = ts_arena_printf(g->arena, "cp.async.%s.shared.global%s%s [$0], [$1], %d%s;", bytes == 16 ? "cg" : "ca", hint ? ".L2::cache_hint" : "",
+                                     bytes == 16 ? ".L2::128B" : "", bytes, hint ? ", $2" : "");
+  ts__nv_asm(g, LLVMVoidTypeInContext(g->ctx), text, hint ? "r,l,l,~{memory}" : "r,l,~{memory}", args, hint ? 3 : 2, TS__NV_ACTS);
 }
 
 static void async_wait(ts__gen *g, const ts_expr *e) {

@@ -107,18 +107,6 @@ static LLVMValueRef declare(ts__gen *g, ts__nv_kernel *k, unsigned *nbuffers, bo
   return fn;
 }
 
-// May start before the kernel in front of it has ended: lets its own successor do so, and waits before it touches memory.
-static void programmatic_launch(ts__gen *g, const ts__nv_kernel *k) {
-  LLVMTypeRef none = LLVMVoidTypeInContext(g->ctx);
-  if (!ts__nv_dependent(g, k)) return;
-  ts__nv_asm(g, none, "griddepcontrol.launch_dependents;", "", NULL, 0, TS__NV_ACTS);
-  ts__nv_asm(g, none, "griddepcontrol.wait;", "~{memory}", NULL, 0, TS__NV_ACTS);
-}
-
-bool ts__nv_dependent(const ts__gen *g, const ts__nv_kernel *k) {
-  return g->t->gpu.compute >= 90 && ts__nv_option(k, "dependent", 1);
-}
-
 static bool see_wgmma(void *arg, const ts_expr *e) {
   bool *found = arg;
   *found |= ts_asm_of(NULL, e, &(ts_asm){0}) && strstr(e->callee, "wgmma.mma_async") != NULL;
@@ -139,7 +127,8 @@ static void fill(ts__gen *g, ts__nv_kernel *k) {
   g->allocas = ts__g_block(g, "entry");
   LLVMBasicBlockRef start = ts__g_block(g, "start");
   LLVMPositionBuilderAtEnd(g->b, start);
-  programmatic_launch(g, k);
+  g->nv->k = k;
+  ts__nv_begin(g, k);
   for (int i = 0; i < f->nparams; i++) {
     if (!ts__nv_uses(k, f->params[i].buf)) continue;
     if (f->params[i].role == TS_IN) ts__g_attribute(g, g->fn, at + 1, "readonly", 0);
@@ -148,7 +137,6 @@ static void fill(ts__gen *g, ts__nv_kernel *k) {
   }
   if (f->ndims) bind_dims(g, LLVMGetParam(g->fn, nbuffers + workspace));
   if (workspace) bind_workspace(g, k, LLVMGetParam(g->fn, nbuffers));
-  g->nv->k = k;
   g->nv->shared_used = g->nv->shared_most = 0;
   g->nv->tensor = has_wgmma(k);
   g->stack = 0;
@@ -167,7 +155,7 @@ void ts__nv_functions(ts__gen *g) {
 
 // --- thread loops ---------------------------------------------------------------------------------------------------------
 
-static LLVMValueRef thread_index(ts__gen *g, ts_axis a) {
+LLVMValueRef ts__nv_thread_index(ts__gen *g, ts_axis a) {
   static const char *const name[] = {[TS_BLOCK_X] = "llvm.nvvm.read.ptx.sreg.ctaid.x",
                                      [TS_BLOCK_Y] = "llvm.nvvm.read.ptx.sreg.ctaid.y",
                                      [TS_BLOCK_Z] = "llvm.nvvm.read.ptx.sreg.ctaid.z",
@@ -186,7 +174,7 @@ static LLVMValueRef thread_index(ts__gen *g, ts_axis a) {
 
 void ts__nv_thread_loop(ts__gen *g, const ts_stmt *s) {
   const ts_expr *whole = g->nv->k->extent[s->loop.axis];
-  LLVMValueRef i = thread_index(g, s->loop.axis);
+  LLVMValueRef i = ts__nv_thread_index(g, s->loop.axis);
   size_t mark = g->memo.n;
   LLVMValueRef from = ts__g_scalar(g, s->loop.min), extent = ts__g_scalar(g, s->loop.extent);
   ts__g_forget(g, mark);

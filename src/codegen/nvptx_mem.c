@@ -10,22 +10,19 @@ LLVMValueRef ts__nv_swizzled(ts__gen *g, const ts_buffer *b, LLVMValueRef index)
   return LLVMBuildXor(g->b, index, row, "");
 }
 
-static bool is_cold(const ts__gen *g, const ts_buffer *b) {
-  for (int i = 0; i < g->f->nparams; i++)
-    if (g->f->params[i].buf == b) return g->f->params[i].cache == TS_COLD && g->f->params[i].role == TS_IN;
-  return false;
+LLVMValueRef ts__nv_policy(ts__gen *g, const ts_buffer *b) {
+  if (!ts__nv_option(g->nv->k, "evict_first", 0) || !ts__nv_is_cold(g, b)) return NULL;
+  return ts__nv_asm(g, LLVMInt64TypeInContext(g->ctx), "createpolicy.fractional.L2::evict_first.b64 $0, 1.0;", "=l", NULL, 0, TS__NV_PURE);
 }
 
 // Leaves the first cache alone; the second keeps it as the first to go when the kernel asks for that.
 LLVMValueRef ts__nv_cold_load(ts__gen *g, const ts_buffer *b, LLVMValueRef ptr, int lanes, int align) {
   int bytes = ts_code_bytes(b->code) * lanes;
-  if (align < bytes || bytes != 16 || !is_cold(g, b)) return NULL;
+  if (align < bytes || bytes != 16 || !ts__nv_is_cold(g, b)) return NULL;
   LLVMTypeRef i32 = LLVMInt32TypeInContext(g->ctx), fields[] = {i32, i32, i32, i32};
   LLVMTypeRef result = LLVMStructTypeInContext(g->ctx, fields, 4, false);
-  LLVMValueRef args[] = {ptr, NULL}, r;
-  if (ts__nv_option(g->nv->k, "evict_first", 0)) {
-    args[1] = ts__nv_asm(g, LLVMInt64TypeInContext(g->ctx), "createpolicy.fractional.L2::evict_first.b64 $0, 1.0;", "=l",
-                         NULL, 0, TS__NV_PURE);
+  LLVMValueRef args[] = {ptr, ts__nv_policy(g, b)}, r;
+  if (args[1]) {
     r = ts__nv_asm(g, result, "ld.global.L1::no_allocate.L2::cache_hint.v4.u32 {$0, $1, $2, $3}, [$4], $5;",
                    "=r,=r,=r,=r,l,l", args, 2, TS__NV_FIXED);
   } else {
