@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# scripts/check --gpu beside a program that plays a machine with a GPU: what it counts, what it takes for a fault, and that nothing outlives it.
+# shellcheck source=tests/e2e/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+fake=$top/fake
+mkdir -p "$fake"
+# PLAY: wrong (a kernel is), invalid (what memcheck says of one), slow (nothing ends), or nothing of these.
+cat >"$fake/tunesmith" <<'STUB'
+#!/usr/bin/env bash
+[ "$1" != probe ] || { echo "a GPU"; exit; }
+[ "${PLAY:-}" != slow ] || exec sleep "$SLEEP"
+case $1 in
+  tune) echo '{"event": "result", "winner": "ref.rules"}'; exit ;;
+esac
+shift
+workloads=() json='' only=''
+while [ $# -gt 0 ]; do
+  case $1 in
+    --target|--points) shift 2 ;;
+    --format) json=1; shift 2 ;;
+    --only) only=1; shift 2 ;;
+    --judge) shift ;;
+    *) workloads+=("$1"); shift ;;
+  esac
+done
+if [ -n "$only" ]; then echo "========= Invalid __global__ write"; exit 1; fi
+if [ -n "$json" ]; then
+  echo '{"candidates": [{"sketch": "default", "outcome": "ok"}, {"sketch": "ref.rules", "outcome": "ok"}, {"sketch": "ref.hang", "outcome": "timeout"}, {"sketch": "ref.illegal", "outcome": "crash"}, {"sketch": "ref.outside", "outcome": "guard"}, {"sketch": "ref.trap", "outcome": "crash"}]}'
+  echo '{"candidates": [{"sketch": "default", "outcome": "ok"}]}'
+  exit 1
+fi
+n=0 wrong=0
+"$REAL" tune --list --target cuda:sm_90a "${workloads[@]}" | while read -r line; do
+  echo "${line%%  *}: right"
+  for sketch in ${line#*1.0000}; do
+    if [ "${PLAY:-}" = wrong ] && [[ $sketch == ref.prefill* ]]; then echo "  ref.prefill wrong: differs"; else echo "  ${sketch%%(*} 1 tried, largest error 0"; fi
+  done
+done
+n=${#workloads[@]}
+[ "${PLAY:-}" != wrong ] || wrong=1
+[ "${PLAY:-}" != invalid ] || [[ ${workloads[*]} != *softmax* ]] || { echo "========= Invalid __shared__ read"; exit 9; }
+echo "$n workloads: $((2 * n)) candidates, $((2 * n - wrong)) right, $wrong wrong, 0 refused"
+exit $wrong
+STUB
+cat >"$fake/compute-sanitizer" <<'STUB'
+#!/usr/bin/env bash
+while [ "$1" != tunesmith ]; do shift; done
+exec "$@"
+STUB
+chmod +x "$fake"/*
+export REAL=$BIN/tunesmith
+# check CODE PART...
+check() { BIN=$fake PATH=$fake:$PATH run "$1" "$ROOT/tests/gpu/check.sh" --out "$top/check" "${@:2}"; }
+
+check 0 --part kernels --part sanitizer --part faults
+has "$top/out" '^== kernels over odd shapes: [1-9][0-9]* passed, 0 failed, 0 skipped'
+has "$top/out" '^[1-9][0-9]* workloads, [1-9][0-9]* candidates: [1-9][0-9]* right, 0 wrong, 0 refused$'
+has "$top/out" '^== compute-sanitizer: 1 passed, 0 failed, 0 skipped'
+has "$top/out" '^== faults: 8 passed, 0 failed, 0 skipped'
+has "$top/out" '^[1-9][0-9]* passed, 0 failed, 0 skipped in '
+has "$top/out" '^[1-9][0-9]* candidates of [1-9][0-9]* workloads under memcheck; [2-9][0-9] of [1-9][0-9]* kernel files$'
+PLAY=wrong check 1 --part kernels
+has "$top/out" 'attention_rows/ref.prefill was right at no shape'
+PLAY=invalid check 1 --part sanitizer
+has "$top/out" '^FAILED compute-sanitizer: status 9, 1 errors'
+run 2 "$ROOT/tests/gpu/check.sh" --part nothing
+
+# Ended from outside, with everything that it started.
+SLEEP=8$$$$ BIN=$fake PATH=$fake:$PATH PLAY=slow timeout 3 "$ROOT/tests/gpu/check.sh" --out "$top/check" >"$top/out" 2>"$top/err"
+[ $? = 124 ] || fail "it ended by itself: $(tail -n 1 "$top/err")"
+for file in $(grep -lszx "[8]$$$$" /proc/[0-9]*/cmdline); do fail "a process is left: $(tr '\0' ' ' <"$file")"; done
+done_testing
