@@ -20,4 +20,6 @@ run ops | grep -q matmul || fail "operators are not found"
 run schedule "matmul q4f16_1 A=f32 K=64 N=32" --run -n 2 --quiet | grep -q "differs by 0" || fail "the interpreter"
 run schedule "matmul q4f16_1 A=f32 K=64 N=32 n=1" --asm --quiet | grep -q ret || fail "code generation"
 run build --model "$top/tests/data/tiny" --quantization q4f16_1 --target cpu --out "$dir/dist" >"$dir/log" 2>&1 || { cat "$dir/log"; fail "build"; }
+run build --model synthetic:tiny --target cuda:sm_90a --out "$dir/dist" >"$dir/log" 2>&1 || { cat "$dir/log"; fail "build for a GPU that is not here"; }
+for page in $(grep -oE 'docs/[a-z-]+\.md' "$top/README.md" | sort -u); do [ -f "$top/$page" ] || fail "README.md names $page, which is not there"; done
 echo "1 bundle of $(stat -c %s "$dir"/out/*.tar.xz) bytes works"
