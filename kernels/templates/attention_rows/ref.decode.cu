@@ -1,6 +1,7 @@
 /* tunesmith
 doc       one position, flash-decoding: positions split over blocks and warps, tensor cores, f16 operands with their rest
 requires  sm_90
+op        attention_rows
 param     WARPS 8 4
 param     SPLITS 4 2 8 16 1 32
 param     CLUSTER 0 1

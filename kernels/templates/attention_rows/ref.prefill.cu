@@ -1,6 +1,7 @@
 /* tunesmith
 doc       many positions: flash attention with warp specialisation, tensor copies and wgmma
 requires  sm_90a
+op        attention_rows
 param     PINGPONG 0 1
 param     STAY 0 1
 start     PINGPONG=1 STAY=1

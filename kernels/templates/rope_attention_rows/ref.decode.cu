@@ -1,6 +1,7 @@
 /* tunesmith
 doc       one position: rotates, appends, then flash-decoding over blocks and warps on tensor cores
 requires  sm_90
+op        rope_attention_rows
 param     WARPS 8 4
 param     SPLITS 4 2 8 16 1 32
 param     CLUSTER 0 1

@@ -1,6 +1,7 @@
 /* tunesmith
 doc       one position: rotates, appends, then flash-decoding by a cluster; rows of the cache come to shared memory early
 requires  sm_90a
+op        rope_attention_rows
 param     WARPS 8 10 4 12 6 16
 param     SLOTS 1 2
 param     SPLITS 4 8 16 2 1
