@@ -3,9 +3,7 @@
 
 #include "runtime/cuda_impl.h"
 
-static const char ptx[] =
 #include "runtime/cuda_kernels.inc"
-    ;
 
 bool ts__gpu_check(const ts__gpu *g, CUresult r, const char *what, ts_diag *d) { return ts_cuda_check(g->g.cu, r, d, "%s", what); }
 bool ts__gpu_enter(const ts__gpu *g, ts_diag *d) { return ts__gpu_check(g, g->g.cu->cuCtxSetCurrent(g->g.context), "using the GPU", d); }
@@ -27,7 +25,7 @@ static bool right_gpu(const ts__gpu *g, const ts_plan *p, const char *file, ts_d
 
 static bool load_entries(ts__gpu *g, ts_diag *d) {
   static const char *const names[TS__GPU_ENTRY__COUNT] = {"tunesmith_set", "tunesmith_greedy", "tunesmith_sample"};
-  TS_TRY(ts__gpu_check(g, g->g.cu->cuModuleLoadDataEx(&g->module, ptx, 0, NULL, NULL), "loading the runtime's kernels", d));
+  TS_TRY(ts__gpu_check(g, g->g.cu->cuModuleLoadDataEx(&g->module, g->g.compute >= 90 ? ptx_90 : ptx_80, 0, NULL, NULL), "loading the runtime's kernels", d));
   for (int i = 0; i < TS__GPU_ENTRY__COUNT; i++)
     TS_TRY(ts__gpu_check(g, g->g.cu->cuModuleGetFunction(&g->entry[i], g->module, names[i]), names[i], d));
   return true;
@@ -72,8 +70,12 @@ void ts__gpu_close(ts__gpu *g) {
   free(g);
 }
 
-bool ts__gpu_launch(const ts__gpu *g, ts__gpu_entry e, unsigned blocks, unsigned threads, void **args, ts_diag *d) {
-  return ts__gpu_check(g, g->g.cu->cuLaunchKernel(g->entry[e], blocks, 1, 1, threads, 1, 1, 0, g->stream, args, NULL), "launching a kernel", d);
+bool ts__gpu_launch(const ts__gpu *g, ts__gpu_entry e, unsigned blocks, unsigned threads, void **args, bool dependent, ts_diag *d) {
+  CUlaunchAttribute early = {.id = TS_CU_LAUNCH_DEPENDENT, .value.flag = 1};
+  CUlaunchConfig c = {.gx = blocks, .gy = 1, .gz = 1, .bx = threads, .by = 1, .bz = 1, .stream = g->stream, .attrs = &early, .nattrs = 1};
+  CUresult r = dependent && g->g.compute >= 90 ? g->g.cu->cuLaunchKernelEx(&c, g->entry[e], args, NULL)
+                                               : g->g.cu->cuLaunchKernel(g->entry[e], blocks, 1, 1, threads, 1, 1, 0, g->stream, args, NULL);
+  return ts__gpu_check(g, r, "launching a kernel", d);
 }
 
 // --- memory ------------------------------------------------------------------------------------------------------------

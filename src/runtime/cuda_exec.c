@@ -255,16 +255,17 @@ static bool issue_phase(exec *e, const ts_plan_phase *f, const int64_t value[2],
 }
 
 static bool set_dims(exec *e, int64_t n, int64_t t, ts_diag *d) {
-  return ts__gpu_launch(e->gpu, TS__GPU_SET, 1, 1, (void *[]){&e->state.p, &n, &t}, d);
+  return ts__gpu_launch(e->gpu, TS__GPU_SET, 1, 1, (void *[]){&e->state.p, &n, &t}, false, d);
 }
 
+// The next token, behind a kernel.
 static bool choose(exec *e, ending how, ts_diag *d) {
   CUdeviceptr logits = e->activations.p + (uint64_t)e->plan->buffers[e->plan->logits].offset;
   int n = (int)e->plan->active_vocab;
   void *args[] = {&e->state.p, &logits, &n};
-  if (how == SAMPLE) return ts__gpu_launch(e->gpu, TS__GPU_SAMPLE, 1, TS__SAMPLE_THREADS, args, d);
+  if (how == SAMPLE) return ts__gpu_launch(e->gpu, TS__GPU_SAMPLE, 1, TS__SAMPLE_THREADS, args, true, d);
   unsigned blocks = (unsigned)TS_MIN((n + 4 * TS__GREEDY_THREADS - 1) / (4 * TS__GREEDY_THREADS), (int)TS__PARTS);
-  return ts__gpu_launch(e->gpu, TS__GPU_GREEDY, blocks, TS__GREEDY_THREADS, args, d);
+  return ts__gpu_launch(e->gpu, TS__GPU_GREEDY, blocks, TS__GREEDY_THREADS, args, true, d);
 }
 
 // --- graphs -------------------------------------------------------------------------------------------------------------------

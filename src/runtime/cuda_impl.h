@@ -22,7 +22,8 @@ void ts__gpu_close(ts__gpu *g);  // accepts NULL
 bool ts__gpu_enter(const ts__gpu *g, ts_diag *d) TS_WARN_UNUSED;
 bool ts__gpu_check(const ts__gpu *g, CUresult r, const char *what, ts_diag *d) TS_WARN_UNUSED;
 bool ts__gpu_sync(const ts__gpu *g, const char *what, ts_diag *d) TS_WARN_UNUSED;
-bool ts__gpu_launch(const ts__gpu *g, ts__gpu_entry e, unsigned blocks, unsigned threads, void **args, ts_diag *d) TS_WARN_UNUSED;
+// dependent: it may start before the kernel in front of it in the stream has ended (TS__GPU_SET may not).
+bool ts__gpu_launch(const ts__gpu *g, ts__gpu_entry e, unsigned blocks, unsigned threads, void **args, bool dependent, ts_diag *d) TS_WARN_UNUSED;
 
 // Memory on the GPU. Refuses "out-of-device-memory" naming what for and how much there is.
 typedef struct ts__device_memory {

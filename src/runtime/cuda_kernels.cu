@@ -21,6 +21,13 @@ struct state {
   int part_index[PARTS];
 };
 
+// From compute capability 9.0 on a kernel may start before its predecessor has ended, and then waits for it here.
+static __device__ __forceinline__ void after_predecessor() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 // The token is known: it goes to the next pass and to the host.
 static __device__ void emit(state *s, int id) {
   u64 which = s->emitted + 1;
@@ -78,6 +85,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) tunesmith_greedy(state *s,
   float v = 0.0f;
   int best = -1;
   __shared__ bool last;
+  after_predecessor();
   #pragma unroll 4
   for (int i = blockIdx.x * THREADS + threadIdx.x; i < n; i += gridDim.x * THREADS)
     if (counts(logits[i])) better(v, best, logits[i], i);
@@ -159,6 +167,7 @@ extern "C" __global__ void __launch_bounds__(SAMPLE_THREADS) tunesmith_sample(st
   __shared__ u64 total;
   float v = 0.0f;
   int best = -1;
+  after_predecessor();
   #pragma unroll 1
   for (int i = threadIdx.x; i < n; i += SAMPLE_THREADS)
     if (counts(logits[i])) better(v, best, logits[i], i);
