@@ -27,6 +27,8 @@ static bool check(ts_arena *a, options *o, ts_diag *d) {
   if (strcmp(o->rounding, "even") && strcmp(o->rounding, "away"))
     return ts_refuse(d, "usage", "--round is even or away, not '%s'", o->rounding);
   o->b.round.away = !strcmp(o->rounding, "away");
+  ts_target t;
+  if (ts_target_parse(o->b.target, &t, NULL)) ts_cli_note_gpu(&t);
   o->b.cache = strcmp(o->use_cache, "1") ? NULL : o->cache ? o->cache : cache_folder(a);
   return true;
 }
@@ -148,6 +150,7 @@ int ts_cmd_build(int argc, char **argv) {
   ts_build_result r;
   bool ok = check(a, &o, &d) && ts_build(a, &o.b, &r, &d);
   if (ok) (strcmp(o.format, "json") ? print_table : print_json)(&r);
+  if (!ok && strcmp(d.code, "no-cuda-driver") == 0) ts_hint(&d, "name the GPU that it is built for, --target cuda:sm_90a, or install the NVIDIA driver");
   code = ok ? 0 : ts_interrupted() ? (ts_diag_print(stderr, &d), 130) : ts_cli_fail(&d);
   ts_arena_free(a);
   return code;

@@ -3,6 +3,7 @@
 #define TS_CLI_H
 
 #include "base/base.h"
+#include "target/target.h"
 
 #define CMD(name, help) int ts_cmd_##name(int argc, char **argv);
 #include "cli/commands.def"
@@ -35,6 +36,9 @@ typedef struct ts_cli {
 int ts_cli_parse(const ts_cli *c, int argc, char **argv, char ***args, int *nargs);
 // Prints the diagnostic and gives its exit code.
 int ts_cli_fail(const ts_diag *d);
+
+// For a GPU: a note on stderr about what this machine lacks for compiling, which is no failure and costs speed, and how to get it.
+void ts_cli_note_gpu(const ts_target *t);
 
 // s as a JSON string, quotes included.
 void ts__json_string(ts_text *out, const char *s);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "cli/cli.h"
+#include "cuda/cuda.h"
 
 static void help(const ts_cli *c) {
   printf("usage: tunesmith %s %s\n\n%s\n\noptions:\n", c->command, c->usage, c->about);
@@ -100,6 +101,13 @@ int ts_cli_parse(const ts_cli *c, int argc, char **argv, char ***args, int *narg
 int ts_cli_fail(const ts_diag *d) {
   ts_diag_print(stderr, d);
   return ts_diag_exit(d);
+}
+
+void ts_cli_note_gpu(const ts_target *t) {
+  ts_diag d = {0};
+  if (t->api != TS_API_CUDA || ts_cuda_nvrtc_open(&d)) return;
+  fprintf(stderr, "note: native templates, the fastest kernels for weights and attention, are left out: %s\n", d.message);
+  if (*d.hint) fprintf(stderr, "  hint: %s\n", d.hint);
 }
 
 void ts__json_string(ts_text *out, const char *s) {

@@ -153,6 +153,7 @@ static bool run(ts_arena *a, const options *o, char **args, int nargs, tally *al
   ts_target t, host;
   ts_spec *specs = ts_new_array(a, ts_spec, nargs);
   TS_TRY(check_options(o, d) && ts_target_parse(o->target, &t, d) && ts_target_parse("cpu", &host, d) && ts_target_runs_here(&t, d) && parse_all(a, args, nargs, specs, d));
+  ts_cli_note_gpu(&t);
   ts_trial_opts to = {.target = &t, .numerics = o->numerics, .only = o->only, .points = (int)o->points, .judge = o->judge, .final = o->final, .seed = (uint64_t)o->seed,
                       .threads = (int)o->threads};
   int lock = -1;
@@ -173,7 +174,7 @@ static bool run(ts_arena *a, const options *o, char **args, int nargs, tally *al
 int ts_cmd_try(int argc, char **argv) {
   options o = {.target = "cpu", .numerics = "", .format = "table", .points = 3, .seed = 1};
   const ts_opt opts[] = {
-      {"target", TS_OPT_TEXT, &o.target, "T", "target (cpu)"},
+      {"target", TS_OPT_TEXT, &o.target, "T", "cpu, cuda, cuda:1 ... (cpu)"},
       {"only", TS_OPT_TEXT, &o.only, "TEXT,...", "sketches whose name holds one of these texts"},
       {"points", TS_OPT_INT, &o.points, "N", "candidates of each sketch, at most (3)"},
       {"judge", TS_OPT_FLAG, &o.judge, NULL, "only verdicts matter: hardly any time is spent on timing, others may run beside"},

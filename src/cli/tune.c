@@ -104,6 +104,7 @@ static bool tune(ts_arena *a, const options *o, char **args, int nargs, const ch
   if (strcmp(o->timer, "graph") != 0 && strcmp(o->timer, "cupti") != 0) return ts_refuse(d, "unknown-timer", "--timer %s: graph or cupti", o->timer);
   if (!o->list) TS_TRY(ts_target_runs_here(&t, d));
   TS_TRY(o->model ? model_tasks(a, o, &tasks, &n, d) : named_tasks(a, args, nargs, &tasks, &n, d));
+  ts_cli_note_gpu(&t);
   // a GPU compiles ahead while it measures: a fixed number for each workload
   int64_t trials = o->budget > 0 || o->trials ? o->trials : t.api == TS_API_CUDA ? (int64_t)TS_MAX(200, 40 * n) : 200;
   if (o->list) return list_tasks(o, &t, tasks, n, d);
@@ -117,12 +118,12 @@ int ts_cmd_tune(int argc, char **argv) {
   const ts_opt opts[] = {
       {"model", TS_OPT_TEXT, &o.model, "PATH", "tune every workload of this model (folder, .gguf file, synthetic:NAME)"},
       {"quantization", TS_OPT_TEXT, &o.quant, "Q", "quantization of the model (q4f16_1)"},
-      {"target", TS_OPT_TEXT, &o.target, "T", "target (cpu)"},
+      {"target", TS_OPT_TEXT, &o.target, "T", "cpu, cuda, cuda:1 ... (cpu)"},
       {"store", TS_OPT_TEXT, &o.store, "FILE", "tuning database, made when missing (tunesmith.db)"},
       {"budget", TS_OPT_TIME, &o.budget, "TIME", "stop after this long: 90s, 5m, 1h"},
       {"trials", TS_OPT_INT, &o.trials, "N", "stop once this many candidates were measured (one of each sketch always is)"},
-      {"max-seq-len", TS_OPT_INT, &o.max_seq_len, "N", "positions of the model's cache (the model's, at most 2048)"},
-      {"prefill-chunk", TS_OPT_INT, &o.chunk, "N", "rows in one prefill pass (128)"},
+      {"max-seq-len", TS_OPT_INT, &o.max_seq_len, "N", "positions of the model's cache (the model's, at most 2048; GPUs: 4096)"},
+      {"prefill-chunk", TS_OPT_INT, &o.chunk, "N", "rows in one prefill pass (128; GPUs: 2048)"},
       {"numerics", TS_OPT_TEXT, &o.numerics, "NAME", "also allow variants with these numerics (a8: 8-bit activations)"},
       {"seed", TS_OPT_INT, &o.seed, "N", "seed of all random choices (1)"},
       {"threads", TS_OPT_INT, &o.threads, "N", "threads that kernels run on (one per core)"},

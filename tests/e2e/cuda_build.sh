@@ -25,6 +25,14 @@ run 3 tunesmith chat "$dir" --prompt hello
 has "$top/err" 'built for NVIDIA GPUs \(sm_90a\).*no-cuda-driver'
 run 3 tunesmith bench "$dir" --no-bandwidth
 
+# What a machine lacks is said with what it costs and how to get it.
+run 3 tunesmith build --model "$tiny" --target cuda --out "$top/dist"
+has "$top/err" 'hint: name the GPU that it is built for, --target cuda:sm_90a'
+TS_FAULT=dlopen:1+ run 0 tunesmith build --model synthetic:TINY --target cuda:sm_90a --out "$top/without"
+has "$top/err" '^note: native templates, .* are left out: nvrtc: not found \(looked for libnvrtc'
+has "$top/err" 'hint: .*TUNESMITH_CUDA_LIBS'
+grep -q ' mma$' "$top/out" && fail "a native template without its compiler"
+
 # Random weights are no files.
 run 0 tunesmith build --model synthetic:TINY --target cuda:sm_90a --out "$top/dist"
 [ -z "$(find "$top/dist/tiny-synthetic-q4f16_1" -name '*.bin')" ] || fail "files of random weights"
