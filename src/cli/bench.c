@@ -127,8 +127,7 @@ static double weight_bytes_per_token(const ts_plan *p) {
 }
 
 static double bytes_per_token(const ts_plan *p, const test *t) {
-  double kv = 2.0 * (double)p->kv_bytes / (double)p->max_seq * (double)p->layers;
-  return weight_bytes_per_token(p) + kv * ((double)t->depth + (double)(t->tokens + 1) / 2);
+  return weight_bytes_per_token(p) + ts_plan_position_bytes(p) * ((double)t->depth + (double)(t->tokens + 1) / 2);
 }
 
 static bool run_test(const bench *b, test *t, ts_progress *progress, int done, ts_diag *d) {

@@ -6,7 +6,7 @@
 
 typedef struct options {
   ts_build_opts b;
-  const char *use_cache, *cache, *format, *rounding;
+  const char *use_cache, *cache, *format, *rounding, *paging;
 } options;
 
 // Where compiled kernels are kept between builds: $TUNESMITH_CACHE, else $XDG_CACHE_HOME/tunesmith, else
@@ -26,6 +26,7 @@ static bool check(ts_arena *a, options *o, ts_diag *d) {
     return ts_refuse(d, "usage", "--format is table or json, not '%s'", o->format);
   if (strcmp(o->rounding, "even") && strcmp(o->rounding, "away"))
     return ts_refuse(d, "usage", "--round is even or away, not '%s'", o->rounding);
+  TS_TRY(ts_paging_parse(o->paging, &o->b.paging, d));
   o->b.round.away = !strcmp(o->rounding, "away");
   ts_target t;
   if (ts_target_parse(o->b.target, &t, NULL)) ts_cli_note_gpu(&t);
@@ -111,7 +112,8 @@ int ts_cmd_build(int argc, char **argv) {
   options o = {.b = {.quant = "q4f16_1", .target = "cpu", .out = "dist", .numerics = ""},
                .use_cache = "1",
                .format = "table",
-               .rounding = "even"};
+               .rounding = "even",
+               .paging = "own"};
   const ts_opt opts[] = {
       {"model", TS_OPT_TEXT, &o.b.model, "PATH",
        "Hugging Face folder, .gguf file, synthetic:NAME or synthetic:PATH of a config.json"},
@@ -122,6 +124,8 @@ int ts_cmd_build(int argc, char **argv) {
       {"name", TS_OPT_TEXT, &o.b.name, "NAME", "name of the model (that of its folder or file)"},
       {"max-seq-len", TS_OPT_INT, &o.b.max_seq_len, "N", "positions of the cache (the model's, at most 2048; GPUs: 4096)"},
       {"prefill-chunk", TS_OPT_INT, &o.b.prefill_chunk, "N", "rows in one prefill pass (128; GPUs: 2048)"},
+      {"kv-cache", TS_OPT_TEXT, &o.paging, "KIND",
+       "own: each session has memory for all its positions; paged[:PAGE[:POSITIONS]]: sessions share a pool of POSITIONS in pages (own)"},
       {"numerics", TS_OPT_TEXT, &o.b.numerics, "NAME",
        "also allow variants with these numerics (a8: 8-bit activations)"},
       {"round", TS_OPT_TEXT, &o.rounding, "R", "ties in quantization: even or away (even)"},

@@ -7,7 +7,7 @@
 #include "search/search.h"
 
 typedef struct options {
-  const char *model, *quant, *target, *store, *cache, *numerics, *format, *timer;
+  const char *model, *quant, *target, *store, *cache, *numerics, *format, *timer, *paging;
   double budget;
   int64_t trials, seed, threads, max_seq_len, chunk;
   bool list, counters;
@@ -19,7 +19,9 @@ static bool model_tasks(ts_arena *a, const options *o, ts_tune_task **tasks, siz
   if (!q || !ts_source_open(a, o->model, &src, d)) return false;
   const ts_task *list;
   ts_target t;
-  bool ok = ts_target_parse(o->target, &t, d) && ts_model_tasks(a, &src.config, q, t.api, o->max_seq_len, o->chunk, &list, n, d);
+  ts_paging paging;
+  bool ok = ts_target_parse(o->target, &t, d) && ts_paging_parse(o->paging, &paging, d) &&
+            ts_model_tasks(a, &src.config, q, t.api, o->max_seq_len, o->chunk, paging, &list, n, d);
   if (ok) {
     *tasks = ts_new_array(a, ts_tune_task, *n + 1);
     for (size_t i = 0; i < *n; i++)  // a prompt token counts as much as a generated one
@@ -114,7 +116,7 @@ static bool tune(ts_arena *a, const options *o, char **args, int nargs, const ch
 }
 
 int ts_cmd_tune(int argc, char **argv) {
-  options o = {.quant = "q4f16_1", .target = "cpu", .store = "tunesmith.db", .numerics = "", .format = "table", .timer = "graph", .seed = 1};
+  options o = {.quant = "q4f16_1", .target = "cpu", .store = "tunesmith.db", .numerics = "", .format = "table", .timer = "graph", .paging = "own", .seed = 1};
   const ts_opt opts[] = {
       {"model", TS_OPT_TEXT, &o.model, "PATH", "tune every workload of this model (folder, .gguf file, synthetic:NAME)"},
       {"quantization", TS_OPT_TEXT, &o.quant, "Q", "quantization of the model (q4f16_1)"},
@@ -123,6 +125,7 @@ int ts_cmd_tune(int argc, char **argv) {
       {"budget", TS_OPT_TIME, &o.budget, "TIME", "stop after this long: 90s, 5m, 1h"},
       {"trials", TS_OPT_INT, &o.trials, "N", "stop once this many candidates were measured (one of each sketch always is)"},
       {"max-seq-len", TS_OPT_INT, &o.max_seq_len, "N", "positions of the model's cache (the model's, at most 2048; GPUs: 4096)"},
+      {"kv-cache", TS_OPT_TEXT, &o.paging, "KIND", "own or paged[:PAGE[:POSITIONS]], as build will be told (own)"},
       {"prefill-chunk", TS_OPT_INT, &o.chunk, "N", "rows in one prefill pass (128; GPUs: 2048)"},
       {"numerics", TS_OPT_TEXT, &o.numerics, "NAME", "also allow variants with these numerics (a8: 8-bit activations)"},
       {"seed", TS_OPT_INT, &o.seed, "N", "seed of all random choices (1)"},

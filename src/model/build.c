@@ -12,6 +12,7 @@ typedef struct builder {
   const ts_quant *quant;
   ts_target target;
   int64_t positions, chunk;
+  ts_paging paging;
   ts__tokenizer_facts tokenizer;
   const char *name;     // "NAME-QUANT"
   const char *library;  // file name of it
@@ -37,14 +38,15 @@ static bool prepare(builder *b, ts_diag *d) {
   TS_TRY(ts_source_open(b->a, o->model, &b->source, d));
   b->positions = o->max_seq_len;
   b->chunk = o->prefill_chunk;
-  TS_TRY(ts_model_extent(&b->source.config, b->target.api, &b->positions, &b->chunk, d));
+  b->paging = o->paging;
+  TS_TRY(ts_model_extent(&b->source.config, b->target.api, &b->positions, &b->chunk, d) && ts_paging_extent(&b->paging, &b->positions, d));
   TS_TRY(ts__tokenizer_facts_of(&b->source, &b->tokenizer, d));
   const char *name = o->name ? o->name : b->source.name;
   if (!plain_name(name)) return ts_refuse(d, "bad-name", "'%s' is no name for a model directory", name);
   b->name = ts_arena_printf(b->a, "%s-%s", name, b->quant->name);
   b->library = ts_arena_printf(b->a, "%s-%s.so", b->name, kinds[b->target.api]);
   for (int p = 0; p < TS__PHASE__COUNT; p++)
-    TS_TRY(ts__steps(b->a, &b->source.config, b->quant, b->target.api, b->positions, b->chunk, (ts__phase)p, &b->step[p],
+    TS_TRY(ts__steps(b->a, &b->source.config, b->quant, b->target.api, b->positions, b->chunk, b->paging, (ts__phase)p, &b->step[p],
                      &b->n[p], d));
   return true;
 }
@@ -68,6 +70,7 @@ static bool make_kernels(builder *b, ts_diag *d) {
                       .quant = b->quant,
                       .positions = b->positions,
                       .chunk = b->chunk,
+                      .paging = b->paging,
                       .active_vocab = active,
                       .synthetic = drawn(b)};
   return ts__plan_text(&po, b->step, b->n, &b->kernels, &b->plan, d);
@@ -92,7 +95,7 @@ static bool library_fits(const builder *b, const ts_plan *p, ts_diag *d) {
   } facts[] = {{"hidden size", p->hidden, c->hidden},   {"layers", p->layers, c->layers},
                {"heads", p->heads, c->heads},           {"vocabulary", p->vocab, c->vocab},
                {"head size", p->head_dim, c->head_dim}, {"key-value heads", p->kv_heads, c->kv_heads},
-               {"positions", p->max_seq, b->positions}};
+               {"positions", p->max_seq, b->positions}, {"positions in a page", p->page, b->paging.page}};
   if (strcmp(p->quantization, b->quant->name))
     return ts_refuse(d, "wrong-library", "%s: built for %s, not %s", b->o->reuse_lib, p->quantization, b->quant->name);
   if (strcmp(p->arch, c->arch))

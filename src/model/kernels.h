@@ -44,6 +44,7 @@ typedef struct ts__plan_opts {
   const ts_model_config *config;
   const ts_quant *quant;
   int64_t positions, chunk, active_vocab;
+  ts_paging paging;
   bool synthetic;  // weights are drawn when the library is loaded
 } ts__plan_opts;
 bool ts__plan_text(const ts__plan_opts *o, const ts__step *const step[TS__PHASE__COUNT],

@@ -153,6 +153,16 @@ void ts_shard_writer_free(ts_shard_writer *w);  // accepts NULL
 // on GPUs at most 4096, and 2048). Positions are rounded up to a multiple of 16, the chunk to one of 8 (GPUs: 64, 16).
 bool ts_model_extent(const ts_model_config *c, ts_api api, int64_t *max_seq_len, int64_t *prefill_chunk,
                      ts_diag *d) TS_WARN_UNUSED;
+// Where keys and values lie: page 0, each sequence in a cache of its own; else in a pool of pages of so many positions, which holds
+// `positions` in all (0: those of one sequence; rounded up to whole pages, as the sequence is).
+typedef struct ts_paging {
+  int64_t page, positions;
+} ts_paging;
+enum { TS_DEFAULT_PAGE = 64 };
+// "own", "paged", "paged:PAGE", "paged:PAGE:POSITIONS".
+bool ts_paging_parse(const char *text, ts_paging *out, ts_diag *d) TS_WARN_UNUSED;
+// With the positions in effect for sequences of *max_seq_len, which may grow to whole pages.
+bool ts_paging_extent(ts_paging *p, int64_t *max_seq_len, ts_diag *d) TS_WARN_UNUSED;
 // What a model executes: one entry per distinct workload; calls are those of all phases that use it.
 typedef struct ts_task {
   ts_spec spec;
@@ -161,7 +171,7 @@ typedef struct ts_task {
   int64_t rows;       // tokens of that pass
 } ts_task;
 bool ts_model_tasks(ts_arena *a, const ts_model_config *c, const ts_quant *q, ts_api api, int64_t max_seq_len,
-                    int64_t prefill_chunk, const ts_task **out, size_t *n, ts_diag *d) TS_WARN_UNUSED;
+                    int64_t prefill_chunk, ts_paging paging, const ts_task **out, size_t *n, ts_diag *d) TS_WARN_UNUSED;
 
 // --- build -------------------------------------------------------------------------------------------------
 typedef struct ts_build_opts {
@@ -172,6 +182,7 @@ typedef struct ts_build_opts {
   const char *out;        // parent directory: OUT/NAME-QUANT is made
   int64_t max_seq_len;    // 0: see ts_model_extent
   int64_t prefill_chunk;  // 0: the same
+  ts_paging paging;
   const char *reuse_lib;  // a library of the same quantization, or NULL
   const char *cache;      // folder of compiled artifacts, or NULL
   bool debug_dump;

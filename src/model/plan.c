@@ -162,6 +162,9 @@ static bool plain_arg(const planner *p, const ts__step *s, const ts__step_arg *a
     case TS__VALUES:
       *out = (ts_plan_arg){.kind = TS_PLAN_ARG_V, .index = (int)s->layer};
       return true;
+    case TS__TABLE:
+      *out = (ts_plan_arg){.kind = TS_PLAN_ARG_PAGES};
+      return true;
     case TS__WEIGHT:
       break;
   }
@@ -313,7 +316,9 @@ static void plan_model(planner *p, ts_plan *out) {
   for (int i = 0; i < c->neos; i++)
     if (c->eos[i] >= 0 && c->eos[i] < c->vocab) eos[out->neos++] = c->eos[i];
   out->eos = eos;
-  out->kv_bytes = c->kv_heads * o->positions * c->head_dim * ts_code_bytes(o->quant->type);
+  out->page = o->paging.page;
+  if (out->page) out->pages = o->paging.positions / out->page;
+  out->kv_bytes = c->kv_heads * (out->page ? o->paging.positions : o->positions) * c->head_dim * ts_code_bytes(o->quant->type);
 }
 
 static bool make_plan(planner *p, const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT],

@@ -67,7 +67,14 @@ typedef struct binder {
   ts_api api;
   ts__phase phase;
   int64_t P, chunk;
+  ts_paging paging;
 } binder;
+
+static bool on_cache(const row *r) {
+  for (size_t i = 0; i < TS_COUNTOF(r->arg) && r->arg[i].name; i++)
+    if (r->arg[i].use == TS__KEYS) return true;
+  return false;
+}
 
 // n is the rows of a pass when they are few; t is known at run time. In passes of a few rows only matrix products know the number:
 // the other kernels are those of prefill.
@@ -77,7 +84,7 @@ static void add_dims(const binder *k, const row *r, ts_bind *b, int *n) {
   bool bound = rows == 1 || (k->phase != TS__PREFILL && weights);
   b[(*n)++] = bound ? (ts_bind){.name = "n", .kind = TS_BIND_INT, .i = rows}
                     : (ts_bind){.name = "n", .kind = TS_BIND_DIM, .i = multiple, .hi = k->chunk, .multiple = multiple};
-  if (strstr(r->op, "attention") || strstr(r->op, "rope_append"))
+  if (on_cache(r))
     b[(*n)++] =
         (ts_bind){.name = "t", .kind = TS_BIND_DIM, .i = 0, .hi = k->P - (bound ? 1 : multiple), .multiple = 1};
 }
@@ -89,7 +96,7 @@ static const char *format_of(const row *r, const ts_model_config *c, const ts_qu
 }
 
 static ts_spec make_spec(ts_arena *a, const binder *k, const row *r, const char *format) {
-  ts_bind *b = ts_new_array(a, ts_bind, TS_COUNTOF(r->bind) + 3);
+  ts_bind *b = ts_new_array(a, ts_bind, TS_COUNTOF(r->bind) + 5);
   int n = 0;
   bool typed = false;
   for (; n < (int)TS_COUNTOF(r->bind) && r->bind[n].name; n++) {
@@ -98,7 +105,12 @@ static ts_spec make_spec(ts_arena *a, const binder *k, const row *r, const char 
   }
   if (!typed) b[n++] = (ts_bind){.name = "A", .kind = TS_BIND_TYPE, .code = TS_F32};
   add_dims(k, r, b, &n);
-  return (ts_spec){.op = r->op, .quant = format, .nbind = n, .bind = b};
+  bool pages = k->paging.page && on_cache(r);
+  if (pages) {
+    b[n++] = (ts_bind){.name = "PAGE", .kind = TS_BIND_INT, .i = k->paging.page};
+    b[n++] = (ts_bind){.name = "POOL", .kind = TS_BIND_INT, .i = k->paging.positions / k->paging.page};
+  }
+  return (ts_spec){.op = pages ? ts_arena_printf(a, "%s_paged", r->op) : r->op, .quant = format, .nbind = n, .bind = b};
 }
 
 static const char *weight_name(ts_arena *a, const row *r, const char *name, const char *qkv, int64_t layer, bool tied) {
@@ -109,14 +121,15 @@ static const char *weight_name(ts_arena *a, const row *r, const char *name, cons
                                                : name;
 }
 
-static ts__step make_step(ts_arena *a, const row *r, const ts_spec *spec, const char *text, const char *qkv,
+static ts__step make_step(ts_arena *a, const binder *k, const row *r, const ts_spec *spec, const char *text, const char *qkv,
                           int64_t layer, bool tied) {
   ts__step s = {.spec = *spec, .text = text, .layer = layer};
-  ts__step_arg *args = ts_new_array(a, ts__step_arg, TS_COUNTOF(r->arg));
+  ts__step_arg *args = ts_new_array(a, ts__step_arg, TS_COUNTOF(r->arg) + 1);
   for (; s.nargs < (int)TS_COUNTOF(r->arg) && r->arg[s.nargs].name; s.nargs++) {
     args[s.nargs] = r->arg[s.nargs];
     if (args[s.nargs].weight) args[s.nargs].weight = weight_name(a, r, args[s.nargs].weight, qkv, layer, tied);
   }
+  if (k->paging.page && on_cache(r)) args[s.nargs++] = (ts__step_arg){.name = "table", .use = TS__TABLE};
   s.args = args;
   return s;
 }
@@ -162,14 +175,14 @@ static bool expand(ts_arena *a, const binder *k, const row *rows, size_t nrows, 
     for (size_t r = i; r < end; r++) {
       if (!in_phase(k, &rows[r])) continue;
       ts_spec spec = make_spec(a, k, &rows[r], format_of(&rows[r], k->c, k->q));
-      ts_vec_push(a, &v, make_step(a, &rows[r], &spec, spec_text(a, &spec), arch->qkv, 0, k->c->tied));
+      ts_vec_push(a, &v, make_step(a, k, &rows[r], &spec, spec_text(a, &spec), arch->qkv, 0, k->c->tied));
     }
     size_t per_layer = v.n - first;
     for (int64_t l = 1; layered && l < k->c->layers; l++)
       for (size_t r = i, at = 0; r < end && at < per_layer; r++)
         if (in_phase(k, &rows[r])) {
           const ts__step *s = &v.p[first + at++];
-          ts_vec_push(a, &v, make_step(a, &rows[r], &s->spec, s->text, arch->qkv, l, k->c->tied));
+          ts_vec_push(a, &v, make_step(a, k, &rows[r], &s->spec, s->text, arch->qkv, l, k->c->tied));
         }
     i = end;
   }
@@ -192,7 +205,7 @@ static bool expand(ts_arena *a, const binder *k, const row *rows, size_t nrows, 
 #define VALUES(n) {.name = #n, .use = TS__VALUES},
 #define BUFFER(name, type, row, all)
 #define STEP(passes, scope, op, quantized, params, args) {passes, scope, #op, quantized, {params}, {args}},
-bool ts__steps(ts_arena *a, const ts_model_config *c, const ts_quant *quant, ts_api api, int64_t P, int64_t chunk,
+bool ts__steps(ts_arena *a, const ts_model_config *c, const ts_quant *quant, ts_api api, int64_t P, int64_t chunk, ts_paging paging,
                ts__phase phase, const ts__step **out, size_t *n, ts_diag *d) {
   const int64_t H = c->hidden, I = c->intermediate, V = c->vocab, D = c->head_dim, heads = c->heads,
                 kv_heads = c->kv_heads;
@@ -209,7 +222,7 @@ bool ts__steps(ts_arena *a, const ts_model_config *c, const ts_quant *quant, ts_
 #include "model/steps_cuda.def"
   };
 #undef BUF
-  const binder k = {.c = c, .q = quant, .api = api, .phase = phase, .P = P, .chunk = chunk};
+  const binder k = {.c = c, .q = quant, .api = api, .phase = phase, .P = P, .chunk = chunk, .paging = paging};
   *n = 0;
   *out = NULL;
   TS_TRY(check_groups(c, quant, d));
@@ -235,15 +248,42 @@ bool ts_model_extent(const ts_model_config *c, ts_api api, int64_t *max_seq_len,
   return true;
 }
 
+enum { MOST_PAGE = 4096 };
+static const int64_t MOST_POSITIONS = INT64_C(1) << 30;
+
+bool ts_paging_parse(const char *text, ts_paging *out, ts_diag *d) {
+  long long page = TS_DEFAULT_PAGE, positions = 0;
+  int end = 0;
+  *out = (ts_paging){0};
+  if (!strcmp(text, "own")) return true;
+  bool ok = !strcmp(text, "paged") || (sscanf(text, "paged:%lld%n", &page, &end) == 1 && !text[end]) || (sscanf(text, "paged:%lld:%lld%n", &page, &positions, &end) == 2 && !text[end] && positions > 0);
+  *out = (ts_paging){page, positions};
+  return ok || ts_refuse(d, "bad-cache", "a cache is own, paged, paged:PAGE or paged:PAGE:POSITIONS, not '%s'", text);
+}
+
+bool ts_paging_extent(ts_paging *p, int64_t *max_seq_len, ts_diag *d) {
+  if (!p->page) return true;
+  if (p->page < 16 || p->page % 16 || p->page > MOST_PAGE)
+    return ts_refuse(d, "bad-cache", "a page of %lld positions: multiples of 16 up to %d are possible", (long long)p->page, MOST_PAGE);
+  if (p->positions < 0 || p->positions > MOST_POSITIONS)
+    return ts_refuse(d, "bad-cache", "%lld positions in pages: at most %lld are possible", (long long)p->positions, (long long)MOST_POSITIONS);
+  *max_seq_len = round_up(*max_seq_len, p->page);
+  if (!p->positions) p->positions = *max_seq_len;
+  p->positions = round_up(p->positions, p->page);
+  if (p->positions < *max_seq_len)
+    return ts_refuse(d, "bad-cache", "%lld positions in pages are less than one sequence may have, %lld", (long long)p->positions, (long long)*max_seq_len);
+  return true;
+}
+
 bool ts_model_tasks(ts_arena *a, const ts_model_config *c, const ts_quant *q, ts_api api, int64_t max_seq_len,
-                    int64_t prefill_chunk, const ts_task **out, size_t *n, ts_diag *d) {
+                    int64_t prefill_chunk, ts_paging paging, const ts_task **out, size_t *n, ts_diag *d) {
   TS_VEC(ts_task) v = {0};
   TS_VEC(const char *) text = {0};
-  TS_TRY(ts_model_extent(c, api, &max_seq_len, &prefill_chunk, d));
+  TS_TRY(ts_model_extent(c, api, &max_seq_len, &prefill_chunk, d) && ts_paging_extent(&paging, &max_seq_len, d));
   for (int phase = 0; phase < TS__PHASE__COUNT; phase++) {
     const ts__step *s;
     size_t ns;
-    TS_TRY(ts__steps(a, c, q, api, max_seq_len, prefill_chunk, (ts__phase)phase, &s, &ns, d));
+    TS_TRY(ts__steps(a, c, q, api, max_seq_len, prefill_chunk, paging, (ts__phase)phase, &s, &ns, d));
     for (size_t i = 0; i < ns; i++) {
       size_t k = 0;
       while (k < v.n && strcmp(text.p[k], s[i].text)) k++;

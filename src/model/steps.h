@@ -26,7 +26,8 @@ typedef enum ts__use {
   TS__COS,
   TS__SIN,
   TS__KEYS,
-  TS__VALUES
+  TS__VALUES,
+  TS__TABLE
 } ts__use;
 typedef struct ts__step_arg {
   const char *name;  // of the kernel's parameter; a quantized weight `w` is w, w_q, w_s or what packing makes of it
@@ -56,8 +57,9 @@ void ts__buffers_of(const ts_model_config *c, ts_api api, ts__buffers *out);
 // The largest number of rows of a pass, and what it rounds rows up to. chunk: most rows of a prefill pass.
 int64_t ts__phase_rows(ts__phase p, int64_t chunk);
 int64_t ts__phase_multiple(ts__phase p, ts_api api);
-// P: positions of the cache. A phase that the target does not have has no steps.
-bool ts__steps(ts_arena *a, const ts_model_config *c, const ts_quant *q, ts_api api, int64_t P, int64_t chunk,
+// P: positions of the cache. paging: as ts_paging_extent made it; with pages, operators on caches are those named OP_paged, and read the
+// table of pages as `table`. A phase that the target does not have has no steps.
+bool ts__steps(ts_arena *a, const ts_model_config *c, const ts_quant *q, ts_api api, int64_t P, int64_t chunk, ts_paging paging,
                ts__phase phase, const ts__step **out, size_t *n, ts_diag *d) TS_WARN_UNUSED;
 
 #endif

@@ -67,7 +67,7 @@ void tunesmith_get_info(const tunesmith_model *model, tunesmith_info *info) {
   *info = (tunesmith_info){.name = p->name, .arch = p->arch, .quantization = p->quantization, .vocab = p->vocab,
                            .context = window > 0 && window < p->max_seq ? window : p->max_seq, .layers = p->layers, .hidden = p->hidden,
                            .weight_bytes = ts_weights_bytes(ts_engine_weights(model->engine)),
-                           .session_bytes = (size_t)p->kv_bytes * 2 * (size_t)p->layers + (size_t)p->arena_bytes + rope,
+                           .session_bytes = (size_t)(ts_plan_position_bytes(p) * (double)p->max_seq) + (size_t)p->arena_bytes + rope,
                            .threads = ts_pool_threads(ts_engine_pool(model->engine))};
 }
 

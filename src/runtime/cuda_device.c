@@ -111,3 +111,18 @@ void ts__pinned_unmap(const ts__gpu *g, ts__pinned *m) {
   if (m->p) (void)g->g.cu->cuMemFreeHost(m->p);
   *m = (ts__pinned){0};
 }
+
+// --- the pages of all sessions ---------------------------------------------------------------------------------------------
+bool ts__cache_map_cuda(ts_cache *c, const ts_weights *w, ts_diag *d) {
+  ts__device_memory m;
+  TS_TRY(ts__gpu_enter(w->gpu, d) && ts__device_map(w->gpu, &m, c->bytes, "KV cache", d));
+  c->gpu = w->gpu;
+  c->device = m.p;
+  return ts__gpu_check(c->gpu, c->gpu->g.cu->cuMemsetD8Async(c->device, 0, c->bytes, c->gpu->stream), "clearing memory", d);
+}
+
+void ts__cache_unmap_cuda(ts_cache *c) {
+  (void)c->gpu->g.cu->cuCtxSetCurrent(c->gpu->g.context);
+  (void)c->gpu->g.cu->cuStreamSynchronize(c->gpu->stream);
+  if (c->device) (void)c->gpu->g.cu->cuMemFree(c->device);
+}

@@ -42,7 +42,8 @@ typedef struct exec {
   const ts__gpu *gpu;
   ts_arena *arena;
   const ts_plan_phase *head;
-  ts__device_memory activations, kv, rope, state, shared;
+  ts__table *table;  // of pages, or NULL
+  ts__device_memory activations, kv, pages, rope, state, shared;
   ts__pinned tokens, ring;
   float *logits;
   bool fetched;        // logits are here
@@ -59,6 +60,8 @@ typedef struct exec {
   ending ending;
   int64_t position, end;    // of the next pass to queue; where to stop
   uint64_t queued, handed;  // tokens chosen since the beginning, and taken
+  bool full;                // it stopped for lack of pages, as `why` says
+  ts_diag why;
 } exec;
 
 static size_t up256(size_t n) { return (n + 255) & ~(size_t)255; }
@@ -66,13 +69,15 @@ static const ts_cuda_driver *driver(const exec *e) { return e->gpu->g.cu; }
 
 // --- addresses -------------------------------------------------------------------------------------------------------------
 static CUdeviceptr pointer(const exec *e, const ts_plan_arg *a, int64_t row) {
-  size_t table = (size_t)e->plan->rope.positions * (size_t)e->plan->rope.dim / 2 * sizeof(float), cache = up256((size_t)e->plan->kv_bytes);
+  size_t table = (size_t)e->plan->rope.positions * (size_t)e->plan->rope.dim / 2 * sizeof(float), cache = ts__cache_layer_bytes(e->plan);
+  CUdeviceptr kv = e->table ? e->table->cache->device : e->kv.p;
   switch (a->kind) {
     case TS_PLAN_ARG_BUFFER: return e->activations.p + (uint64_t)e->plan->buffers[a->index].offset + (uint64_t)(row * a->row_bytes);
     case TS_PLAN_ARG_WEIGHT: return e->weights->device + (uint64_t)e->weights->parts[e->weights->first[a->index] + a->part].offset;
     case TS_PLAN_ARG_ROPE: return e->rope.p + (a->part ? up256(table) : 0);
-    case TS_PLAN_ARG_K: return e->kv.p + (uint64_t)a->index * cache;
-    default: return e->kv.p + ((uint64_t)a->index + (uint64_t)e->plan->layers) * cache;
+    case TS_PLAN_ARG_PAGES: return e->pages.p;
+    case TS_PLAN_ARG_K: return kv + (uint64_t)a->index * cache;
+    default: return kv + ((uint64_t)a->index + (uint64_t)e->plan->layers) * cache;
   }
 }
 
@@ -176,12 +181,18 @@ static bool map_state(exec *e, ts_diag *d) {
   return upload(e, e->state.p, &s, sizeof s, d);
 }
 
+// The cache, or the table of its pages.
+static bool map_cache(exec *e, ts_diag *d) {
+  const ts_plan *p = e->plan;
+  if (e->table) return ts__device_map(e->gpu, &e->pages, sizeof(int32_t) * (size_t)(p->max_seq / p->page), "table of pages", d) && zero(e, e->pages.p, e->pages.n, d);
+  return ts__device_map(e->gpu, &e->kv, 2 * (size_t)p->layers * ts__cache_layer_bytes(p), "KV cache", d) && zero(e, e->kv.p, e->kv.n, d);
+}
+
 static bool map_all(exec *e, ts_diag *d) {
   const ts_plan *p = e->plan;
   TS_TRY(ts__device_map(e->gpu, &e->activations, (size_t)p->arena_bytes, "activations", d));
-  TS_TRY(ts__device_map(e->gpu, &e->kv, 2 * (size_t)p->layers * up256((size_t)p->kv_bytes), "KV cache", d));
-  TS_TRY(map_state(e, d) && tables(e, d) && map_workspaces(e, d));
-  TS_TRY(zero(e, e->activations.p, e->activations.n, d) && zero(e, e->kv.p, e->kv.n, d));
+  TS_TRY(map_cache(e, d) && map_state(e, d) && tables(e, d) && map_workspaces(e, d));
+  TS_TRY(zero(e, e->activations.p, e->activations.n, d));
   e->logits = malloc(sizeof(float) * (size_t)p->vocab);
   return e->logits ? ts__gpu_sync(e->gpu, "starting a session", d) : ts_env_fail(d, "out-of-memory", "no memory for logits");
 }
@@ -199,6 +210,7 @@ static void exec_free(ts__exec *base) {
   }
   ts__device_unmap(g, &e->activations);
   ts__device_unmap(g, &e->kv);
+  ts__device_unmap(g, &e->pages);
   ts__device_unmap(g, &e->rope);
   ts__device_unmap(g, &e->state);
   ts__device_unmap(g, &e->shared);
@@ -210,9 +222,9 @@ static void exec_free(ts__exec *base) {
 
 static size_t exec_bytes(const ts__exec *base) {
   const exec *e = (const exec *)base;
-  size_t n = e->activations.n + e->kv.n + e->rope.n + e->state.n + e->shared.n;
+  size_t n = e->activations.n + e->kv.n + e->pages.n + e->rope.n + e->state.n + e->shared.n;
   for (int i = 0; i < e->ncodes; i++) n += e->codes[i].own.n;
-  return n;
+  return n + (e->table ? ts__table_bytes(e->table) : 0);
 }
 
 // --- issuing -----------------------------------------------------------------------------------------------------------------
@@ -319,11 +331,20 @@ static bool put_tokens(exec *e, const int32_t *tokens, int64_t rows, int64_t n, 
   return ts__gpu_check(e->gpu, driver(e)->cuMemcpyHtoDAsync(to, in, sizeof *in * (size_t)n, e->gpu->stream), "copying tokens", d);
 }
 
+// The table's new pages, in order with the kernels.
+static bool put_pages(exec *e, ts_diag *d) {
+  ts__table *t = e->table;
+  if (!t || t->sent == t->n) return true;
+  TS_TRY(upload(e, e->pages.p + sizeof(int32_t) * (uint64_t)t->sent, t->page + t->sent, sizeof(int32_t) * (size_t)(t->n - t->sent), d));
+  t->sent = t->n;
+  return true;
+}
+
 static bool exec_pass(ts__exec *base, const ts_plan_phase *f, const int32_t *tokens, int64_t rows, int64_t n, int64_t t, ts_diag *d) {
   exec *e = (exec *)base;
   const int64_t value[2] = {[TS_DIM_N] = n, [TS_DIM_T] = t};
   e->head_done = f->kind == TS_PHASE_DECODE && !e->profile;
-  TS_TRY(ts__gpu_enter(e->gpu, d) && put_tokens(e, tokens, rows, n, t, d) && set_dims(e, n, t, d));
+  TS_TRY(ts__gpu_enter(e->gpu, d) && put_tokens(e, tokens, rows, n, t, d) && set_dims(e, n, t, d) && put_pages(e, d));
   if (e->head_done) return launch_token(e, PLAIN, t, d);
   return issue_phase(e, f, value, 0, false, d) && (!e->profile || collect(e, f, d));
 }
@@ -382,8 +403,12 @@ static bool put_sampler(exec *e, const ts_sampler *how, ts_diag *d) {
 }
 
 static bool queue_more(exec *e, ts_diag *d) {
-  while (e->position < e->end && e->queued - e->handed < AHEAD) {
-    TS_TRY(launch_token(e, e->ending, e->position, d));
+  while (e->position < e->end && e->queued - e->handed < AHEAD && !e->full) {
+    if (e->table && !ts__table_grow(e->table, e->position + 1, &e->why)) {
+      e->full = true;  // told when the tokens before are taken
+      break;
+    }
+    TS_TRY(put_pages(e, d) && launch_token(e, e->ending, e->position, d));
     e->position++;
     e->queued++;
   }
@@ -395,7 +420,7 @@ static bool ahead_begin(ts__exec *base, const ts_sampler *how, int64_t length, i
   e->ending = how->temperature > 0 ? SAMPLE : GREEDY;
   e->position = length;
   e->end = end;
-  e->fetched = e->head_done = false;
+  e->fetched = e->head_done = e->full = false;
   TS_TRY(ts__gpu_enter(e->gpu, d) && put_sampler(e, how, d) && set_dims(e, 1, length - 1, d) && choose(e, e->ending, d));
   e->queued++;
   return queue_more(e, d);
@@ -425,6 +450,10 @@ static bool wait_token(const exec *e, uint64_t which, int32_t *token, ts_diag *d
 
 static bool ahead_next(ts__exec *base, int32_t *token, ts_diag *d) {
   exec *e = (exec *)base;
+  if (e->handed == e->queued && e->full) {
+    if (d) *d = e->why;
+    return false;
+  }
   if (e->handed == e->queued) return ts_bug(d, "no-token", "no token was asked for");
   TS_TRY(ts__gpu_enter(e->gpu, d) && wait_token(e, e->handed + 1, token, d));
   e->handed++;
@@ -441,10 +470,10 @@ static bool ahead_stop(ts__exec *base, ts_diag *d) {
 static const ts__exec_kind cuda = {.free = exec_free, .bytes = exec_bytes, .pass = exec_pass, .head = exec_head, .finish = exec_finish, .logits = exec_logits,
                                    .profile = exec_profile, .profile_rows = exec_profile_rows, .ahead_begin = ahead_begin, .ahead_next = ahead_next, .ahead_stop = ahead_stop};
 
-ts__exec *ts__exec_new_cuda(const ts_library *l, const ts_weights *w, ts_diag *d) {
+ts__exec *ts__exec_new_cuda(const ts_library *l, const ts_weights *w, ts__table *table, ts_diag *d) {
   ts_arena *a = ts_arena_new("session");
   exec *e = ts_new(a, exec);
-  *e = (exec){.base = {&cuda}, .plan = ts_library_plan(l), .file = ts_library_path(l), .weights = w, .gpu = w->gpu, .arena = a};
+  *e = (exec){.base = {&cuda}, .plan = ts_library_plan(l), .file = ts_library_path(l), .weights = w, .gpu = w->gpu, .arena = a, .table = table};
   if (ts__gpu_enter(e->gpu, d) && load_codes(e, l, d) && map_all(e, d)) return &e->base;
   exec_free(&e->base);
   return NULL;

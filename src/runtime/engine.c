@@ -16,6 +16,7 @@ struct ts_engine {
   const ts_index *index;
   ts_weights *weights;
   ts_tokenizer *tokenizer;
+  ts_cache *cache;
 };
 
 static bool is_dir(const char *path) {
@@ -139,6 +140,7 @@ ts_engine *ts_engine_open(const char *dir, const ts_engine_opts *o, ts_diag *d) 
 
 void ts_engine_close(ts_engine *e) {
   if (!e) return;
+  ts_cache_free(e->cache);
   ts_weights_free(e->weights);
   ts_tokenizer_free(e->tokenizer);
   ts_pool_free(e->pool);
@@ -158,7 +160,8 @@ bool ts_engine_api(const char *dir, const char *library, ts_api *out, ts_diag *d
 }
 
 ts_session *ts_engine_session(ts_engine *e, ts_diag *d) {
-  ts_session *s = ts_session_new(e->library, e->weights, e->pool, d);
+  if (ts_engine_plan(e)->page && !e->cache && !(e->cache = ts_cache_new(e->library, e->weights, d))) return NULL;
+  ts_session *s = ts_session_new_in(e->library, e->weights, e->pool, e->cache, d);
   if (s && e->config.context_window > 0) ts__session_limit(s, e->config.context_window);
   return s;
 }
@@ -169,4 +172,5 @@ const ts_chat_config *ts_engine_config(const ts_engine *e) { return &e->config; 
 const ts_weights *ts_engine_weights(const ts_engine *e) { return e->weights; }
 const ts_index *ts_engine_index(const ts_engine *e) { return e->index; }
 ts_pool *ts_engine_pool(ts_engine *e) { return e->pool; }
+const ts_cache *ts_engine_cache(const ts_engine *e) { return e->cache; }
 const char *ts_engine_library_path(const ts_engine *e) { return e->library_path; }

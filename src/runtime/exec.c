@@ -20,6 +20,7 @@ typedef struct exec {
   const char *file;
   ts_arena *arena;
   ts_pool *pool;
+  const ts__table *table;  // of pages, or NULL
   ts_pages activations, kv, rope, workspace;
   bound_step **steps;  // [phase][step]
   bool profile;
@@ -31,10 +32,10 @@ typedef struct exec {
 
 static size_t up64(size_t n) { return (n + 63) & ~(size_t)63; }
 
-// K of all layers, then V: each at a multiple of 64.
+// K of all layers, then V.
 static void *cache(const exec *e, ts_plan_arg_kind kind, int layer) {
-  size_t one = up64((size_t)e->plan->kv_bytes), at = (size_t)layer + (kind == TS_PLAN_ARG_V ? (size_t)e->plan->layers : 0);
-  return e->kv.p + at * one;
+  size_t one = ts__cache_layer_bytes(e->plan), at = (size_t)layer + (kind == TS_PLAN_ARG_V ? (size_t)e->plan->layers : 0);
+  return (e->table ? e->table->cache->host.p : e->kv.p) + at * one;
 }
 
 static void *pointer(const exec *e, const ts_weights *w, const ts_plan_arg *a) {
@@ -43,6 +44,7 @@ static void *pointer(const exec *e, const ts_weights *w, const ts_plan_arg *a) {
     case TS_PLAN_ARG_BUFFER: return e->activations.p + e->plan->buffers[a->index].offset;
     case TS_PLAN_ARG_WEIGHT: return (void *)ts_weights_part(w, a->index, a->part);
     case TS_PLAN_ARG_ROPE: return e->rope.p + (a->part ? up64(table) : 0);
+    case TS_PLAN_ARG_PAGES: return e->table->page;
     default: return cache(e, a->kind, a->index);
   }
 }
@@ -97,7 +99,7 @@ static void *buffer(const exec *e, int i) { return e->activations.p + e->plan->b
 
 static size_t exec_bytes(const ts__exec *base) {
   const exec *e = (const exec *)base;
-  return e->activations.n + e->kv.n + e->rope.n + e->workspace.n;
+  return e->activations.n + e->kv.n + e->rope.n + e->workspace.n + (e->table ? ts__table_bytes(e->table) : 0);
 }
 
 static bool grow_workspace(exec *e, const bound_step *b, int64_t bytes, ts_diag *d) {
@@ -165,12 +167,12 @@ static size_t exec_profile_rows(const ts__exec *base, ts_arena *a, ts_profile_ro
 static const ts__exec_kind cpu = {.free = exec_free, .bytes = exec_bytes, .pass = exec_pass, .head = exec_head, .finish = exec_finish,
                                   .logits = exec_logits, .profile = exec_profile, .profile_rows = exec_profile_rows};
 
-ts__exec *ts__exec_new(const ts_library *l, const ts_weights *w, ts_pool *pool, ts_diag *d) {
+ts__exec *ts__exec_new(const ts_library *l, const ts_weights *w, ts_pool *pool, ts__table *table, ts_diag *d) {
   ts_arena *a = ts_arena_new("session");
   exec *e = ts_new(a, exec);
   const ts_plan *p = ts_library_plan(l);
-  *e = (exec){.base = {&cpu}, .plan = p, .file = ts_library_path(l), .arena = a, .pool = pool};
-  size_t kv = up64((size_t)p->kv_bytes) * (size_t)p->layers * 2;
+  *e = (exec){.base = {&cpu}, .plan = p, .file = ts_library_path(l), .arena = a, .pool = pool, .table = table};
+  size_t kv = table ? 0 : ts__cache_layer_bytes(p) * (size_t)p->layers * 2;
   if (ts_pages_map(&e->activations, (size_t)p->arena_bytes, "activations", d) && ts__pages_map(&e->kv, kv, kv >= HUGE_CACHE, "KV cache", d) &&
       tables(e, d) && bind_all(e, l, w, d))
     return &e->base;

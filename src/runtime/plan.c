@@ -86,6 +86,7 @@ static bool arg_ok(const check *c, const ts_plan_step *s, const ts_plan_arg *a, 
               : a->kind == TS_PLAN_ARG_ROPE ? 1 : (int)p->layers;
   if (a->index < 0 || a->index >= limit) return wrong(c, s->kernel, "argument out of range");
   if (a->kind == TS_PLAN_ARG_ROPE && !p->has_rope) return wrong(c, s->kernel, "there are no rotary tables");
+  if (a->kind == TS_PLAN_ARG_PAGES && (!p->page || a->index)) return wrong(c, s->kernel, "there is no table of pages");
   int parts = a->kind == TS_PLAN_ARG_WEIGHT ? p->weights[a->index].nparts : a->kind == TS_PLAN_ARG_ROPE ? 2 : 1;
   if (a->part < 0 || a->part >= parts) return wrong(c, s->kernel, "argument names a part that is not there");
   return a->kind == TS_PLAN_ARG_BUFFER ? row_ok(c, a, head) : true;
@@ -121,12 +122,21 @@ static bool rope_ok(const check *c) {
   return true;
 }
 
+static bool pages_ok(const check *c) {
+  const ts_plan *p = c->p;
+  if (!p->page && !p->pages) return true;
+  if (p->page < 1 || p->pages < 1 || p->max_seq % p->page) return wrong(c, "memory", "positions are not whole pages");
+  if (p->max_seq / p->page > p->pages) return wrong(c, "memory", "fewer pages than one sequence may have");
+  return p->kv_bytes % p->pages == 0 || wrong(c, "memory", "kv_bytes is not that of whole pages");
+}
+
 static bool model_ok(const check *c) {
   const ts_plan *p = c->p;
   if (p->api == TS_API_CUDA ? strncmp(p->gpu, "sm_", 3) != 0 : *p->gpu != 0) return wrong(c, "target", "api and gpu disagree");
   if (p->synthetic && p->api == TS_API_CPU) return wrong(c, "target", "random weights are drawn by GPUs only");
   if (p->active_vocab > p->vocab) return wrong(c, "model", "active_vocab above vocab");
   if (p->prefill_chunk > p->max_rows) return wrong(c, "model", "prefill_chunk above max_rows");
+  TS_TRY(pages_ok(c));
   if (p->kv_bytes < 0 || p->kv_bytes > LARGEST / (2 * p->layers)) return wrong(c, "memory", "bad kv_bytes");
   if (p->arena_bytes < 0 || p->arena_bytes > LARGEST) return wrong(c, "memory", "bad arena_bytes");
   if (p->bos >= p->vocab) return wrong(c, "model", "bos outside the vocabulary");
@@ -149,6 +159,11 @@ bool ts_plan_verify(const ts_plan *p, const char *file, ts_diag *d) {
   }
   if (count[TS_PHASE_DECODE] != 1 || count[TS_PHASE_HEAD] != 1) return wrong(&c, "phases", "one decode and one head expected");
   return true;
+}
+
+double ts_plan_position_bytes(const ts_plan *p) {
+  int64_t positions = p->page ? p->page * p->pages : p->max_seq;
+  return 2.0 * (double)p->layers * (double)p->kv_bytes / (double)positions;
 }
 
 const ts_plan_phase *ts_plan_pick(const ts_plan *p, int64_t n) {

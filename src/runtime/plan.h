@@ -81,11 +81,11 @@ typedef struct ts_plan_buffer {
 
 // (schedule.h has the TS_ARG_ names)
 typedef enum ts_plan_arg_kind {
-  TS_PLAN_ARG_BUFFER, TS_PLAN_ARG_WEIGHT, TS_PLAN_ARG_ROPE, TS_PLAN_ARG_K, TS_PLAN_ARG_V, TS_PLAN_ARG__COUNT
+  TS_PLAN_ARG_BUFFER, TS_PLAN_ARG_WEIGHT, TS_PLAN_ARG_ROPE, TS_PLAN_ARG_K, TS_PLAN_ARG_V, TS_PLAN_ARG_PAGES, TS_PLAN_ARG__COUNT
 } ts_plan_arg_kind;
 typedef struct ts_plan_arg {
   ts_plan_arg_kind kind;
-  int index;          // buffer, weight, or layer of the cache; 0 for the rotary tables
+  int index;          // buffer, weight, or layer of the cache; 0 for the rotary tables and the table of pages
   int part;           // part of a weight; 0 cos, 1 sin
   int64_t row_bytes;  // head phase: the pointer moves by row * row_bytes (a row of a buffer); else 0
 } ts_plan_arg;
@@ -133,7 +133,8 @@ typedef struct ts_plan {
   const int64_t *eos;
   // memory
   int64_t arena_bytes;          // of activation buffers
-  int64_t kv_bytes;             // of one layer's K (and V) cache
+  int64_t kv_bytes;             // of one layer's K (and V) cache; with pages: of all of them
+  int64_t page, pages;          // positions of a page, and pages in the pool that sequences share; 0, 0: each has a cache of its own
   int tokens, logits;           // indices of the input buffer (i32, one a row) and of the output buffer (f32[vocab])
   int nweights;
   const ts_plan_weight *weights;
@@ -155,6 +156,7 @@ bool ts_plan_verify(const ts_plan *p, const char *file, ts_diag *d) TS_WARN_UNUS
 ts_sha256 ts_plan_layout(const ts_plan *p);
 // The phase that serves n rows: DECODE for 1, else the first PREFILL whose range holds n. NULL when none.
 const ts_plan_phase *ts_plan_pick(const ts_plan *p, int64_t n);
+double ts_plan_position_bytes(const ts_plan *p);  // of K and V of one position, in all layers
 const char *ts_plan_source_name(ts_plan_source s);  // "exact", "nearest", "default", "library"
 
 #endif

@@ -159,6 +159,8 @@ static bool memory(parser *s, const json_t *root) {
   if (!m) return false;
   TS_TRY(ts__json_int(&s->j, m, "arena_bytes", 0, INT64_C(1) << 46, &s->p->arena_bytes, s->d));
   TS_TRY(ts__json_int(&s->j, m, "kv_bytes", 0, INT64_C(1) << 46, &s->p->kv_bytes, s->d));
+  TS_TRY(ts__json_opt_int(&s->j, m, "page", 1, 1 << 20, &s->p->page, s->d));
+  TS_TRY(ts__json_opt_int(&s->j, m, "pages", 1, 1 << 24, &s->p->pages, s->d));
   TS_TRY(buffer_ref(s, m, "tokens", &s->p->tokens));
   return buffer_ref(s, m, "logits", &s->p->logits);
 }
@@ -197,13 +199,17 @@ static bool rope(parser *s, const json_t *root) {
   return rope_factors(s, o, r);
 }
 
-// "buffer NAME [row BYTES]", "weight NAME PART", "cos", "sin", "k LAYER", "v LAYER".
+// "buffer NAME [row BYTES]", "weight NAME PART", "cos", "sin", "k LAYER", "v LAYER", "pages".
 static bool argument(parser *s, const char *text, ts_plan_arg *a) {
   char kind[16], name[512], keyword[8];
   long long number = 0;
   int n = sscanf(text, "%15s %511s", kind, name);
   if (n == 1 && (!strcmp(kind, "cos") || !strcmp(kind, "sin"))) {
     *a = (ts_plan_arg){.kind = TS_PLAN_ARG_ROPE, .part = kind[0] == 's'};
+    return true;
+  }
+  if (n == 1 && !strcmp(kind, "pages")) {
+    *a = (ts_plan_arg){.kind = TS_PLAN_ARG_PAGES};
     return true;
   }
   if (n != 2) return bad(s, "not an argument", text);

@@ -84,6 +84,7 @@ static void model(ts_text *o, const ts_plan *p) {
 static void memory(ts_text *o, const ts_plan *p) {
   ts_text_addf(o, "  \"memory\": {\"arena_bytes\": %lld, \"kv_bytes\": %lld, ", (long long)p->arena_bytes,
                (long long)p->kv_bytes);
+  if (p->page) ts_text_addf(o, "\"page\": %lld, \"pages\": %lld, ", (long long)p->page, (long long)p->pages);
   key_str(o, "tokens", p->buffers[p->tokens].name);
   ts_text_add(o, ", ");
   key_str(o, "logits", p->buffers[p->logits].name);
@@ -136,6 +137,7 @@ static void argument(ts_text *o, const ts_plan *p, const ts_plan_arg *a) {
       break;
     case TS_PLAN_ARG_WEIGHT: ts_text_addf(&t, "weight %s %d", p->weights[a->index].name, a->part); break;
     case TS_PLAN_ARG_ROPE: ts_text_add(&t, a->part ? "sin" : "cos"); break;
+    case TS_PLAN_ARG_PAGES: ts_text_add(&t, "pages"); break;
     default: ts_text_addf(&t, "%c %d", a->kind == TS_PLAN_ARG_K ? 'k' : 'v', a->index);
   }
   ts__json_quote(o, ts_text_str(&t));

@@ -182,6 +182,13 @@ typedef struct ts_chat_config {
 bool ts_chat_config_parse(ts_arena *a, const char *file, const char *text, size_t n, ts_chat_config *out,
                           ts_diag *d) TS_WARN_UNUSED;
 
+// --- cache: the pages that sessions share (cache.c) ------------------------------------------------------------------------
+// Of a plan with pages. A session has the pages that its tokens need, and gives them back when it forgets the tokens.
+typedef struct ts_cache ts_cache;
+ts_cache *ts_cache_new(const ts_library *l, const ts_weights *w, ts_diag *d) TS_WARN_UNUSED;
+void ts_cache_free(ts_cache *c);              // accepts NULL; after its sessions
+int64_t ts_cache_unused(const ts_cache *c);   // pages that no session has
+
 // --- engine: everything of a model directory (engine.c) -----------------------------------------------------------------
 typedef struct ts_engine ts_engine;
 typedef struct ts_engine_opts {
@@ -199,6 +206,8 @@ const ts_chat_config *ts_engine_config(const ts_engine *e);
 const ts_weights *ts_engine_weights(const ts_engine *e);
 const ts_index *ts_engine_index(const ts_engine *e);  // NULL: random weights, there is no container
 ts_pool *ts_engine_pool(ts_engine *e);
+// The pages of all sessions of the engine, made with the first of them; NULL before, and where each session has a cache of its own.
+const ts_cache *ts_engine_cache(const ts_engine *e);
 const char *ts_engine_library_path(const ts_engine *e);
 
 // --- session: one sequence of tokens (session.c) ---------------------------------------------------------------------
@@ -206,10 +215,12 @@ const char *ts_engine_library_path(const ts_engine *e);
 typedef struct ts_session ts_session;
 // library, weights and pool outlive the session; ts_engine_session takes them from an engine.
 ts_session *ts_session_new(const ts_library *l, const ts_weights *w, ts_pool *pool, ts_diag *d) TS_WARN_UNUSED;
+// With pages of a cache that outlives it; NULL: in a cache of its own.
+ts_session *ts_session_new_in(const ts_library *l, const ts_weights *w, ts_pool *pool, ts_cache *cache, ts_diag *d) TS_WARN_UNUSED;
 ts_session *ts_engine_session(ts_engine *e, ts_diag *d) TS_WARN_UNUSED;
 void ts_session_free(ts_session *s);  // accepts NULL
-// Append tokens. The logits of the last one are then at ts_session_logits (f32[vocab]). Refuses "context-full" and
-// "bad-token" before anything is computed. After any other failure the session is as long as what was computed.
+// Append tokens. The logits of the last one are then at ts_session_logits (f32[vocab]). Refuses "context-full", "cache-full" (other
+// sessions have the pages) and "bad-token" before anything is computed. After any other failure the session is as long as what was computed.
 bool ts_session_feed(ts_session *s, const int32_t *tokens, size_t n, ts_diag *d) TS_WARN_UNUSED;
 // As feed, and calls row(arg, position, logits) for every token in order; stops when it returns false ("stopped").
 bool ts_session_score(ts_session *s, const int32_t *tokens, size_t n, bool (*row)(void *arg, int64_t position, const float *logits),
@@ -221,7 +232,7 @@ const int32_t *ts_session_tokens(const ts_session *s);
 void ts_session_truncate(ts_session *s, int64_t length);  // forget all after the first `length` tokens
 // Choose the next token from the logits of the last one (it is not appended). -1 with a diagnostic when no logit is finite.
 int32_t ts_session_sample(ts_session *s, const ts_sampler *how, ts_diag *d) TS_WARN_UNUSED;
-size_t ts_session_bytes(const ts_session *s);  // cache, activations, workspaces
+size_t ts_session_bytes(const ts_session *s);  // cache (its own, or its pages), activations, workspaces
 // Generation that does not wait for the host. begin refuses nothing where can_run_ahead says yes (on GPUs, for samplers without
 // penalties): from here on the device chooses tokens, appends them and computes their logits, up to `most` of them, ahead of what next
 // has handed out. stop ends it: the session then has the first `keep` of the tokens handed out.

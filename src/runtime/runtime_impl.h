@@ -47,6 +47,33 @@ void ts__weights_free_cuda(ts_weights *w);
 // 1: read; 0: there is no such file, or it belongs to other parameters; -1: it is broken, or reading failed.
 int ts__weights_read_file(ts_weights *w, const ts_index *x, const char *path, ts_pool *pool, ts_diag *d);
 
+// cache.c
+struct ts_cache {
+  const ts_plan *plan;
+  size_t bytes;
+  ts_pages host;    // in this process
+  ts__gpu *gpu;     // or on a GPU
+  uint64_t device;  // address there
+  int64_t nunused;
+  int32_t *unused;  // pages that no table has; the last is taken next
+};
+size_t ts__cache_layer_bytes(const ts_plan *p);  // of K (and V) of one layer, with what lies between layers
+// cuda_device.c
+bool ts__cache_map_cuda(ts_cache *c, const ts_weights *w, ts_diag *d) TS_WARN_UNUSED;
+void ts__cache_unmap_cuda(ts_cache *c);
+// The pages of one sequence: position j is in page[j / plan->page]. Kernels read the array, on a GPU a copy.
+typedef struct ts__table {
+  ts_cache *cache;
+  int32_t *page;   // plan->max_seq / plan->page numbers, n of them in use
+  int64_t n, sent; // sent: those that the copy on the GPU has
+} ts__table;
+bool ts__table_open(ts__table *t, ts_cache *c, ts_diag *d) TS_WARN_UNUSED;
+void ts__table_close(ts__table *t);                   // accepts a zeroed object
+int64_t ts__table_reach(const ts__table *t);          // positions that it can grow to now
+bool ts__table_grow(ts__table *t, int64_t positions, ts_diag *d) TS_WARN_UNUSED;  // "cache-full" takes nothing
+size_t ts__table_bytes(const ts__table *t);           // of the pages in it
+void ts__table_shrink(ts__table *t, int64_t positions);  // give back what so many positions do not need
+
 // session.c: use at most this many positions
 void ts__session_limit(ts_session *s, int64_t capacity);
 
@@ -74,8 +101,9 @@ typedef struct ts__exec_kind {
 struct ts__exec {
   const ts__exec_kind *kind;
 };
-ts__exec *ts__exec_new(const ts_library *l, const ts_weights *w, ts_pool *pool, ts_diag *d) TS_WARN_UNUSED;
-ts__exec *ts__exec_new_cuda(const ts_library *l, const ts_weights *w, ts_diag *d) TS_WARN_UNUSED;
+// table: of a plan with pages, else NULL. It outlives the exec, and covers the positions of a pass before the pass is asked for.
+ts__exec *ts__exec_new(const ts_library *l, const ts_weights *w, ts_pool *pool, ts__table *table, ts_diag *d) TS_WARN_UNUSED;
+ts__exec *ts__exec_new_cuda(const ts_library *l, const ts_weights *w, ts__table *table, ts_diag *d) TS_WARN_UNUSED;
 // profile.c: rows by phase and workload from the calls and times of steps, given by get
 typedef struct ts__step_time {
   uint64_t calls, ns;

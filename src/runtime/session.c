@@ -6,6 +6,8 @@
 struct ts_session {
   const ts_plan *plan;
   ts__exec *exec;
+  ts_cache *own;    // where no other session has pages
+  ts__table table;  // of a plan with pages
   const ts_plan_phase *head;
   int32_t *tokens;  // plan->max_seq of them
   int64_t length, capacity;
@@ -21,7 +23,18 @@ static const ts_plan_phase *head_of(const ts_plan *p) {
   return NULL;
 }
 
-ts_session *ts_session_new(const ts_library *l, const ts_weights *w, ts_pool *pool, ts_diag *d) {
+static bool open_table(ts_session *s, const ts_library *l, const ts_weights *w, ts_cache *cache, ts_diag *d) {
+  if (!s->plan->page) return true;
+  if (!cache) cache = s->own = ts_cache_new(l, w, d);
+  return cache && ts__table_open(&s->table, cache, d);
+}
+
+static ts__exec *new_exec(ts_session *s, const ts_library *l, const ts_weights *w, ts_pool *pool, ts_diag *d) {
+  ts__table *table = s->plan->page ? &s->table : NULL;
+  return s->plan->api == TS_API_CUDA ? ts__exec_new_cuda(l, w, table, d) : ts__exec_new(l, w, pool, table, d);
+}
+
+ts_session *ts_session_new_in(const ts_library *l, const ts_weights *w, ts_pool *pool, ts_cache *cache, ts_diag *d) {
   ts_session *s = calloc(1, sizeof *s);
   const ts_plan *p = ts_library_plan(l);
   if (!s) {
@@ -35,16 +48,20 @@ ts_session *ts_session_new(const ts_library *l, const ts_weights *w, ts_pool *po
   s->work = malloc(sizeof *s->work * 2 * (size_t)p->vocab);
   if (!s->tokens || !s->work)
     (void)ts_env_fail(d, "out-of-memory", "no memory for a session of %lld tokens", (long long)p->max_seq);
-  else
-    s->exec = p->api == TS_API_CUDA ? ts__exec_new_cuda(l, w, d) : ts__exec_new(l, w, pool, d);
+  else if (open_table(s, l, w, cache, d))
+    s->exec = new_exec(s, l, w, pool, d);
   if (s->exec) return s;
   ts_session_free(s);
   return NULL;
 }
 
+ts_session *ts_session_new(const ts_library *l, const ts_weights *w, ts_pool *pool, ts_diag *d) { return ts_session_new_in(l, w, pool, NULL, d); }
+
 void ts_session_free(ts_session *s) {
   if (!s) return;
   if (s->exec) s->exec->kind->free(s->exec);
+  ts__table_close(&s->table);
+  ts_cache_free(s->own);
   free(s->tokens);
   free(s->work);
   free(s);
@@ -52,14 +69,18 @@ void ts_session_free(ts_session *s) {
 
 static int64_t round_up(int64_t n, int64_t m) { return (n + m - 1) / m * m; }
 
+// Positions that the session can have now.
+static int64_t reach(const ts_session *s) { return s->plan->page ? ts__table_reach(&s->table) : s->plan->max_seq; }
+
 // The largest number of rows, at most n, that one pass can take after t tokens: a phase serves it, and its rounding stays
 // within the cache. One row always can.
-static int64_t pass_rows(const ts_plan *p, int64_t n, int64_t t) {
-  int64_t best = 1;
+static int64_t pass_rows(const ts_session *s, int64_t n, int64_t t) {
+  const ts_plan *p = s->plan;
+  int64_t best = 1, most = reach(s);
   for (int i = 0; i < p->nphases; i++) {
     const ts_plan_phase *f = &p->phases[i];
     if (f->kind != TS_PHASE_PREFILL) continue;
-    int64_t fits = (p->max_seq - t) / f->multiple * f->multiple;
+    int64_t fits = (most - t) / f->multiple * f->multiple;
     int64_t rows = TS_MIN(TS_MIN(n, p->prefill_chunk), TS_MIN(f->n_max, fits));
     if (rows >= f->n_min && rows > best) best = rows;
   }
@@ -69,8 +90,10 @@ static int64_t pass_rows(const ts_plan *p, int64_t n, int64_t t) {
 // Compute `rows` tokens at position t; their hidden states are then in the buffers.
 static bool pass(ts_session *s, const int32_t *tokens, int64_t rows, ts_diag *d) {
   const ts_plan_phase *f = ts_plan_pick(s->plan, rows);
+  int64_t n = round_up(rows, f->multiple);
+  if (s->plan->page) TS_TRY(ts__table_grow(&s->table, s->length + n, d));
   s->stale = true;
-  TS_TRY(s->exec->kind->pass(s->exec, f, tokens, rows, round_up(rows, f->multiple), s->length, d));
+  TS_TRY(s->exec->kind->pass(s->exec, f, tokens, rows, n, s->length, d));
   memcpy(s->tokens + s->length, tokens, sizeof *tokens * (size_t)rows);
   s->length += rows;
   return true;
@@ -82,11 +105,12 @@ static bool head(ts_session *s, int64_t row, int64_t t, ts_diag *d) {
   return true;
 }
 
-static bool acceptable(const ts_session *s, const int32_t *tokens, size_t n, ts_diag *d) {
+static bool acceptable(ts_session *s, const int32_t *tokens, size_t n, ts_diag *d) {
   if (s->ahead) return ts_bug(d, "session-busy", "a session that runs ahead takes no tokens");
   if (n > (size_t)(s->capacity - s->length))
     return ts_refuse(d, "context-full", "%zu tokens after %lld do not fit in the context of %lld", n, (long long)s->length,
                      (long long)s->capacity);
+  if (s->plan->page && (int64_t)n > ts__table_reach(&s->table) - s->length) return ts__table_grow(&s->table, s->length + (int64_t)n, d);
   for (size_t i = 0; i < n; i++)
     if (tokens[i] < 0 || tokens[i] >= s->plan->vocab)
       return ts_refuse(d, "bad-token", "token %d is outside the vocabulary of %lld", tokens[i], (long long)s->plan->vocab);
@@ -102,17 +126,28 @@ static bool head_rows(ts_session *s, int64_t rows, bool (*row)(void *, int64_t, 
   return true;
 }
 
-bool ts_session_score(ts_session *s, const int32_t *tokens, size_t n, bool (*row)(void *, int64_t, const float *), void *arg,
-                      ts_diag *d) {
-  TS_TRY(acceptable(s, tokens, n, d));
+static bool score(ts_session *s, const int32_t *tokens, size_t n, bool (*row)(void *, int64_t, const float *), void *arg, ts_diag *d) {
   for (size_t i = 0; i < n;) {
-    int64_t rows = pass_rows(s->plan, (int64_t)(n - i), s->length);
+    int64_t rows = pass_rows(s, (int64_t)(n - i), s->length);
     TS_TRY(pass(s, tokens + i, rows, d));
     i += (size_t)rows;
     if (row) TS_TRY(head_rows(s, rows, row, arg, d));
     if (!row && i == n) TS_TRY(head(s, rows - 1, s->length - 1, d));
   }
   return s->exec->kind->finish(s->exec, d);
+}
+
+// Pages beyond the tokens, which rounding took or which are forgotten, go back.
+static void give_back(ts_session *s) {
+  if (s->plan->page) ts__table_shrink(&s->table, s->length);
+}
+
+bool ts_session_score(ts_session *s, const int32_t *tokens, size_t n, bool (*row)(void *, int64_t, const float *), void *arg,
+                      ts_diag *d) {
+  TS_TRY(acceptable(s, tokens, n, d));
+  bool ok = score(s, tokens, n, row, arg, d);
+  give_back(s);
+  return ok;
 }
 
 bool ts_session_feed(ts_session *s, const int32_t *tokens, size_t n, ts_diag *d) {
@@ -137,6 +172,7 @@ void ts_session_truncate(ts_session *s, int64_t length) {
   if (length < 0 || length >= s->length) return;
   s->length = length;
   s->stale = true;
+  give_back(s);
 }
 
 int32_t ts_session_sample(ts_session *s, const ts_sampler *how, ts_diag *d) {
@@ -180,5 +216,7 @@ bool ts_session_ahead_stop(ts_session *s, int64_t keep, ts_diag *d) {
   s->ahead = false;
   s->length = TS_MIN(s->length, s->base + keep);
   s->stale = true;
-  return s->exec->kind->ahead_stop(s->exec, d);
+  bool ok = s->exec->kind->ahead_stop(s->exec, d);
+  give_back(s);
+  return ok;
 }

@@ -20,13 +20,14 @@ static void must(bool ok, const ts_diag *d) {
 }
 
 // --- the model ---------------------------------------------------------------------------------------------------------------
-static const char *cpu_library, *gpu_library;  // in one directory
+static const char *cpu_library, *gpu_library, *paged_library;  // in one directory
 static const struct kernel {
   const char *name, *dims, *workspace;
   int buffers, zeroed;
 } kernels[] = {
     {"embed_1", "", "0", 3, 0}, {"mix_1", " t", "0", 4, 0},      {"embed_n", " n", "0", 3, 0},
     {"mix_n", " n t", "0", 4, 0}, {"head_1", "", "1088", 3, 0}, {"pack_head", "", "0", 2, 0},
+    {"mix_pages_1", " t", "0", 5, 0}, {"mix_pages_n", " n t", "0", 5, 0},
 };
 
 static ts_object artifact(ts_arena *a, const struct kernel *k, const char *image) {
@@ -45,14 +46,15 @@ static ts_object artifact(ts_arena *a, const struct kernel *k, const char *image
   return o;
 }
 
-static ts_plan gpu_plan(void) {
-  ts_plan p = *tiny_plan();
+static ts_plan on_gpu(ts_plan p) {
   p.target = "cuda:sm_90a";
   p.api = TS_API_CUDA;
   p.gpu = "sm_90a";
   p.nfeatures = 0;
   return p;
 }
+
+static ts_plan gpu_plan(void) { return on_gpu(*tiny_plan()); }
 
 // broken: the image of the first kernel, or NULL.
 static void write_library(const char *path, const ts_plan *p, const char *broken) {
@@ -70,14 +72,18 @@ static void write_library(const char *path, const ts_plan *p, const char *broken
 }
 
 static int group_setup(void **state) {
-  static char cpu[200], gpu[200];
+  enum { PAGES = 15 };
+  static char cpu[200], gpu[200], paged[200];
   (void)state;
   ts_plan p = gpu_plan();
   tiny_model(tiny_dir());
   snprintf(cpu, sizeof cpu, "%s/tiny-cpu.so", tiny_dir());
   snprintf(gpu, sizeof gpu, "%s/tiny-cuda.so", tiny_dir());
-  cpu_library = cpu, gpu_library = gpu;
+  snprintf(paged, sizeof paged, "%s/paged-cuda.so", tiny_dir());
+  cpu_library = cpu, gpu_library = gpu, paged_library = paged;
   write_library(gpu, &p, NULL);
+  p = on_gpu(tiny_paged_plan(PAGES));
+  write_library(paged, &p, NULL);
   setenv("TS_FAKE_CUDA_HOST", cpu, 1);
   return 0;
 }
@@ -149,6 +155,66 @@ static void same_text(void **state) {
       ts_text_free(&b);
     }
   close_side(&cpu);
+  close_side(&gpu);
+}
+
+// Pages: two sessions of one engine, in turns over one pool, say what a session with a cache of its own says.
+static void paged(void **state) {
+  (void)state;
+  const ts_gen_opts greedy = {.sampler = {.top_p = 1, .repetition_penalty = 1}, .max_tokens = 21};
+  const ts_gen_opts penalised = {.sampler = {.top_p = 1, .repetition_penalty = 1.5}, .max_tokens = 9};
+  static const size_t lengths[] = {20, 1, 7, 17, 3, 8};
+  side cpu = open_side(cpu_library), gpu = open_side(paged_library), other = {.e = gpu.e};
+  ts_diag d = {0};
+  const ts_cache *cache = ts_engine_cache(gpu.e);
+  size_t empty = ts_session_bytes(gpu.s);
+  other.s = ts_engine_session(gpu.e, &d);
+  must(other.s != NULL, &d);
+  assert_int_equal(ts_cache_unused(cache), 15);
+  for (int i = 0; i < 24; i++) {
+    ts_text a = {0}, b = {0};
+    ts_gen_result ra, rb;
+    side *x = i % 2 ? &gpu : &other;
+    const ts_gen_opts *o = i % 3 == 2 ? &penalised : &greedy;
+    generate(&cpu, lengths[i % 6], *o, &a, &ra);
+    generate(x, lengths[i % 6], *o, &b, &rb);
+    assert_string_equal(ts_text_str(&a), ts_text_str(&b));
+    assert_int_equal(ts_session_length(cpu.s), ts_session_length(x->s));
+    int64_t used = (ts_session_length(gpu.s) + 7) / 8 + (ts_session_length(other.s) + 7) / 8;
+    assert_int_equal(ts_cache_unused(cache), 15 - used);
+    assert_int_equal(ts_session_bytes(gpu.s) - empty, (ts_session_length(gpu.s) + 7) / 8 * 8 * (int64_t)ts_plan_position_bytes(ts_engine_plan(gpu.e)));
+    ts_text_free(&a);
+    ts_text_free(&b);
+  }
+  ts_session_free(other.s);
+  ts_session_truncate(gpu.s, 0);
+  assert_int_equal(ts_cache_unused(cache), 15);
+  close_side(&cpu);
+  close_side(&gpu);
+}
+
+// The pool ends while the device runs ahead: every token that has its pages is handed out, then the reason.
+static void paged_full(void **state) {
+  (void)state;
+  const ts_sampler greedy = {.top_p = 1, .repetition_penalty = 1};
+  side gpu = open_side(paged_library);
+  ts_diag d = {0};
+  int32_t id = 0, many[80] = {0};
+  int64_t n = 0;
+  ts_session *other = ts_engine_session(gpu.e, &d);
+  must(other != NULL, &d);
+  must(ts_session_feed(other, many, 80, &d), &d);      // 10 pages of 15
+  must(ts_session_feed(gpu.s, prompt, 21, &d), &d);    // 3
+  must(ts_session_ahead_begin(gpu.s, &greedy, 60, &d), &d);
+  while (ts_session_ahead_next(gpu.s, &id, &d)) assert_int_equal(id, prompt[20] + 1 + n++);
+  assert_string_equal(d.code, "cache-full");
+  assert_int_equal(n, 5 * 8 - 21 + 1);  // the last one is chosen without a place of its own
+  must(ts_session_ahead_stop(gpu.s, n - 1, &d), &d);
+  assert_int_equal(ts_session_length(gpu.s), 40);
+  assert_int_equal(ts_cache_unused(ts_engine_cache(gpu.e)), 0);
+  ts_session_free(other);
+  must(ts_session_feed(gpu.s, (int32_t[]){60}, 1, &d), &d);
+  assert_int_equal(ts_session_sample(gpu.s, &greedy, &d), 61);
   close_side(&gpu);
 }
 
@@ -358,7 +424,7 @@ static void plans(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(same_text), cmocka_unit_test(logits),   cmocka_unit_test(ahead),  cmocka_unit_test(profile),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(same_text), cmocka_unit_test(paged), cmocka_unit_test(paged_full), cmocka_unit_test(logits),   cmocka_unit_test(ahead),  cmocka_unit_test(profile),
                                      cmocka_unit_test(drawn),     cmocka_unit_test(refusals), cmocka_unit_test(faults), cmocka_unit_test(plans)};
   return cmocka_run_group_tests(tests, group_setup, NULL);
 }

@@ -57,6 +57,28 @@ for wrong in "-p 100000" "-p x" "-p 0 -n 0" "-r 0" "--format xml" "--depth 510";
   run 2 tunesmith bench "$dir" --no-bandwidth $wrong
 done
 
+# A cache in pages: the same text after every prompt, the same perplexity, and what cannot be.
+run 0 tunesmith build --model "$tiny" --kv-cache paged:16:640 --target cpu --name paged --out "$top/dist"
+paged=$top/dist/paged-q4f16_1
+for prompt in "A" "Once upon a time" "$(printf 'The cat sat on the mat. %.0s' $(seq 40))"; do
+  for penalty in 1 1.2; do
+    options=(--raw --temperature 0 --repetition-penalty "$penalty" --max-tokens 150 --prompt "$prompt")
+    run 0 tunesmith chat "$dir" "${options[@]}" && cp "$top/out" "$top/own"
+    run 0 tunesmith chat "$paged" "${options[@]}"
+    cmp -s "$top/out" "$top/own" || fail "pages changed the text after '${prompt:0:20}'"
+  done
+done
+run 2 tunesmith chat "$paged" --prompt "$(printf 'word %.0s' $(seq 600))"
+has "$top/err" 'do not fit in the context of 512 .*context-full'
+run 0 tunesmith bench "$paged" -p 16,32 -n 4 --depth 0,64 -r 2 --no-bandwidth
+run 2 tunesmith build --model "$tiny" --kv-cache paged:8 --out "$top/dist"
+has "$top/err" 'multiples of 16.*bad-cache'
+run 2 tunesmith build --model "$tiny" --kv-cache paged:16:256 --out "$top/dist"
+has "$top/err" 'less than one sequence may have, 512.*bad-cache'
+run 2 tunesmith build --model "$tiny" --kv-cache pages --out "$top/dist"
+run 0 tunesmith tune --model "$tiny" --kv-cache paged:16 --list
+has "$top/out" 'attention_paged .*PAGE=16 POOL=32'
+
 # perplexity: a text like the training data is predicted well, its words in another order are not.
 head -c 3000 "$ROOT/tests/data/text/stories.txt" >"$top/text"
 run 0 tunesmith perplexity "$dir" --text "$top/text" --window 128 --format json
@@ -65,6 +87,8 @@ tr ' ' '\n' <"$top/text" | sort -R --random-source=<(yes) | tr '\n' ' ' >"$top/s
 run 0 tunesmith perplexity "$dir" --text "$top/shuffled" --window 128
 bad=$(awk '$1 == "perplexity" { print $2 }' "$top/out")
 awk -v g="$good" -v b="$bad" 'BEGIN { exit !(g > 1 && g < 3 && b > 10 * g) }' || fail "perplexity $good, shuffled $bad"
+run 0 tunesmith perplexity "$paged" --text "$top/text" --window 128 --format json
+[ "$(bench_value "$top/out" perplexity)" = "$good" ] || fail "perplexity in pages"
 run 3 tunesmith perplexity "$dir" --text "$top/nowhere"
 run 2 tunesmith perplexity "$dir"
 

@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     if (!ts_model_params(a, &c, &p, &np, &d)) abort();
     for (size_t i = 0; i < np; i++)
       if (p[i].rows < 1 || p[i].cols < 1) abort();
-    if (!ts_model_tasks(a, &c, ts_quant_find("q4f16_1", &d), TS_API_CPU, 0, 0, &t, &nt, &d) && !refused(&d)) abort();
+    if (!ts_model_tasks(a, &c, ts_quant_find("q4f16_1", &d), TS_API_CPU, 0, 0, (ts_paging){0}, &t, &nt, &d) && !refused(&d)) abort();
   }
   ts_arena_free(a);
   return 0;

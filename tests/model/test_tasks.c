@@ -7,7 +7,7 @@ static void tasks_of(const char *model, const char *quant, int64_t seq, ts_arena
   ts_diag d = {0};
   must(ts_source_open(a, model, &s, &d), &d);
   const ts_quant *q = ts_quant_find(quant, &d);
-  must(ts_model_tasks(a, &s.config, q, TS_API_CPU, seq, 0, t, n, &d), &d);
+  must(ts_model_tasks(a, &s.config, q, TS_API_CPU, seq, 0, (ts_paging){0}, t, n, &d), &d);
 }
 
 static int64_t calls(const ts_task *t, size_t n, const char *text) {
@@ -83,6 +83,73 @@ static void extents(void **state) {
   assert_int_equal(seq, 512);
 }
 
+static void paging(void **state) {
+  (void)state;
+  static const struct {
+    const char *text;
+    int64_t page, positions;
+  } good[] = {{"own", 0, 0}, {"paged", TS_DEFAULT_PAGE, 0}, {"paged:16", 16, 0}, {"paged:32:65536", 32, 65536}};
+  static const char *const bad[] = {"", "pages", "paged:", "paged:x", "paged:16x", "paged:16:", "paged:16:0", "paged:16:-5", "paged:16:9 ", "own:16"};
+  ts_diag d = {0};
+  ts_paging p;
+  for (size_t i = 0; i < TS_COUNTOF(good); i++) {
+    must(ts_paging_parse(good[i].text, &p, &d), &d);
+    assert_int_equal(p.page, good[i].page);
+    assert_int_equal(p.positions, good[i].positions);
+  }
+  for (size_t i = 0; i < TS_COUNTOF(bad); i++) expect_refusal(ts_paging_parse(bad[i], &p, &d), &d, "bad-cache", bad[i]);
+  int64_t seq = 1000;
+  p = (ts_paging){0};
+  must(ts_paging_extent(&p, &seq, &d), &d);
+  assert_int_equal(seq, 1000);
+  p = (ts_paging){32, 0};
+  must(ts_paging_extent(&p, &seq, &d), &d);
+  assert_int_equal(seq, 1024);
+  assert_int_equal(p.positions, 1024);
+  p = (ts_paging){48, 5000};
+  must(ts_paging_extent(&p, &seq, &d), &d);
+  assert_int_equal(seq, 1056);
+  assert_int_equal(p.positions, 5040);
+  p = (ts_paging){16, 1040};
+  expect_refusal(ts_paging_extent(&p, &seq, &d), &d, "bad-cache", "1040");
+  p = (ts_paging){16, INT64_MAX};
+  expect_refusal(ts_paging_extent(&p, &seq, &d), &d, "bad-cache", "9223372036854775807");
+  static const int64_t pages[] = {-16, 8, 24, 8192};
+  for (size_t i = 0; i < TS_COUNTOF(pages); i++) {
+    p = (ts_paging){pages[i], 0};
+    expect_refusal(ts_paging_extent(&p, &seq, &d), &d, "bad-cache", "positions: multiples of 16");
+  }
+}
+
+// With pages the operators on caches change, and nothing else.
+static void paged_tasks(void **state) {
+  (void)state;
+  static const ts_api apis[] = {TS_API_CPU, TS_API_CUDA};
+  for (size_t k = 0; k < TS_COUNTOF(apis); k++) {
+    ts_arena *a = ts_arena_new("test");
+    ts_source s;
+    ts_diag d = {0};
+    const ts_task *own, *paged;
+    size_t n, m;
+    int changed = 0;
+    must(ts_source_open(a, "synthetic:Llama-3-8B", &s, &d), &d);
+    must(ts_model_tasks(a, &s.config, ts_quant_find("q4f16_1", &d), apis[k], 2048, 0, (ts_paging){0}, &own, &n, &d), &d);
+    must(ts_model_tasks(a, &s.config, ts_quant_find("q4f16_1", &d), apis[k], 2048, 0, (ts_paging){32, 8192}, &paged, &m, &d), &d);
+    assert_int_equal(n, m);
+    for (size_t i = 0; i < n; i++) {
+      bool cache = strstr(own[i].spec.op, "attention") || strstr(own[i].spec.op, "append");
+      assert_int_equal(own[i].calls, paged[i].calls);
+      assert_string_equal(paged[i].spec.op, cache ? ts_arena_printf(a, "%s_paged", own[i].spec.op) : own[i].spec.op);
+      changed += cache;
+    }
+    assert_int_equal(changed, apis[k] == TS_API_CPU ? 4 : 3);
+    const char *decode = apis[k] == TS_API_CPU ? "attention_paged A=f32 C=f16 D=128 H=32 HK=8 P=2048 PAGE=32 POOL=256 n=1 t=0..2047"
+                                               : "rope_attention_rows_paged A=f32 C=f16 D=128 H=32 HK=8 P=2048 PAGE=32 POOL=256 n=1 t=0..2047";
+    assert_int_equal(calls(paged, m, decode), 32);
+    ts_arena_free(a);
+  }
+}
+
 static void odd_groups(void **state) {
   (void)state;
   ts_arena *a = ts_arena_new("test");
@@ -98,8 +165,8 @@ static void odd_groups(void **state) {
   const ts_task *t;
   size_t n;
   ts_diag d = {0};
-  expect_refusal(ts_model_tasks(a, &c, ts_quant_find("q4f16_1", &d), TS_API_CPU, 0, 0, &t, &n, &d), &d, "unsupported-config", "48");
-  must(ts_model_tasks(a, &c, ts_quant_find("q0f16", &d), TS_API_CPU, 0, 0, &t, &n, &d), &d);
+  expect_refusal(ts_model_tasks(a, &c, ts_quant_find("q4f16_1", &d), TS_API_CPU, 0, 0, (ts_paging){0}, &t, &n, &d), &d, "unsupported-config", "48");
+  must(ts_model_tasks(a, &c, ts_quant_find("q0f16", &d), TS_API_CPU, 0, 0, (ts_paging){0}, &t, &n, &d), &d);
   ts_arena_free(a);
 }
 
@@ -111,7 +178,7 @@ static void cuda_tasks(void **state) {
   ts_source s;
   ts_diag d = {0};
   must(ts_source_open(a, "synthetic:Llama-3-8B", &s, &d), &d);
-  must(ts_model_tasks(a, &s.config, ts_quant_find("q4f16_1", &d), TS_API_CUDA, 0, 0, &t, &n, &d), &d);
+  must(ts_model_tasks(a, &s.config, ts_quant_find("q4f16_1", &d), TS_API_CUDA, 0, 0, (ts_paging){0}, &t, &n, &d), &d);
   static const struct {
     const char *text;
     int64_t calls;
@@ -149,7 +216,7 @@ static void no_buffer_is_overwritten(ts_api api) {
   size_t n[TS__PHASE__COUNT];
   enum { ROWS = 64 };
   for (int p = 0; p < TS__PHASE__COUNT; p++)
-    must(ts__steps(a, &s.config, q, api, 64, ROWS, (ts__phase)p, &step[p], &n[p], &d), &d);
+    must(ts__steps(a, &s.config, q, api, 64, ROWS, (ts_paging){0}, (ts__phase)p, &step[p], &n[p], &d), &d);
   ts__buffers info;
   int64_t offset[TS__BUFS], bytes[TS__BUFS], sum = 0;
   ts__buffers_of(&s.config, api, &info);
@@ -199,7 +266,7 @@ static void no_buffer_is_overwritten_in_use(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(llama_tasks), cmocka_unit_test(cuda_tasks), cmocka_unit_test(qwen_has_biases),
-                                     cmocka_unit_test(extents), cmocka_unit_test(odd_groups),
+                                     cmocka_unit_test(extents), cmocka_unit_test(paging), cmocka_unit_test(paged_tasks), cmocka_unit_test(odd_groups),
                                      cmocka_unit_test(no_buffer_is_overwritten_in_use)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

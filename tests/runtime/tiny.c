@@ -70,6 +70,23 @@ const ts_plan *tiny_plan(void) {
   return &plan;
 }
 
+ts_plan tiny_paged_plan(int64_t pages) {
+  static const ts_plan_arg args[] = {ARG_BUF(B_X), {.kind = TS_PLAN_ARG_K}, {.kind = TS_PLAN_ARG_ROPE}, ARG_BUF(B_Y), {.kind = TS_PLAN_ARG_PAGES}};
+  static ts_plan_step decode[2], prefill[2];
+  static ts_plan_phase phases[3];
+  ts_plan p = *tiny_plan();
+  memcpy(phases, p.phases, sizeof phases);
+  memcpy(decode, phases[0].steps, sizeof decode);
+  memcpy(prefill, phases[1].steps, sizeof prefill);
+  decode[1].kernel = "mix_pages_1", prefill[1].kernel = "mix_pages_n";
+  decode[1].args = prefill[1].args = args, decode[1].nargs = prefill[1].nargs = TS_COUNTOF(args);
+  phases[0].steps = decode, phases[1].steps = prefill;
+  p.phases = phases;
+  p.page = TINY_PAGE, p.pages = pages;
+  p.kv_bytes = pages * TINY_PAGE * TINY_H * 4;
+  return p;
+}
+
 void tiny_library(const char *path, const char *plan_text, const char *flags) {
   ts_arena *a = ts_arena_new("tiny");
   ts_diag d;

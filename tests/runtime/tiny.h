@@ -4,10 +4,12 @@
 
 #include "runtime/runtime.h"
 
-enum { TINY_V = 272, TINY_H = 272, TINY_P = 96, TINY_CHUNK = 16, TINY_EOS = 260 };
+enum { TINY_V = 272, TINY_H = 272, TINY_P = 96, TINY_CHUNK = 16, TINY_PAGE = 8, TINY_EOS = 260 };
 
 // The plan, in memory that stays.
 const ts_plan *tiny_plan(void);
+// The same with pages of TINY_PAGE positions, so many of them.
+ts_plan tiny_paged_plan(int64_t pages);
 // Compile tiny_library.c with this plan text and extra compiler flags (space separated, may be "") into `path`.
 void tiny_library(const char *path, const char *plan_text, const char *flags);
 // Make DIR a whole model directory: DIR/tiny-cpu.so and DIR/params.

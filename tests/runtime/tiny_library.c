@@ -27,30 +27,36 @@ static void embed(void *const *buf, int64_t n) {
 KERNEL(embed_1, 0) { (void)dim, (void)rt, embed(buf, 1); }
 KERNEL(embed_n, 0) { (void)rt, embed(buf, dim[0]); }
 
+enum { PAGE = 8 };
 typedef struct rows {
   void *const *buf;
   int64_t t;
+  const int32_t *page;  // or NULL
 } rows;
+
+static float *cached(const rows *r, int64_t position) { return (float *)r->buf[1] + (r->page ? r->page[position / PAGE] * PAGE + position % PAGE : position) * H; }
 
 static void mix_rows(void *env, int64_t begin, int64_t end) {
   const rows *r = env;
-  const float *kc = r->buf[1], *cos0 = r->buf[2];
+  const float *cos0 = r->buf[2];
   float *y = r->buf[3];
   for (int64_t i = begin; i < end; i++)
     for (int64_t h = 0; h < H; h++) {
       float sum = 0;
-      for (int64_t p = 0; p <= r->t + i; p++) sum = sum * 0.5f + kc[p * H + h];
+      for (int64_t p = 0; p <= r->t + i; p++) sum = sum * 0.5f + cached(r, p)[h];
       y[i * H + h] = sum * cos0[0];
     }
 }
 
-static void mix(void *const *buf, int64_t n, int64_t t, const ts_kernel_rt *rt) {
-  memcpy((float *)buf[1] + t * H, buf[0], (size_t)(n * H) * sizeof(float));
-  rows r = {buf, t};
+static void mix(void *const *buf, const int32_t *page, int64_t n, int64_t t, const ts_kernel_rt *rt) {
+  rows r = {buf, t, page};
+  for (int64_t i = 0; i < n; i++) memcpy(cached(&r, t + i), (const float *)buf[0] + i * H, H * sizeof(float));
   rt->parallel(rt, mix_rows, &r, n);
 }
-KERNEL(mix_1, 0) { mix(buf, 1, dim[0], rt); }
-KERNEL(mix_n, 0) { mix(buf, dim[0], dim[1], rt); }
+KERNEL(mix_1, 0) { mix(buf, 0, 1, dim[0], rt); }
+KERNEL(mix_n, 0) { mix(buf, 0, dim[0], dim[1], rt); }
+KERNEL(mix_pages_1, 0) { mix(buf, buf[4], 1, dim[0], rt); }
+KERNEL(mix_pages_n, 0) { mix(buf, buf[4], dim[0], dim[1], rt); }
 
 // Copies its input to the workspace first, so that a missing workspace is seen.
 KERNEL(head_1, H * sizeof(float)) {

@@ -71,7 +71,7 @@ static void opens_for_models(void **state) {
       must(quant && ts_source_open(x->a, path, &src, &d), &d);
       const ts_task *task;
       size_t n;
-      must(ts_model_tasks(x->a, &src.config, quant, TS_API_CPU, 0, 0, &task, &n, &d), &d);
+      must(ts_model_tasks(x->a, &src.config, quant, TS_API_CPU, 0, 0, (ts_paging){0}, &task, &n, &d), &d);
       for (size_t i = 0; i < n; i++) {
         ts_text t = {0};
         ts_spec_print(&t, &task[i].spec);

@@ -1,0 +1,230 @@
+// A cache in pages: plans, tables, sessions that share a pool.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "runtime/runtime_impl.h"
+#include "tiny.h"
+
+enum { POOL = 20, SESSIONS = 3 };
+static ts_arena *arena;
+static const char *library, *params;
+
+static void must(bool ok, const ts_diag *d) {
+  if (!ok) fail_msg("%s [%s]", d->message, d->code);
+}
+
+static const char *text_of(const ts_plan *p) {
+  ts_text t = {0};
+  ts_plan_print(&t, p);
+  const char *s = ts_arena_strdup(arena, ts_text_str(&t));
+  ts_text_free(&t);
+  return s;
+}
+
+static int setup(void **state) {
+  (void)state;
+  ts_plan p = tiny_paged_plan(POOL);
+  arena = ts_arena_new("test");
+  library = ts_path_join(arena, tiny_dir(), "pages-cpu.so");
+  params = ts_path_join(arena, tiny_dir(), "params");
+  tiny_params(params);
+  tiny_library(library, text_of(&p), "");
+  return 0;
+}
+
+static int teardown(void **state) {
+  (void)state;
+  ts_arena_free(arena);
+  return 0;
+}
+
+// --- plans ---------------------------------------------------------------------------------------------------------------
+static void plans(void **state) {
+  (void)state;
+  static const char *const changes[][2] = {
+      {"\"page\": 8, ", ""},
+      {"\"pages\": 20, ", ""},
+      {"\"page\": 8, \"pages\": 20, ", ""},  // the table would be read
+      {"\"page\": 8", "\"page\": 7"},
+      {"\"page\": 8", "\"page\": 0"},
+      {"\"page\": 8", "\"page\": 4"},  // not twelve pages for a sequence but 24
+      {"\"pages\": 20", "\"pages\": 11"},
+      {"\"pages\": 20", "\"pages\": 19"},
+      {"\"pages\": 20", "\"pages\": -1"},
+      {"\"pages\"]", "\"pages 0\"]"},
+      {"\"pages\"]", "\"page\"]"},
+  };
+  ts_plan p = tiny_paged_plan(POOL);
+  ts_diag d = {0};
+  const char *text = text_of(&p);
+  const ts_plan *q = ts_plan_parse(arena, "pages", text, strlen(text), &d);
+  must(q != NULL, &d);
+  assert_string_equal(text_of(q), text);
+  assert_int_equal(q->page, TINY_PAGE);
+  assert_int_equal(q->pages, POOL);
+  assert_true(ts_plan_position_bytes(q) == ts_plan_position_bytes(tiny_plan()));
+  for (size_t i = 0; i < TS_COUNTOF(changes); i++) {
+    const char *at = strstr(text, changes[i][0]);
+    if (!at) fail_msg("not in the plan: %s", changes[i][0]);
+    ts_text t = {0};
+    ts_text_addn(&t, text, (size_t)(at - text));
+    ts_text_add(&t, changes[i][1]);
+    ts_text_add(&t, at + strlen(changes[i][0]));
+    if (ts_plan_parse(arena, "tiny.plan", ts_text_str(&t), t.n, &d)) fail_msg("accepted: %s for %s", changes[i][1], changes[i][0]);
+    assert_int_equal(d.kind, TS_REFUSAL);
+    ts_text_free(&t);
+  }
+}
+
+// --- sessions ------------------------------------------------------------------------------------------------------------
+typedef struct rig {
+  ts_library *lib;
+  ts_pool *pool;
+  ts_weights *weights;
+  ts_cache *cache;
+  ts_session *s[SESSIONS];
+} rig;
+
+static rig rig_open(void) {
+  ts_diag d = {0};
+  rig r = {0};
+  must((r.lib = ts_library_open(library, &d)), &d);
+  const ts_index *x = ts_index_open(arena, params, &d);
+  must(x != NULL, &d);
+  must((r.pool = ts_pool_new(1, &d)), &d);
+  must((r.weights = ts_weights_load(r.lib, x, NULL, r.pool, &d)), &d);
+  must((r.cache = ts_cache_new(r.lib, r.weights, &d)), &d);
+  for (int i = 0; i < SESSIONS; i++) must((r.s[i] = ts_session_new_in(r.lib, r.weights, r.pool, r.cache, &d)), &d);
+  return r;
+}
+
+static void rig_close(rig *r) {
+  for (int i = 0; i < SESSIONS; i++) ts_session_free(r->s[i]);
+  assert_int_equal(ts_cache_unused(r->cache), POOL);
+  ts_cache_free(r->cache);
+  ts_weights_free(r->weights);
+  ts_pool_free(r->pool);
+  ts_library_close(r->lib);
+}
+
+static int64_t pages_of(const ts_session *s) { return (ts_session_length(s) + TINY_PAGE - 1) / TINY_PAGE; }
+
+static void right(const ts_session *s, const int32_t *tokens) {
+  float want[TINY_V];
+  tiny_logits(tokens, (size_t)ts_session_length(s), want);
+  for (int v = 0; v < TINY_V; v++) assert_true(fabsf(want[v] - ts_session_logits(s)[v]) < 1e-5f);
+}
+
+// Sessions in turns, each with a text of its own: logits are right whatever the others do, pages are those of the lengths, and where there are
+// too few nothing happens.
+static void interleaved(void **state) {
+  (void)state;
+  rig r = rig_open();
+  ts_rng rng = ts_rng_new(3, 9);
+  int32_t text[SESSIONS][TINY_P];
+  int full = 0;
+  for (int i = 0; i < SESSIONS; i++)
+    for (int k = 0; k < TINY_P; k++) text[i][k] = (int32_t)ts_rng_below(&rng, TINY_V);
+  for (int round = 0; round < 400; round++) {
+    int i = (int)ts_rng_below(&rng, SESSIONS);
+    ts_session *s = r.s[i];
+    ts_diag d = {0};
+    int64_t length = ts_session_length(s), n = 1 + (int64_t)ts_rng_below(&rng, round % 3 ? 5 : 60);
+    if (ts_rng_below(&rng, 8) == 0 || length == TINY_P) {
+      ts_session_truncate(s, ts_rng_below(&rng, (uint32_t)length + 1));
+    } else {
+      int64_t room = TS_MIN(pages_of(s) + ts_cache_unused(r.cache), TINY_P / TINY_PAGE) * TINY_PAGE - length;
+      n = TS_MIN(n, TINY_P - length);
+      bool ok = ts_session_feed(s, text[i] + length, (size_t)n, &d);
+      assert_int_equal(ok, n <= room);
+      if (ok) right(s, text[i]);
+      else assert_string_equal(d.code, "cache-full");
+      assert_int_equal(ts_session_length(s), length + (ok ? n : 0));
+      full += !ok;
+    }
+    int64_t used = 0;
+    for (int k = 0; k < SESSIONS; k++) used += pages_of(r.s[k]);
+    assert_int_equal(ts_cache_unused(r.cache), POOL - used);
+  }
+  assert_true(full > 3);
+  rig_close(&r);
+}
+
+static void full(void **state) {
+  (void)state;
+  rig r = rig_open();
+  ts_diag d = {0};
+  int32_t tokens[TINY_P];
+  for (int i = 0; i < TINY_P; i++) tokens[i] = i * 7 % TINY_V;
+  must(ts_session_feed(r.s[0], tokens, 1, &d), &d);
+  ts_session_truncate(r.s[0], 0);
+  size_t empty = ts_session_bytes(r.s[0]);
+  must(ts_session_feed(r.s[0], tokens, TINY_P, &d), &d);  // 12 pages of 20
+  assert_int_equal(ts_session_bytes(r.s[0]) - empty, TINY_P * (size_t)ts_plan_position_bytes(ts_library_plan(r.lib)));
+  assert_int_equal(ts_cache_unused(r.cache), 8);
+  assert_false(ts_session_feed(r.s[1], tokens, 65, &d));
+  assert_string_equal(d.code, "cache-full");
+  assert_string_equal(d.message, "65 positions need 9 pages more, and 8 of the cache's 20 pages of 8 positions are unused");
+  assert_int_equal(ts_session_length(r.s[1]), 0);
+  must(ts_session_feed(r.s[1], tokens, 64, &d), &d);
+  right(r.s[1], tokens);
+  assert_int_equal(ts_cache_unused(r.cache), 0);
+  assert_false(ts_session_feed(r.s[1], tokens, 1, &d));
+  assert_string_equal(d.code, "cache-full");
+  // Fewer tokens, fewer pages; they serve others.
+  ts_session_truncate(r.s[0], 17);
+  assert_int_equal(ts_cache_unused(r.cache), 9);
+  must(ts_session_feed(r.s[2], tokens + 3, 70, &d), &d);
+  right(r.s[2], tokens + 3);
+  must(ts_session_feed(r.s[0], tokens + 17, 7, &d), &d);  // what its last page has room for
+  right(r.s[0], tokens);
+  assert_false(ts_session_feed(r.s[0], tokens + 24, 1, &d));
+  ts_session_free(r.s[1]);
+  r.s[1] = NULL;
+  must(ts_session_feed(r.s[0], tokens + 24, 1, &d), &d);
+  right(r.s[0], tokens);
+  rig_close(&r);
+}
+
+// A session without a cache of others has one of its own; an engine's sessions share one.
+static void owners(void **state) {
+  (void)state;
+  rig r = rig_open();
+  ts_diag d = {0};
+  ts_session *alone = ts_session_new(r.lib, r.weights, r.pool, &d);
+  must(alone != NULL, &d);
+  int32_t tokens[50] = {1, 2, 3};
+  must(ts_session_feed(alone, tokens, 50, &d), &d);
+  assert_int_equal(ts_cache_unused(r.cache), POOL);
+  ts_session_free(alone);
+  rig_close(&r);
+  tiny_model(tiny_dir());
+  ts_engine *e = ts_engine_open(tiny_dir(), &(ts_engine_opts){.threads = 1, .library = library}, &d);
+  must(e != NULL, &d);
+  assert_null(ts_engine_cache(e));
+  ts_session *one = ts_engine_session(e, &d), *two = ts_engine_session(e, &d);
+  must(one && two, &d);
+  must(ts_session_feed(one, tokens, 50, &d) && ts_session_feed(two, tokens, 9, &d), &d);
+  assert_int_equal(ts_cache_unused(ts_engine_cache(e)), POOL - 7 - 2);
+  ts_session_free(one);
+  ts_session_free(two);
+  assert_int_equal(ts_cache_unused(ts_engine_cache(e)), POOL);
+  ts_engine_close(e);
+  e = ts_engine_open(tiny_dir(), &(ts_engine_opts){.threads = 1, .library = ts_path_join(arena, tiny_dir(), "tiny-cpu.so")}, &d);
+  must(e != NULL, &d);
+  one = ts_engine_session(e, &d);
+  must(one != NULL, &d);
+  assert_null(ts_engine_cache(e));
+  ts_session_free(one);
+  ts_engine_close(e);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(plans), cmocka_unit_test(interleaved), cmocka_unit_test(full), cmocka_unit_test(owners)};
+  return cmocka_run_group_tests(tests, setup, teardown);
+}
