@@ -243,11 +243,15 @@ static const char *const workloads[] = {
     "silu_mul I=48 A=f32",
     "softmax V=100 A=f32 inv_temperature=0.7",
     "argmax V=100 A=f32",
+    "sample V=100 A=f32 inv_temperature=0.7",
     "embed q4f16_1 V=64 H=64 A=f16",
     "rope_append H=2 HK=1 D=16 P=64 C=f16 A=f32",
     "rope_append_rows H=2 HK=1 D=16 P=64 C=f16 A=f16",
     "attention H=4 HK=2 D=16 P=64 C=f16 A=f32",
     "attention_rows H=4 HK=2 D=16 P=64 C=f16 A=f16",
+    "rope_append_rows_paged H=2 HK=1 D=16 P=64 PAGE=16 POOL=6 C=f16 A=f16",
+    "attention_rows_paged H=4 HK=2 D=16 P=64 PAGE=16 POOL=6 C=f16 A=f16",
+    "rope_attention_rows_paged H=4 HK=2 D=16 P=64 PAGE=32 POOL=2 C=f16 A=f32",
 };
 
 // Starting schedules for GPUs: what they use, how many registers at most.

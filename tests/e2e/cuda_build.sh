@@ -33,6 +33,18 @@ has "$top/err" '^note: native templates, .* are left out: nvrtc: not found \(loo
 has "$top/err" 'hint: .*TUNESMITH_CUDA_LIBS'
 grep -q ' mma$' "$top/out" && fail "a native template without its compiler"
 
+# With pages, for old GPUs too: kernels take the table.
+for arch in sm_80 sm_90a; do
+  run 0 tunesmith build --model "$tiny" --target cuda:$arch --kv-cache paged:32:1024 --name "paged-$arch" --out "$top/dist" --debug-dump
+  python3 - "$top/dist/paged-$arch-q4f16_1" <<'PY' || fail "plan with pages"
+import json, sys
+plan = json.load(open(sys.argv[1] + "/debug/plan.json"))
+assert plan["memory"]["page"] == 32 and plan["memory"]["pages"] == 32, plan["memory"]
+on_cache = [s for p in plan["phases"] for s in p["steps"] if "k 0" in s["args"]]
+assert len(on_cache) == 1 + 2 * 3 and all(s["op"].endswith("_paged") and s["args"].count("pages") == 1 for s in on_cache)
+PY
+done
+
 # Random weights are no files.
 run 0 tunesmith build --model synthetic:TINY --target cuda:sm_90a --out "$top/dist"
 [ -z "$(find "$top/dist/tiny-synthetic-q4f16_1" -name '*.bin')" ] || fail "files of random weights"

@@ -23,6 +23,17 @@ for prompt in "A" "Once upon a time" "The little dog ran to the big tree, and th
   done
 done
 
+# A cache in pages says the same.
+run 0 tunesmith build --model "$tiny" --target cuda --kv-cache paged:16 --name paged --out "$top/dist"
+for prompt in "A" "The little dog ran to the big tree, and then it saw a bird that could talk." "${long:0:1200}"; do
+  for penalty in 1 1.2; do
+    options=(--raw --temperature 0 --repetition-penalty "$penalty" --max-tokens 64 --prompt "$prompt")
+    tunesmith chat "$gpu" "${options[@]}" >"$top/gpu.txt" 2>"$top/err" || fail "chat on the GPU: $(head -n 1 "$top/err")"
+    tunesmith chat "$top/dist/paged-q4f16_1" "${options[@]}" >"$top/paged.txt" 2>"$top/err" || fail "chat with pages: $(head -n 1 "$top/err")"
+    cmp -s "$top/gpu.txt" "$top/paged.txt" || { fail "another text with pages after '${prompt:0:40}'"; diff "$top/gpu.txt" "$top/paged.txt"; }
+  done
+done
+
 run 2 tunesmith chat "$gpu" --raw --prompt "$long"
 has "$top/err" 'do not fit in the context of 512 .*context-full'
 

@@ -32,7 +32,7 @@ args      b0 b1 b2 b3 w d
 extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) decode(const act *q, const u16 *kc, const u16 *vc, act *y, float *workspace, const long long *dims) {
   extern __shared__ __align__(16) float shared[];
   const split_range r = range_of(T_NOW);
-  const u16 *k = kc + (size_t)blockIdx.x * TS_P * D, *v = vc + (size_t)blockIdx.x * TS_P * D;
+  cache_rows rows(kc, vc, nullptr, blockIdx.x, r.tile, r.last);
   warp_state s;
   query_values x;
   u32 operand[QK_CHUNKS][2][4];
@@ -40,7 +40,7 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) decode(const act *q,
   wait_for_predecessors();
   if (!CLUSTER && (int)blockIdx.y >= r.parts) return;
   load_query(x, q + (size_t)blockIdx.x * GROUP * D);
-  begin(s, r, k, v, r.last);
+  begin(s, r, rows, r.last);
   make_query(operand, x, nullptr, nullptr);
-  finish(s, r, operand, k, v, r.last, nullptr, nullptr, shared, y, workspace);
+  finish(s, r, operand, rows, r.last, nullptr, nullptr, shared, y, workspace);
 }

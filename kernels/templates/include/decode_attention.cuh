@@ -6,6 +6,8 @@
 // from global memory straight into registers: the order of d within a product is free, so every lane reads 16 bytes of a row.
 // The loads of the next positions are issued as soon as the registers of the current ones have been used.
 //
+// Where rows lie is the business of a class: one piece of memory for a head, or pages that a table names (PAGE).
+//
 // Parts of a head are a cluster and meet in its shared memory (CLUSTER), or they meet in the workspace, where the last block
 // combines them and leaves the counter at zero.
 //
@@ -81,23 +83,55 @@ struct warp_state {
   uint4 k[2][QK_CHUNKS], v[2][2][V_CHUNKS];
 };
 
-// Rows base .. base + 15, at most `most`, of the keys; of the values.
-static __device__ __forceinline__ void load_keys(warp_state &s, const u16 *kc, int base, int most) {
+// Where the rows of a key-value head begin, in units of 16 positions: k and v are moved by at(tile, turn). A warp's tiles are those of its
+// turns: first, first + WARPS, ...
+#ifndef TS_PAGE
+struct cache_rows {
+  const u16 *k, *v;
+  __device__ __forceinline__ cache_rows(const u16 *kc, const u16 *vc, const int *, int head, int, int) : k(kc + (size_t)head * TS_P * D), v(vc + (size_t)head * TS_P * D) {}
+  __device__ __forceinline__ size_t at(int tile, int) { return (size_t)tile * 16 * D; }
+};
+#else
+// Page PAGE * table[i] of the pool has positions PAGE * i on, of all heads. A lane keeps the page of one of the next 32 turns. Tables do not
+// change during a step: reading them need not wait for the kernel before.
+static_assert(TS_PAGE % 16 == 0, "16 positions lie in one page");
+struct cache_rows {
+  const u16 *k, *v;
+  const int *table;
+  int first, newest, pages;
+  __device__ __forceinline__ cache_rows(const u16 *kc, const u16 *vc, const int *table, int head, int first, int newest)
+      : k(kc + (size_t)head * TS_PAGE * D), v(vc + (size_t)head * TS_PAGE * D), table(table), first(first), newest(newest) {
+    fetch(0);
+  }
+  __device__ __forceinline__ void fetch(int turn) {
+    const int tile = first + (turn + (int)(threadIdx.x & 31)) * WARPS;
+    pages = __ldg(table + min(tile, newest / 16) / (TS_PAGE / 16));
+  }
+  __device__ __forceinline__ size_t at(int tile, int turn) {
+    if (turn && (turn & 31) == 0) fetch(turn);
+    const int page = __shfl_sync(~0u, pages, turn & 31);
+    return ((size_t)page * (TS_HK * TS_PAGE) + tile % (TS_PAGE / 16) * 16) * D;
+  }
+};
+#endif
+
+// Rows of 16 positions, the first `most` + 1 of them, of the keys; of the values.
+static __device__ __forceinline__ void load_keys(warp_state &s, const u16 *keys, int most) {
   const int lane = threadIdx.x & 31, quad = lane & 3, row = lane >> 2;
 #pragma unroll
   for (int t = 0; t < 2; t++) {
-    const u16 *r = kc + (size_t)min(base + 8 * t + row, most) * D + 8 * quad;
+    const u16 *r = keys + max(min(8 * t + row, most), 0) * D + 8 * quad;
 #pragma unroll
     for (int c = 0; c < QK_CHUNKS; c++) s.k[t][c] = load16(r + 32 * c);
   }
 }
-static __device__ __forceinline__ void load_values(warp_state &s, const u16 *vc, int base, int most) {
+static __device__ __forceinline__ void load_values(warp_state &s, const u16 *values, int most) {
   const int lane = threadIdx.x & 31, quad = lane & 3, row = lane >> 2;
 #pragma unroll
   for (int t = 0; t < 2; t++)
 #pragma unroll
     for (int e = 0; e < 2; e++) {
-      const u16 *r = vc + (size_t)min(base + 8 * t + 2 * quad + e, most) * D + 8 * row;
+      const u16 *r = values + max(min(8 * t + 2 * quad + e, most), 0) * D + 8 * row;
 #pragma unroll
       for (int c = 0; c < V_CHUNKS; c++) s.v[t][e][c] = load16(r + 64 * c);
     }
@@ -120,9 +154,8 @@ static __device__ __forceinline__ void patch(warp_state &s, const u16 *fresh_k, 
   }
 }
 
-// The 16 positions in k and v; then those of `next` (none when it is not below `end`, both in units of 16) begin to load.
-static __device__ __forceinline__ void attend16(warp_state &s, const u32 (&q)[QK_CHUNKS][2][4], const u16 *kc, const u16 *vc, int base, int last, int next, int end,
-                                                int most) {
+// The 16 positions in k and v, the first of which is base; then, when there are more, those at keys and values begin to load.
+static __device__ __forceinline__ void attend16(warp_state &s, const u32 (&q)[QK_CHUNKS][2][4], int base, int last, bool more, const u16 *keys, const u16 *values, int most) {
   const int lane = threadIdx.x & 31, quad = lane & 3;
   float score[2][2], top = s.m;
 #pragma unroll
@@ -139,7 +172,7 @@ static __device__ __forceinline__ void attend16(warp_state &s, const u32 (&q)[QK
       top = fmaxf(top, score[t][e]);
     }
   }
-  if (next < end) load_keys(s, kc, 16 * next, most);
+  if (more) load_keys(s, keys, most);
   top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
   top = fmaxf(top, __shfl_xor_sync(~0u, top, 2));
   const float keep = exp2_fast(s.m - top);
@@ -163,7 +196,7 @@ static __device__ __forceinline__ void attend16(warp_state &s, const u32 (&q)[QK
       mma_m16n8k16(s.acc[c][j], p, byte_perm(r00[j / 2], r01[j / 2], pick), byte_perm(r10[j / 2], r11[j / 2], pick));
     }
   }
-  if (next < end) load_values(s, vc, 16 * next, most);
+  if (more) load_values(s, values, most);
 }
 
 // Query heads of the block's key-value head: the loads, and then the A operand, scaled so that exp2 of a score is the softmax
@@ -277,7 +310,8 @@ static __device__ __forceinline__ split_range range_of(int last) {
   r.end = part < r.parts ? (int)((long long)tiles * (part + 1) / r.parts) : 0;
   return r;
 }
-static __device__ __forceinline__ void begin(warp_state &s, const split_range &r, const u16 *k, const u16 *v, int most) {
+// most: the newest position that the cache has.
+static __device__ __forceinline__ void begin(warp_state &s, const split_range &r, cache_rows &rows, int most) {
   s.m = -1e30f, s.l = 0;
 #pragma unroll
   for (int c = 0; c < V_CHUNKS; c++)
@@ -286,17 +320,20 @@ static __device__ __forceinline__ void begin(warp_state &s, const split_range &r
 #pragma unroll
       for (int e = 0; e < 4; e++) s.acc[c][j][e] = 0;
   if (r.tile < r.end) {
-    load_keys(s, k, 16 * r.tile, most);
-    load_values(s, v, 16 * r.tile, most);
+    const size_t at = rows.at(r.tile, 0);
+    load_keys(s, rows.k + at, most - 16 * r.tile);
+    load_values(s, rows.v + at, most - 16 * r.tile);
   }
 }
 // fresh_k, fresh_v: the newest row in shared memory, or NULL when it is in the cache. shared: WARPS * PART floats, then PART.
-static __device__ __forceinline__ void finish(warp_state &s, const split_range &r, const u32 (&q)[QK_CHUNKS][2][4], const u16 *k, const u16 *v, int most,
+static __device__ __forceinline__ void finish(warp_state &s, const split_range &r, const u32 (&q)[QK_CHUNKS][2][4], cache_rows &rows, int most,
                                               const u16 *fresh_k, const u16 *fresh_v, float *shared, act *y, float *workspace) {
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, quad = lane & 3, head = lane >> 2;
-  for (int tile = r.tile; tile < r.end; tile += WARPS) {
+  for (int tile = r.tile, turn = 1; tile < r.end; tile += WARPS, turn++) {
+    const int next = tile + WARPS;
+    const size_t at = next < r.end ? rows.at(next, turn) : 0;
     if (fresh_k && 16 * tile + 15 >= r.last) patch(s, fresh_k, fresh_v, 16 * tile, r.last);
-    attend16(s, q, k, v, 16 * tile, r.last, tile + WARPS, r.end, most);
+    attend16(s, q, 16 * tile, r.last, next < r.end, rows.k + at, rows.v + at, most - 16 * next);
   }
   s.l += __shfl_xor_sync(~0u, s.l, 1);
   s.l += __shfl_xor_sync(~0u, s.l, 2);

@@ -35,11 +35,11 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) decode(const act *qk
   const split_range r = range_of(T_NOW);
   const int kv = blockIdx.x, last = r.last, most = max(last - 1, 0);
   const bool newest = (int)blockIdx.y == r.parts - 1;  // has the positions that end with the new one
-  const u16 *k = kc + (size_t)kv * TS_P * D, *v = vc + (size_t)kv * TS_P * D;
+  cache_rows rows(kc, vc, nullptr, kv, r.tile, r.last);
   warp_state s;
   query_values x;
   u32 operand[QK_CHUNKS][2][4];
-  begin(s, r, k, v, most);
+  begin(s, r, rows, most);
   cos += (size_t)last * (D / 2), sin += (size_t)last * (D / 2);
   dependents_may_start();
   wait_for_predecessors();
@@ -57,5 +57,5 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) decode(const act *qk
     __syncthreads();
   }
   make_query(operand, x, cos, sin);
-  finish(s, r, operand, k, v, most, newest ? fresh : nullptr, fresh + D, shared + D, y, workspace);
+  finish(s, r, operand, rows, most, newest ? fresh : nullptr, fresh + D, shared + D, y, workspace);
 }

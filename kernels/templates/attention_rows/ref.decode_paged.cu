@@ -1,0 +1,47 @@
+/* tunesmith
+doc       one position over pages, flash-decoding: positions split over blocks and warps, tensor cores, f16 operands with their rest
+requires  sm_90
+op        attention_rows_paged
+param     WARPS 8 4
+param     SPLITS 4 2 8 16 1 32
+param     CLUSTER 0 1
+where     n == 1
+where     CLUSTER == 0 || (SPLITS > 1 && SPLITS <= 16)
+where     D % 64 == 0
+where     H <= 8 * HK
+where     HK <= 64
+where     C_F16
+where     PAGE % 16 == 0
+workspace CLUSTER ? 0 : 256 + 4 * HK * SPLITS * (H / HK) * (D + 2)
+zeroed    CLUSTER ? 0 : 256
+launch    decode
+grid      HK ; SPLITS ; 1
+block     32 * WARPS ; 1 ; 1
+shared    4 * (WARPS + 1) * (H / HK) * (D + 2)
+cluster   1 ; CLUSTER ? SPLITS : 1 ; 1
+dependent 1
+args      b0 b1 b2 b3 b4 w d
+*/
+#include "decode_attention.cuh"
+
+#ifdef TS_t
+#define T_NOW TS_t
+#else
+#define T_NOW (int)dims[TS_DIM_t]
+#endif
+
+extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) decode(const act *q, const int *table, const u16 *kc, const u16 *vc, act *y, float *workspace, const long long *dims) {
+  extern __shared__ __align__(16) float shared[];
+  const split_range r = range_of(T_NOW);
+  cache_rows rows(kc, vc, table, blockIdx.x, r.tile, r.last);
+  warp_state s;
+  query_values x;
+  u32 operand[QK_CHUNKS][2][4];
+  dependents_may_start();
+  wait_for_predecessors();
+  if (!CLUSTER && (int)blockIdx.y >= r.parts) return;
+  load_query(x, q + (size_t)blockIdx.x * GROUP * D);
+  begin(s, r, rows, r.last);
+  make_query(operand, x, nullptr, nullptr);
+  finish(s, r, operand, rows, r.last, nullptr, nullptr, shared, y, workspace);
+}
