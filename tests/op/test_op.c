@@ -309,6 +309,34 @@ static void fused_attention_is_both(void **state) {
   ts_arena_free(a);
 }
 
+// Of many rows alike each index is drawn as often as its probability says, within five standard deviations.
+static void sample_draws_by_softmax(void **state) {
+  enum { ROWS = 8192, CHOICES = 6 };
+  (void)state;
+  ts_arena *a = ts_arena_new("test");
+  ts_spec s;
+  ts_op_inst inst;
+  ts_diag d = {0};
+  ts_rng r = ts_rng_new(5, 0);
+  values v = {0};
+  double weight[CHOICES], sum = 0, seen[CHOICES] = {0};
+  float *x = malloc(sizeof *x * ROWS * CHOICES);
+  assert_true(x && spec_of(a, "sample A=f32 V=6 inv_temperature=0.5", &s));
+  if (!ts_op_instantiate(ts_ir_new(a), &s, "", &inst, &d)) fail_msg("%s", d.message);
+  for (int i = 0; i < CHOICES; i++) sum += weight[i] = exp(0.5 * (i - 2));
+  for (int i = 0; i < ROWS * CHOICES; i++) x[i] = (float)(i % CHOICES - 2);
+  v.name[v.n] = "x";
+  v.array[v.n++] = (ts_array){.code = TS_F32, .ndim = 2, .shape = {ROWS, CHOICES}, .data = x};
+  run(inst.func, (int64_t[]){ROWS}, &v, &r, CHOICES);
+  for (int i = 0; i < ROWS; i++) seen[(int)ts_array_get(find(&v, "y"), i)]++;
+  for (int i = 0; i < CHOICES; i++) {
+    double p = weight[i] / sum;
+    if (fabs(seen[i] - ROWS * p) > 5 * sqrt(ROWS * p * (1 - p))) fail_msg("%d was drawn %.0f times of %d, not about %.0f", i, seen[i], ROWS, ROWS * p);
+  }
+  free_values(&v);
+  ts_arena_free(a);
+}
+
 // --- pages -------------------------------------------------------------------------------------------------------
 enum { PH = 4, PHK = 2, PD = 8, PP = 64, PPAGE = 32, PPOOL = 5 };
 
@@ -424,7 +452,7 @@ static void all_instantiate(void **state) {
   assert_true(n >= 10);
   static const char *const specs[] = {"argmax A=f32 V=64", "attention A=f32 C=f16 D=16 H=4 HK=2 P=64 n=1", "embed q4f16_1 A=f32 H=64 V=96", "matmul q0f16 A=f16 K=32 N=16 n=1",
                                       "matmul_add q0f32 A=f32 K=32 N=16", "rms_norm A=f32 H=32 eps=1e-05", "rope_append A=f32 C=f16 D=16 H=4 HK=2 P=64", "silu_mul A=f32 I=32",
-                                      "softmax A=f32 V=64 inv_temperature=1.0"};
+                                      "softmax A=f32 V=64 inv_temperature=1.0", "sample A=f32 V=64 inv_temperature=0.7"};
   for (size_t i = 0; i < TS_COUNTOF(specs); i++) {
     ts_ir *ir = ts_ir_new(a);
     ts_spec s;
@@ -442,6 +470,6 @@ static void all_instantiate(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(spec_round_trip),  cmocka_unit_test(defaults), cmocka_unit_test(refusals),  cmocka_unit_test(all_instantiate),  cmocka_unit_test(matmul_is_matmul),
-                                     cmocka_unit_test(attention_is_softmax), cmocka_unit_test(fused_attention_is_both), cmocka_unit_test(pages_are_a_cache), cmocka_unit_test(variants_agree), cmocka_unit_test(costs)};
+                                     cmocka_unit_test(attention_is_softmax), cmocka_unit_test(fused_attention_is_both), cmocka_unit_test(sample_draws_by_softmax), cmocka_unit_test(pages_are_a_cache), cmocka_unit_test(variants_agree), cmocka_unit_test(costs)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

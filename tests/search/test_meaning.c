@@ -23,6 +23,7 @@ static const struct {
     {"softmax A=f32 V=200 inv_temperature=1.0 n=1..4", 3, 0},
     {"argmax A=f32 V=1024 n=2", 2, 0},
     {"argmax A=f32 V=100 n=1..4", 3, 0},
+    {"sample A=f32 V=128 inv_temperature=0.7 n=1..4", 3, 0},
     {"add_bias A=f32 N=48 n=1", 1, 0},
     {"add_bias A=f32 N=50 n=8..16%8", 8, 0},
     {"matmul q4f16_1 A=f32 K=128 N=64 n=1", 1, 0},
