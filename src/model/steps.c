@@ -2,7 +2,7 @@
 #include "steps.h"
 
 typedef enum passes { BODY, ONE, MANY, LAST } passes;
-typedef enum scope { EMBED, LAYER, BIAS, HEAD } scope;
+typedef enum scope { EMBED, LAYER, BIAS, PLAIN, HEAD } scope;  // BIAS, PLAIN: of layers with and without a bias behind q, k and v
 typedef struct row {
   passes passes;
   scope scope;
@@ -113,12 +113,13 @@ static ts_spec make_spec(ts_arena *a, const binder *k, const row *r, const char 
   return (ts_spec){.op = pages ? ts_arena_printf(a, "%s_paged", r->op) : r->op, .quant = format, .nbind = n, .bind = b};
 }
 
+static bool in_layer(const row *r) { return r->scope == LAYER || r->scope == BIAS || r->scope == PLAIN; }
+
 static const char *weight_name(ts_arena *a, const row *r, const char *name, const char *qkv, int64_t layer, bool tied) {
   if (tied && !strcmp(name, "lm_head.weight")) return "model.embed_tokens.weight";
   const char *slot = strstr(name, "%s");
   if (slot) name = ts_arena_printf(a, "%.*s%s%s", (int)(slot - name), name, qkv, slot + 2);
-  return r->scope == LAYER || r->scope == BIAS ? ts_arena_printf(a, "model.layers.%lld.%s", (long long)layer, name)
-                                               : name;
+  return in_layer(r) ? ts_arena_printf(a, "model.layers.%lld.%s", (long long)layer, name) : name;
 }
 
 static ts__step make_step(ts_arena *a, const binder *k, const row *r, const ts_spec *spec, const char *text, const char *qkv,
@@ -135,7 +136,7 @@ static ts__step make_step(ts_arena *a, const binder *k, const row *r, const ts_s
 }
 
 static bool in_phase(const binder *k, const row *r) {
-  if (r->scope == BIAS && !k->c->qkv_bias) return false;
+  if (r->scope == (k->c->qkv_bias ? PLAIN : BIAS)) return false;
   switch (r->passes) {
     case BODY: return k->phase != TS__HEAD;
     case ONE: return k->phase == TS__DECODE;
@@ -169,8 +170,8 @@ static bool expand(ts_arena *a, const binder *k, const row *rows, size_t nrows, 
   TS_VEC(ts__step) v = {0};
   for (size_t i = 0; i < nrows;) {
     size_t end = i + 1;
-    bool layered = rows[i].scope == LAYER || rows[i].scope == BIAS;
-    while (layered && end < nrows && (rows[end].scope == LAYER || rows[end].scope == BIAS)) end++;
+    bool layered = in_layer(&rows[i]);
+    while (layered && end < nrows && in_layer(&rows[end])) end++;
     size_t first = v.n;
     for (size_t r = i; r < end; r++) {
       if (!in_phase(k, &rows[r])) continue;

@@ -78,6 +78,8 @@ int main() {
 #else
   int outs = N;
 #endif
+  std::vector<float> bias(outs);
+  for (auto &v : bias) v = uniform() * 20;
   std::vector<output> y((size_t)ROWS * outs), before;
   for (auto &v : y) v = (output)(sizeof(output) == 2 ? 0x3c00 : 3);  // an old value, for sums
   before = y;
@@ -120,6 +122,9 @@ int main() {
       want = sum[i] / (1 + exp(-sum[i])) * sum[i + TS_I];
 #elif TS_OP_matmul_add
       want += sizeof(output) == 2 ? 1 : 3;
+#endif
+#ifdef TS_OP_norm_matmul_bias
+      want += bias[i];
 #endif
       output o = y[(size_t)r * outs + i];
       double got = sizeof(output) == 2 ? host_half((u16)o) : (double)o;

@@ -59,6 +59,12 @@ static void qwen_has_biases(void **state) {
   size_t n;
   tasks_of("synthetic:Qwen2-0.5B", "q4f16_1", 0, a, &t, &n);
   assert_int_equal(calls(t, n, "add_bias A=f32 N=1152 n=1"), 24);
+  ts_source s;
+  ts_diag d = {0};
+  must(ts_source_open(a, "synthetic:Qwen2-0.5B", &s, &d), &d);
+  must(ts_model_tasks(a, &s.config, ts_quant_find("q4f16_1", &d), TS_API_CUDA, 0, 0, (ts_paging){0}, &t, &n, &d), &d);
+  assert_int_equal(calls(t, n, "norm_matmul_bias q4f16_1 A=f32 K=896 N=1152 eps=1e-06 n=1"), 24);
+  assert_int_equal(calls(t, n, "norm_matmul q4f16_1 A=f32 K=896 N=1152 eps=1e-06 n=1"), 0);
   ts_arena_free(a);
 }
 

@@ -162,7 +162,7 @@ static void variants_agree(void **state) {
   (void)state;
   static const char *const specs[] = {
       "matmul q4f16_1 A=f32 K=64 N=32",     "matmul q4f16_0 A=f32 K=128 N=16",                      "matmul_add q4f16_1 A=f32 K=64 N=48",
-      "matmul_add q4f16_1 A=f16 R=f32 K=64 N=16", "norm_matmul q4f16_1 A=f32 K=128 N=32 eps=1e-05", "norm_matmul_silu q4f16_1 A=f32 K=64 I=32 eps=1e-05",
+      "matmul_add q4f16_1 A=f16 R=f32 K=64 N=16", "norm_matmul q4f16_1 A=f32 K=128 N=32 eps=1e-05", "norm_matmul_bias q4f16_1 A=f32 K=64 N=32 eps=1e-05", "norm_matmul_silu q4f16_1 A=f32 K=64 I=32 eps=1e-05",
   };
   for (size_t i = 0; i < TS_COUNTOF(specs); i++) {
     ts_arena *a = ts_arena_new("test");

@@ -51,6 +51,7 @@ static const struct {
     {"rope_attention_rows_paged A=f32 C=f16 D=16 H=4 HK=2 P=32 PAGE=16 POOL=4 n=1", 1, 19},
     {"norm_matmul q4f16_1 A=f32 K=128 N=48 eps=1e-5 n=1", 1, 0},
     {"norm_matmul_silu q4f16_1 A=f32 I=24 K=128 eps=1e-5 n=1", 1, 0},
+    {"norm_matmul_bias q4f16_1 A=f32 K=128 N=48 eps=1e-5 n=1", 1, 0},
 };
 
 typedef struct fixture {

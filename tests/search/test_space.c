@@ -7,7 +7,7 @@ static const char *const quants[] = {"q4f16_1", "q4f16_0", "q0f16", "q0f32"};
 static const char *const others[] = {
     "softmax A=f32 V=49152 inv_temperature=1.0 n=1", "argmax A=f32 V=49152 n=1", "sample A=f32 V=49152 inv_temperature=0.7 n=1", "add_bias A=f32 N=1152 n=1", "add_bias A=f32 N=1152 n=8..128%8",
     "attention A=f32 C=f16 D=128 H=32 HK=8 P=4096 n=1 t=0..4095", "attention A=f32 C=f16 D=128 H=32 HK=32 P=4096 n=8..128%8 t=0..4088",
-    "norm_matmul q4f16_1 A=f32 K=576 N=960 eps=0.00001 n=1", "norm_matmul_silu q4f16_1 A=f32 K=576 I=1536 eps=0.00001 n=1",
+    "norm_matmul q4f16_1 A=f32 K=576 N=960 eps=0.00001 n=1", "norm_matmul_bias q4f16_1 A=f32 K=896 N=1152 eps=0.00001 n=1", "norm_matmul_silu q4f16_1 A=f32 K=576 I=1536 eps=0.00001 n=1",
     "rope_append_rows A=f32 C=f16 D=64 H=9 HK=3 P=2048 n=1 t=0..2047", "attention_rows A=f32 C=f16 D=64 H=9 HK=3 P=2048 n=1 t=0..2047",
     "rope_attention_rows A=f32 C=f16 D=64 H=9 HK=3 P=2048 n=1 t=0..2047",
     "matmul q4f16_1 A=f32 K=96 N=40 n=7",  // a shape that packed layouts cannot hold

@@ -1,0 +1,43 @@
+/* tunesmith
+doc       one row, few weights, the norm before it and a bias behind: every weight waits in a register before the kernel before has ended
+requires  sm_90a
+param     WARPS 9 12 14 8 16 7 6 19 24 4 3
+param     TILES 1 2
+where     n == 1
+where     N % (16 * TILES) == 0 && K % 64 == 0
+define    EACH ceildiv(K / 64, WARPS)
+where     WARPS * (EACH - 1) < K / 64 && TILES * EACH <= 4
+define    GROUPS N / 16 / TILES
+where     GROUPS <= 2 * SMS
+where     32 * WARPS * (32 * TILES * EACH + 48) <= 65536  # registers
+start     WARPS=9 TILES=1 if K / 64 % 9 == 0
+start     WARPS=12 TILES=1 if K / 64 % 12 == 0
+start     WARPS=14 TILES=1 if K / 64 % 14 == 0
+start     WARPS=8 TILES=1
+launch    direct_q4_entry
+grid      GROUPS ; 1 ; 1
+block     32 * WARPS ; 1 ; 1
+shared    4 * WARPS * (80 * EACH + 16 * TILES + 1)
+dependent 1
+args      b0 b1 b2 b3 b4 b5
+*/
+#include "direct_q4.cuh"
+#include "biased.cuh"
+
+#if TS_R_F32
+typedef float input;
+#else
+typedef u16 input;
+#endif
+#if TS_A_F32
+typedef float output;
+#else
+typedef u16 output;
+#endif
+
+typedef direct_shape<TS_N, TS_K, WARPS, TILES> shape;
+
+extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) direct_q4_entry(const input *x, const float *g, const float *b, const void *codes, const void *scales, output *y) {
+  biased<output> to = bias_early(y, b, (size_t)blockIdx.x * (16 * TILES) + threadIdx.x, threadIdx.x < 16 * TILES);
+  direct_q4<shape, GEMV_STORE, true>(x, g, codes, scales, &to, TS_eps);
+}

@@ -1,0 +1,63 @@
+/* tunesmith
+doc       few rows with the norm before them and a bias behind: exact integer sums of packed codes in tensor cores, a ring of weights filled early
+requires  sm_90a
+param     WARPS 8 12 15 4
+param     STAGES 5 4 3 2 6 8 10
+param     EACH 2 4 1 8
+param     TILES 2 1 4
+param     SPLIT 1 2 4 8
+param     PARTS 3 2
+param     HINT 1 0
+param     LEFT 8 3 99
+param     PER_SM 1 2
+where     n <= 16 && n * PARTS <= 32
+where     N % (16 * TILES) == 0 && K % 64 == 0
+where     WARPS * SPLIT <= K / 64
+define    MOST ceildiv(ceildiv(K / 64, SPLIT), WARPS)
+where     EACH <= MOST && MOST <= 32
+define    GROUPS N / 16 / TILES
+define    BLOCKS min(GROUPS, max(1, SMS * PER_SM / SPLIT))
+define    PASSES ceildiv(GROUPS, BLOCKS)
+define    BATCH SPLIT > 1 ? PASSES : min(PASSES, max(1, min(16, 4096 / (WARPS * TILES * 16 * n))))
+define    RING STAGES * TILES * WARPS * EACH * 576
+define    STAGED WARPS * MOST * n * PARTS * 64
+define    SUMS 64 * BATCH * TILES * n * (WARPS + (SPLIT > 1 ? SPLIT : 0))
+define    SMEM RING + STAGED + SUMS + (4 * n * (WARPS + SPLIT) + 7) / 8 * 8 + 16 * STAGES
+where     RING <= 114688 && SMEM * PER_SM <= SHARED
+where     2 * (SMEM + 1024) <= SM_SHARED || RING > 98304  # room beside it for the next kernel's ring, or much in flight
+where     LEFT < 99 || N * K / 16 * 9 <= SMS * 65536  # small ones have room enough
+start     WARPS=8 STAGES=2 EACH=2 TILES=2 SPLIT=1 PARTS=3 HINT=1 LEFT=99 PER_SM=1
+start     WARPS=8 STAGES=2 EACH=8 TILES=1 SPLIT=1 PARTS=2 HINT=0 LEFT=8 PER_SM=2 if n == 1 && K >= 4096 && N > 65536
+start     WARPS=12 STAGES=8 EACH=1 TILES=2 SPLIT=1 PARTS=2 HINT=1 LEFT=8 PER_SM=1 if n == 1
+start     WARPS=8 STAGES=5 EACH=2 TILES=2 SPLIT=1 PARTS=3 HINT=1 LEFT=8 PER_SM=1
+launch    gemv_q4_entry
+grid      BLOCKS * SPLIT ; 1 ; 1
+block     WARPS * 32 + 32 ; 1 ; 1
+shared    SMEM
+cluster   SPLIT ; 1 ; 1
+dependent 1
+args      b0 b1 b2 b3 b4 b5
+*/
+#include "gemv_q4.cuh"
+#include "biased.cuh"
+
+#if TS_R_F32
+typedef float input;
+#else
+typedef u16 input;
+#endif
+#if TS_A_F32
+typedef float output;
+#else
+typedef u16 output;
+#endif
+
+typedef gemv_shape<TS_N, TS_K, TS_n, PARTS, WARPS, STAGES, EACH, TILES, SPLIT, BATCH> shape;
+static_assert(shape::bytes == SMEM, "the layout of shared memory");
+
+extern "C" __global__ void __launch_bounds__(WARPS * 32 + 32, 2)
+gemv_q4_entry(const input *x, const float *g, const float *b, const void *codes, const void *scales, output *y) {
+  const int o = threadIdx.x, block = blockIdx.x / SPLIT;  // what this thread writes first: element o % 16 of tile o / 16 / rows
+  biased<output> to = bias_early(y, b, ((size_t)block * TILES + o / 16 / TS_n) * 16 + o % 16, o < TILES * 16 * TS_n && blockIdx.x % SPLIT == 0);
+  gemv_q4<shape, GEMV_STORE, true, HINT>(x, g, codes, scales, &to, TS_eps, LEFT);
+}

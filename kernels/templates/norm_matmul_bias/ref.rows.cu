@@ -1,0 +1,52 @@
+/* tunesmith
+doc       few rows on f16 weights with the norm before them and a bias behind: a ring of weights filled early
+requires  sm_90a
+quant     q0f16
+param     WARPS 8 12 4
+param     STAGES 2 3 4 6
+param     EACH 2 1 4
+param     HEIGHT 8 4 16
+param     HINT 1 0
+param     LEFT 3 8 1
+param     PER_SM 1 2
+where     n <= 4 && n * HEIGHT <= 32
+where     N % HEIGHT == 0 && K % 8 == 0
+define    MOST ceildiv(ceildiv(K, 256), WARPS)
+where     EACH <= MOST
+define    GROUPS N / HEIGHT
+define    BLOCKS min(GROUPS, SMS * PER_SM)
+define    BATCH min(ceildiv(GROUPS, BLOCKS), max(1, min(16, 2048 / (WARPS * HEIGHT * n))))
+define    RING STAGES * HEIGHT * WARPS * EACH * 512
+define    STAGED WARPS * MOST * n * 1024
+define    SMEM RING + STAGED + 4 * BATCH * WARPS * HEIGHT * n + (4 * n * WARPS + 7) / 8 * 8 + 16 * STAGES
+where     RING <= 131072 && SMEM * PER_SM <= SHARED
+launch    gemv_f16_entry
+grid      BLOCKS ; 1 ; 1
+block     WARPS * 32 + 32 ; 1 ; 1
+shared    SMEM
+dependent 1
+args      b0 b1 b2 b3 b4
+*/
+#include "gemv_f16.cuh"
+#include "biased.cuh"
+
+#if TS_R_F32
+typedef float input;
+#else
+typedef u16 input;
+#endif
+#if TS_A_F32
+typedef float output;
+#else
+typedef u16 output;
+#endif
+
+typedef gemv_f16_shape<TS_N, TS_K, TS_n, WARPS, STAGES, EACH, HEIGHT, BATCH> shape;
+static_assert(shape::bytes == SMEM, "the layout of shared memory");
+
+extern "C" __global__ void __launch_bounds__(WARPS * 32 + 32, 2)
+gemv_f16_entry(const input *x, const float *g, const float *b, const u16 *w, output *y) {
+  const int o = threadIdx.x;  // what this thread writes first: element o % HEIGHT
+  biased<output> to = bias_early(y, b, (size_t)blockIdx.x * HEIGHT + o % HEIGHT, o < HEIGHT * TS_n);
+  gemv_f16<shape, GEMV_STORE, true, HINT>(x, g, w, &to, TS_eps, LEFT);
+}
