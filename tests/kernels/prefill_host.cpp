@@ -1,5 +1,5 @@
 // prefill_host: prefill attention, compiled for the host, against the meaning of attention. What lies behind the last position of the cache
-// and behind the last row is not a number.
+// and behind the last row is not a number. With pages (TS_PAGE) the rows of the last page are, those of pages that the sequence does not have are not.
 #include "host.h"
 
 #include TEMPLATE
@@ -13,35 +13,65 @@ static double half(const std::vector<u16> &x, size_t i) {
   return host_half(x[i]);
 }
 
+// Where the row of a position begins.
+#ifdef TS_PAGE
+enum { POOL = P / TS_PAGE + 3, ROWS_OF_CACHE = POOL * HK * TS_PAGE };
+static int table[P / TS_PAGE];
+static void draw_table() {
+  int page[POOL];
+  for (int i = 0; i < POOL; i++) page[i] = i;
+  for (int i = POOL - 1; i > 0; i--) std::swap(page[i], page[host_random() % (i + 1)]);
+  for (int i = 0; i < P / TS_PAGE; i++) table[i] = page[i];
+}
+static size_t place(int kv, int position) { return (((size_t)table[position / TS_PAGE] * HK + kv) * TS_PAGE + position % TS_PAGE) * D; }
+static int last_finite(int positions) { return (positions + TS_PAGE - 1) / TS_PAGE * TS_PAGE; }
+#else
+enum { ROWS_OF_CACHE = HK * P };
+static void draw_table() {}
+static size_t place(int kv, int position) { return ((size_t)kv * P + position) * D; }
+static int last_finite(int positions) { return positions; }
+#endif
+
 // One row of one head.
 static void attend(const std::vector<u16> &q, const std::vector<u16> &k, const std::vector<u16> &v, int a, int h, int t, double *out) {
-  const size_t kv = (size_t)(h / (H / HK)) * P;
+  const int kv = h / (H / HK);
   std::vector<double> s((size_t)(t + a + 1));
   double top = -1e300, sum = 0;
   for (int j = 0; j <= t + a; j++) {
-    for (int d = 0; d < D; d++) s[j] += half(q, ((size_t)a * H + h) * D + d) * half(k, (kv + j) * D + d) / sqrt(D);
+    for (int d = 0; d < D; d++) s[j] += half(q, ((size_t)a * H + h) * D + d) * half(k, place(kv, j) + d) / sqrt(D);
     top = std::max(top, s[j]);
   }
   for (int d = 0; d < D; d++) out[d] = 0;
   for (int j = 0; j <= t + a; j++) {
     const double p = exp(s[j] - top);
     sum += p;
-    for (int d = 0; d < D; d++) out[d] += p * half(v, (kv + j) * D + d);
+    for (int d = 0; d < D; d++) out[d] += p * half(v, place(kv, j) + d);
   }
   for (int d = 0; d < D; d++) out[d] /= sum;
 }
 
 static bool run(int n, int t, int blocks) {
-  std::vector<u16> q((size_t)(n + 1) * H * D, POISON), k((size_t)HK * P * D, POISON), v = k, y((size_t)(n + 1) * H * D, POISON);
+  std::vector<u16> q((size_t)(n + 1) * H * D, POISON), k((size_t)ROWS_OF_CACHE * D, POISON), v = k, y((size_t)(n + 1) * H * D, POISON);
   for (size_t i = 0; i < (size_t)n * H * D; i++) q[i] = number();
+  draw_table();
   for (int h = 0; h < HK; h++)
-    for (size_t i = 0; i < (size_t)(t + n) * D; i++) k[(size_t)h * P * D + i] = number(), v[(size_t)h * P * D + i] = number();
-  // ORDER: tmap of ref.prefill.cu
+    for (int j = 0; j < last_finite(t + n); j++)
+      for (int d = 0; d < D; d++) k[place(h, j) + d] = number(), v[place(h, j) + d] = number();
+  // ORDER: tmap of ref.prefill.cu, of ref.prefill_paged.cu
   tensor_map qm = {q.data(), {D, H, n}, {2 * D, 2 * D * H}, {64, 1, 128}, 2, 128};
+#ifdef TS_PAGE
+  tensor_map km = {k.data(), {D, TS_PAGE, POOL * HK}, {2 * D, 2 * D * TS_PAGE}, {64, std::min(TS_PAGE, 128), 1}, 2, 128}, vm = km;
+#else
   tensor_map km = {k.data(), {D, t + n, HK}, {2 * D, 2 * D * P}, {64, 128, 1}, 2, 128}, vm = km;
+#endif
   vm.base = v.data();
   long long dims[] = {n, t};
-  if (!host_launch(blocks, 1, 384, [&] { prefill(qm, km, vm, y.data(), dims); })) return printf("n=%d t=%d: the kernel does not end\n", n, t), false;
+#ifdef TS_PAGE
+  const auto kernel = [&] { prefill(qm, table, km, vm, y.data(), dims); };
+#else
+  const auto kernel = [&] { prefill(qm, km, vm, y.data(), dims); };
+#endif
+  if (!host_launch(blocks, 1, 384, kernel)) return printf("n=%d t=%d: the kernel does not end\n", n, t), false;
   double worst = 0, largest = 0, want[D];
   for (int a = 0; a < n; a++)
     for (int h = 0; h < H; h++) {

@@ -55,7 +55,7 @@ static __device__ __forceinline__ void produce_pages(const shared_layout &s, con
       const u32 stage = done & 1, parity = (done >> 1 & 1) ^ 1;
       int page[COPIES];
 #pragma unroll
-      for (int j = 0; j < COPIES; j++) page[j] = __ldg(table + min(position + j * PIECE, t + rows - 1) / TS_PAGE);
+      for (int j = 0; j < COPIES; j++) page[j] = table[min(position + j * PIECE, t + rows - 1) / TS_PAGE];
       barrier_wait(s.empty_k + 8 * stage, parity);
       barrier_expect(s.full_k + 8 * stage, KV_BYTES);
       copy_pages(s.k + stage * KV_BYTES, km, page, position % TS_PAGE, kv_head, s.full_k + 8 * stage);

@@ -105,7 +105,7 @@ struct cache_rows {
   }
   __device__ __forceinline__ void fetch(int turn) {
     const int tile = first + (turn + (int)(threadIdx.x & 31)) * WARPS;
-    pages = __ldg(table + min(tile, newest / 16) / (TS_PAGE / 16));
+    pages = table[min(tile, newest / 16) / (TS_PAGE / 16)];
   }
   __device__ __forceinline__ size_t at(int tile, int turn) {
     if (turn && (turn & 31) == 0) fetch(turn);
