@@ -22,8 +22,8 @@ static bool check(ts_arena *a, options *o, ts_diag *d) {
   if (!o->b.model) return ts_refuse(d, "usage", "build: give --model PATH or --model synthetic:NAME");
   if (strcmp(o->use_cache, "0") && strcmp(o->use_cache, "1"))
     return ts_refuse(d, "usage", "--use-cache is 0 or 1, not '%s'", o->use_cache);
-  if (strcmp(o->format, "table") && strcmp(o->format, "json"))
-    return ts_refuse(d, "usage", "--format is table or json, not '%s'", o->format);
+  bool json;
+  TS_TRY(ts_cli_json(o->format, &json, d));
   if (strcmp(o->rounding, "even") && strcmp(o->rounding, "away"))
     return ts_refuse(d, "usage", "--round is even or away, not '%s'", o->rounding);
   TS_TRY(ts_paging_parse(o->paging, &o->b.paging, d));

@@ -40,7 +40,10 @@ int ts_cli_fail(const ts_diag *d);
 // For a GPU: a note on stderr about what this machine lacks for compiling, which is no failure and costs speed, and how to get it.
 void ts_cli_note_gpu(const ts_target *t);
 
-// s as a JSON string, quotes included.
+// --format: table or json; refuses ("usage") anything else.
+bool ts_cli_json(const char *format, bool *json, ts_diag *d) TS_WARN_UNUSED;
+// s as a JSON string, quotes included; the same behind `before` and a key.
 void ts__json_string(ts_text *out, const char *s);
+void ts__json_pair(ts_text *out, const char *before, const char *key, const char *s);
 
 #endif

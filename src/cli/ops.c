@@ -2,8 +2,41 @@
 #include "cli/cli.h"
 #include "op/op.h"
 
+static void print_table(const ts_op *op) {
+  printf("%-14s", op->name);
+  for (int p = 0; p < op->nparams; p++) printf(" %s", op->params[p].name);
+  printf("  %s\n", op->doc);
+  for (int v = 1; v < op->nvariants; v++) {
+    const ts_op_variant *x = &op->variants[v];
+    printf("  .%-12s %s%s%s%s\n", x->name, x->doc, *x->numerics ? "  [opt-in numerics: " : "", x->numerics, *x->numerics ? "]" : "");
+  }
+}
+
+static void print_json(const ts_op *op) {
+  ts_text t = {0};
+  ts__json_pair(&t, "{", "name", op->name);
+  ts__json_pair(&t, ", ", "doc", op->doc);
+  ts_text_addf(&t, ", \"tolerance\": %g, \"parameters\": [", op->tolerance);
+  for (int p = 0; p < op->nparams; p++) {
+    if (p) ts_text_add(&t, ", ");
+    ts__json_string(&t, op->params[p].name);
+  }
+  ts_text_add(&t, "], \"variants\": [");
+  for (int v = 1; v < op->nvariants; v++) {
+    const ts_op_variant *x = &op->variants[v];
+    ts__json_pair(&t, v > 1 ? ", {" : "{", "name", x->name);
+    ts__json_pair(&t, ", ", "doc", x->doc);
+    ts__json_pair(&t, ", ", "numerics", x->numerics);
+    ts_text_add(&t, "}");
+  }
+  printf("%s]}\n", ts_text_str(&t));
+  ts_text_free(&t);
+}
+
 int ts_cmd_ops(int argc, char **argv) {
-  const ts_cli c = {.command = "ops", .usage = "[NAME]", .about = "Lists the operators in kernels/ops, or one of them with its variants.", .max_args = 1};
+  const char *format = "table";
+  const ts_opt opts[] = {{"format", TS_OPT_TEXT, &format, "F", "table or json (a line for each operator)"}};
+  const ts_cli c = {.command = "ops", .usage = "[NAME] [options]", .about = "Lists the operators in kernels/ops, or one of them with its variants.", .opts = opts, .nopts = TS_COUNTOF(opts), .max_args = 1};
   char **args;
   int nargs, code = ts_cli_parse(&c, argc, argv, &args, &nargs);
   if (code >= 0) return code;
@@ -11,16 +44,8 @@ int ts_cmd_ops(int argc, char **argv) {
   ts_diag d = {0};
   const ts_op *ops = NULL;
   size_t n = 1;
-  bool ok = nargs ? (ops = ts_op_find(a, args[0], &d)) != NULL : ts_op_list(a, &ops, &n, &d);
-  for (size_t i = 0; ok && i < n; i++) {
-    printf("%-14s", ops[i].name);
-    for (int p = 0; p < ops[i].nparams; p++) printf(" %s", ops[i].params[p].name);
-    printf("  %s\n", ops[i].doc);
-    for (int v = 1; v < ops[i].nvariants; v++) {
-      const ts_op_variant *x = &ops[i].variants[v];
-      printf("  .%-12s %s%s%s%s\n", x->name, x->doc, *x->numerics ? "  [opt-in numerics: " : "", x->numerics, *x->numerics ? "]" : "");
-    }
-  }
+  bool json, ok = ts_cli_json(format, &json, &d) && (nargs ? (ops = ts_op_find(a, args[0], &d)) != NULL : ts_op_list(a, &ops, &n, &d));
+  for (size_t i = 0; ok && i < n; i++) (json ? print_json : print_table)(&ops[i]);
   code = ok ? 0 : ts_cli_fail(&d);
   ts_arena_free(a);
   return code;

@@ -123,3 +123,13 @@ void ts__json_string(ts_text *out, const char *s) {
   }
   ts_text_add(out, "\"");
 }
+
+void ts__json_pair(ts_text *out, const char *before, const char *key, const char *s) {
+  ts_text_addf(out, "%s\"%s\": ", before, key);
+  ts__json_string(out, s);
+}
+
+bool ts_cli_json(const char *format, bool *json, ts_diag *d) {
+  *json = strcmp(format, "json") == 0;
+  return *json || strcmp(format, "table") == 0 || ts_refuse(d, "usage", "--format is table or json, not '%s'", format);
+}

@@ -63,13 +63,13 @@ static bool keep(const options *o, const ts_target *t, const ts_probe *p, ts_dia
 static bool run(const options *o, ts_diag *d) {
   ts_target t;
   ts_probe p;
-  if (strcmp(o->format, "table") && strcmp(o->format, "json")) return ts_refuse(d, "usage", "--format is table or json, not '%s'", o->format);
+  bool json;
+  TS_TRY(ts_cli_json(o->format, &json, d));
   if (o->threads < 0 || o->threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)o->threads);
   TS_TRY(ts_target_parse(o->target, &t, d));
   TS_TRY(t.api == TS_API_CUDA ? ts_device_probe_gpu(&t, o->seconds, &p, d) : ts_target_runs_here(&t, d) && ts_device_probe((int)o->threads, o->seconds, &p, d));
   if (o->store) TS_TRY(keep(o, &t, &p, d));
-  if (strcmp(o->format, "json")) print_table(&t, &p);
-  else print_json(&t, &p);
+  (json ? print_json : print_table)(&t, &p);
   return true;
 }
 

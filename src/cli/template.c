@@ -6,25 +6,52 @@
 #include "target/gpu.h"
 
 typedef struct options {
-  const char *target, *variant;
-  bool list, all, source;
+  const char *target, *format;
+  bool list, all, source, json;
 } options;
 
-static int list_op(ts_arena *a, const char *name, ts_diag *d) {
+// --- listing -------------------------------------------------------------------------------------------------------
+static const char *name_of(ts_arena *a, const ts_native *t) { return ts_arena_printf(a, "%s.%s", *t->variant ? t->variant : "ref", t->name); }
+
+static void add_params(ts_text *out, const ts_native *t) {
+  ts_text_add(out, ", \"parameters\": {");
+  for (int p = 0; p < t->nparams; p++) {
+    ts_text_addf(out, "%s\"%s\": [", p ? ", " : "", t->params[p].name);
+    for (int i = 0; i < t->params[p].n; i++) ts_text_addf(out, "%s%lld", i ? ", " : "", (long long)t->params[p].value[i]);
+    ts_text_add(out, "]");
+  }
+  ts_text_add(out, "}");
+}
+
+static void list_json(ts_arena *a, const ts_native *t) {
+  ts_text text = {0};
+  ts__json_pair(&text, "{", "template", name_of(a, t));
+  ts__json_pair(&text, ", ", "requires", t->requires.p ? t->requires.p : "");
+  ts__json_pair(&text, ", ", "doc", t->doc);
+  add_params(&text, t);
+  printf("%s}\n", ts_text_str(&text));
+  ts_text_free(&text);
+}
+
+static void list_table(ts_arena *a, const ts_native *t) {
+  printf("%-24s %-8s", name_of(a, t), t->requires.p ? t->requires.p : "");
+  for (int p = 0; p < t->nparams; p++) printf(" %s(%d)", t->params[p].name, t->params[p].n);
+  printf("  %s\n", t->doc);
+}
+
+static int list_op(ts_arena *a, const char *name, bool json, ts_diag *d) {
   const ts_op *op = ts_op_find(a, name, d);
   if (!op) return ts_cli_fail(d);
   for (int v = 0; v < op->nvariants; v++) {
     const ts_native **t;
     size_t n;
     if (!ts_native_list(a, op, op->variants[v].name, &t, &n, d)) return ts_cli_fail(d);
-    for (size_t i = 0; i < n; i++) {
-      printf("%s.%-20s %-8s", *t[i]->variant ? t[i]->variant : "ref", t[i]->name, t[i]->requires.p ? t[i]->requires.p : "");
-      for (int p = 0; p < t[i]->nparams; p++) printf(" %s(%d)", t[i]->params[p].name, t[i]->params[p].n);
-      printf("  %s\n", t[i]->doc);
-    }
+    for (size_t i = 0; i < n; i++) (json ? list_json : list_table)(a, t[i]);
   }
   return 0;
 }
+
+// --- a template at a workload --------------------------------------------------------------------------------------
 
 static void show_params(const ts_native *t, size_t n, double all) {
   printf("%s: %s\n", t->label, t->doc);
@@ -47,6 +74,54 @@ static void show_code(const ts_gpu_code *c, const ts_object *o) {
   }
 }
 
+static void add_three(ts_text *out, const char *key, const int n[3]) { ts_text_addf(out, ", \"%s\": [%d, %d, %d]", key, n[0], n[1], n[2]); }
+
+static void show_json(const char *point, const ts_gpu_code *c, const ts_object *o) {
+  ts_text t = {0};
+  ts__json_pair(&t, "{", "point", point);
+  ts_text_addf(&t, ", \"registers\": %d, \"spills\": %d, \"image_bytes\": %zu, \"compile_s\": %.3f", c->registers, c->spills, c->image_n, o->compile_s);
+  ts__json_pair(&t, ", ", "warnings", c->warnings);
+  ts__json_pair(&t, ", ", "workspace", c->workspace);
+  ts__json_pair(&t, ", ", "zeroed", c->zeroed);
+  ts_text_add(&t, ", \"launches\": [");
+  for (int i = 0; i < c->nlaunches; i++) {
+    const ts_gpu_launch *l = &c->launches[i];
+    ts__json_pair(&t, i ? ", {" : "{", "entry", l->entry);
+    for (int k = 0; k < 3; k++) {
+      ts_text_add(&t, k ? ", " : ", \"grid\": [");
+      ts__json_string(&t, l->grid[k]);
+    }
+    ts_text_add(&t, "]");
+    add_three(&t, "block", l->block);
+    ts__json_pair(&t, ", ", "shared", l->shared);
+    add_three(&t, "cluster", l->cluster);
+    ts_text_addf(&t, ", \"dependent\": %s}", l->dependent ? "true" : "false");
+  }
+  printf("%s]}\n", ts_text_str(&t));
+  ts_text_free(&t);
+}
+
+// A point that does not compile.
+static void show_failure(const char *point, const options *o, const ts_diag *why) {
+  ts_text t = {0};
+  if (!o->json) {
+    ts_diag_print(stdout, why);
+    return;
+  }
+  ts__json_pair(&t, "{", "point", point);
+  ts__json_pair(&t, ", ", "error", why->message);
+  printf("%s}\n", ts_text_str(&t));
+  ts_text_free(&t);
+}
+
+static const char *point_text(ts_arena *a, const ts_native_fit *f, const int64_t *point) {
+  ts_text t = {0};
+  ts_native_print(&t, f->native, point);
+  const char *r = ts_arena_strndup(a, ts_text_str(&t), strcspn(ts_text_str(&t), "\n"));
+  ts_text_free(&t);
+  return r;
+}
+
 static bool show_source(ts_arena *a, const ts_text *unit, ts_diag *d) {
   ts_gpu_code c;
   TS_TRY(ts_gpu_code_read(a, unit->p, unit->n, &c, d));
@@ -55,23 +130,23 @@ static bool show_source(ts_arena *a, const ts_text *unit, ts_diag *d) {
 }
 
 static bool compile_point(ts_arena *a, const ts_native_fit *f, const int64_t *point, const options *o, ts_diag *d) {
-  ts_text unit = {0}, text = {0};
+  ts_text unit = {0};
   ts_object object;
   ts_gpu_code c;
+  const char *text = point_text(a, f, point);
   bool ok = ts_native_unit(a, f, point, &unit, d);
   if (ok && o->source) {
     ok = show_source(a, &unit, d);
     ts_text_free(&unit);
     return ok;
   }
-  ts_native_print(&text, f->native, point);
-  printf("%s", ts_text_str(&text));
+  if (!o->json) printf("%s\n", text);
   fflush(stdout);
   ok = ok && ts_codegen_unit(&(ts_unit){.name = f->native->name, .bytes = unit.p, .n = unit.n}, f->target, a, &object, d) &&
        ts_gpu_code_read(a, object.bytes, object.n, &c, d);
-  if (ok) show_code(&c, &object);
+  if (ok && o->json) show_json(text, &c, &object);
+  else if (ok) show_code(&c, &object);
   ts_text_free(&unit);
-  ts_text_free(&text);
   return ok;
 }
 
@@ -81,9 +156,10 @@ static bool compile_all(ts_arena *a, const ts_native_fit *f, const int64_t *poin
   for (size_t i = 0; i < n; i++) {
     ts_diag why = {0};
     ts_arena_mark m = ts_arena_save(a);
-    if (!compile_point(a, f, points + i * (size_t)f->native->nparams, o, &why)) {
+    const int64_t *point = points + i * (size_t)f->native->nparams;
+    if (!compile_point(a, f, point, o, &why)) {
       if (why.kind != TS_REFUSAL) return (*d = why, false);
-      ts_diag_print(stdout, &why);
+      show_failure(point_text(a, f, point), o, &why);
       bad++;
     }
     ts_arena_restore(a, m);
@@ -122,7 +198,7 @@ static bool template(ts_arena *a, char **args, int nargs, const options *o, ts_d
   const ts_native *t = find(a, args[0], &spec, d);
   if (!t || !ts_op_instantiate(ts_ir_new(a), &spec, t->variant, &inst, d) || !ts_native_bind(a, t, &spec, inst.func, &target, &fit, d)) return false;
   TS_TRY(ts_native_points(a, &fit, &points, &n, &all, d));
-  if (!o->source) show_params(t, n, all);
+  if (!o->source && !o->json) show_params(t, n, all);
   if (o->all) return compile_all(a, &fit, points, n, o, d);
   if (nargs == 2 && !n) return ts_refuse(d, "no-points", "%s: no point is legal for this workload on this target", t->label);
   point = points;
@@ -139,11 +215,12 @@ static bool template(ts_arena *a, char **args, int nargs, const options *o, ts_d
 }
 
 int ts_cmd_template(int argc, char **argv) {
-  options o = {.target = "cuda:sm_90a"};
+  options o = {.target = "cuda:sm_90a", .format = "table"};
   const ts_opt opts[] = {
-      {"target", TS_OPT_TEXT, &o.target, "T", "target (cuda:sm_90a)"},
+      {"target", TS_OPT_TEXT, &o.target, "T", "cuda, cuda:sm_80 ... (cuda:sm_90a)"},
       {"list", TS_OPT_FLAG, &o.list, NULL, "list the native templates of an operator"},
       {"all", TS_OPT_FLAG, &o.all, NULL, "compile every legal point"},
+      {"format", TS_OPT_TEXT, &o.format, "F", "table or json (a line for each template, or for each point compiled)"},
       {"source", TS_OPT_FLAG, &o.source, NULL, "print the source that is compiled, with its macros"},
   };
   const ts_cli c = {.command = "template", .usage = "FILE.cu|NAME WORKLOAD [PARAMETER=VALUE ...] | --list OPERATOR",
@@ -155,7 +232,8 @@ int ts_cmd_template(int argc, char **argv) {
   if (code >= 0) return code;
   ts_arena *a = ts_arena_new("template");
   ts_diag d = {0};
-  if (o.list) code = list_op(a, args[0], &d);
+  if (!ts_cli_json(o.format, &o.json, &d)) code = ts_cli_fail(&d);
+  else if (o.list) code = list_op(a, args[0], o.json, &d);
   else if (nargs < 2) code = (ts_refuse(&d, "usage", "template: a workload is missing, such as \"matmul q4f16_1 A=f32 K=4096 N=4096 n=1\""), ts_cli_fail(&d));
   else code = template(a, args, nargs, &o, &d) ? 0 : ts_cli_fail(&d);
   ts_arena_free(a);

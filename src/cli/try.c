@@ -143,7 +143,8 @@ static bool parse_all(ts_arena *a, char **args, int nargs, ts_spec *out, ts_diag
 }
 
 static bool check_options(const options *o, ts_diag *d) {
-  if (strcmp(o->format, "table") != 0 && strcmp(o->format, "json") != 0) return ts_refuse(d, "usage", "--format is table or json, not '%s'", o->format);
+  bool json;
+  TS_TRY(ts_cli_json(o->format, &json, d));
   if (o->points < 1 || o->points > 64) return ts_refuse(d, "bad-option", "--points %lld is not 1 to 64", (long long)o->points);
   if (o->threads < 0 || o->threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)o->threads);
   return true;

@@ -79,19 +79,37 @@ static void print_json(const ts_tune_result *r) {
          r->interrupted ? "true" : "false");
 }
 
+static void list_table(const char *workload, double weight, const ts_space *s) {
+  printf("%-72s %8.4f ", workload, weight);
+  for (size_t k = 0; k < s->n; k++) {
+    printf(" %s", s->sketch[k].name);
+    if (s->sketch[k].native) printf("(%zu)", s->sketch[k].npoints);
+  }
+  printf("\n");
+}
+
+static void list_json(const char *workload, double weight, const ts_space *s) {
+  ts_text t = {0};
+  ts__json_pair(&t, "{", "workload", workload);
+  ts_text_addf(&t, ", \"weight\": %.6g, \"sketches\": [", weight);
+  for (size_t k = 0; k < s->n; k++) {
+    ts__json_pair(&t, k ? ", {" : "{", "name", s->sketch[k].name);
+    if (s->sketch[k].native) ts_text_addf(&t, ", \"points\": %zu", s->sketch[k].npoints);
+    ts_text_add(&t, "}");
+  }
+  printf("%s]}\n", ts_text_str(&t));
+  ts_text_free(&t);
+}
+
 // What would be tuned: every workload with its share and its sketches; native templates with their legal points.
-static bool list_tasks(const options *o, const ts_target *t, const ts_tune_task *tasks, size_t n, ts_diag *d) {
+static bool list_tasks(const options *o, const ts_target *t, const ts_tune_task *tasks, size_t n, bool json, ts_diag *d) {
   for (size_t i = 0; i < n; i++) {
     ts_text text = {0};
     ts_space s;
     TS_TRY(ts_space_open(&tasks[i].spec, t, o->numerics, &s, d));
     ts_spec_print(&text, &tasks[i].spec);
-    printf("%-72s %8.4f ", ts_text_str(&text), tasks[i].weight);
-    for (size_t k = 0; k < s.n; k++) {
-      printf(" %s", s.sketch[k].name);
-      if (s.sketch[k].native) printf("(%zu)", s.sketch[k].npoints);
-    }
-    printf("\n");
+    if (json) list_json(ts_text_str(&text), tasks[i].weight, &s);
+    else list_table(ts_text_str(&text), tasks[i].weight, &s);
     ts_text_free(&text);
     ts_space_close(&s);
   }
@@ -102,16 +120,17 @@ static bool tune(ts_arena *a, const options *o, char **args, int nargs, const ch
   ts_target t;
   ts_tune_task *tasks = NULL;
   size_t n = 0;
-  TS_TRY(ts_target_parse(o->target, &t, d));
+  bool json;
+  TS_TRY(ts_cli_json(o->format, &json, d) && ts_target_parse(o->target, &t, d));
   if (strcmp(o->timer, "graph") != 0 && strcmp(o->timer, "cupti") != 0) return ts_refuse(d, "unknown-timer", "--timer %s: graph or cupti", o->timer);
   if (!o->list) TS_TRY(ts_target_runs_here(&t, d));
   TS_TRY(o->model ? model_tasks(a, o, &tasks, &n, d) : named_tasks(a, args, nargs, &tasks, &n, d));
   ts_cli_note_gpu(&t);
   // a GPU compiles ahead while it measures: a fixed number for each workload
   int64_t trials = o->budget > 0 || o->trials ? o->trials : t.api == TS_API_CUDA ? (int64_t)TS_MAX(200, 40 * n) : 200;
-  if (o->list) return list_tasks(o, &t, tasks, n, d);
+  if (o->list) return list_tasks(o, &t, tasks, n, json, d);
   ts_tune_opts to = {.target = &t, .store = o->store, .cache = o->cache, .command = command, .numerics = o->numerics, .budget_s = o->budget, .trials = trials,
-                     .seed = (uint64_t)o->seed, .threads = (int)o->threads, .json = strcmp(o->format, "json") == 0, .spans = strcmp(o->timer, "cupti") == 0, .counters = o->counters};
+                     .seed = (uint64_t)o->seed, .threads = (int)o->threads, .json = json, .spans = strcmp(o->timer, "cupti") == 0, .counters = o->counters};
   return ts_tune(a, tasks, n, &to, r, d);
 }
 
