@@ -30,7 +30,8 @@ args      b0 b1 b2 b3 w d
 #endif
 
 extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) decode(const act *q, const u16 *kc, const u16 *vc, act *y, float *workspace, const long long *dims) {
-  extern __shared__ __align__(16) float shared[];
+  SHARED_MEMORY(raw);
+  float *shared = (float *)raw;
   const split_range r = range_of(T_NOW);
   cache_rows rows(kc, vc, nullptr, blockIdx.x, r.tile, r.last);
   warp_state s;

@@ -14,7 +14,7 @@
 // Rows of the cache before the newest position were written by earlier steps, which have ended before any kernel of this step starts. So
 // where the newest row comes from this kernel itself (FRESH), loading begins before the wait for the preceding kernel.
 #pragma once
-#include "gemm_ptx.cuh"
+#include "decode_ptx.cuh"
 
 // hi is the f16 pair of (a, b), lo the pair of what is left.
 static __device__ __forceinline__ void split_half(float a, float b, u32 &hi, u32 &lo) {
@@ -22,58 +22,9 @@ static __device__ __forceinline__ void split_half(float a, float b, u32 &hi, u32
   float2 r = unpack_f16(hi);
   lo = pack_f16(a - r.x, b - r.y);
 }
-static __device__ __forceinline__ uint4 load16(const void *p) {
-  uint4 r;
-  asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(r.x), "=r"(r.y), "=r"(r.z), "=r"(r.w) : "l"(p) : "memory");
-  return r;
-}
-static __device__ __forceinline__ float exp2_fast(float x) {
-  float r;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
-  return r;
-}
-static __device__ __forceinline__ u32 byte_perm(u32 a, u32 b, u32 s) {
-  u32 r;
-  asm("prmt.b32 %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(b), "r"(s));
-  return r;
-}
 
 enum { D = TS_D, GROUP = TS_H / TS_HK, QK_CHUNKS = D / 32, V_CHUNKS = D / 64 };
 static_assert(D % 64 == 0 && GROUP <= 8, "heads of a multiple of 64, at most 8 query heads to a key head");
-
-#if TS_A_F16
-typedef unsigned short act;
-static __device__ __forceinline__ float act_load(const act *p) {
-  float r;
-  asm volatile("{.reg .b16 h; ld.global.b16 h, [%1]; cvt.f32.f16 %0, h;}" : "=f"(r) : "l"(p));
-  return r;
-}
-static __device__ __forceinline__ void act_load8(float *x, const act *p) {
-  const uint4 v = load16(p);
-  const u32 w[4] = {v.x, v.y, v.z, v.w};
-#pragma unroll
-  for (int i = 0; i < 4; i++) {
-    const float2 f = unpack_f16(w[i]);
-    x[2 * i] = f.x, x[2 * i + 1] = f.y;
-  }
-}
-static __device__ __forceinline__ void act_store(act *p, float v) { asm volatile("{.reg .b16 h; cvt.rn.f16.f32 h, %1; st.global.b16 [%0], h;}" ::"l"(p), "f"(v) : "memory"); }
-#else
-typedef float act;
-static __device__ __forceinline__ float act_load(const act *p) {
-  float r;
-  asm volatile("ld.global.f32 %0, [%1];" : "=f"(r) : "l"(p));
-  return r;
-}
-static __device__ __forceinline__ void act_load8(float *x, const act *p) {
-#pragma unroll
-  for (int i = 0; i < 2; i++) {
-    const uint4 v = load16(p + 4 * i);
-    x[4 * i] = __uint_as_float(v.x), x[4 * i + 1] = __uint_as_float(v.y), x[4 * i + 2] = __uint_as_float(v.z), x[4 * i + 3] = __uint_as_float(v.w);
-  }
-}
-static __device__ __forceinline__ void act_store(act *p, float v) { *p = v; }
-#endif
 
 // What a warp keeps while it walks over its positions: head lane / 4; acc[c][j][0..1] (+ [2..3]) is O at
 // d = 64 c + 8 (2 (lane % 4) + {0, 1}) + j. k and v hold 16 positions: k[t] is position 8 t + lane / 4, v[t][e] is 8 t + 2 (lane % 4) + e.
@@ -235,12 +186,6 @@ static __device__ __forceinline__ void make_query(u32 (&q)[QK_CHUNKS][2][4], que
 // Where parts meet: floats of one part, m and l, then O, of each head of the group.
 enum { PART = GROUP * (D + 2) };
 
-static __device__ __forceinline__ float load_cluster(u32 a) {
-  float v;
-  asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(v) : "r"(a) : "memory");
-  return v;
-}
-
 // The block's result in part[] of its shared memory -> y, by all blocks of the cluster, each a share.
 static __device__ __forceinline__ void combine_cluster(const float *part, act *y, int parts) {
   cluster_arrive();
@@ -286,11 +231,11 @@ static __device__ __forceinline__ void combine_workspace(float *workspace, act *
   for (int i = threadIdx.x; i < GROUP * D; i += 32 * WARPS) {
     const int h = i / D, e = i % D;
     float m = -1e30f, l = 0, o = 0;
-    for (int p = 0; p < parts; p++) m = fmaxf(m, __ldcg(all + (size_t)p * PART + h * (D + 2)));
+    for (int p = 0; p < parts; p++) m = fmaxf(m, load_shared_level(all + (size_t)p * PART + h * (D + 2)));
     for (int p = 0; p < parts; p++) {
       const float *x = all + (size_t)p * PART + h * (D + 2);
-      float f = exp2_fast(__ldcg(x) - m);
-      l += f * __ldcg(x + 1), o += f * __ldcg(x + 2 + e);
+      float f = exp2_fast(load_shared_level(x) - m);
+      l += f * load_shared_level(x + 1), o += f * load_shared_level(x + 2 + e);
     }
     act_store(y + (size_t)kv * GROUP * D + i, o / l);
   }

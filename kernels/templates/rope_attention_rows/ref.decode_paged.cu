@@ -31,7 +31,8 @@ args      b0 b1 b2 b3 b4 b5 b6 w d
 #endif
 
 extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) decode(const act *qkv, const float *cos, const float *sin, const int *table, u16 *kc, u16 *vc, act *y, float *workspace, const long long *dims) {
-  extern __shared__ __align__(16) float shared[];
+  SHARED_MEMORY(raw);
+  float *shared = (float *)raw;
   u16 *fresh = (u16 *)shared;
   const split_range r = range_of(T_NOW);
   const int kv = blockIdx.x, last = r.last, most = max(last - 1, 0);

@@ -5,6 +5,7 @@
 
 #include <functional>
 
+static int host_parts = 1;  // blocks along y, which come one after the other
 thread_local host_lane *host_me;
 dim3_ host_grid;
 int host_threads, host_blocks;
@@ -163,7 +164,8 @@ static bool host_run_cluster(int first) {
   host_ended.assign(lanes, false);
   std::vector<unsigned char> stacks((size_t)lanes * HOST_STACK);
   for (int i = 0; i < lanes; i++) {
-    host_lanes[i] = {{i % host_threads, 0, 0}, {first + i / host_threads, 0, 0}, i / host_threads, i % host_threads, 0};
+    const int block = first + i / host_threads;
+    host_lanes[i] = {{i % host_threads, 0, 0}, {block / host_parts, block % host_parts, 0}, i / host_threads, i % host_threads, 0};
     getcontext(&host_context[i]);
     host_context[i].uc_stack.ss_sp = &stacks[(size_t)i * HOST_STACK];
     host_context[i].uc_stack.ss_size = HOST_STACK;

@@ -1,0 +1,41 @@
+// decode_ptx for the host: kernels/templates/include/decode_ptx.cuh.
+#pragma once
+#include "gemm_ptx.cuh"
+
+#define __shared__ static  // of blocks that run one after the other
+static inline uint4 load16(const void *p) {
+  uint4 v;
+  if ((uintptr_t)p % 16) fprintf(stderr, "16 bytes from %p\n", p), abort();
+  memcpy(&v, p, 16);
+  return v;
+}
+static inline float exp2_fast(float x) {
+  return exp2f(x);
+}
+static inline u32 byte_perm(u32 a, u32 b, u32 s) {
+  return pick_bytes(a, b, s);
+}
+static inline float load_shared_level(const float *p) {
+  return *p;
+}
+static inline float load_cluster(u32 a) {
+  float v;
+  memcpy(&v, host_at(a), 4);
+  return v;
+}
+static inline void __threadfence() {}
+static inline u32 atomicAdd(u32 *p, u32 v) {
+  *p += v;
+  return *p - v;
+}
+
+typedef float act;
+static inline float act_load(const act *p) {
+  return *p;
+}
+static inline void act_load8(float *x, const act *p) {
+  memcpy(x, p, 32);
+}
+static inline void act_store(act *p, float v) {
+  *p = v;
+}
