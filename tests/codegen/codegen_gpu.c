@@ -270,6 +270,21 @@ static const struct {
     {"matmul_add q0f16 N=512 K=512 A=f16 R=f32 n=2048", "matmul/ref.wgmma256_add_f32", false, "wgmma.mma_async.sync.aligned.m64n256k16", 168},
 };
 
+// What a schedule asks of the machine is known in microseconds, before any code is made: the quickest of many times, 100 at most.
+static void check_quick(const testcase *c) {
+  ts_target t;
+  ts_gpu_use use;
+  uint64_t best = UINT64_MAX;
+  for (int k = 0; k < 20 && target_of(c, "cuda:sm_90a", &t); k++) {
+    ts_diag d = {0};
+    uint64_t begin = ts_now_ns();
+    if (!ts_gpu_check(c->ir, c->f, &t, &use, &d)) complain(c, "check: %s", d.message);
+    best = TS_MIN(best, ts_now_ns() - begin);
+  }
+  if (best > 100000) complain(c, "checking resources takes %llu us", (unsigned long long)best / 1000);
+  if (getenv("TS_EXPLAIN")) printf("%s: checked in %.1f us\n", c->name, (double)best / 1e3);
+}
+
 static void run_seed(int i) {
   testcase c = {.name = seeds[i].trace, .a = ts_arena_new("case"), .text = ""};
   ts_diag d = {0};
@@ -287,6 +302,7 @@ static void run_seed(int i) {
     complain(&c, "%s [%s]", d.message, d.code);
   } else {
     c.f = ts_sched_func(s);
+    check_quick(&c);
     compile_all(&c, seeds[i].old);
     check_ptx(&c, ts_arena_printf(c.a, "sm_90a has %s", seeds[i].ptx));
     if (assembler) check_registers(&c, ts_arena_printf(c.a, "sm_90a most %d", seeds[i].registers));
