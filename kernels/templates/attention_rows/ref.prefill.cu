@@ -3,14 +3,13 @@ doc       many positions: flash attention with warp specialisation, tensor copie
 requires  sm_90a
 op        attention_rows
 param     PINGPONG 0 1
-param     STAY 0 1
-start     PINGPONG=1 STAY=1
+param     LAZY 1 0
+start     PINGPONG=1 LAZY=1
 where     D == 64 || D == 128
 where     n_hi >= 64
 where     A_F16 && C_F16
 launch    prefill
-# blocks stay, one a multiprocessor, or there is one for each item of work
-grid      STAY ? min(SMS, H * ceildiv(n, 128)) : H * ceildiv(n, 128) ; 1 ; 1
+grid      min(SMS, H * ceildiv(n, 128)) ; 1 ; 1
 block     384 ; 1 ; 1
 shared    128 * D * 2 * 5 + 1024 + 128
 dependent 1
@@ -40,7 +39,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) prefill(const __grid_consta
   s.q = base, s.k = s.q + Q_BYTES, s.v = s.k + 2 * KV_BYTES;
   s.full_q = s.v + 2 * KV_BYTES, s.empty_q = s.full_q + 8, s.full_k = s.empty_q + 8, s.full_v = s.full_k + 16, s.empty_k = s.full_v + 16, s.empty_v = s.empty_k + 16;
   if (threadIdx.x == 0) {
-    barrier_init(s.full_q, 1), barrier_init(s.empty_q, 2);
+    barrier_init(s.full_q, 1), barrier_init(s.empty_q, 256);
     for (int i = 0; i < 2; i++) {
       barrier_init(s.full_k + 8 * i, 1), barrier_init(s.full_v + 8 * i, 1);
       barrier_init(s.empty_k + 8 * i, 2), barrier_init(s.empty_v + 8 * i, 2);

@@ -2,9 +2,9 @@
 //
 // An item of work is 128 query rows of one head; items go from the longest to the shortest, back and forth over the blocks. One thread of a producer
 // warpgroup copies the queries, then tiles of 128 keys and values, with the tensor copy engine into two stages of 128-byte swizzled shared memory, and
-// goes on with the next item while this one ends; two consumer warpgroups of 64 rows each multiply by wgmma. The next tile's scores are issued
-// before the current tile's values, and the softmax runs while the values multiply. With PINGPONG the two warpgroups take turns at the tensor cores.
-// Tiles go from the newest to the oldest, so that masking comes first.
+// goes on with the next item while this one ends; two consumer warpgroups of 64 rows each keep their queries in registers and multiply by wgmma. The
+// next tile's scores are issued before the current tile's values, and the softmax runs while the values multiply. With PINGPONG the two warpgroups take
+// turns at the tensor cores. Tiles go from the newest to the oldest, so that masking comes first.
 #pragma once
 #include "prefill_ptx.cuh"
 
@@ -50,11 +50,16 @@ static __device__ __forceinline__ void produce(const shared_layout &s, const ten
   }
 }
 
-// Scores of one tile; asynchronous.
-static __device__ __forceinline__ void issue_scores(float (&d)[64], u32 q, u32 k) {
+// The warp's sixteen queries as operands.
+static __device__ __forceinline__ void load_queries(u32 (&a)[D / 16][4], u32 q) {
+  const int lane = threadIdx.x & 31, row = 16 * ((threadIdx.x & 127) >> 5) + (lane & 15);
 #pragma unroll
-  for (int i = 0; i < D / 16; i++)
-    wgmma_scores(d, descriptor(q + i / 4 * ROWS * 128 + i % 4 * 32, 16), descriptor(k + i / 4 * TILE * 128 + i % 4 * 32, 16), i != 0);
+  for (int i = 0; i < D / 16; i++) load_matrices(a[i], q + i / 4 * ROWS * 128 + row * 128 + ((i % 4 * 32 + (lane >> 4) * 16) ^ ((row & 7) << 4)));
+}
+// Scores of one tile; asynchronous, as are values.
+static __device__ __forceinline__ void issue_scores(float (&d)[64], const u32 (&q)[D / 16][4], u32 k) {
+#pragma unroll
+  for (int i = 0; i < D / 16; i++) wgmma_scores(d, q[i], descriptor(k + i / 4 * TILE * 128 + i % 4 * 32, 16), i != 0);
 }
 static __device__ __forceinline__ void issue_values(float (&o)[D / 2], const u32 (&p)[TILE / 16][4], u32 v) {
 #pragma unroll
@@ -65,27 +70,39 @@ static __device__ __forceinline__ void issue_values(float (&o)[D / 2], const u32
 // weights of 1 there, which the next tile's factor of 0 takes away. Rounded, the difference of two such products is 1e20, and its exponential inf.
 #define UNSEEN -0x1p100f
 
-// Running softmax of the two rows that a thread shares with three others: weights replace the scores, f receives what earlier
-// sums are multiplied by. Columns beyond `seen[r]` of row r are masked when `masked`.
-static __device__ __forceinline__ void softmax(float (&s)[64], float (&m)[2], float (&l)[2], float (&f)[2], bool masked, int column, const int (&seen)[2]) {
+// Columns beyond `seen[r]` of row r.
+static __device__ __forceinline__ void mask(float (&s)[64], int column, const int (&seen)[2]) {
+#pragma unroll
+  for (int j = 0; j < 16; j++)
+#pragma unroll
+    for (int e = 0; e < 4; e++)
+      if (column + 8 * j + (e & 1) > seen[e >> 1]) s[4 * j + e] = UNSEEN;
+}
+// Running softmax of the two rows that a thread shares with three others: weights replace the scores. m: the score whose weight is 1: the largest, or with
+// LAZY one that no score exceeds by more than a factor of 64. Whether it moved in a row of the warp: then f is what earlier sums are multiplied by.
+static __device__ __forceinline__ bool softmax(float (&s)[64], float (&m)[2], float (&l)[2], float (&f)[2]) {
   const float scale = 1.4426950408889634f * rsqrtf((float)D);
-  if (masked) {
+  float top[2];
 #pragma unroll
-    for (int j = 0; j < 16; j++)
+  for (int r = 0; r < 2; r++) {
+    top[r] = m[r];
 #pragma unroll
-      for (int e = 0; e < 4; e++)
-        if (column + 8 * j + (e & 1) > seen[e >> 1]) s[4 * j + e] = UNSEEN;
+    for (int j = 0; j < 16; j++) top[r] = fmaxf(top[r], fmaxf(s[4 * j + 2 * r], s[4 * j + 2 * r + 1]));
+    top[r] = fmaxf(top[r], __shfl_xor_sync(~0u, top[r], 1));
+    top[r] = fmaxf(top[r], __shfl_xor_sync(~0u, top[r], 2));
+  }
+  const bool moves = !LAZY || __any_sync(~0u, fmaxf(top[0] - m[0], top[1] - m[1]) * scale > 6.0f);
+  if (moves) {
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+      f[r] = exp2_fast((m[r] - top[r]) * scale);
+      m[r] = top[r];
+      l[r] *= f[r];
+    }
   }
 #pragma unroll
   for (int r = 0; r < 2; r++) {
-    float top = m[r];
-#pragma unroll
-    for (int j = 0; j < 16; j++) top = fmaxf(top, fmaxf(s[4 * j + 2 * r], s[4 * j + 2 * r + 1]));
-    top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
-    top = fmaxf(top, __shfl_xor_sync(~0u, top, 2));
-    f[r] = exp2_fast((m[r] - top) * scale);
-    m[r] = top;
-    const float shift = top * scale;
+    const float shift = m[r] * scale;
     float sum = 0;
 #pragma unroll
     for (int j = 0; j < 16; j++) {
@@ -93,8 +110,9 @@ static __device__ __forceinline__ void softmax(float (&s)[64], float (&m)[2], fl
       s[4 * j + 2 * r + 1] = exp2_fast(fmaf(s[4 * j + 2 * r + 1], scale, -shift));
       sum += s[4 * j + 2 * r] + s[4 * j + 2 * r + 1];
     }
-    l[r] = l[r] * f[r] + sum;
+    l[r] += sum;
   }
+  return moves;
 }
 static __device__ __forceinline__ void to_operand(u32 (&p)[TILE / 16][4], const float (&s)[64]) {
 #pragma unroll
@@ -108,14 +126,15 @@ static __device__ __forceinline__ void consume_item(const shared_layout &sh, con
   const int thread = threadIdx.x & 127, lane = thread & 31, mine = w.row + 64 * warpgroup + 16 * (thread >> 5) + (lane >> 2), column = 2 * (lane & 3), tiles = w.tiles;
   const int seen_at[2] = {t + mine, t + mine + 8};
   float s[64], o[D / 2], m[2] = {UNSEEN, UNSEEN}, l[2] = {0, 0}, f[2];
-  u32 p[TILE / 16][4];
+  u32 q[D / 16][4], p[TILE / 16][4];
 #pragma unroll
   for (int i = 0; i < D / 2; i++) o[i] = 0;
-  const u32 q = sh.q + warpgroup * 64 * 128;
   // the last tile that needs no mask for any row of this warpgroup is before this one
   const int first_masked = (t + w.row + 64 * warpgroup + 1) / TILE;
 
   barrier_wait(sh.full_q, round & 1);
+  load_queries(q, sh.q + warpgroup * 64 * 128);
+  barrier_arrive(sh.empty_q);
   barrier_wait(sh.full_k + 8 * (done & 1), done >> 1 & 1);
 #if PINGPONG
   turn_wait(warpgroup);
@@ -127,14 +146,12 @@ static __device__ __forceinline__ void consume_item(const shared_layout &sh, con
   turn_give(1 - warpgroup);
 #endif
   wgmma_wait<0>();
-  if (thread == 0) {
-    barrier_arrive(sh.empty_k + 8 * (done & 1));
-    if (tiles == 1) barrier_arrive(sh.empty_q);
-  }
-  {
+  if (thread == 0) barrier_arrive(sh.empty_k + 8 * (done & 1));
+  if (tiles - 1 >= first_masked) {
     const int seen[2] = {seen_at[0] - (tiles - 1) * TILE, seen_at[1] - (tiles - 1) * TILE};
-    softmax(s, m, l, f, tiles - 1 >= first_masked, column, seen);
+    mask(s, column, seen);
   }
+  (void)softmax(s, m, l, f);
   to_operand(p, s);
   for (int i = 1; i < tiles; i++) {
     const u32 now = done + i, last = now - 1, stage = now & 1, before = stage ^ 1;
@@ -153,18 +170,20 @@ static __device__ __forceinline__ void consume_item(const shared_layout &sh, con
     turn_give(1 - warpgroup);
 #endif
     wgmma_wait<1>();
-    if (thread == 0) {
-      barrier_arrive(sh.empty_k + 8 * stage);
-      if (i == tiles - 1) barrier_arrive(sh.empty_q);
+    if (thread == 0) barrier_arrive(sh.empty_k + 8 * stage);
+    if (tile >= first_masked) {
+      const int seen[2] = {seen_at[0] - tile * TILE, seen_at[1] - tile * TILE};
+      mask(s, column, seen);
     }
-    const int seen[2] = {seen_at[0] - tile * TILE, seen_at[1] - tile * TILE};
-    softmax(s, m, l, f, tile >= first_masked, column, seen);
+    const bool rescale = softmax(s, m, l, f);
     wgmma_wait<0>();
     if (thread == 0) barrier_arrive(sh.empty_v + 8 * before);
+    if (rescale) {
 #pragma unroll
-    for (int j = 0; j < D / 8; j++)
+      for (int j = 0; j < D / 8; j++)
 #pragma unroll
-      for (int e = 0; e < 4; e++) o[4 * j + e] *= f[e >> 1];
+        for (int e = 0; e < 4; e++) o[4 * j + e] *= f[e >> 1];
+    }
     to_operand(p, s);
   }
   const u32 last = done + tiles - 1;

@@ -10,10 +10,10 @@ static __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence
 static __device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 template <int N> static __device__ __forceinline__ void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory"); }
 
-// d[64 x 128] (+)= a[64 x 16] . b[128 x 16]^T, both K-major in shared memory; keep == 0 starts a new sum.
-static __device__ __forceinline__ void wgmma_scores(float (&d)[64], u64 a, u64 b, int keep) {
+// d[64 x 128] (+)= a[64 x 16] . b[128 x 16]^T, a in registers, b K-major in shared memory; keep == 0 starts a new sum.
+static __device__ __forceinline__ void wgmma_scores(float (&d)[64], const u32 (&a)[4], u64 b, int keep) {
   asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %69, 0;\n"
       "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {%0, %1, %2, %3, %4, %5, %6, %7, "
       "%8, %9, %10, %11, %12, %13, %14, %15, "
       "%16, %17, %18, %19, %20, %21, %22, %23, "
@@ -21,7 +21,7 @@ static __device__ __forceinline__ void wgmma_scores(float (&d)[64], u64 a, u64 b
       "%32, %33, %34, %35, %36, %37, %38, %39, "
       "%40, %41, %42, %43, %44, %45, %46, %47, "
       "%48, %49, %50, %51, %52, %53, %54, %55, "
-      "%56, %57, %58, %59, %60, %61, %62, %63}, %64, %65, p, 1, 1, 0, 0;\n}"
+      "%56, %57, %58, %59, %60, %61, %62, %63}, {%64, %65, %66, %67}, %68, p, 1, 1, 0;\n}"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]),
         "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
         "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]),
@@ -38,7 +38,7 @@ static __device__ __forceinline__ void wgmma_scores(float (&d)[64], u64 a, u64 b
         "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),
         "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]),
         "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
-      : "l"(a), "l"(b), "r"(keep));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(keep));
 }
 // o[64 x N] += a[64 x 16] . b[16 x N], a in registers, b with rows of N in shared memory.
 static __device__ __forceinline__ void wgmma_values(float (&d)[64], const u32 (&a)[4], u64 b) {

@@ -21,15 +21,25 @@ static inline float host_swizzled(u32 a) {
   memcpy(&h, host_at(a), 2);
   return host_half(h);
 }
-static inline void wgmma_scores(float (&d)[64], u64 a, u64 b, int keep) {
-  int lane = host_me->index & 127, g = lane % 32 >> 2, t = lane & 3;
+static inline void wgmma_scores(float (&d)[64], const u32 (&a)[4], u64 b, int keep) {
+  int lane = host_me->index & 127, warp = lane / 32, g = lane % 32 >> 2, t = lane & 3;
+  u32 *me = host_slot(HOST_WARPGROUP, lane);
+  for (int i = 0; i < 4; i++) me[i] = a[i];
   host_meet(HOST_WARPGROUP);
   for (int i = 0; i < 64; i++) {
-    int row = lane / 32 * 16 + g + (i & 2 ? 8 : 0), col = i / 4 * 8 + 2 * t + (i & 1);
+    int row = g + (i & 2 ? 8 : 0), col = i / 4 * 8 + 2 * t + (i & 1);
     if (!keep) d[i] = 0;
-    for (int k = 0; k < 16; k++) d[i] += host_swizzled((u32)a + (u32)(row * 128 + k * 2)) * host_swizzled((u32)b + (u32)(col * 128 + k * 2));
+    for (int k = 0; k < 16; k++) {
+      u32 av = host_slot(HOST_WARPGROUP, warp * 32 + (row & 7) * 4 + (k & 7) / 2)[(row >> 3) + 2 * (k >> 3)];
+      d[i] += host_half((u16)(k & 1 ? av >> 16 : av)) * host_swizzled((u32)b + (u32)(col * 128 + k * 2));
+    }
   }
   host_meet(HOST_WARPGROUP);
+}
+static inline bool __any_sync(u32, bool v) {
+  float x = v;
+  for (int m = 1; m < 32; m *= 2) x = std::max(x, __shfl_xor_sync(~0u, x, m));
+  return x > 0;
 }
 template <int R> static inline void wgmma_values(float (&d)[R], const u32 (&a)[4], u64 b) {
   int lane = host_me->index & 127, warp = lane / 32, g = lane % 32 >> 2, t = lane & 3;
