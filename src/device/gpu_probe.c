@@ -149,13 +149,13 @@ static bool probe_l2(const gpu *x, double *bytes_per_s, ts_diag *d) {
 }
 
 // --- arithmetic -----------------------------------------------------------------------------------------------------------
-// ops: of a block and round.
-static bool probe_loop(const gpu *x, CUmodule m, const char *name, unsigned blocks, unsigned threads, double ops, double *ops_per_s, ts_diag *d) {
+// ops: of a block and round. Thousands of millions of them in a second.
+static bool probe_loop(const gpu *x, CUmodule m, const char *name, unsigned blocks, unsigned threads, double ops, double *giga_per_s, ts_diag *d) {
   int64_t rounds = 2000;
   double ns;
   pass s = {.blocks = blocks, .threads = threads, .args = (void *[]){&rounds, (void *)(uintptr_t)&x->sink}};
   TS_TRY(find(x, m, name, &s, d) && fastest(x, &s, &ns, d));
-  *ops_per_s = ops * (double)rounds * (double)blocks / ns * 1e9;
+  *giga_per_s = ops * (double)rounds * (double)blocks / ns;
   return true;
 }
 
@@ -179,8 +179,6 @@ static bool probe_arithmetic(gpu *x, double *v, ts_diag *d) {
   unsigned sms = (unsigned)x->g->sms;
   for (size_t i = 0; i < TS_COUNTOF(loops); i++) TS_TRY(probe_loop(x, x->any, loops[i].name, sms * 2, 512, loops[i].ops * 16, &v[loops[i].c], d));
   for (size_t i = 0; i < TS_COUNTOF(groups) && x->sm90; i++) TS_TRY(probe_loop(x, x->sm90, groups[i].name, sms * 2, 128, groups[i].ops, &v[groups[i].c], d));
-  for (int i = TS_CEILING_fma_f16; i <= TS_CEILING_wgmma_s8; i++) v[i] /= 1e9;
-  v[TS_CEILING_fma] /= 1e9;
   return true;
 }
 
