@@ -1,5 +1,6 @@
-// Hardware counters of a call: CUPTI's range profiler, one range, the call repeated for as many passes as the counters need. The counters of a
-// GPU belong to one process at a time: they are taken for a call and given back after it, since others of ours live at the same time.
+// Hardware counters of a call: CUPTI's range profiler, a range for each kernel, the call repeated for as many passes as the counters need. (One
+// range around the call would hold tens of microseconds in which nothing runs.) The counters of a GPU belong to one process at a time: they are
+// taken for a call and given back after it, since others of ours live at the same time.
 #include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -19,7 +20,7 @@ static const char *const metrics[] = {
 #include "cuda/counters.def"
 #undef COUNTER
 };
-enum { COUNTERS = TS_COUNTOF(names), MOST_PASSES = 64, HARDWARE_BUSY = 26 };
+enum { COUNTERS = TS_COUNTOF(names), MOST_PASSES = 64, MOST_RANGES = 64, HARDWARE_BUSY = 26 };
 _Static_assert((int)COUNTERS == (int)TS_CUDA_COUNTERS, "rows of counters.def");
 
 const char *ts_cuda_counter_name(int i) { return names[i]; }
@@ -56,7 +57,7 @@ static bool there(const ts_cuda_cupti *c, ts_diag *d) {
   bool all = c->cuptiProfilerInitialize && c->cuptiDeviceGetChipName && c->cuptiProfilerGetCounterAvailability && c->cuptiProfilerHostInitialize && c->cuptiProfilerHostDeinitialize &&
              c->cuptiProfilerHostConfigAddMetrics && c->cuptiProfilerHostGetConfigImageSize && c->cuptiProfilerHostGetConfigImage && c->cuptiProfilerHostEvaluateToGpuValues &&
              c->cuptiRangeProfilerEnable && c->cuptiRangeProfilerDisable && c->cuptiRangeProfilerSetConfig && c->cuptiRangeProfilerStart && c->cuptiRangeProfilerStop &&
-             c->cuptiRangeProfilerPushRange && c->cuptiRangeProfilerPopRange && c->cuptiRangeProfilerDecodeData && c->cuptiRangeProfilerGetCounterDataSize &&
+             c->cuptiRangeProfilerDecodeData && c->cuptiRangeProfilerGetCounterDataSize && c->cuptiRangeProfilerGetCounterDataInfo &&
              c->cuptiRangeProfilerCounterDataImageInitialize;
   return all || ts_env_fail(d, "no-counters", "counters: this version of CUPTI has no range profiler");
 }
@@ -134,11 +135,9 @@ bool ts_cuda_counters_known(const char *chip, bool known[TS_CUDA_COUNTERS], ts_d
 // --- counting -------------------------------------------------------------------------------------------------------------------
 static bool one_pass(const ts_cuda_counters *x, bool (*run)(void *arg, ts_diag *d), void *arg, bool *last, ts_diag *d) {
   range_object start = {.size = sizeof start, .range = x->range};
-  range_push push = {.size = sizeof push, .range = x->range, .name = "call"};
-  range_object pop = {.size = sizeof pop, .range = x->range};
   range_stop stop = {.size = offsetof(range_stop, all) + 1, .range = x->range};
   TS_TRY(check(x, x->c->cuptiRangeProfilerStart(&start), "beginning a pass", d));
-  bool ok = check(x, x->c->cuptiRangeProfilerPushRange(&push), "a range", d) && run(arg, d) && check(x, x->c->cuptiRangeProfilerPopRange(&pop), "a range", d);
+  bool ok = run(arg, d);
   ok = check(x, x->c->cuptiRangeProfilerStop(&stop), "ending a pass", ok ? d : NULL) && ok;
   *last = stop.all;
   return ok;
@@ -149,7 +148,7 @@ static bool take(ts_cuda_counters *x, ts_diag *d) {
   range_enable enable = {.size = sizeof enable, .context = x->context};
   TS_TRY(check(x, ask(x->c->cuptiRangeProfilerEnable, &enable), "switching counters on", d));
   x->range = enable.range;
-  range_data_size size = {.size = sizeof size, .range = x->range, .names = x->metric, .n = x->n, .ranges = 1, .nodes = 1};
+  range_data_size size = {.size = sizeof size, .range = x->range, .names = x->metric, .n = x->n, .ranges = MOST_RANGES, .nodes = MOST_RANGES};
   TS_TRY(check(x, x->c->cuptiRangeProfilerGetCounterDataSize(&size), "memory for values", d));
   x->data = calloc(size.bytes + 1, 1);
   x->data_n = size.bytes;
@@ -163,16 +162,42 @@ static void give_back(ts_cuda_counters *x) {
   x->range = x->data = NULL;
 }
 
+static bool adds_up(const char *metric) {
+  size_t n = strlen(metric);
+  return n > 4 && strcmp(metric + n - 4, ".sum") == 0;
+}
+
+// What the kernels of the call have counted, as values of the call.
+static bool evaluate(const ts_cuda_counters *x, double values[COUNTERS], ts_diag *d) {
+  range_info info = {.size = sizeof info, .image = x->data, .bytes = x->data_n};
+  double weight[COUNTERS] = {0}, v[COUNTERS];
+  TS_TRY(check(x, x->c->cuptiRangeProfilerGetCounterDataInfo(&info), "reading values", d));
+  if (!info.ranges) return ts_env_fail(d, "no-counters", "counters: no kernel was counted");
+  for (size_t i = 0; i < x->n; i++) values[i] = 0;
+  for (size_t r = 0; r < info.ranges; r++) {
+    host_values of = {.size = sizeof of, .host = x->host, .data = x->data, .data_n = x->data_n, .index = r, .names = x->metric, .n = x->n, .values = v};
+    TS_TRY(check(x, x->c->cuptiProfilerHostEvaluateToGpuValues(&of), "reading values", d));
+    double ns = x->at[0] == 0 && isfinite(v[0]) && v[0] > 0 ? v[0] : 1;  // ORDER: the time is the first row of counters.def
+    for (size_t i = 0; i < x->n; i++) {
+      bool sum = adds_up(x->metric[i]);
+      if (!isfinite(v[i])) continue;
+      values[i] += sum ? v[i] : v[i] * ns;
+      weight[i] = sum ? 1 : weight[i] + ns;
+    }
+  }
+  for (size_t i = 0; i < x->n; i++) values[i] = weight[i] > 0 ? values[i] / weight[i] : NAN;
+  return true;
+}
+
 static bool count(ts_cuda_counters *x, bool (*run)(void *arg, ts_diag *d), void *arg, double v[COUNTERS], ts_diag *d) {
   bool last = false;
   range_data data = {.size = sizeof data, .range = x->range, .bytes = x->data_n, .image = x->data};
   range_config config = {.size = offsetof(range_config, target_level) + sizeof config.target_level, .range = x->range, .config_n = x->config_n, .config = x->config, .data_n = x->data_n, .data = x->data,
-                         .mode = RANGE_OF_USER, .replay = REPLAY_BY_USER, .ranges = 1, .levels = 1, .least_level = 1};
+                         .mode = RANGE_OF_KERNEL, .replay = REPLAY_BY_USER, .ranges = MOST_RANGES, .levels = 1, .least_level = 1};
   TS_TRY(check(x, x->c->cuptiRangeProfilerCounterDataImageInitialize(&data), "memory for values", d) && check(x, x->c->cuptiRangeProfilerSetConfig(&config), "choosing counters", d));
   for (int i = 0; i < MOST_PASSES && !last; i++) TS_TRY(one_pass(x, run, arg, &last, d));
   range_decode decode = {.size = sizeof decode, .range = x->range};
-  host_values values_of = {.size = sizeof values_of, .host = x->host, .data = x->data, .data_n = x->data_n, .names = x->metric, .n = x->n, .values = v};
-  return check(x, x->c->cuptiRangeProfilerDecodeData(&decode), "reading values", d) && check(x, x->c->cuptiProfilerHostEvaluateToGpuValues(&values_of), "reading values", d);
+  return check(x, x->c->cuptiRangeProfilerDecodeData(&decode), "reading values", d) && evaluate(x, v, d);
 }
 
 bool ts_cuda_count(ts_cuda_counters *x, bool (*run)(void *arg, ts_diag *d), void *arg, double values[TS_CUDA_COUNTERS], ts_diag *d) {

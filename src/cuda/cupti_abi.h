@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { RANGE_OF_USER = 2, REPLAY_BY_USER = 3 };
+enum { RANGE_OF_KERNEL = 1, REPLAY_BY_USER = 3 };
 typedef struct profiler_initialize {
   size_t size;
   void *priv;
@@ -87,11 +87,6 @@ typedef struct range_stop {
   size_t pass, level;
   uint8_t all;  // passes were made
 } range_stop;
-typedef struct range_push {
-  size_t size;
-  void *priv, *range;
-  const char *name;
-} range_push;
 typedef struct range_decode {
   size_t size;
   void *priv, *range;
@@ -105,6 +100,12 @@ typedef struct range_data_size {
   uint32_t nodes;
   size_t bytes;
 } range_data_size;
+typedef struct range_info {
+  size_t size;
+  void *priv;
+  const uint8_t *image;
+  size_t bytes, ranges;
+} range_info;
 typedef struct range_data {
   size_t size;
   void *priv, *range;

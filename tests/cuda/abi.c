@@ -42,12 +42,13 @@ SAME(offsetof(range_config, target_level) + 2, CUpti_RangeProfiler_SetConfig_Par
 SAME(offsetof(range_config, mode), offsetof(CUpti_RangeProfiler_SetConfig_Params, range));
 SAME(offsetof(range_config, levels), offsetof(CUpti_RangeProfiler_SetConfig_Params, numNestingLevels));
 SAME(offsetof(range_stop, all) + 1, CUpti_RangeProfiler_Stop_Params_STRUCT_SIZE);
-SAME(sizeof(range_push), CUpti_RangeProfiler_PushRange_Params_STRUCT_SIZE);
+SAME(sizeof(range_info), CUpti_RangeProfiler_GetCounterDataInfo_Params_STRUCT_SIZE);
+SAME(offsetof(range_info, ranges), offsetof(CUpti_RangeProfiler_GetCounterDataInfo_Params, numTotalRanges));
 SAME(sizeof(range_decode), CUpti_RangeProfiler_DecodeData_Params_STRUCT_SIZE);
 SAME(sizeof(range_data_size), CUpti_RangeProfiler_GetCounterDataSize_Params_STRUCT_SIZE);
 SAME(offsetof(range_data_size, nodes), offsetof(CUpti_RangeProfiler_GetCounterDataSize_Params, maxNumRangeTreeNodes));
 SAME(sizeof(range_data), CUpti_RangeProfiler_CounterDataImage_Initialize_Params_STRUCT_SIZE);
-SAME((int)RANGE_OF_USER, (int)CUPTI_UserRange);
+SAME((int)RANGE_OF_KERNEL, (int)CUPTI_AutoRange);
 SAME((int)REPLAY_BY_USER, (int)CUPTI_UserReplay);
 
 int main(void) { return 0; }

@@ -1,6 +1,7 @@
 // CUPTI's range profiler without a GPU, for tests. The counters belong to one context at a time: whoever holds a lock on the file that
 // TS_FAKE_COUNTERS names has them, from cuptiRangeProfilerEnable to cuptiRangeProfilerDisable, and everybody else is told that they are busy.
-// A configuration takes two passes; the values are 1, 2, 3 ... in the order of the metrics.
+// A configuration takes two passes; a call counts as two kernels, whose values
+// are 1, 2, 3 ... and 3, 4, 5 ... in the order of the metrics.
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -10,7 +11,7 @@
 #include "cuda/cupti_abi.h"
 
 #define API __attribute__((visibility("default")))
-enum { HARDWARE_BUSY = 26, INVALID_OPERATION = 7, PASSES = 2 };
+enum { HARDWARE_BUSY = 26, INVALID_OPERATION = 7, PASSES = 2, KERNELS = 2 };
 
 static int held = -1, passes;
 
@@ -39,7 +40,8 @@ API int cuptiProfilerHostGetConfigImageSize(void *p) { return ((host_config_size
 API int cuptiProfilerHostGetConfigImage(void *p) { return (void)p, 0; }
 API int cuptiProfilerHostEvaluateToGpuValues(void *p) {
   host_values *v = p;
-  for (size_t i = 0; i < v->n; i++) v->values[i] = (double)(i + 1);
+  if (v->index >= KERNELS) return INVALID_OPERATION;
+  for (size_t i = 0; i < v->n; i++) v->values[i] = (double)(i + 1 + 2 * v->index);
   return 0;
 }
 API int cuptiRangeProfilerEnable(void *p) {
@@ -60,7 +62,6 @@ API int cuptiRangeProfilerGetCounterDataSize(void *p) { return ((range_data_size
 API int cuptiRangeProfilerCounterDataImageInitialize(void *p) { return (void)p, held < 0 ? INVALID_OPERATION : 0; }
 API int cuptiRangeProfilerSetConfig(void *p) { return (void)p, held < 0 ? INVALID_OPERATION : 0; }
 API int cuptiRangeProfilerStart(void *p) { return (void)p, held < 0 ? INVALID_OPERATION : 0; }
-API int cuptiRangeProfilerPushRange(void *p) { return (void)p, 0; }
-API int cuptiRangeProfilerPopRange(void *p) { return (void)p, 0; }
+API int cuptiRangeProfilerGetCounterDataInfo(void *p) { return ((range_info *)p)->ranges = KERNELS, 0; }
 API int cuptiRangeProfilerStop(void *p) { return ((range_stop *)p)->all = ++passes == PASSES, 0; }
 API int cuptiRangeProfilerDecodeData(void *p) { return (void)p, passes == PASSES ? 0 : INVALID_OPERATION; }
