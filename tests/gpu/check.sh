@@ -153,8 +153,9 @@ sanitizer() {
   [ -n "$tool" ] || { skip "compute-sanitizer: it is not installed"; return; }
   # it must see into the measuring worker, a child: a kernel that writes outside is found
   overlay "$over" illegal || { fail "compute-sanitizer: no room for a copy of the kernels"; return; }
-  TUNESMITH_HOME=$over timeout -k 5 60 "$tool" --tool memcheck --target-processes all tunesmith try --target cuda --judge --points 1 --only illegal "silu_mul A=f32 I=100 n=2" >"$out/memcheck-illegal.txt" 2>&1 &
-  try_chunks memcheck 4 4 "$here/sanitized.txt" timeout -k 5 75 "$tool" --tool memcheck --target-processes all --error-exitcode 9 tunesmith try --target cuda --judge --points 1
+  TUNESMITH_HOME=$over timeout -k 5 60 "$tool" --tool memcheck --show-backtrace no --target-processes all tunesmith try --target cuda --judge --points 1 --only illegal "silu_mul A=f32 I=100 n=2" >"$out/memcheck-illegal.txt" 2>&1 &
+  # a process a workload: nearly all of its time it starts under the tool
+  try_chunks memcheck "$(workloads "$here/sanitized.txt" | wc -l)" 16 "$here/sanitized.txt" timeout -k 5 75 "$tool" --tool memcheck --show-backtrace no --target-processes all --error-exitcode 9 tunesmith try --target cuda --judge --points 1
   code=$?
   wait
   rm -rf "$over"
