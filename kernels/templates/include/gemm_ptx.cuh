@@ -89,6 +89,18 @@ __device__ __forceinline__ void copy_tensor_3d(u32 dst, const tensor_map *map, i
       "l"(map), "r"(x), "r"(y), "r"(z), "r"(bar)
       : "memory");
 }
+__device__ __forceinline__ void copy_tensor_2d_hint(u32 dst, const tensor_map *map, int x, int y, u32 bar, u64 policy) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(dst),
+      "l"(map), "r"(x), "r"(y), "r"(bar), "l"(policy)
+      : "memory");
+}
+__device__ __forceinline__ void copy_tensor_3d_hint(u32 dst, const tensor_map *map, int x, int y, int z, u32 bar, u64 policy) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%2, %3, %4}], [%5], %6;" ::"r"(dst),
+      "l"(map), "r"(x), "r"(y), "r"(z), "r"(bar), "l"(policy)
+      : "memory");
+}
 // The same to all blocks of the cluster that are set in blocks: to dst in each, and on bar in each.
 __device__ __forceinline__ void copy_tensor_3d_to(u32 dst, const tensor_map *map, int x, int y, int z, u32 bar, u32 blocks) {
   asm volatile(
@@ -110,6 +122,28 @@ __device__ __forceinline__ u32 load_u32(const void *p) {
   u32 v;
   asm volatile("ld.global.cg.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
   return v;
+}
+
+// --- counters in global memory that blocks meet at -----------------------------------------------------------------
+// After all that this thread, and those it has met, wrote before.
+__device__ __forceinline__ void add_release(u32 *p, u32 v) {
+  asm volatile("fence.acq_rel.gpu;\n\tred.relaxed.gpu.global.add.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
+}
+// Before all that this thread reads afterwards.
+__device__ __forceinline__ u32 load_acquire(const u32 *p) {
+  u32 v;
+  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+  return v;
+}
+
+// Sums that blocks of one grid exchange while they run: each of the four arrives by itself, in no order.
+__device__ __forceinline__ float4 load4_relaxed(const float4 *p) {
+  float4 v;
+  asm volatile("ld.relaxed.gpu.global.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "l"(p) : "memory");
+  return v;
+}
+__device__ __forceinline__ void store4_relaxed(float4 *p, float4 v) {
+  asm volatile("st.relaxed.gpu.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(p), "f"(v.x), "f"(v.y), "f"(v.z), "f"(v.w) : "memory");
 }
 
 // --- halves, held as bits ------------------------------------------------------------------------------------------
@@ -136,6 +170,17 @@ __device__ __forceinline__ u32 mul_f16x2(u32 a, u32 b) {
 __device__ __forceinline__ u32 fma_f16x2(u32 a, u32 b, u32 c) {
   u32 v;
   asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(v) : "r"(a), "r"(b), "r"(c));
+  return v;
+}
+// One half of a pair in both places, which costs nothing where a half operation takes it.
+__device__ __forceinline__ u32 low_twice(u32 a) {
+  u32 v;
+  asm("{\n\t.reg .b16 l, h;\n\tmov.b32 {l, h}, %1;\n\tmov.b32 %0, {l, l};\n\t}" : "=r"(v) : "r"(a));
+  return v;
+}
+__device__ __forceinline__ u32 high_twice(u32 a) {
+  u32 v;
+  asm("{\n\t.reg .b16 l, h;\n\tmov.b32 {l, h}, %1;\n\tmov.b32 %0, {h, h};\n\t}" : "=r"(v) : "r"(a));
   return v;
 }
 // (a & mask) | bits in one instruction.
@@ -167,6 +212,13 @@ __device__ __forceinline__ void mma_m16n8k16(float (&d)[4], const u32 (&a)[4], u
   asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, %12, %13};"
       : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3]));
+}
+// The same for eight of K in tf32: of a float, the upper 19 bits count. a: rows g and g + 8 at k = t, then at t + 4; b: column g at those.
+__device__ __forceinline__ void mma_m16n8k8_tf32(float (&d)[4], const float (&a)[4], float b0, float b1) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])), "r"(__float_as_uint(a[3])), "r"(__float_as_uint(b0)),
+        "r"(__float_as_uint(b1)));
 }
 // Four matrices of eight rows of eight halves; lane l gives the address of row l % 8 of matrix l / 8. As B fragments: two of sixteen of K.
 __device__ __forceinline__ void load_matrices(u32 (&r)[4], u32 address) {

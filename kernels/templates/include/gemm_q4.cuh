@@ -38,7 +38,7 @@ __device__ __forceinline__ void gemm_fragments(u32 (&a)[4][4], const unsigned ch
   codes_to_f16(q.w, a[3]);
 #pragma unroll
   for (int h = 0; h < 2; h++) {
-    u32 both = h ? s.y : s.x, low = pick_bytes(both, both, 0x1010), high = pick_bytes(both, both, 0x3232);
+    const u32 both = h ? s.y : s.x, low = low_twice(both), high = high_twice(both);
 #pragma unroll
     for (int i = 2 * h; i < 2 * h + 2; i++) {
       a[i][0] = mul_f16x2(a[i][0], low);

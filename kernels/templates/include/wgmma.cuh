@@ -6,6 +6,12 @@
 __device__ __forceinline__ u64 wgmma_rows128(u32 address) {
   return (u64)(address >> 4 & 0x3fff) | (u64)1 << 16 | (u64)64 << 32 | (u64)1 << 62;
 }
+// The same from its low word: 0x10000 + address / 16, which may be added to.
+__device__ __forceinline__ u64 wgmma_rows128_at(u32 low) {
+  u64 v;
+  asm("mov.b64 %0, {%1, %2};" : "=l"(v) : "r"(low), "r"(0x40000040));
+  return v;
+}
 // What a step of bytes within the atom adds to a descriptor.
 #define WGMMA_STEP(bytes) ((u64)((bytes) >> 4))
 __device__ __forceinline__ void wgmma_begin() {

@@ -208,6 +208,7 @@ __device__ __forceinline__ void wide_q4(const tensor_map *x, const tensor_map *c
     barrier_expect(me.gathered(), S::gathered_bytes);
     barrier_init_fence();
     for (int s = 0; s < S::stages && s < all; s++) ring.weights(s, s);
+    prefetch_tensor_map(x);
   }
   __syncthreads();
   dependents_may_start();

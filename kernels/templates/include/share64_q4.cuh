@@ -1,0 +1,311 @@
+// share64_q4: y[n, N] = x[n, K] . w[N, K]^T for 33 to 128 rows of x in f16, all of them in one tile, on weights of the packed layout "mma".
+//
+// Weights are the A operand of wgmma, from registers: a crew of four warps owns 64 rows of weights and turns codes into halves while
+// the tensor cores work for the other crews. Every block has an equal share: TILES times 64 rows and one of SPLIT slices of K, CREWS tiles
+// a pass. One warp fills a ring whose stages hold two units of 64 of K, of weights and of x; a pair of blocks with the same slice of K
+// fetches every second stage of x for each other. The parts of a sum meet in the workspace: the crews that worked on a tile each finish
+// some rows of x of it, in one order of the parts, so that results do not vary. Two halves (NEAR) meet in the shared memory of a cluster.
+#pragma once
+#include "gemm_q4.cuh"
+#include "put_pair.cuh"
+
+// ORDER: the sizes are those of the defines of the template that includes this.
+template <int a_outputs, int a_inputs, int a_rows, int a_width, int a_crews, int a_tiles, int a_stages, int a_split, int a_pair, int a_near>
+struct share_shape {
+  static constexpr int outputs = a_outputs, inputs = a_inputs, rows = a_rows, width = a_width, crews = a_crews, tiles = a_tiles;
+  static constexpr int stages = a_stages, split = a_split, pair = a_pair, near = a_near;
+  static constexpr int all = (outputs + 63) / 64, passes = (tiles + crews - 1) / crews;  // tiles of 64 rows of weights: all, of a block
+  static constexpr int steps = (inputs / 64 + 1) / 2, columns = width / 8;  // steps: of two units of K; behind K there are zeros
+  static constexpr int few = crews == 2 ? 40 : crews == 3 ? 32 : 24, many = crews == 2 ? 232 : crews == 3 ? 160 : crews == 4 ? 112 : 88;  // registers
+  static constexpr int x_bytes = width * 128, w_bytes = 4 * 1152;  // of a unit; of a tile in a stage
+  static constexpr int w_at = stages * 2 * x_bytes, near_at = w_at + stages * crews * w_bytes;
+  static constexpr int half_bytes = near ? columns / 2 * 2048 : 0;  // of a tile: what the other block of a cluster sends
+  static constexpr int bars_at = near_at + tiles * half_bytes, bytes = bars_at + 16 * stages + (near ? 8 * tiles : 0);
+};
+
+// Who a block is: its tiles and its slice of K.
+template <typename S> struct share_block {
+  u32 base;
+  int part, first, last, from, end;  // slice of K in steps; tiles
+
+  __device__ __forceinline__ u32 bar(int stage) { return base + S::bars_at + 16 * stage; }  // full, then empty
+  __device__ __forceinline__ u32 here(int i) { return bar(S::stages) + 8 * i; }               // the other part of the block's tile i is here
+  __device__ __forceinline__ int steps() { return last - first; }
+  __device__ __forceinline__ int tile(int pass) { return from + pass * S::crews; }
+  __device__ __forceinline__ int active(int pass) { return min(S::crews, end - tile(pass)); }  // tiles of a pass, perhaps less than none
+};
+
+// One thread fills the ring: weights at once, x after those before.
+template <typename S> struct share_ring {
+  share_block<S> me;
+  const tensor_map *x, *codes, *scales;
+  int side, k, pass;  // k, pass: what is copied next
+
+  __device__ __forceinline__ void weights(int stage) {
+    const int n = me.active(pass), tile = me.tile(pass) * 4;
+    const u32 bar = me.bar(stage);
+    u32 to = me.base + S::w_at + stage * S::crews * S::w_bytes;
+    barrier_expect(bar, max(n, 0) * S::w_bytes + 2 * S::x_bytes);
+#pragma unroll 1
+    for (int i = 0; i < n; i++, to += S::w_bytes) {
+      copy_tensor_3d(to, codes, 0, 2 * k, tile + i * 4, bar);
+      copy_tensor_3d(to + 4096, scales, 0, 2 * k, tile + i * 4, bar);
+    }
+  }
+  __device__ __forceinline__ void rows(int stage, int step, int at) {
+    u32 to = me.base + stage * 2 * S::x_bytes;
+    if (S::pair == 1) {
+      copy_tensor_3d(to, x, 0, 0, 2 * at, me.bar(stage));
+    } else if (step % S::pair == side) {
+      copy_tensor_3d_to(to, x, 0, 0, 2 * at, me.bar(stage), (1 << S::pair) - 1);
+    }
+  }
+  __device__ __forceinline__ void next() {
+    if (++k == me.last) {
+      k = me.first;
+      pass++;
+    }
+  }
+};
+
+template <typename S> struct share_crew {
+  share_block<S> at;
+  const unsigned char *codes, *scales;  // of this warp in the first stage
+  u32 freeing;                          // stages that are wanted again
+  int lane, stage, step;
+  u32 parity;
+
+  __device__ __forceinline__ void fragments(u32 (&a)[4][4], int unit) {
+    gemm_fragments(a, codes + stage * S::crews * S::w_bytes + unit * 512, scales + stage * S::crews * S::w_bytes + unit * 64, lane);
+  }
+  __device__ __forceinline__ void multiply(float (&d)[S::width / 2], u32 (&a)[4][4], int unit) {
+    const u32 b = ((at.base >> 4 & 0x3fff) | 0x10000) + stage * (S::x_bytes / 8) + unit * (S::x_bytes / 16);
+    wgmma_begin();
+#pragma unroll
+    for (int i = 0; i < 4; i++) wgmma_rs(d, a[i], wgmma_rows128_at(b + 2 * i));
+    wgmma_end();
+  }
+  // The stage before this one goes back to all that copy into it.
+  __device__ __forceinline__ void release_before() {
+    const u32 bar = at.bar(stage == 0 ? S::stages - 1 : stage - 1) + 8;
+    const bool again = (u32)(step - 1) < freeing;
+    if (S::pair > 1) {
+      if (again && lane < S::pair) barrier_arrive_cluster(cluster_address(bar, lane));
+    } else {
+      if (again && lane == 0) barrier_arrive(bar);
+    }
+  }
+  __device__ __forceinline__ void next() {
+    step++;
+    if (++stage == S::stages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+  // One tile: while a unit is multiplied, the fragments of the next are made.
+  __device__ __forceinline__ void tile(float (&d)[S::width / 2]) {
+    u32 a[4][4], b[4][4];
+    const int steps = at.steps();
+    barrier_wait(at.bar(stage), parity);
+    fragments(a, 0);
+#pragma unroll 1
+    for (int k = 0; k + 1 < steps; k++) {
+      multiply(d, a, 0);
+      wgmma_wait_for<1>();  // all of the stage before
+      release_before();
+      fragments(b, 1);
+      multiply(d, b, 1);
+      wgmma_wait_for<1>();
+      next();
+      barrier_wait(at.bar(stage), parity);
+      fragments(a, 0);
+    }
+    multiply(d, a, 0);
+    wgmma_wait_for<1>();
+    fragments(b, 1);
+    multiply(d, b, 1);
+    wgmma_wait_for<0>();
+    release_before();
+    next();
+  }
+  // The stages of a pass in which this crew has no tile.
+  __device__ __forceinline__ void idle() {
+#pragma unroll 1
+    for (int k = 0; k < at.steps(); k++) {
+      release_before();
+      barrier_wait(at.bar(stage), parity);
+      next();
+    }
+  }
+};
+
+// Four sums of a fragment of eight rows of x -> y, two neighbouring features of one row a store.
+template <typename S, int END, typename Y> __device__ __forceinline__ void share_put(Y *y, float4 v, int feature, int column, int lane) {
+  const bool odd = lane & 4;
+  float a = __shfl_xor_sync(~0u, odd ? v.x : v.y, 4), b = __shfl_xor_sync(~0u, odd ? v.z : v.w, 4);
+  const int row = column * 8 + (lane & 3) * 2 + (odd ? 1 : 0);
+  feature += lane >> 2 & 6;
+  if (row >= S::rows) return;
+  Y *to = y + (size_t)row * S::outputs + feature;
+  if (feature < S::outputs) put_pair(to, odd ? a : v.x, odd ? v.y : a, END == GEMM_ADD);
+  if (feature + 8 < S::outputs) put_pair(to + 8, odd ? b : v.z, odd ? v.w : b, END == GEMM_ADD);
+}
+
+// Two blocks of a cluster have the halves of K: each sends the other some rows of x of its parts, and finishes the rest.
+template <typename S, int END, typename Y> __device__ __forceinline__ void share_swap(share_block<S> &me, const unsigned char *smem, float (&d)[S::width / 2], Y *y, int i, int thread) {
+  constexpr int half = S::columns / 2;
+  const u32 to = me.base + S::near_at + i * S::half_bytes + thread * 16, other = cluster_address(to, me.part ^ 1), bar = cluster_address(me.here(i), me.part ^ 1);
+  float4 mine[half];
+#pragma unroll
+  for (int c = 0; c < half; c++) {
+    float4 low = {d[c * 4], d[c * 4 + 1], d[c * 4 + 2], d[c * 4 + 3]};
+    float4 high = {d[(c + half) * 4], d[(c + half) * 4 + 1], d[(c + half) * 4 + 2], d[(c + half) * 4 + 3]};
+    send_cluster4(other + c * 2048, me.part ? low : high, bar);
+    mine[c] = me.part ? high : low;
+  }
+  barrier_wait(me.here(i), 0);
+  const float4 *got = (const float4 *)(smem + S::near_at + i * S::half_bytes) + thread;
+#pragma unroll
+  for (int c = 0; c < half; c++) {
+    float4 v = got[c * 128];
+    v = make_float4(mine[c].x + v.x, mine[c].y + v.y, mine[c].z + v.z, mine[c].w + v.w);
+    share_put<S, END>(y, v, (me.from + i) * 64 + thread / 32 * 16, me.part * half + c, thread & 31);
+  }
+}
+
+// The parts of tiles in the workspace: a counter a tile, then for each tile and slice of K the fragments, sixteen bytes a thread of a crew.
+template <typename S> struct share_parts {
+  u32 *counters;
+  float4 *parts;
+
+  __device__ __forceinline__ float4 *of(int tile, int part) { return parts + ((size_t)tile * S::split + part) * S::columns * 128; }
+  __device__ __forceinline__ void lay_down(float (&d)[S::width / 2], int tile, int part, int thread, int crew) {
+    float4 *to = of(tile, part) + thread;
+#pragma unroll
+    for (int c = 0; c < S::columns; c++) __stcg(to + c * 128, make_float4(d[c * 4], d[c * 4 + 1], d[c * 4 + 2], d[c * 4 + 3]));
+    threads_meet(1 + crew, 128);
+    if (thread == 0) add_release(counters + tile, 1);
+  }
+  template <int END, typename Y> __device__ __forceinline__ void finish(Y *y, int tile, int part, int thread, int crew) {
+    if (thread % 32 == 0)
+      while (load_acquire(counters + tile) < S::split) {
+      }
+    __syncwarp();
+    const float4 *from = of(tile, 0) + thread;
+#pragma unroll 1
+    for (int c = S::columns * part / S::split; c < S::columns * (part + 1) / S::split; c++) {
+      float4 p[S::split];
+#pragma unroll
+      for (int s = 0; s < S::split; s++) p[s] = __ldcg(from + (s * S::columns + c) * 128);
+#pragma unroll
+      for (int s = 1; s < S::split; s++) {
+        p[0].x += p[s].x;
+        p[0].y += p[s].y;
+        p[0].z += p[s].z;
+        p[0].w += p[s].w;
+      }
+      share_put<S, END>(y, p[0], tile * 64 + thread / 32 * 16, c, thread & 31);
+    }
+    threads_meet(1 + crew, 128);
+    if (thread == 0 && atomicAdd(counters + tile, 1) == 2 * S::split - 1) counters[tile] = 0;  // for the next run
+  }
+};
+
+template <typename S, int END, typename Y>
+__device__ __forceinline__ void share64_q4(const tensor_map *x, const tensor_map *codes, const tensor_map *scales, Y *y, void *workspace) {
+  SHARED_MEMORY(smem);
+  const int warp = __shfl_sync(~0u, threadIdx.x >> 5, 0), lane = threadIdx.x & 31;  // known to be the same in a warp
+  const int group = blockIdx.x / (S::split * S::pair) * S::pair + blockIdx.x % S::pair;
+  share_block<S> me;
+  me.base = shared_address(smem);
+  me.part = blockIdx.x / S::pair % S::split;
+  me.first = S::steps * me.part / S::split;
+  me.last = S::steps * (me.part + 1) / S::split;
+  asm volatile("" : "+r"(me.last));  // were the number of steps known, the loop would be unrolled at its ends, and wgmma wait each time
+  me.from = group * S::tiles;
+  me.end = min(me.from + S::tiles, S::all);
+  const int all = me.steps() * S::passes;
+  if (warp >= 4 * S::crews) {
+    registers_give<S::few>();
+    share_ring<S> ring = {me, x, codes, scales, (int)(blockIdx.x % S::pair), me.first, 0};
+    const bool leads = threadIdx.x == 128 * S::crews;
+    if (leads) {
+      for (int s = 0; s < S::stages; s++) {
+        barrier_init(me.bar(s), 1);
+        barrier_init(me.bar(s) + 8, 4 * S::crews * S::pair);
+      }
+      for (int i = 0; S::near && i < S::tiles; i++) {
+        barrier_init(me.here(i), 1);
+        barrier_expect(me.here(i), S::half_bytes);
+      }
+      barrier_init_fence();
+      for (int s = 0; s < S::stages && s < all; s++, ring.next()) ring.weights(s);
+      prefetch_tensor_map(x);
+    }
+    __syncwarp();
+    __syncthreads();
+    dependents_may_start();
+    if (S::pair > 1 || S::near) {
+      cluster_arrive_bare();
+      cluster_wait();
+    }
+    wait_for_predecessors();
+    if (leads) {
+      int at = me.first;
+      for (int s = 0; s < S::stages && s < all; s++) {
+        ring.rows(s, s, at);
+        at = at + 1 == me.last ? me.first : at + 1;
+      }
+      int stage = 0;
+      u32 parity = 0;
+#pragma unroll 1
+      for (int step = S::stages; step < all; step++, ring.next()) {
+        barrier_wait(me.bar(stage) + 8, parity);
+        ring.weights(stage);
+        ring.rows(stage, step, ring.k);
+        if (++stage == S::stages) {
+          stage = 0;
+          parity ^= 1;
+        }
+      }
+    }
+  } else {
+    registers_take<S::many>();
+    __syncthreads();
+    dependents_may_start();
+    if (S::pair > 1 || S::near) {
+      cluster_arrive_bare();
+      cluster_wait();
+    }
+    const int crew = warp >> 2, thread = threadIdx.x & 127;
+    const unsigned char *mine = smem + S::w_at + crew * S::w_bytes;
+    share_crew<S> it = {me, mine + (warp & 3) * 1024, mine + 4096 + (warp & 3) * 128, (u32)max(all - S::stages, 0), lane, 0, 0, 0};
+    share_parts<S> parts = {(u32 *)workspace, (float4 *)((char *)workspace + (S::all * 4 + 63) / 64 * 64)};
+#pragma unroll 1
+    for (int pass = 0; pass < S::passes; pass++) {
+      if (crew >= me.active(pass)) {
+        it.idle();
+        continue;
+      }
+      float d[S::width / 2] = {};
+      it.tile(d);
+      wgmma_touch(d);
+      if (pass == 0) wait_for_predecessors();
+      const int tile = me.tile(pass) + crew;
+      if (S::near) {
+        share_swap<S, END>(me, smem, d, y, pass * S::crews + crew, thread);
+      } else if (S::split > 1) {
+        parts.lay_down(d, tile, me.part, thread, crew);
+      } else {
+#pragma unroll
+        for (int c = 0; c < S::columns; c++)
+          share_put<S, END>(y, make_float4(d[c * 4], d[c * 4 + 1], d[c * 4 + 2], d[c * 4 + 3]), tile * 64 + (warp & 3) * 16, c, lane);
+      }
+    }
+    if (S::split > 1 && !S::near) {
+#pragma unroll 1
+      for (int pass = 0; pass < S::passes && crew < me.active(pass); pass++)
+        parts.template finish<END>(y, me.tile(pass) + crew, me.part, thread, crew);
+    }
+  }
+}
