@@ -34,18 +34,7 @@ tmap      2 b2 f16 swizzle 128 dims D ; t + n ; HK strides 2 * D ; 2 * D * P box
 extern "C" __global__ void __launch_bounds__(384, 1) prefill(const __grid_constant__ tensor_map qm, const __grid_constant__ tensor_map km, const __grid_constant__ tensor_map vm, u16 *y,
                                                             const long long *dims) {
   SHARED_MEMORY(raw);
-  const u32 base = (shared_address(raw) + 1023) & ~1023u;
-  shared_layout s;
-  s.q = base, s.k = s.q + Q_BYTES, s.v = s.k + 2 * KV_BYTES;
-  s.full_q = s.v + 2 * KV_BYTES, s.empty_q = s.full_q + 8, s.full_k = s.empty_q + 8, s.full_v = s.full_k + 16, s.empty_k = s.full_v + 16, s.empty_v = s.empty_k + 16;
-  if (threadIdx.x == 0) {
-    barrier_init(s.full_q, 1), barrier_init(s.empty_q, 256);
-    for (int i = 0; i < 2; i++) {
-      barrier_init(s.full_k + 8 * i, 1), barrier_init(s.full_v + 8 * i, 1);
-      barrier_init(s.empty_k + 8 * i, 2), barrier_init(s.empty_v + 8 * i, 2);
-    }
-    barrier_init_fence();
-  }
+  const shared_layout s = lay_out(raw);
   dependents_may_start();
   wait_for_predecessors();
   __syncthreads();

@@ -3,15 +3,14 @@ doc       many positions over pages: flash attention with warp specialisation, t
 requires  sm_90a
 op        attention_rows_paged
 param     PINGPONG 0 1
-param     STAY 0 1
-start     PINGPONG=1 STAY=1
+param     LAZY 1 0
+start     PINGPONG=1 LAZY=1
 where     D == 64 || D == 128
 where     n_hi >= 64
 where     A_F16 && C_F16
 where     PAGE <= 128 ? 128 % PAGE == 0 : PAGE % 128 == 0
 launch    prefill
-# blocks stay, one a multiprocessor, or there is one for each item of work
-grid      STAY ? min(SMS, H * ceildiv(n, 128)) : H * ceildiv(n, 128) ; 1 ; 1
+grid      min(SMS, H * ceildiv(n, 128)) ; 1 ; 1
 block     384 ; 1 ; 1
 shared    128 * D * 2 * 5 + 1024 + 128
 dependent 1
@@ -69,18 +68,7 @@ static __device__ __forceinline__ void produce_pages(const shared_layout &s, con
 extern "C" __global__ void __launch_bounds__(384, 1) prefill(const __grid_constant__ tensor_map qm, const int *table, const __grid_constant__ tensor_map km, const __grid_constant__ tensor_map vm, u16 *y,
                                                             const long long *dims) {
   SHARED_MEMORY(raw);
-  const u32 base = (shared_address(raw) + 1023) & ~1023u;
-  shared_layout s;
-  s.q = base, s.k = s.q + Q_BYTES, s.v = s.k + 2 * KV_BYTES;
-  s.full_q = s.v + 2 * KV_BYTES, s.empty_q = s.full_q + 8, s.full_k = s.empty_q + 8, s.full_v = s.full_k + 16, s.empty_k = s.full_v + 16, s.empty_v = s.empty_k + 16;
-  if (threadIdx.x == 0) {
-    barrier_init(s.full_q, 1), barrier_init(s.empty_q, 2);
-    for (int i = 0; i < 2; i++) {
-      barrier_init(s.full_k + 8 * i, 1), barrier_init(s.full_v + 8 * i, 1);
-      barrier_init(s.empty_k + 8 * i, 2), barrier_init(s.empty_v + 8 * i, 2);
-    }
-    barrier_init_fence();
-  }
+  const shared_layout s = lay_out(raw);
   dependents_may_start();
   wait_for_predecessors();
   __syncthreads();

@@ -15,6 +15,22 @@ struct shared_layout {
   u32 q, k, v, full_q, empty_q, full_k, full_v, empty_k, empty_v;  // addresses; two stages of k and v, barriers of 8 bytes a stage
 };
 
+// Its places in the block's dynamic shared memory, 128 * D * 2 * 5 + 1024 + 128 bytes; thread 0 begins the barriers. The block must meet afterwards.
+static __device__ __forceinline__ shared_layout lay_out(const void *raw) {
+  shared_layout s;
+  s.q = (shared_address(raw) + 1023) & ~1023u, s.k = s.q + Q_BYTES, s.v = s.k + 2 * KV_BYTES;
+  s.full_q = s.v + 2 * KV_BYTES, s.empty_q = s.full_q + 8, s.full_k = s.empty_q + 8, s.full_v = s.full_k + 16, s.empty_k = s.full_v + 16, s.empty_v = s.empty_k + 16;
+  if (threadIdx.x == 0) {
+    barrier_init(s.full_q, 1), barrier_init(s.empty_q, 256);
+    for (int i = 0; i < 2; i++) {
+      barrier_init(s.full_k + 8 * i, 1), barrier_init(s.full_v + 8 * i, 1);
+      barrier_init(s.empty_k + 8 * i, 2), barrier_init(s.empty_v + 8 * i, 2);
+    }
+    barrier_init_fence();
+  }
+  return s;
+}
+
 // The work of a block: items by falling length, so that the sums of what blocks have are nearly the same.
 struct work {
   int head, row, tiles;  // row: the first query; tiles of keys
