@@ -65,47 +65,25 @@ static void print_table(const ts_build_result *r) {
          r->weights ? ", packed weights " : "", r->weights ? r->weights : "", r->seconds);
 }
 
-// A string in JSON: control characters, quotes and backslashes escaped.
-static void json_string(const char *key, const char *s) {
-  printf("\"%s\": \"", key);
-  for (; *s; s++) {
-    if (*s == '"' || *s == '\\')
-      printf("\\%c", *s);
-    else if ((unsigned char)*s < 32)
-      printf("\\u%04x", (unsigned)*s);
-    else
-      putchar(*s);
-  }
-  putchar('"');
-}
-
 static void print_json(const ts_build_result *r) {
-  printf("{");
-  json_string("name", r->name);
-  printf(", ");
-  json_string("directory", r->dir);
-  printf(", ");
-  json_string("library", r->library);
-  printf(", ");
-  json_string("weights", r->weights ? r->weights : "");
-  printf(", \"parameter_bytes\": %lld, \"seconds\": %.3f, \"kernels\": [", (long long)r->param_bytes, r->seconds);
+  ts_text t = {0};
+  ts__json_pair(&t, "{", "name", r->name);
+  ts__json_pair(&t, ", ", "directory", r->dir);
+  ts__json_pair(&t, ", ", "library", r->library);
+  ts__json_pair(&t, ", ", "weights", r->weights ? r->weights : "");
+  ts_text_addf(&t, ", \"parameter_bytes\": %lld, \"seconds\": %.3f, \"kernels\": [", (long long)r->param_bytes, r->seconds);
   for (size_t i = 0; i < r->nkernels; i++) {
     const ts_build_kernel *k = &r->kernels[i];
-    printf(i ? ",\n  {" : "\n  {");
-    json_string("workload", k->workload);
-    printf(", ");
-    json_string("phase", k->phase);
-    printf(", ");
-    json_string("kernel", k->kernel);
-    printf(", ");
-    json_string("variant", k->variant);
-    printf(", ");
-    json_string("served", k->served);
-    printf(", ");
-    json_string("record", k->record);
-    printf(", \"calls\": %lld, \"expected_us\": %.3f}", (long long)k->calls, k->expected_us);
+    ts__json_pair(&t, i ? ",\n  {" : "\n  {", "workload", k->workload);
+    ts__json_pair(&t, ", ", "phase", k->phase);
+    ts__json_pair(&t, ", ", "kernel", k->kernel);
+    ts__json_pair(&t, ", ", "variant", k->variant);
+    ts__json_pair(&t, ", ", "served", k->served);
+    ts__json_pair(&t, ", ", "record", k->record);
+    ts_text_addf(&t, ", \"calls\": %lld, \"expected_us\": %.3f}", (long long)k->calls, k->expected_us);
   }
-  printf("]}\n");
+  printf("%s]}\n", ts_text_str(&t));
+  ts_text_free(&t);
 }
 
 int ts_cmd_build(int argc, char **argv) {

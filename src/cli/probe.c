@@ -31,20 +31,23 @@ static void print_table(const ts_target *t, const ts_probe *p) {
 }
 
 static void print_json(const ts_target *t, const ts_probe *p) {
-  ts_text text = {0};
-  ts_target_print(&text, t);
-  printf("{\"target\": \"");
-  for (const char *c = ts_text_str(&text); *c; c++) printf(*c == '"' || *c == '\\' ? "\\%c" : *c == '\n' ? " " : "%c", *c);
-  printf("\", \"arch\": \"%s\", \"product\": \"%s\", \"cores\": %d, \"threads\": %d, \"probe_threads\": %d, \"ceilings\": {", t->arch, t->product,
-         t->cores, t->threads, p->threads);
+  ts_text target = {0}, out = {0};
+  ts_target_print(&target, t);
+  for (size_t i = 0; i < target.n; i++)
+    if (target.p[i] == '\n') target.p[i] = ' ';
+  ts__json_pair(&out, "{", "target", ts_text_str(&target));
+  ts__json_pair(&out, ", ", "arch", t->arch);
+  ts__json_pair(&out, ", ", "product", t->product);
+  ts_text_addf(&out, ", \"cores\": %d, \"threads\": %d, \"probe_threads\": %d, \"ceilings\": {", t->cores, t->threads, p->threads);
   const char *comma = "";
   for (int i = 0; i < TS_CEILING__COUNT; i++) {
     if (isnan(p->value[i])) continue;
-    printf("%s\n  \"%s\": {\"value\": %.6g, \"unit\": \"%s\"}", comma, ts_ceiling_name((ts_ceiling)i), p->value[i], ts_ceiling_unit((ts_ceiling)i));
+    ts_text_addf(&out, "%s\n  \"%s\": {\"value\": %.6g, \"unit\": \"%s\"}", comma, ts_ceiling_name((ts_ceiling)i), p->value[i], ts_ceiling_unit((ts_ceiling)i));
     comma = ",";
   }
-  printf("}}\n");
-  ts_text_free(&text);
+  printf("%s}}\n", ts_text_str(&out));
+  ts_text_free(&target);
+  ts_text_free(&out);
 }
 
 static bool keep(const options *o, const ts_target *t, const ts_probe *p, ts_diag *d) {
