@@ -164,7 +164,7 @@ static bool run(ts_arena *a, const options *o, char **args, int nargs, tally *al
   bool ok = c && (o->judge || ts_device_lock(gpu ? ts_arena_printf(a, "cuda%d", t.gpu.device) : "cpu", &lock, d));
   for (int i = 0; ok && i < nargs && !ts_interrupted(); i++) {
     ts_arena *scratch = ts_arena_new("workload");
-    ok = try_one(scratch, &specs[i], c, &to, json, all, d);
+    ok = try_one(scratch, &specs[i], c, &to, strcmp(o->format, "json") == 0, all, d);
     ts_arena_free(scratch);
   }
   ts_compiler_close(c);
