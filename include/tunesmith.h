@@ -112,6 +112,9 @@ typedef struct tunesmith_result {
 TUNESMITH_API tunesmith_sampling tunesmith_default_sampling(const tunesmith_model *model);
 
 TUNESMITH_API tunesmith_status tunesmith_session_new(tunesmith_model *model, tunesmith_session **session, tunesmith_error *error);
+/* Another session that begins as this one is now, conversation included: a system message or a long text that many answers begin with is
+ * computed once. In a model that was built with pages both have the same memory until one goes on; else the tokens are computed again. */
+TUNESMITH_API tunesmith_status tunesmith_session_fork(const tunesmith_session *from, tunesmith_session **session, tunesmith_error *error);
 TUNESMITH_API void tunesmith_session_free(tunesmith_session *session); /* accepts NULL */
 TUNESMITH_API void tunesmith_session_reset(tunesmith_session *session); /* forget tokens and conversation */
 TUNESMITH_API int64_t tunesmith_session_length(const tunesmith_session *session); /* tokens in the cache */

@@ -119,6 +119,20 @@ tunesmith_status tunesmith_session_new(tunesmith_model *model, tunesmith_session
   return done(true, &d, error);
 }
 
+tunesmith_status tunesmith_session_fork(const tunesmith_session *from, tunesmith_session **session, tunesmith_error *error) {
+  ts_diag d = {0};
+  tunesmith_session *s = NULL;
+  tunesmith_status status = tunesmith_session_new(from->model, &s, error);
+  if (status != TUNESMITH_OK) return status;
+  if (!ts_session_adopt(s->s, from->s, ts_session_length(from->s), &d)) {
+    tunesmith_session_free(s);
+    return failed(&d, error);
+  }
+  ts_dialog_copy(s->dialog, from->dialog);
+  *session = s;
+  return done(true, &d, error);
+}
+
 void tunesmith_session_free(tunesmith_session *session) {
   if (!session) return;
   ts_dialog_free(session->dialog);

@@ -126,3 +126,13 @@ void ts__cache_unmap_cuda(ts_cache *c) {
   (void)c->gpu->g.cu->cuStreamSynchronize(c->gpu->stream);
   if (c->device) (void)c->gpu->g.cu->cuMemFree(c->device);
 }
+
+bool ts__cache_copy_cuda(ts_cache *c, int32_t from, int32_t to, ts_diag *d) {
+  const size_t layer = ts__cache_layer_bytes(c->plan), n = (size_t)(c->plan->kv_bytes / c->plan->pages);
+  TS_TRY(ts__gpu_enter(c->gpu, d));
+  for (int64_t l = 0; l < 2 * c->plan->layers; l++) {
+    const CUdeviceptr at = c->device + (size_t)l * layer;
+    TS_TRY(ts__gpu_check(c->gpu, c->gpu->g.cu->cuMemcpyDtoDAsync(at + (size_t)to * n, at + (size_t)from * n, n, c->gpu->stream), "copying a page", d));
+  }
+  return true;
+}

@@ -404,7 +404,7 @@ static bool put_sampler(exec *e, const ts_sampler *how, ts_diag *d) {
 
 static bool queue_more(exec *e, ts_diag *d) {
   while (e->position < e->end && e->queued - e->handed < AHEAD && !e->full) {
-    if (e->table && !ts__table_grow(e->table, e->position + 1, &e->why)) {
+    if (e->table && !ts__table_grow(e->table, e->position, e->position + 1, &e->why)) {
       e->full = true;  // told when the tokens before are taken
       break;
     }

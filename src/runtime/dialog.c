@@ -43,6 +43,18 @@ void ts_dialog_system(ts_dialog *g, const char *system) {
   g->system = system ? strdup(system) : NULL;
 }
 
+void ts_dialog_copy(ts_dialog *g, const ts_dialog *from) {
+  if (g == from) return;
+  ts_arena_free(g->arena);
+  g->arena = ts_arena_new("dialog");
+  memset(&g->turns, 0, sizeof g->turns);
+  for (size_t i = 0; i < from->turns.n; i++) {
+    const ts_turn *t = &from->turns.p[i];
+    ts_vec_push(g->arena, &g->turns, ((ts_turn){.assistant = t->assistant, .text = t->text ? ts_arena_strdup(g->arena, t->text) : NULL}));
+  }
+  ts_dialog_system(g, from->system);
+}
+
 static int add_stop(int32_t *stops, int n, int max, int64_t id) {
   for (int i = 0; i < n; i++)
     if (stops[i] == id) return n;

@@ -230,6 +230,9 @@ int64_t ts_session_length(const ts_session *s);
 int64_t ts_session_capacity(const ts_session *s);  // most tokens: the plan's, or the configuration's context when smaller
 const int32_t *ts_session_tokens(const ts_session *s);
 void ts_session_truncate(ts_session *s, int64_t length);  // forget all after the first `length` tokens
+// Forget all, and have the first n tokens of another session of the model. In pages of one cache that costs nothing: both have the same pages,
+// and who writes to one first takes a copy of it. Else they are computed again.
+bool ts_session_adopt(ts_session *s, const ts_session *from, int64_t n, ts_diag *d) TS_WARN_UNUSED;
 // Choose the next token from the logits of the last one (it is not appended). -1 with a diagnostic when no logit is finite.
 int32_t ts_session_sample(ts_session *s, const ts_sampler *how, ts_diag *d) TS_WARN_UNUSED;
 size_t ts_session_bytes(const ts_session *s);  // cache (its own, or its pages), activations, workspaces
@@ -277,6 +280,7 @@ typedef struct ts_dialog ts_dialog;
 ts_dialog *ts_dialog_new(ts_engine *e, ts_session *s);
 void ts_dialog_free(ts_dialog *g);  // accepts NULL
 void ts_dialog_reset(ts_dialog *g);                       // forget all turns
+void ts_dialog_copy(ts_dialog *g, const ts_dialog *from);  // the turns and the system message; sessions are left alone
 void ts_dialog_system(ts_dialog *g, const char *system);  // copied; NULL: the model's own
 // The user says `text`; the answer goes to o->text and is kept as a turn. Stop tokens and strings of the model are added to
 // those of o. After a failure the turn is forgotten.

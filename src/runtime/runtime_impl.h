@@ -56,11 +56,13 @@ struct ts_cache {
   uint64_t device;  // address there
   int64_t nunused;
   int32_t *unused;  // pages that no table has; the last is taken next
+  uint32_t *users;  // of each page: tables that have it
 };
 size_t ts__cache_layer_bytes(const ts_plan *p);  // of K (and V) of one layer, with what lies between layers
 // cuda_device.c
 bool ts__cache_map_cuda(ts_cache *c, const ts_weights *w, ts_diag *d) TS_WARN_UNUSED;
 void ts__cache_unmap_cuda(ts_cache *c);
+bool ts__cache_copy_cuda(ts_cache *c, int32_t from, int32_t to, ts_diag *d) TS_WARN_UNUSED;  // a page, in order with the kernels
 // The pages of one sequence: position j is in page[j / plan->page]. Kernels read the array, on a GPU a copy.
 typedef struct ts__table {
   ts_cache *cache;
@@ -69,8 +71,10 @@ typedef struct ts__table {
 } ts__table;
 bool ts__table_open(ts__table *t, ts_cache *c, ts_diag *d) TS_WARN_UNUSED;
 void ts__table_close(ts__table *t);                   // accepts a zeroed object
-int64_t ts__table_reach(const ts__table *t);          // positions that it can grow to now
-bool ts__table_grow(ts__table *t, int64_t positions, ts_diag *d) TS_WARN_UNUSED;  // "cache-full" takes nothing
+int64_t ts__table_reach(const ts__table *t, int64_t from);  // positions that it can have now, when those from `from` on are written
+// Pages for positions below `to`, those from `from` on in pages of its own. "cache-full" takes nothing.
+bool ts__table_grow(ts__table *t, int64_t from, int64_t to, ts_diag *d) TS_WARN_UNUSED;
+void ts__table_share(ts__table *t, const ts__table *from, int64_t positions);  // the pages of another table of the cache, for so many positions
 size_t ts__table_bytes(const ts__table *t);           // of the pages in it
 void ts__table_shrink(ts__table *t, int64_t positions);  // give back what so many positions do not need
 

@@ -70,7 +70,7 @@ void ts_session_free(ts_session *s) {
 static int64_t round_up(int64_t n, int64_t m) { return (n + m - 1) / m * m; }
 
 // Positions that the session can have now.
-static int64_t reach(const ts_session *s) { return s->plan->page ? ts__table_reach(&s->table) : s->plan->max_seq; }
+static int64_t reach(const ts_session *s) { return s->plan->page ? ts__table_reach(&s->table, s->length) : s->plan->max_seq; }
 
 // The largest number of rows, at most n, that one pass can take after t tokens: a phase serves it, and its rounding stays
 // within the cache. One row always can.
@@ -91,7 +91,7 @@ static int64_t pass_rows(const ts_session *s, int64_t n, int64_t t) {
 static bool pass(ts_session *s, const int32_t *tokens, int64_t rows, ts_diag *d) {
   const ts_plan_phase *f = ts_plan_pick(s->plan, rows);
   int64_t n = round_up(rows, f->multiple);
-  if (s->plan->page) TS_TRY(ts__table_grow(&s->table, s->length + n, d));
+  if (s->plan->page) TS_TRY(ts__table_grow(&s->table, s->length, s->length + n, d));
   s->stale = true;
   TS_TRY(s->exec->kind->pass(s->exec, f, tokens, rows, n, s->length, d));
   memcpy(s->tokens + s->length, tokens, sizeof *tokens * (size_t)rows);
@@ -110,7 +110,7 @@ static bool acceptable(ts_session *s, const int32_t *tokens, size_t n, ts_diag *
   if (n > (size_t)(s->capacity - s->length))
     return ts_refuse(d, "context-full", "%zu tokens after %lld do not fit in the context of %lld", n, (long long)s->length,
                      (long long)s->capacity);
-  if (s->plan->page && (int64_t)n > ts__table_reach(&s->table) - s->length) return ts__table_grow(&s->table, s->length + (int64_t)n, d);
+  if (s->plan->page && (int64_t)n > reach(s) - s->length) return ts__table_grow(&s->table, s->length, s->length + (int64_t)n, d);
   for (size_t i = 0; i < n; i++)
     if (tokens[i] < 0 || tokens[i] >= s->plan->vocab)
       return ts_refuse(d, "bad-token", "token %d is outside the vocabulary of %lld", tokens[i], (long long)s->plan->vocab);
@@ -187,6 +187,21 @@ size_t ts_session_bytes(const ts_session *s) { return s->exec->kind->bytes(s->ex
 void ts_session_profile(ts_session *s, bool on) { s->exec->kind->profile(s->exec, on); }
 size_t ts_session_profile_rows(const ts_session *s, ts_arena *a, ts_profile_row **rows) {
   return s->exec->kind->profile_rows(s->exec, a, rows);
+}
+
+// --- beginnings in common ----------------------------------------------------------------------------------------------
+bool ts_session_adopt(ts_session *s, const ts_session *from, int64_t n, ts_diag *d) {
+  if (s->ahead || from->ahead) return ts_bug(d, "session-busy", "a session that runs ahead shares no tokens");
+  if (s->plan != from->plan) return ts_bug(d, "other-model", "tokens of another model");
+  if (n < 0 || n > TS_MIN(from->length, s->capacity)) return ts_bug(d, "bad-length", "%lld of %lld tokens", (long long)n, (long long)from->length);
+  if (s == from) return ts_session_truncate(s, n), true;
+  ts_session_truncate(s, 0);
+  if (!s->plan->page || s->table.cache != from->table.cache) return ts_session_feed(s, from->tokens, (size_t)n, d);
+  ts__table_share(&s->table, &from->table, n);
+  memcpy(s->tokens, from->tokens, sizeof *s->tokens * (size_t)n);
+  s->length = n;
+  s->stale = true;
+  return true;
 }
 
 // --- running ahead -----------------------------------------------------------------------------------------------------

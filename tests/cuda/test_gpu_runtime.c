@@ -193,6 +193,35 @@ static void paged(void **state) {
   close_side(&gpu);
 }
 
+// Two sessions go on from one beginning, which is computed once: pages are copied where they part.
+static void paged_beginnings(void **state) {
+  (void)state;
+  const ts_gen_opts greedy = {.sampler = {.top_p = 1, .repetition_penalty = 1}, .max_tokens = 11};
+  side cpu = open_side(cpu_library), gpu = open_side(paged_library), other = {.e = gpu.e};
+  ts_diag d = {0};
+  const ts_cache *cache = ts_engine_cache(gpu.e);
+  other.s = ts_engine_session(gpu.e, &d);
+  must(other.s != NULL, &d);
+  must(ts_session_feed(gpu.s, prompt, 20, &d), &d);  // 3 pages, half of the last
+  must(ts_session_adopt(other.s, gpu.s, 20, &d), &d);
+  assert_int_equal(ts_cache_unused(cache), 12);
+  for (int i = 0; i < 2; i++) {
+    ts_text a = {0}, b = {0};
+    ts_gen_result ra, rb;
+    side *x = i ? &gpu : &other;
+    generate(&cpu, 20, greedy, &a, &ra);
+    generate(x, 20, greedy, &b, &rb);
+    assert_int_equal(rb.prompt_tokens, 1);  // the last one, for its logits
+    assert_string_equal(ts_text_str(&a), ts_text_str(&b));
+    ts_text_free(&a);
+    ts_text_free(&b);
+  }
+  assert_int_equal(ts_cache_unused(cache), 15 - 2 - 2 * 2);
+  ts_session_free(other.s);
+  close_side(&cpu);
+  close_side(&gpu);
+}
+
 // The pool ends while the device runs ahead: every token that has its pages is handed out, then the reason.
 static void paged_full(void **state) {
   (void)state;
@@ -424,7 +453,7 @@ static void plans(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(same_text), cmocka_unit_test(paged), cmocka_unit_test(paged_full), cmocka_unit_test(logits),   cmocka_unit_test(ahead),  cmocka_unit_test(profile),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(same_text), cmocka_unit_test(paged), cmocka_unit_test(paged_beginnings), cmocka_unit_test(paged_full), cmocka_unit_test(logits),   cmocka_unit_test(ahead),  cmocka_unit_test(profile),
                                      cmocka_unit_test(drawn),     cmocka_unit_test(refusals), cmocka_unit_test(faults), cmocka_unit_test(plans)};
   return cmocka_run_group_tests(tests, group_setup, NULL);
 }

@@ -358,6 +358,20 @@ static void public_interface(void **state) {
   assert_int_equal(tunesmith_say(s, "hi", &how, take_text, &out, &r, &e), TUNESMITH_OK);
   assert_string_equal(ts_text_str(&out), ">?@");
   assert_int_equal(r.prompt_tokens, 9);
+  // A fork goes on with the conversation on its own.
+  tunesmith_session *f;
+  assert_int_equal(tunesmith_session_fork(s, &f, &e), TUNESMITH_OK);
+  assert_int_equal(tunesmith_session_length(f), tunesmith_session_length(s));
+  ts_text one = {0}, two = {0};
+  assert_int_equal(tunesmith_say(s, "more", &how, take_text, &one, &r, &e), TUNESMITH_OK);
+  int64_t computed = r.prompt_tokens;
+  assert_int_equal(tunesmith_say(f, "more", &how, take_text, &two, &r, &e), TUNESMITH_OK);
+  assert_string_equal(ts_text_str(&one), ts_text_str(&two));
+  assert_int_equal(r.prompt_tokens, computed);
+  assert_int_equal(tunesmith_session_length(f), tunesmith_session_length(s));
+  ts_text_free(&one);
+  ts_text_free(&two);
+  tunesmith_session_free(f);
   how.temperature = -1;
   assert_int_equal(tunesmith_say(s, "hi", &how, NULL, NULL, NULL, &e), TUNESMITH_REFUSED);
   assert_string_equal(e.code, "bad-option");

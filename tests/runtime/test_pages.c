@@ -191,6 +191,65 @@ static void full(void **state) {
   rig_close(&r);
 }
 
+// Sessions adopt beginnings of each other, go on, forget and adopt again: each says what its own text says, and every page is counted once.
+static void adopted(void **state) {
+  (void)state;
+  rig r = rig_open();
+  ts_rng rng = ts_rng_new(8, 2);
+  int32_t text[SESSIONS][TINY_P];
+  int shared = 0, refused = 0, copied = 0;
+  for (int round = 0; round < 800; round++) {
+    int i = (int)ts_rng_below(&rng, SESSIONS), k = (int)ts_rng_below(&rng, SESSIONS);
+    ts_session *s = r.s[i];
+    ts_diag d = {0};
+    if (ts_rng_below(&rng, 5) == 0) {
+      int64_t n = ts_rng_below(&rng, (uint32_t)ts_session_length(r.s[k]) + 1), before = ts_cache_unused(r.cache);
+      must(ts_session_adopt(s, r.s[k], n, &d), &d);
+      if (i != k) memcpy(text[i], text[k], sizeof text[i]);
+      assert_int_equal(ts_session_length(s), n);
+      assert_memory_equal(ts_session_tokens(s), text[i], sizeof(int32_t) * (size_t)n);
+      assert_true(ts_cache_unused(r.cache) >= before);  // nothing is taken
+    } else if (ts_rng_below(&rng, 9) == 0) {
+      ts_session_truncate(s, ts_rng_below(&rng, (uint32_t)ts_session_length(s) + 1));
+    } else {
+      int64_t length = ts_session_length(s), before = ts_cache_unused(r.cache), n = 1 + ts_rng_below(&rng, 20);
+      n = TS_MIN(n, TINY_P - length);
+      for (int64_t j = 0; j < n; j++) text[i][length + j] = (int32_t)ts_rng_below(&rng, TINY_V);
+      if (n == 0) continue;
+      bool ok = ts_session_feed(s, text[i] + length, (size_t)n, &d);
+      refused += !ok;
+      if (ok) copied += before - ts_cache_unused(r.cache) > (length + n + TINY_PAGE - 1) / TINY_PAGE - (length + TINY_PAGE - 1) / TINY_PAGE;
+      if (ok) right(s, text[i]);
+      else assert_string_equal(d.code, "cache-full");
+    }
+    // What a session has is still what it says: its last token again.
+    ts_session *other = r.s[k];
+    int64_t length = ts_session_length(other);
+    if (length && ts_cache_unused(r.cache)) {
+      ts_session_truncate(other, length - 1);
+      must(ts_session_feed(other, text[k] + length - 1, 1, &d), &d);
+      right(other, text[k]);
+    }
+    int64_t used = 0;
+    for (int q = 0; q < SESSIONS; q++) used += pages_of(r.s[q]);
+    assert_true(POOL - ts_cache_unused(r.cache) <= used);
+    shared += POOL - ts_cache_unused(r.cache) < used;
+  }
+  if (shared <= 100 || refused <= 3 || copied <= 20) fail_msg("%d rounds with shared pages, %d refused, %d copies", shared, refused, copied);
+  for (int i = 0; i < SESSIONS; i++) ts_session_truncate(r.s[i], 0);
+  assert_int_equal(ts_cache_unused(r.cache), POOL);
+  // Where there is no common cache the tokens are computed.
+  ts_diag d = {0};
+  ts_session *alone = ts_session_new(r.lib, r.weights, r.pool, &d);
+  must(alone != NULL, &d);
+  must(ts_session_feed(r.s[0], text[0], 30, &d) && ts_session_adopt(alone, r.s[0], 21, &d), &d);
+  right(alone, text[0]);
+  assert_false(ts_session_adopt(alone, r.s[0], 31, &d));
+  assert_int_equal(ts_session_length(alone), 21);
+  ts_session_free(alone);
+  rig_close(&r);
+}
+
 // A session without a cache of others has one of its own; an engine's sessions share one.
 static void owners(void **state) {
   (void)state;
@@ -225,6 +284,6 @@ static void owners(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(plans), cmocka_unit_test(interleaved), cmocka_unit_test(full), cmocka_unit_test(owners)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(plans), cmocka_unit_test(interleaved), cmocka_unit_test(full), cmocka_unit_test(adopted), cmocka_unit_test(owners)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
