@@ -178,6 +178,45 @@ static void variants_are_chosen(void **state) {
   }
 }
 
+// --- defaults on a GPU ---------------------------------------------------------------------------------------------------
+// Within the GPU's limits at any size, and in as few kernels as the folder's default says; where its steps do not apply, rules make it.
+static void defaults_on_gpus(void **state) {
+  static const struct {
+    const char *workload;
+    int kernels;
+    bool vectors;
+  } rows[] = {
+      {"silu_mul A=f16 I=14336 n=16..2048%16", 1, true},
+      {"silu_mul A=f16 I=33 n=7", 1, false},
+      {"add_bias A=f16 N=1152 n=16..2048%16", 1, true},
+      {"rms_norm A=f16 R=f32 H=4096 eps=0.00001 n=16..2048%16", 1, true},
+      {"rms_norm A=f32 H=7 eps=0.00001 n=3", 1, true},
+      {"rope_append_rows A=f16 C=f16 D=128 H=32 HK=8 P=4096 n=16..2048%16 t=0..4080", 1, true},
+      {"attention_rows A=f16 C=f16 D=128 H=32 HK=32 P=8192 n=8192 t=0", 1, false},
+      {"attention_rows A=f16 C=f16 D=96 H=32 HK=8 P=8192 n=2..16 t=0..8000", 1, false},
+      {"attention_rows A=f32 C=f16 D=128 H=32 HK=8 P=4096 n=1 t=0..4095", 7, true},
+  };
+  (void)state;
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
+    ts_arena *a = ts_arena_new("gpu");
+    ts_target t;
+    ts_spec spec;
+    ts_space s;
+    ts_gpu_use use;
+    ts_text text = {0};
+    ts_diag d = {0};
+    must(ts_target_parse("cuda:sm_90a", &t, &d) && ts_spec_parse(a, rows[i].workload, &spec, &d) && ts_space_open(&spec, &t, "", &s, &d), &d);
+    ts_sched *drawn = ts_sketch_draw(ts_ir_new(a), &s.sketch[0], s.sketch[0].trace, 0, &d);
+    if (!drawn || !ts_gpu_check(ts_ir_new(a), ts_sched_func(drawn), &t, &use, &d)) fail_msg("%s: %s", rows[i].workload, d.message);
+    ts_trace_print(&text, ts_sched_trace(drawn));
+    if (use.kernels != rows[i].kernels || rows[i].vectors != (strstr(ts_text_str(&text), "\nvectorize ") != NULL))
+      fail_msg("%s: %d kernels\n%s", rows[i].workload, use.kernels, ts_text_str(&text));
+    ts_text_free(&text);
+    ts_space_close(&s);
+    ts_arena_free(a);
+  }
+}
+
 static int setup(void **state) {
   fixture *x = calloc(1, sizeof *x);
   ts_diag d = {0};
@@ -197,6 +236,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(opens_for_models), cmocka_unit_test(opens_for_others), cmocka_unit_test(every_template_serves),
       cmocka_unit_test(refusals),         cmocka_unit_test(narrower_facts),  cmocka_unit_test(variants_are_chosen),
+      cmocka_unit_test(defaults_on_gpus),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
