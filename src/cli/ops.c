@@ -8,7 +8,8 @@ static void print_table(const ts_op *op) {
   printf("  %s\n", op->doc);
   for (int v = 1; v < op->nvariants; v++) {
     const ts_op_variant *x = &op->variants[v];
-    printf("  .%-12s %s%s%s%s\n", x->name, x->doc, *x->numerics ? "  [opt-in numerics: " : "", x->numerics, *x->numerics ? "]" : "");
+    printf("  .%-12s %s%s%s%s\n", x->name, x->doc, *x->numerics ? "  [opt-in numerics: " : "", x->numerics,
+           *x->numerics ? "]" : "");
   }
 }
 
@@ -36,7 +37,12 @@ static void print_json(const ts_op *op) {
 int ts_cmd_ops(int argc, char **argv) {
   const char *format = "table";
   const ts_opt opts[] = {{"format", TS_OPT_TEXT, &format, "F", "table or json (a line for each operator)"}};
-  const ts_cli c = {.command = "ops", .usage = "[NAME] [options]", .about = "Lists the operators in kernels/ops, or one of them with its variants.", .opts = opts, .nopts = TS_COUNTOF(opts), .max_args = 1};
+  const ts_cli c = {.command = "ops",
+                    .usage = "[NAME] [options]",
+                    .about = "Lists the operators in kernels/ops, or one of them with its variants.",
+                    .opts = opts,
+                    .nopts = TS_COUNTOF(opts),
+                    .max_args = 1};
   char **args;
   int nargs, code = ts_cli_parse(&c, argc, argv, &args, &nargs);
   if (code >= 0) return code;
@@ -44,7 +50,8 @@ int ts_cmd_ops(int argc, char **argv) {
   ts_diag d = {0};
   const ts_op *ops = NULL;
   size_t n = 1;
-  bool json, ok = ts_cli_json(format, &json, &d) && (nargs ? (ops = ts_op_find(a, args[0], &d)) != NULL : ts_op_list(a, &ops, &n, &d));
+  bool json, ok = ts_cli_json(format, &json, &d) &&
+                  (nargs ? (ops = ts_op_find(a, args[0], &d)) != NULL : ts_op_list(a, &ops, &n, &d));
   for (size_t i = 0; ok && i < n; i++) (json ? print_json : print_table)(&ops[i]);
   code = ok ? 0 : ts_cli_fail(&d);
   ts_arena_free(a);

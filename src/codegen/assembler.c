@@ -15,7 +15,8 @@ static int largest(const char *text, const char *what) {
   return most;
 }
 
-// A line of n characters without who says it: "ptxas warning : TEXT", "ptxas info    : (C7510) TEXT", "FILE(12): warning #177-D: TEXT".
+// A line of n characters without who says it: "ptxas warning : TEXT", "ptxas info    : (C7510) TEXT", "FILE(12):
+// warning #177-D: TEXT".
 static const char *bare(const char *line, size_t n, size_t *left) {
   const char *colon = strncmp(line, "ptxas ", 6) == 0 ? memchr(line, ':', n) : NULL, *text = colon ? colon + 1 : line;
   while (text < line + n && *text == ' ') text++;
@@ -23,14 +24,17 @@ static const char *bare(const char *line, size_t n, size_t *left) {
   return text;
 }
 
-static bool is_warning(const char *line, size_t n) { return memmem(line, n, "warning", 7) || memmem(line, n, "Performance Loss", 16); }
+static bool is_warning(const char *line, size_t n) {
+  return memmem(line, n, "warning", 7) || memmem(line, n, "Performance Loss", 16);
+}
 
 // One line of printable text, each warning once.
 static void add_warning(ts_text *out, const char *text, size_t n) {
   enum { MOST = 400 };
   if (memmem(ts_text_str(out), out->n, text, n)) return;
   if (out->n) ts_text_add(out, " | ");
-  for (size_t i = 0; i < n && out->n < MOST; i++) ts_text_addn(out, text[i] >= ' ' && text[i] < 127 ? &text[i] : "?", 1);
+  for (size_t i = 0; i < n && out->n < MOST; i++)
+    ts_text_addn(out, text[i] >= ' ' && text[i] < 127 ? &text[i] : "?", 1);
 }
 
 void ts__assembler_read(const char *log, ts_gpu_code *c, ts_text *warnings) {

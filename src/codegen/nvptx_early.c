@@ -1,5 +1,6 @@
-// What a kernel does before its predecessor in the stream has ended (programmatic dependent launch): it lets its own successor start, asks
-// for the weights that it will read, and waits. Nothing else may touch memory before the wait; weights are written by nobody.
+// What a kernel does before its predecessor in the stream has ended (programmatic dependent launch): it lets its own
+// successor start, asks for the weights that it will read, and waits. Nothing else may touch memory before the wait;
+// weights are written by nobody.
 #include "analysis/analysis.h"
 #include "codegen/nvptx.h"
 
@@ -25,7 +26,8 @@ typedef struct blocks {
 
 static blocks open_blocks(ts_analyzer *an, const ts_stmt *s) {
   blocks b = {0};
-  while (s->kind == TS_S_ALLOC || (s->kind == TS_S_FOR && s->loop.kind == TS_THREAD && s->loop.axis <= TS_BLOCK_Z && b.n < 3)) {
+  while (s->kind == TS_S_ALLOC ||
+         (s->kind == TS_S_FOR && s->loop.kind == TS_THREAD && s->loop.axis <= TS_BLOCK_Z && b.n < 3)) {
     if (s->kind == TS_S_FOR) {
       ts_bind_stmt(an, s);
       b.var[b.n] = s->loop.var;
@@ -50,7 +52,8 @@ static bool see_var(void *arg, const ts_expr *e) {
   return !o->any;
 }
 
-// Known from the block's place in the grid alone: dimensions are in memory, and may change until the predecessor has ended.
+// Known from the block's place in the grid alone: dimensions are in memory, and may change until the predecessor has
+// ended.
 static bool by_place(const blocks *b, const ts_expr *e) {
   others o = {b, false};
   ts_expr_visit(e, see_var, &o);
@@ -60,25 +63,31 @@ static bool by_place(const blocks *b, const ts_expr *e) {
 // --- code ------------------------------------------------------------------------------------------------------------
 // One thread of the block asks for the bytes from `from` on (LLVM's i64), which lie inside the buffer.
 static void ask(ts__gen *g, LLVMValueRef buffer, LLVMValueRef from, int64_t bytes) {
-  LLVMValueRef args[] = {LLVMBuildInBoundsGEP2(g->b, LLVMInt8TypeInContext(g->ctx), buffer, &from, 1, ""), ts__g_const_int(g, 32, 1, bytes)};
+  LLVMValueRef args[] = {LLVMBuildInBoundsGEP2(g->b, LLVMInt8TypeInContext(g->ctx), buffer, &from, 1, ""),
+                         ts__g_const_int(g, 32, 1, bytes)};
   ts__nv_asm(g, LLVMVoidTypeInContext(g->ctx),
-             "{\n.reg .b32 x, y;\n.reg .pred first;\nmov.u32 x, %tid.x;\nmov.u32 y, %tid.y;\nor.b32 x, x, y;\nmov.u32 y, %tid.z;\nor.b32 x, x, y;\n"
+             "{\n.reg .b32 x, y;\n.reg .pred first;\nmov.u32 x, %tid.x;\nmov.u32 y, %tid.y;\nor.b32 x, x, y;\nmov.u32 "
+             "y, %tid.z;\nor.b32 x, x, y;\n"
              "setp.eq.u32 first, x, 0;\n@first cp.async.bulk.prefetch.L2.global [$0], $1;\n}",
              "l,r", args, 2, TS__NV_ACTS);
 }
 
-// The first `most` bytes of what the block reads of a parameter. A place is moved so that all of it lies inside, and to a whole piece.
-static void ask_for(ts__gen *g, ts_analyzer *an, const blocks *b, const ts_buffer *buf, LLVMValueRef pointer, int64_t most) {
+// The first `most` bytes of what the block reads of a parameter. A place is moved so that all of it lies inside, and to
+// a whole piece.
+static void ask_for(ts__gen *g, ts_analyzer *an, const blocks *b, const ts_buffer *buf, LLVMValueRef pointer,
+                    int64_t most) {
   ts_region r;
   int64_t each = ts_code_bytes(buf->code), whole;
-  if (buf->ndim != 1 || !ts_is_int(buf->shape[0], &whole) || !ts_region_of(an, b->body, buf, false, NULL, 0, &r)) return;
+  if (buf->ndim != 1 || !ts_is_int(buf->shape[0], &whole) || !ts_region_of(an, b->body, buf, false, NULL, 0, &r))
+    return;
   const ts_expr *min = ts_simplify(an, r.dim[0].min);
   int64_t extent = ts_bound(an, r.dim[0].extent).hi;
   if (extent == TS_POS_INF || !by_place(b, min)) return;
   whole = whole * each / PIECE * PIECE;
   int64_t bytes = TS_MIN(extent > most / each ? most : extent * each, whole) / PIECE * PIECE;
   if (bytes <= 0) return;
-  LLVMValueRef last = ts__g_i64(g, whole - bytes), from = LLVMBuildMul(g->b, ts__g_scalar(g, min), ts__g_i64(g, each), "");
+  LLVMValueRef last = ts__g_i64(g, whole - bytes),
+               from = LLVMBuildMul(g->b, ts__g_scalar(g, min), ts__g_i64(g, each), "");
   from = LLVMBuildSelect(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, from, last, ""), from, last, "");
   ask(g, pointer, LLVMBuildAnd(g->b, from, ts__g_i64(g, -PIECE), ""), bytes);
 }
@@ -89,7 +98,9 @@ static void ask_for_weights(ts__gen *g, const ts__nv_kernel *k, int64_t most) {
   ts_bind_dims(an, g->f);
   blocks b = open_blocks(an, k->body);
   unsigned at = 0;
-  for (int i = 0; i < b.n; i++) ts__g_bind(g, (ts__bound){.var = b.var[i], .val = {ts__nv_thread_index(g, b.axis[i]), 1}, .multiple = 1, .nonneg = true});
+  for (int i = 0; i < b.n; i++)
+    ts__g_bind(
+        g, (ts__bound){.var = b.var[i], .val = {ts__nv_thread_index(g, b.axis[i]), 1}, .multiple = 1, .nonneg = true});
   for (int i = 0; i < g->f->nparams; i++) {
     const ts_buffer *buf = g->f->params[i].buf;
     if (!ts__nv_uses(k, buf)) continue;

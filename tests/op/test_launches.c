@@ -1,6 +1,7 @@
-// op: the launches of every shipped native template over shapes, without a GPU. Each workload of tests/gpu/shapes.txt and those of models
-// are bound; at many legal points grid, cluster, shared memory, workspace and tensor maps are computed for the least, the
-// largest and odd values of the dimensions, and must be what a GPU takes: no map reaches beyond its buffer.
+// op: the launches of every shipped native template over shapes, without a GPU. Each workload of tests/gpu/shapes.txt
+// and those of models are bound; at many legal points grid, cluster, shared memory, workspace and tensor maps are
+// computed for the least, the largest and odd values of the dimensions, and must be what a GPU takes: no map reaches
+// beyond its buffer.
 #include <stdlib.h>
 
 #include "op/native.h"
@@ -40,7 +41,8 @@ static void complain(const at *x, const char *fmt, ...) {
   ts_text point = {0};
   if (failures++ > 20) return;
   ts_native_print(&point, x->f->native, x->point);
-  printf("%s: %s: %.*s", x->workload, x->f->native->label, (int)strcspn(ts_text_str(&point), "\n"), ts_text_str(&point));
+  printf("%s: %s: %.*s", x->workload, x->f->native->label, (int)strcspn(ts_text_str(&point), "\n"),
+         ts_text_str(&point));
   for (int i = 0; i < x->code->ndims; i++) printf(" %s=%lld", x->code->dims[i], (long long)x->dims[i]);
   printf(": ");
   va_start(ap, fmt);
@@ -75,31 +77,41 @@ static void check_map(const at *x, const ts_gpu_tmap *m) {
   int each = strcmp(m->type, "u8") == 0 ? 1 : strstr(m->type, "16") ? 2 : 4;
   int64_t reach = each, bytes = buffer_bytes(x, m->buffer);
   for (int k = 0; k < m->ndim; k++) {
-    int64_t n = value(x, "tmap", m->dim[k]), box = value(x, "tmap", m->box[k]), stride = k ? value(x, "tmap", m->stride[k - 1]) : each;
-    if (n < 1 || n > INT64_C(1) << 32) complain(x, "map of b%d: dimension %d has %lld elements", m->buffer, k, (long long)n);
+    int64_t n = value(x, "tmap", m->dim[k]), box = value(x, "tmap", m->box[k]),
+            stride = k ? value(x, "tmap", m->stride[k - 1]) : each;
+    if (n < 1 || n > INT64_C(1) << 32)
+      complain(x, "map of b%d: dimension %d has %lld elements", m->buffer, k, (long long)n);
     if (box < 1 || box > 256) complain(x, "map of b%d: a box of %lld in dimension %d", m->buffer, (long long)box, k);
-    if (k && (stride % 16 || stride < each || stride >= INT64_C(1) << 40)) complain(x, "map of b%d: a stride of %lld bytes", m->buffer, (long long)stride);
-    if (!k && (box * each % 16 || (m->swizzle && box * each > m->swizzle))) complain(x, "map of b%d: rows of a box have %lld bytes", m->buffer, (long long)(box * each));
+    if (k && (stride % 16 || stride < each || stride >= INT64_C(1) << 40))
+      complain(x, "map of b%d: a stride of %lld bytes", m->buffer, (long long)stride);
+    if (!k && (box * each % 16 || (m->swizzle && box * each > m->swizzle)))
+      complain(x, "map of b%d: rows of a box have %lld bytes", m->buffer, (long long)(box * each));
     reach += (n - 1) * stride;
   }
-  if (reach > bytes) complain(x, "map of b%d reaches to byte %lld of %lld", m->buffer, (long long)reach, (long long)bytes);
+  if (reach > bytes)
+    complain(x, "map of b%d reaches to byte %lld of %lld", m->buffer, (long long)reach, (long long)bytes);
 }
 
 static void check_launch(const at *x, const ts_gpu_launch *l) {
   for (int k = 0; k < 3; k++) {
     int64_t v = value(x, "grid", l->grid[k]);
-    if (v < 1 || v > (k ? 65535 : INT32_MAX)) complain(x, "%s: a grid of %lld along %c", l->entry, (long long)v, "xyz"[k]);
-    else if (v % l->cluster[k]) complain(x, "%s: %lld blocks along %c are no whole clusters of %d", l->entry, (long long)v, "xyz"[k], l->cluster[k]);
+    if (v < 1 || v > (k ? 65535 : INT32_MAX))
+      complain(x, "%s: a grid of %lld along %c", l->entry, (long long)v, "xyz"[k]);
+    else if (v % l->cluster[k])
+      complain(x, "%s: %lld blocks along %c are no whole clusters of %d", l->entry, (long long)v, "xyz"[k],
+               l -> cluster[k]);
   }
   int64_t shared = value(x, "shared", l->shared), blocks = (int64_t)l->cluster[0] * l->cluster[1] * l->cluster[2];
-  if (shared < 0 || shared > target.gpu.block_shared) complain(x, "%s: %lld bytes of shared memory", l->entry, (long long)shared);
+  if (shared < 0 || shared > target.gpu.block_shared)
+    complain(x, "%s: %lld bytes of shared memory", l->entry, (long long)shared);
   if (blocks < 1 || blocks > 16) complain(x, "%s: clusters of %lld blocks", l->entry, (long long)blocks);
   for (int k = 0; k < l->ntmaps; k++) check_map(x, &l->tmaps[k]);
 }
 
 static void check_at(const at *x) {
   int64_t workspace = value(x, "workspace", x->code->workspace), zeroed = value(x, "zeroed", x->code->zeroed);
-  if (workspace < 0 || zeroed < 0 || zeroed > workspace) complain(x, "a workspace of %lld bytes, %lld of them zero", (long long)workspace, (long long)zeroed);
+  if (workspace < 0 || zeroed < 0 || zeroed > workspace)
+    complain(x, "a workspace of %lld bytes, %lld of them zero", (long long)workspace, (long long)zeroed);
   for (int i = 0; i < x->code->nlaunches; i++) check_launch(x, &x->code->launches[i]);
   checked++;
 }
@@ -141,8 +153,10 @@ static void check_fit(ts_arena *a, const char *workload, const ts_native_fit *f)
     ts_arena_mark mark = ts_arena_save(a);
     x.point = points + i * (size_t)f->native->nparams;
     x.code = &none;
-    if (!ts_native_launches(a, f, x.point, &code, &d)) complain(&x, "%s", d.message);
-    else x.code = &code;
+    if (!ts_native_launches(a, f, x.point, &code, &d))
+      complain(&x, "%s", d.message);
+    else
+      x.code = &code;
     for (int which = 0; which < (f->func->ndims ? 3 : 1) && x.code == &code; which++) {
       int64_t dims[MOST_DIMS];
       for (int k = 0; k < f->func->ndims && k < MOST_DIMS; k++) dims[k] = pick(&f->func->dims[k], which);
@@ -171,7 +185,9 @@ static void check_workload(const char *workload) {
       ts_op_inst inst;
       ts_native_fit f;
       ts_diag why = {0};
-      if (ts_op_instantiate(ts_ir_new(a), &spec, op->variants[v].name, &inst, &why) && ts_native_bind(a, list[i], &spec, inst.func, &target, &f, &why)) check_fit(a, workload, &f);
+      if (ts_op_instantiate(ts_ir_new(a), &spec, op->variants[v].name, &inst, &why) &&
+          ts_native_bind(a, list[i], &spec, inst.func, &target, &f, &why))
+        check_fit(a, workload, &f);
     }
   }
   ts_arena_free(a);
@@ -185,7 +201,8 @@ static void check_line(ts_arena *a, const char *line) {
     check_workload(line);
     return;
   }
-  for (size_t i = 0; i < TS_COUNTOF(rows); i++) check_workload(ts_arena_printf(a, "%.*sn=%d%s", (int)(star - line), line, rows[i], star + 3));
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++)
+    check_workload(ts_arena_printf(a, "%.*sn=%d%s", (int)(star - line), line, rows[i], star + 3));
 }
 
 int main(void) {
@@ -193,7 +210,9 @@ int main(void) {
   ts_diag d = {0};
   char *text;
   size_t n;
-  if (!ts_target_parse("cuda:sm_90a", &target, &d) || !ts_file_read(ts_path_join(a, ts_data_dir(), "tests/gpu/shapes.txt"), a, &text, &n, &d)) return ts_diag_print(stdout, &d), 1;
+  if (!ts_target_parse("cuda:sm_90a", &target, &d) ||
+      !ts_file_read(ts_path_join(a, ts_data_dir(), "tests/gpu/shapes.txt"), a, &text, &n, &d))
+    return ts_diag_print(stdout, &d), 1;
   for (char *p = text, *next; *p; p = next) {
     size_t len = strcspn(p, "\n");
     next = p + len + (p[len] == '\n');
