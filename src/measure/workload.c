@@ -101,6 +101,18 @@ static double work(const ts_func *f, const int64_t *dims) {
   return ts_op_cost(f, dims, &c, &d) ? c.flops + c.bytes : INFINITY;
 }
 
+// Elements of all parameters: a run touches few of a gather's (an embedding, a pool of pages), all are made and compared.
+static double elements(const ts_func *f, const int64_t *dims) {
+  double sum = 0;
+  for (int i = 0; i < f->nparams; i++) {
+    double n = 1;
+    int64_t extent;
+    for (int k = 0; k < f->params[i].buf->ndim; k++) n *= eval_dim(f, dims, f->params[i].buf->shape[k], &extent) ? (double)extent : INFINITY;
+    sum += n;
+  }
+  return sum;
+}
+
 // Positions that a run at these dimensions reaches, those that the workload binds included.
 static int64_t reach(const ts_func *f, const ts_spec *s, const int64_t *dims) {
   int64_t n = bound_int(s, "n", 0) + bound_int(s, "t", 0);
@@ -124,7 +136,7 @@ static void halve_facts(ts_bind *b, int n, int64_t was) {
 
 // Halve integer parameters, one after the other, while the operator can still be instantiated and is too large to interpret.
 static bool shrink(ts_ir *ir, const ts_spec *spec, ts_spec *small, const ts_func **f, int64_t dims[TS__CASES][8], ts_diag *d) {
-  enum { SMALL = 400000 };
+  enum { SMALL = 400000, FEW = 1 << 22 };
   ts_arena *a = ts_ir_arena(ir);
   ts_bind *b = ts_arena_dup(a, spec->bind, (size_t)spec->nbind * sizeof *b);
   *small = *spec;
@@ -134,7 +146,7 @@ static bool shrink(ts_ir *ir, const ts_spec *spec, ts_spec *small, const ts_func
   for (;;) {
     TS_TRY(ts_op_instantiate(ir, small, "", &inst, d));
     choose_dims(inst.func, small, dims);
-    if (work(inst.func, dims[1]) <= SMALL) break;
+    if (work(inst.func, dims[1]) <= SMALL && elements(inst.func, dims[1]) <= FEW) break;
     int best = -1;
     for (int i = 0; i < spec->nbind && i < 64; i++)
       if (!stuck[i] && can_halve(&b[i], inst.func, small, dims[1]) && (best < 0 || b[i].i > b[best].i)) best = i;

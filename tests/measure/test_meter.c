@@ -192,6 +192,8 @@ static void odd_workloads(void **state) {
   fixture *x = *state;
   static const char *const text[] = {"attention_rows A=f32 C=f16 D=64 H=6 HK=2 P=640 n=7 t=0..633", "attention_rows A=f32 C=f16 D=64 H=8 HK=2 P=4096 n=1 t=4095",
                                      "attention_rows A=f32 C=f16 D=64 H=6 HK=2 P=512 n=257 t=0", "rope_append_rows A=f32 C=f16 D=64 H=6 HK=2 P=640 n=33 t=0..607",
+                                     "attention_rows_paged A=f32 C=f16 D=64 H=8 HK=2 P=4096 PAGE=64 POOL=70 n=1 t=4095", "attention_paged A=f32 C=f16 D=64 H=6 HK=2 P=512 PAGE=32 POOL=16 n=257 t=0",
+                                     "rope_append_rows_paged A=f32 C=f16 D=64 H=6 HK=2 P=640 PAGE=128 POOL=9000 n=33 t=0..607",
                                      "matmul q4f16_1 A=f32 K=320 N=1000 n=257",
                                      "attention_rows A=f16 C=f16 D=64 H=6 HK=2 P=640 n=16..272%16 t=0..368"};  // f16 results may round the other way
   for (size_t i = 0; i < TS_COUNTOF(text); i++) {
