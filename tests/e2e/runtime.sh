@@ -76,6 +76,11 @@ has "$top/err" 'multiples of 16.*bad-cache'
 run 2 tunesmith build --model "$tiny" --kv-cache paged:16:256 --out "$top/dist"
 has "$top/err" 'less than one sequence may have, 512.*bad-cache'
 run 2 tunesmith build --model "$tiny" --kv-cache pages --out "$top/dist"
+run 0 tunesmith try --judge --points 2 "attention_paged A=f32 C=f16 D=32 H=4 HK=2 P=128 PAGE=32 POOL=9 n=1 t=0..127" \
+  "attention_paged A=f32 C=f16 D=32 H=4 HK=2 P=128 PAGE=16 POOL=9 n=8..32%8 t=0..96" "rope_append_paged A=f32 C=f16 D=32 H=4 HK=2 P=128 PAGE=32 POOL=4 n=8..32%8 t=0..96" \
+  "rope_attention_rows_paged A=f32 C=f16 D=32 H=4 HK=2 P=128 PAGE=64 POOL=3 n=1 t=0..127" "attention_rows_paged A=f32 C=f16 D=32 H=4 HK=2 P=128 PAGE=16 POOL=30 n=8..32%8 t=0..96" \
+  "rope_append_rows_paged A=f32 C=f16 D=32 H=4 HK=2 P=128 PAGE=32 POOL=4 n=8..32%8 t=0..96"
+has "$top/out" ' 0 wrong, 0 refused$'
 run 0 tunesmith tune --model "$tiny" --kv-cache paged:16 --list
 has "$top/out" 'attention_paged .*PAGE=16 POOL=32'
 
