@@ -119,15 +119,16 @@ static const char *first_guess(maker *m, const ts_spec *spec, const char *varian
   return out;
 }
 
-// The default schedule of the reference. `rules`: what rules find, for rows whose neighbours come from records.
-static bool by_default(maker *m, ts__kernel_row *r, const char *variant, bool rules, ts_diag *d) {
+// The first guess among native templates, unless `plain`; else the default schedule of the reference. `rules`: what rules find, for rows whose
+// neighbours come from records.
+static bool by_default(maker *m, ts__kernel_row *r, const char *variant, bool rules, bool plain, ts_diag *d) {
   const char *text = "";
   ts_op_inst inst;
   TS_TRY(ts_op_instantiate(m->ir, &r->spec, "", &inst, d));
   if (!*variant && !rules) TS_TRY(ts_default_trace(m->a, r->spec.op, inst.func, m->o->target, &text, d));
   r->served = "default";
   r->record = "";
-  const char *guess = first_guess(m, &r->spec, variant);
+  const char *guess = plain ? NULL : first_guess(m, &r->spec, variant);
   if (guess) return schedule(m, r, variant, "first guess", guess, false, d);
   TS_TRY(schedule(m, r, variant, "default.trace", text, false, d));
   if (rules) r->func = with_name(m, by_rules(m, r->func), r->spec.op, variant, "");
@@ -245,7 +246,7 @@ static bool serve_group(maker *m, group *g, ts_diag *d) {
   for (size_t i = 0; i < g->n; i++) {
     for (size_t k = 0; k < g->count[i] && !g->row[i]->func; k++)
       if (!strcmp(g->record[i][k].variant, variant)) (void)use_record(m, g->row[i], &g->record[i][k]);
-    if (!g->row[i]->func) TS_TRY(by_default(m, g->row[i], variant ? variant : "", variant != NULL, d));
+    if (!g->row[i]->func) TS_TRY(by_default(m, g->row[i], variant ? variant : "", variant != NULL, false, d));
   }
   return true;
 }
@@ -274,14 +275,16 @@ static bool submit(ts_compiler *c, const ts__kernels *k, ts_diag *d) {
   return true;
 }
 
-// The schedule of a record replays and cannot be compiled (too many threads, too much shared memory): the default takes its place, in the
-// same variant.
-static bool replace_record(maker *m, ts_compiler *c, size_t i, const ts_diag *why, ts_diag *d) {
+// The schedule of a record replays and cannot be compiled (too many threads, too much shared memory), or this machine's NVRTC does not
+// understand a template that is a first guess: the default takes its place, in the same variant.
+static bool replace(maker *m, ts_compiler *c, size_t i, const ts_diag *why, ts_diag *d) {
   ts__kernel_row *r = &m->k->row[i];
-  fprintf(stderr, "note: %s: %s does not compile, the default serves: %s\n", r->text, r->record, why->message);
+  bool recorded = *r->record != 0;
+  fprintf(stderr, "note: %s: %.*s does not compile, the default serves: %s\n", r->text, (int)strcspn(recorded ? r->record : r->trace, "\n"),
+          recorded ? r->record : r->trace, why->message);
   r->unit = (ts_unit){0};
   r->expected_us = 0;
-  return by_default(m, r, r->variant, *r->variant != 0, d) && (r->unit.bytes ? ts_compiler_submit_unit(c, &r->unit, 2 * i, d) : ts_compiler_submit(c, r->func, 2 * i, d));
+  return by_default(m, r, r->variant, *r->variant != 0, !recorded, d) && (r->unit.bytes ? ts_compiler_submit_unit(c, &r->unit, 2 * i, d) : ts_compiler_submit(c, r->func, 2 * i, d));
 }
 
 static bool collect(maker *m, ts_compiler *c, ts_progress *p, ts_diag *d) {
@@ -293,8 +296,8 @@ static bool collect(maker *m, ts_compiler *c, ts_progress *p, ts_diag *d) {
     if (!got) continue;
     ts__kernel_row *r = &m->k->row[one.tag / 2];
     if (!one.ok) {
-      if (!(one.tag & 1) && *r->record && one.diag.kind == TS_REFUSAL) {
-        TS_TRY(replace_record(m, c, one.tag / 2, &one.diag, d));
+      if (!(one.tag & 1) && (*r->record || r->unit.bytes) && one.diag.kind == TS_REFUSAL) {
+        TS_TRY(replace(m, c, one.tag / 2, &one.diag, d));
         continue;
       }
       if (d) *d = one.diag;

@@ -45,6 +45,26 @@ assert len(on_cache) == 1 + 2 * 3 and all(s["op"].endswith("_paged") and s["args
 PY
 done
 
+# A template that this machine's compiler does not understand is no reason to fail.
+if "$BIN/tunesmith" template fused "argmax A=f32 V=5000 n=1" >/dev/null 2>&1; then  # where there is NVRTC
+  mkdir -p "$top/home" && cp -RL "$TUNESMITH_HOME/kernels" "$top/home"
+  cat >"$top/home/kernels/templates/silu_mul/ref.broken.cu" <<'CU'
+/* tunesmith
+doc       does not compile
+start     W=1
+param     W 1
+launch    broken
+grid      1 ; 1 ; 1
+block     32
+args      b0 b1
+*/
+extern "C" __global__ void broken(const float *x, float *y) { y[0] = nothing; }
+CU
+  TUNESMITH_HOME=$top/home run 0 tunesmith build --model "$tiny" --target cuda:sm_90a --out "$top/broken"
+  has "$top/err" '^note: silu_mul .*: native "broken" W=1 does not compile, the default serves: .*ref.broken.cu:10: error'
+  has "$top/out" '^silu_mul .* default '
+fi
+
 # Random weights are no files.
 run 0 tunesmith build --model synthetic:TINY --target cuda:sm_90a --out "$top/dist"
 [ -z "$(find "$top/dist/tiny-synthetic-q4f16_1" -name '*.bin')" ] || fail "files of random weights"
