@@ -26,6 +26,10 @@ __device__ __forceinline__ void wait_for_predecessors() {
 __device__ __forceinline__ void threads_meet(int number, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory");
 }
+// The largest value of the warp; none is negative.
+__device__ __forceinline__ float warp_most(float v) {
+  return __uint_as_float(__reduce_max_sync(~0u, __float_as_uint(v)));
+}
 // Bytes of a (0 to 3) and b (4 to 7), one a nibble of pick.
 __device__ __forceinline__ u32 pick_bytes(u32 a, u32 b, u32 pick) {
   return __byte_perm(a, b, pick);
@@ -269,6 +273,10 @@ __device__ __forceinline__ void send_cluster4(u32 a, float4 v, u32 bar) {
   asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [%0], {%1, %2, %3, %4}, [%5];" ::"r"(a), "f"(v.x), "f"(v.y), "f"(v.z),
                "f"(v.w), "r"(bar)
                : "memory");
+}
+// The same for one.
+__device__ __forceinline__ void send_cluster(u32 a, float v, u32 bar) {
+  asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.f32 [%0], %1, [%2];" ::"r"(a), "f"(v), "r"(bar) : "memory");
 }
 // At a barrier of any block of the cluster.
 __device__ __forceinline__ void barrier_arrive_cluster(u32 bar) {

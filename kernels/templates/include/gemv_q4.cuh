@@ -34,7 +34,7 @@ struct gemv_shape {
   static constexpr int sum = tiles * 16 * rows;  // sums of one group of tiles in one warp
   static constexpr int sums_bytes = 4 * batch * sum * (warps + (split > 1 ? split : 0));
   static constexpr int squares_bytes = (4 * rows * (warps + split) + 7) / 8 * 8;
-  static constexpr int bytes = ring_bytes + staged_bytes + sums_bytes + squares_bytes + 16 * stages;
+  static constexpr int bytes = ring_bytes + staged_bytes + sums_bytes + squares_bytes + 16 * stages + (split > 1 ? 16 : 0);
 };
 
 // Tile r of a group: with gates and ups side by side the first half of a group are gates, the other half their ups.
@@ -132,17 +132,12 @@ __device__ __forceinline__ void gemv_stage_x(u32 *xs, const X *x, const float *g
         }
         most = fmaxf(most, fabsf(v[p][i]));
       }
-#pragma unroll
-    for (int m = 16; m; m >>= 1) {
-      most = fmaxf(most, __shfl_xor_sync(~0u, most, m));
-      if (NORM) ss += __shfl_xor_sync(~0u, ss, m);
-    }
+    most = warp_most(most);
     const float range = S::parts == 3 ? 8323072.0f : 32512.0f;
     float inverse = most > 0.0f ? range / most : 0.0f;
 #pragma unroll
     for (int r = 0; r < S::rows; r++)
       if (r == row) scale[r] = most / range;
-    if (NORM && lane == 0) squares[row * S::warps] = ss;
 #pragma unroll
     for (int p = 0; p < PAIRS; p++) {
       int u = 2 * p + (lane >> 4);
@@ -161,6 +156,11 @@ __device__ __forceinline__ void gemv_stage_x(u32 *xs, const X *x, const float *g
         to[0] = middle;
         to[16] = low;
       }
+    }
+    if (NORM) {  // not needed before the end
+#pragma unroll
+      for (int m = 16; m; m >>= 1) ss += __shfl_xor_sync(~0u, ss, m);
+      if (lane == 0) squares[row * S::warps] = ss;
     }
   }
 }
@@ -270,22 +270,60 @@ __device__ __forceinline__ void gemv_finish(Y *y, const float *from, const float
   }
 }
 
+// The sums of this block's warps to the first block of the cluster, which has them all when this returns there. There is one batch. They go as
+// copies that complete on met: no block waits for its stores, behind the copies of the next kernel, before it says that they are there.
+template <typename S, bool NORM>
+__device__ __forceinline__ void gemv_gather(const float *sums, const float *squares, float *gathered, float *gathered_squares, int rank, int done, u32 met) {
+  if (rank == 0 && threadIdx.x == 0) barrier_expect(met, (S::split - 1) * (done * S::sum + (NORM ? S::rows : 0)) * 4);
+  const u32 far = cluster_address(shared_address(gathered + rank * S::batch * S::sum), 0), far_met = cluster_address(met, 0);
+  for (int i = threadIdx.x * 4; i < done * S::sum; i += S::warps * 128) {
+    const float *p = sums + i / S::sum * S::warps * S::sum + i % S::sum;
+    float4 v = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+    for (int w = 0; w < S::warps; w++) {
+      const float4 a = *(const float4 *)(p + w * S::sum);
+      v.x += a.x;
+      v.y += a.y;
+      v.z += a.z;
+      v.w += a.w;
+    }
+    if (rank == 0) {
+      *(float4 *)(gathered + i) = v;
+    } else {
+      send_cluster4(far + 4 * i, v, far_met);
+    }
+  }
+  if (NORM && threadIdx.x < S::rows) {
+    float v = 0.0f, *to = gathered_squares + threadIdx.x * S::split + rank;
+    for (int w = 0; w < S::warps; w++) v += squares[threadIdx.x * S::warps + w];
+    if (rank == 0) {
+      *to = v;
+    } else {
+      send_cluster(cluster_address(shared_address(to), 0), v, far_met);
+    }
+  }
+  if (rank) return;
+  threads_meet(1, S::warps * 32);
+  barrier_wait(met, 0);
+}
+
 template <typename S, int END, bool NORM, bool EVICT, typename X, typename Y>
 __device__ __forceinline__ void gemv_q4(const X *x, const float *g, const void *codes, const void *scales, Y *y, float eps, int left) {
   SHARED_MEMORY(smem);
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
   const int rank = S::split > 1 ? blockIdx.x % S::split : 0, block = blockIdx.x / S::split, blocks = gridDim.x / S::split;
   const int first = S::units * rank / S::split, last = S::units * (rank + 1) / S::split;
-  const u32 bars = shared_address(smem + S::bytes - 16 * S::stages);
+  const u32 bars = shared_address(smem + S::bytes - 16 * S::stages - (S::split > 1 ? 16 : 0)), met = bars + 16 * S::stages;
   if (threadIdx.x == S::warps * 32) {
     for (int s = 0; s < S::stages; s++) {
       barrier_init(bars + 16 * s, 1);
       barrier_init(bars + 16 * s + 8, S::warps);
     }
+    if (S::split > 1) barrier_init(met, 1);
     barrier_init_fence();
   }
   __syncthreads();
-  if (S::split > 1) cluster_arrive();
+  if (S::split > 1) cluster_arrive_bare();
   if (left >= 99) dependents_may_start();
   if (warp == S::warps) {
     if (lane == 0)
@@ -337,23 +375,11 @@ __device__ __forceinline__ void gemv_q4(const X *x, const float *g, const void *
       gemv_put_sums<S>(sums + (done * S::warps + warp) * S::sum, acc, scale, lane);
     }
     threads_meet(1, S::warps * 32);
-    if (S::split > 1) {  // one batch: the producers have no more to do
-      for (int i = threadIdx.x; i < done * S::sum; i += S::warps * 32) {
-        const float *p = sums + i / S::sum * S::warps * S::sum + i % S::sum;
-        float v = 0.0f;
-#pragma unroll
-        for (int w = 0; w < S::warps; w++) v += p[w * S::sum];
-        store_cluster(cluster_address(shared_address(gathered + rank * S::batch * S::sum + i), 0), v);
-      }
-      if (NORM && threadIdx.x < S::rows) {
-        float v = 0.0f;
-        for (int w = 0; w < S::warps; w++) v += squares[threadIdx.x * S::warps + w];
-        store_cluster(cluster_address(shared_address(gathered_squares + threadIdx.x * S::split + rank), 0), v);
-      }
-      cluster_arrive();
-      cluster_wait();
+    if (S::split > 1) {
+      gemv_gather<S, NORM>(sums, squares, gathered, gathered_squares, rank, done, met);
+      if (rank) return;
     }
-    if (rank == 0) gemv_finish<S, END, NORM>(y, S::split > 1 ? gathered : sums, S::split > 1 ? gathered_squares : squares, batch, blocks, done, eps);
+    gemv_finish<S, END, NORM>(y, S::split > 1 ? gathered : sums, S::split > 1 ? gathered_squares : squares, batch, blocks, done, eps);
     if (S::split == 1 && batch + blocks * S::batch < S::groups) threads_meet(1, S::warps * 32);  // sums are to be written again
   }
 }

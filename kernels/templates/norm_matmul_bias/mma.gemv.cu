@@ -22,7 +22,7 @@ define    BATCH SPLIT > 1 ? PASSES : min(PASSES, max(1, min(16, 4096 / (WARPS * 
 define    RING STAGES * TILES * WARPS * EACH * 576
 define    STAGED WARPS * MOST * n * PARTS * 64
 define    SUMS 64 * BATCH * TILES * n * (WARPS + (SPLIT > 1 ? SPLIT : 0))
-define    SMEM RING + STAGED + SUMS + (4 * n * (WARPS + SPLIT) + 7) / 8 * 8 + 16 * STAGES
+define    SMEM RING + STAGED + SUMS + (4 * n * (WARPS + SPLIT) + 7) / 8 * 8 + 16 * STAGES + (SPLIT > 1 ? 16 : 0)
 where     RING <= 114688 && SMEM * PER_SM <= SHARED
 where     2 * (SMEM + 1024) <= SM_SHARED || RING > 98304  # room beside it for the next kernel's ring, or much in flight
 where     LEFT < 99 || N * K / 16 * 9 <= SMS * 65536  # small ones have room enough

@@ -94,6 +94,10 @@ static inline void atomicAdd(float *p, float v) {
   *p += v;
 }
 
+static inline float warp_most(float v) {
+  for (int m = 16; m; m >>= 1) v = std::max(v, __shfl_xor_sync(~0u, v, m));
+  return v;
+}
 static inline void threads_meet(int, int threads) {
   host_meet_some(threads);
 }
@@ -287,6 +291,11 @@ static inline void send_cluster4(u32 a, float4 v, u32 bar) {
   if (a % 16 || a >> 24 != bar >> 24) fprintf(stderr, "sixteen bytes to %x, on %x\n", a, bar), abort();
   memcpy(host_at(a), &v, 16);
   host_barrier_arrive(bar, 0, -16);
+}
+static inline void send_cluster(u32 a, float v, u32 bar) {
+  if (a % 4 || a >> 24 != bar >> 24) fprintf(stderr, "four bytes to %x, on %x\n", a, bar), abort();
+  memcpy(host_at(a), &v, 4);
+  host_barrier_arrive(bar, 0, -4);
 }
 static inline void barrier_arrive_cluster(u32 bar) {
   host_barrier_arrive(bar, 1, 0);
