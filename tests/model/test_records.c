@@ -350,10 +350,68 @@ static void record_that_does_not_compile(void **state) {
   close_world(&w);
 }
 
+// Calls in a pass of the kernels that are of one number of rows, in a phase.
+static int64_t calls_of(const ts_build_result *r, const char *phase, const char *rows) {
+  int64_t n = 0;
+  for (size_t i = 0; i < r->nkernels; i++) {
+    const char *end = strstr(r->kernels[i].workload, rows);
+    if (end && !strchr(end, '%') && strcmp(r->kernels[i].phase, phase) == 0) n += r->kernels[i].calls;
+  }
+  return n;
+}
+
+// A pass of each phase takes these times, all of it in the kernels of its own number of rows; the others take next to none.
+static void record_passes(world *w, const ts_build_result *r, double one, double sixteen, double sixty_four) {
+  const struct {
+    const char *phase, *rows;
+    double us;
+  } pass[] = {{"decode", " n=1", one}, {"batch16", " n=16", sixteen}, {"batch64", " n=64", sixty_four}};
+  for (size_t i = 0; i < r->nkernels; i++) {
+    const ts_build_kernel *k = &r->kernels[i];
+    double ns = 1;
+    for (size_t p = 0; p < TS_COUNTOF(pass); p++) {
+      const char *end = strstr(k->workload, pass[p].rows);
+      if (!end || strcmp(k->phase, pass[p].phase) || strchr(end, '%')) continue;
+      ns = pass[p].us * 1e3 / (double)calls_of(r, pass[p].phase, pass[p].rows);
+    }
+    record(w, k->workload, "search ref 1", "", ns, true);
+  }
+}
+
+// Where a phase of more rows begins follows from the times of both: as many passes of the one before as are slower together.
+static void measured_thresholds(void **state) {
+  (void)state;
+  static const struct {
+    double one, sixteen, sixty_four;
+    int64_t from16, from64;
+  } rows[] = {{100, 450, 1000, 5, 33}, {100, 150, 160, 2, 17}, {100, 100000, 100000, 16, 17}};
+  world w;
+  ts_diag d = {0};
+  open_world_for(&w, "cuda:sm_90a");
+  w.model = "synthetic:tiny";
+  ts_build_result r = build(&w, "q4f16_1", "");
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
+    record_passes(&w, &r, rows[i].one, rows[i].sixteen, rows[i].sixty_four);
+    r = build(&w, "q4f16_1", "");
+    for (size_t k = 0; k < r.nkernels; k++) assert_string_equal(r.kernels[k].served, "exact");
+    ts_library *l = ts_library_open(ts_path_join(w.a, r.dir, r.library), &d);
+    must(l != NULL, &d);
+    const ts_plan *p = ts_library_plan(l);
+    int64_t from[2] = {0};
+    for (int k = 0; k < p->nphases; k++)
+      if (p->phases[k].kind == TS_PHASE_PREFILL && p->phases[k].n_max <= 64)
+        from[p->phases[k].n_max == 64] = p->phases[k].n_min;
+    if (from[0] != rows[i].from16 || from[1] != rows[i].from64)
+      fail_msg("case %zu: from %lld and %lld rows on", i, (long long)from[0], (long long)from[1]);
+    ts_library_close(l);
+  }
+  close_world(&w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(exact_and_nearest), cmocka_unit_test(bad_traces),
                                      cmocka_unit_test(packed_variant), cmocka_unit_test(cheapest_over_phases),
-                                     cmocka_unit_test(opt_in_numerics), cmocka_unit_test(native_winner),
+                                     cmocka_unit_test(opt_in_numerics), cmocka_unit_test(native_winner), cmocka_unit_test(measured_thresholds),
                                      cmocka_unit_test(impossible_variant), cmocka_unit_test(record_that_does_not_compile)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
