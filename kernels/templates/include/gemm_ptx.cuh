@@ -128,26 +128,14 @@ __device__ __forceinline__ u32 load_u32(const void *p) {
   return v;
 }
 
-// --- counters in global memory that blocks meet at -----------------------------------------------------------------
-// After all that this thread, and those it has met, wrote before.
-__device__ __forceinline__ void add_release(u32 *p, u32 v) {
-  asm volatile("fence.acq_rel.gpu;\n\tred.relaxed.gpu.global.add.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
+// --- words in global memory that blocks meet at; each word by itself is whole, their order is nobody's promise
+__device__ __forceinline__ void store_relaxed4(void *p, uint4 v) {
+  asm volatile("st.relaxed.gpu.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(p), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
 }
-// Before all that this thread reads afterwards.
-__device__ __forceinline__ u32 load_acquire(const u32 *p) {
-  u32 v;
-  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+__device__ __forceinline__ uint4 load_relaxed4(const void *p) {
+  uint4 v;
+  asm volatile("ld.relaxed.gpu.global.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p) : "memory");
   return v;
-}
-
-// Sums that blocks of one grid exchange while they run: each of the four arrives by itself, in no order.
-__device__ __forceinline__ float4 load4_relaxed(const float4 *p) {
-  float4 v;
-  asm volatile("ld.relaxed.gpu.global.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "l"(p) : "memory");
-  return v;
-}
-__device__ __forceinline__ void store4_relaxed(float4 *p, float4 v) {
-  asm volatile("st.relaxed.gpu.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(p), "f"(v.x), "f"(v.y), "f"(v.z), "f"(v.w) : "memory");
 }
 
 // --- halves, held as bits ------------------------------------------------------------------------------------------

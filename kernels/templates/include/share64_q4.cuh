@@ -10,13 +10,13 @@
 #include "put_pair.cuh"
 
 // ORDER: the sizes are those of the defines of the template that includes this.
-template <int a_outputs, int a_inputs, int a_rows, int a_width, int a_crews, int a_tiles, int a_stages, int a_split, int a_pair, int a_near>
+template <int a_outputs, int a_inputs, int a_rows, int a_width, int a_crews, int a_tiles, int a_stages, int a_split, int a_pair, int a_near, int a_room>
 struct share_shape {
   static constexpr int outputs = a_outputs, inputs = a_inputs, rows = a_rows, width = a_width, crews = a_crews, tiles = a_tiles;
   static constexpr int stages = a_stages, split = a_split, pair = a_pair, near = a_near;
   static constexpr int all = (outputs + 63) / 64, passes = (tiles + crews - 1) / crews;  // tiles of 64 rows of weights: all, of a block
   static constexpr int steps = (inputs / 64 + 1) / 2, columns = width / 8;  // steps: of two units of K; behind K there are zeros
-  static constexpr int few = crews == 2 ? 40 : crews == 3 ? 32 : 24, many = crews == 2 ? 232 : crews == 3 ? 160 : crews == 4 ? 112 : 88;  // registers
+  static constexpr int few = a_room == 2 ? 24 : crews == 2 ? 40 : crews == 3 ? 32 : 24, many = a_room == 2 ? 112 : crews == 2 ? 232 : crews == 3 ? 160 : 112;  // registers
   static constexpr int x_bytes = width * 128, w_bytes = 4 * 1152;  // of a unit; of a tile in a stage
   static constexpr int w_at = stages * 2 * x_bytes, near_at = w_at + stages * crews * w_bytes;
   static constexpr int half_bytes = near ? columns / 2 * 2048 : 0;  // of a tile: what the other block of a cluster sends
@@ -173,43 +173,56 @@ template <typename S, int END, typename Y> __device__ __forceinline__ void share
   }
 }
 
-// The parts of tiles in the workspace: a counter a tile, then for each tile and slice of K the fragments, sixteen bytes a thread of a crew.
-template <typename S> struct share_parts {
-  u32 *counters;
-  float4 *parts;
+// Four sums as they lie in the workspace: no word of them is zero, so that what is zero has not come yet.
+__device__ __forceinline__ void share_lay_down(float4 *p, float4 v) {
+  uint4 w = {__float_as_uint(v.x), __float_as_uint(v.y), __float_as_uint(v.z), __float_as_uint(v.w)};
+  const u32 minus = 0x80000000u;
+  store_relaxed4(p, make_uint4(w.x ? w.x : minus, w.y ? w.y : minus, w.z ? w.z : minus, w.w ? w.w : minus));
+}
 
-  __device__ __forceinline__ float4 *of(int tile, int part) { return parts + ((size_t)tile * S::split + part) * S::columns * 128; }
-  __device__ __forceinline__ void lay_down(float (&d)[S::width / 2], int tile, int part, int thread, int crew) {
-    float4 *to = of(tile, part) + thread;
+// Blocks with the same tile and other slices of K: each lays down its part for those that finish them, and finishes some rows of x. What
+// was read becomes zero again.
+template <typename S, int END, typename Y> __device__ __forceinline__ void share_meet(share_block<S> &me, float4 *parts, float (&d)[S::width / 2], Y *y, int tile, int thread) {
+  constexpr int most = (S::columns + S::split - 1) / S::split;
+  const int from = S::columns * me.part / S::split, end = S::columns * (me.part + 1) / S::split;
+  parts += (size_t)tile * S::split * S::columns * 128 + thread;
+  float4 mine[most];
 #pragma unroll
-    for (int c = 0; c < S::columns; c++) __stcg(to + c * 128, make_float4(d[c * 4], d[c * 4 + 1], d[c * 4 + 2], d[c * 4 + 3]));
-    threads_meet(1 + crew, 128);
-    if (thread == 0) add_release(counters + tile, 1);
+  for (int c = 0; c < S::columns; c++) {
+    float4 v = {d[c * 4], d[c * 4 + 1], d[c * 4 + 2], d[c * 4 + 3]};
+    if (c < from || c >= end) share_lay_down(parts + (me.part * S::columns + c) * 128, v);
+#pragma unroll
+    for (int j = 0; j < most; j++)
+      if (c == from + j) mine[j] = v;
   }
-  template <int END, typename Y> __device__ __forceinline__ void finish(Y *y, int tile, int part, int thread, int crew) {
-    if (thread % 32 == 0)
-      while (load_acquire(counters + tile) < S::split) {
-      }
-    __syncwarp();
-    const float4 *from = of(tile, 0) + thread;
-#pragma unroll 1
-    for (int c = S::columns * part / S::split; c < S::columns * (part + 1) / S::split; c++) {
-      float4 p[S::split];
 #pragma unroll
-      for (int s = 0; s < S::split; s++) p[s] = __ldcg(from + (s * S::columns + c) * 128);
+  for (int j = 0; j < most; j++) {
+    const int c = from + j;
+    if (c >= end) break;
+    uint4 v[S::split];
+    bool here;
+    do {
+      here = true;
 #pragma unroll
-      for (int s = 1; s < S::split; s++) {
-        p[0].x += p[s].x;
-        p[0].y += p[s].y;
-        p[0].z += p[s].z;
-        p[0].w += p[s].w;
+      for (int s = 0; s < S::split; s++) {
+        if (s == me.part) continue;
+        v[s] = load_relaxed4(parts + (s * S::columns + c) * 128);
+        here = here && v[s].x && v[s].y && v[s].z && v[s].w;
       }
-      share_put<S, END>(y, p[0], tile * 64 + thread / 32 * 16, c, thread & 31);
+    } while (!__all_sync(~0u, here));
+    float4 sum = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+    for (int s = 0; s < S::split; s++) {
+      const bool own = s == me.part;
+      sum.x += own ? mine[j].x : __uint_as_float(v[s].x);
+      sum.y += own ? mine[j].y : __uint_as_float(v[s].y);
+      sum.z += own ? mine[j].z : __uint_as_float(v[s].z);
+      sum.w += own ? mine[j].w : __uint_as_float(v[s].w);
+      if (!own) store_relaxed4(parts + (s * S::columns + c) * 128, make_uint4(0, 0, 0, 0));
     }
-    threads_meet(1 + crew, 128);
-    if (thread == 0 && atomicAdd(counters + tile, 1) == 2 * S::split - 1) counters[tile] = 0;  // for the next run
+    share_put<S, END>(y, sum, tile * 64 + thread / 32 * 16, c, thread & 31);
   }
-};
+}
 
 template <typename S, int END, typename Y>
 __device__ __forceinline__ void share64_q4(const tensor_map *x, const tensor_map *codes, const tensor_map *scales, Y *y, void *workspace) {
@@ -280,7 +293,6 @@ __device__ __forceinline__ void share64_q4(const tensor_map *x, const tensor_map
     const int crew = warp >> 2, thread = threadIdx.x & 127;
     const unsigned char *mine = smem + S::w_at + crew * S::w_bytes;
     share_crew<S> it = {me, mine + (warp & 3) * 1024, mine + 4096 + (warp & 3) * 128, (u32)max(all - S::stages, 0), lane, 0, 0, 0};
-    share_parts<S> parts = {(u32 *)workspace, (float4 *)((char *)workspace + (S::all * 4 + 63) / 64 * 64)};
 #pragma unroll 1
     for (int pass = 0; pass < S::passes; pass++) {
       if (crew >= me.active(pass)) {
@@ -295,17 +307,12 @@ __device__ __forceinline__ void share64_q4(const tensor_map *x, const tensor_map
       if (S::near) {
         share_swap<S, END>(me, smem, d, y, pass * S::crews + crew, thread);
       } else if (S::split > 1) {
-        parts.lay_down(d, tile, me.part, thread, crew);
+        share_meet<S, END>(me, (float4 *)workspace, d, y, tile, thread);
       } else {
 #pragma unroll
         for (int c = 0; c < S::columns; c++)
           share_put<S, END>(y, make_float4(d[c * 4], d[c * 4 + 1], d[c * 4 + 2], d[c * 4 + 3]), tile * 64 + (warp & 3) * 16, c, lane);
       }
-    }
-    if (S::split > 1 && !S::near) {
-#pragma unroll 1
-      for (int pass = 0; pass < S::passes && crew < me.active(pass); pass++)
-        parts.template finish<END>(y, me.tile(pass) + crew, me.part, thread, crew);
     }
   }
 }

@@ -6,24 +6,25 @@ param     SPLIT 1 2 4 6 3 8              # of K
 param     STAGES 6 4 5 3 8
 param     PAIR 1 2                       # blocks that fetch x for each other
 param     NEAR 0 1                       # two parts of K meet in a cluster, not in the workspace
+param     ROOM 1 2                       # blocks side by side
 where     A_F16 && K % 64 == 0 && N % 16 == 0
 where     n > 32 && n <= 128
 define    WIDTH n <= 64 ? 64 : 128
 where     SPLIT <= max(1, K / 128)
-define    ROOM SMS / (SPLIT * PAIR) * PAIR
-define    TILES ceildiv(ceildiv(N, 64), ROOM)
+define    MOST SMS * ROOM / (SPLIT * PAIR) * PAIR
+define    TILES ceildiv(ceildiv(N, 64), MOST)
 define    GROUPS ceildiv(ceildiv(ceildiv(N, 64), TILES), PAIR) * PAIR
 where     !NEAR || SPLIT == 2 && PAIR == 1
 define    SMEM STAGES * (WIDTH * 256 + CREWS * 4608) + 16 * STAGES + (NEAR ? TILES * (WIDTH * 128 + 8) : 0)
-where     SMEM <= SHARED && ROOM > 0
+where     SMEM <= SHARED && SMEM * ROOM <= SM_SHARED - 1024 * ROOM && MOST > 0 && (ROOM == 1 || CREWS == 2 && WIDTH == 64)
 where     CREWS <= max(2, TILES)
-start     CREWS=2 SPLIT=4 STAGES=8 PAIR=2 NEAR=0 if N <= 6144
-start     CREWS=3 SPLIT=6 STAGES=6 PAIR=1 NEAR=0 if N <= 6144
-start     CREWS=3 SPLIT=2 STAGES=4 PAIR=1 NEAR=1 if N > 6144
-start     CREWS=4 SPLIT=2 STAGES=4 PAIR=1 NEAR=1 if N > 6144
-start     CREWS=3 SPLIT=1 STAGES=6 PAIR=1 NEAR=0 if N > 6144
-start     CREWS=4 SPLIT=1 STAGES=6 PAIR=1 NEAR=0 if N > 6144
-start     CREWS=2 SPLIT=1 STAGES=3 PAIR=1 NEAR=0
+start     CREWS=2 SPLIT=4 STAGES=8 PAIR=2 NEAR=0 ROOM=1 if N <= 6144
+start     CREWS=3 SPLIT=6 STAGES=6 PAIR=1 NEAR=0 ROOM=1 if N <= 6144
+start     CREWS=3 SPLIT=2 STAGES=4 PAIR=1 NEAR=1 ROOM=1 if N > 6144
+start     CREWS=4 SPLIT=2 STAGES=4 PAIR=1 NEAR=1 ROOM=1 if N > 6144
+start     CREWS=3 SPLIT=1 STAGES=6 PAIR=1 NEAR=0 ROOM=1 if N > 6144
+start     CREWS=4 SPLIT=1 STAGES=6 PAIR=1 NEAR=0 ROOM=1 if N > 6144
+start     CREWS=2 SPLIT=1 STAGES=3 PAIR=1 NEAR=0 ROOM=1
 launch    share64_q4_entry
 grid      GROUPS * SPLIT ; 1 ; 1
 block     CREWS * 128 + 128 ; 1 ; 1
@@ -31,8 +32,8 @@ shared    SMEM
 cluster   PAIR * (NEAR + 1) ; 1 ; 1
 dependent 1
 args      t0 t1 t2 b3 w
-zeroed    SPLIT > 1 && !NEAR ? ceildiv(ceildiv(N, 64), 16) * 64 : 0
-workspace SPLIT > 1 && !NEAR ? ceildiv(ceildiv(N, 64), 16) * 64 + ceildiv(N, 64) * SPLIT * WIDTH * 256 : 0
+zeroed    SPLIT > 1 && !NEAR ? ceildiv(N, 64) * SPLIT * WIDTH * 256 : 0
+workspace SPLIT > 1 && !NEAR ? ceildiv(N, 64) * SPLIT * WIDTH * 256 : 0
 tmap      0 b0 f16 swizzle 128 dims 64 ; n ; K / 64 strides K * 2 ; 128 box 64 ; WIDTH ; 2
 tmap      1 b1 i32 swizzle 0 dims 128 ; K / 64 ; N / 16 strides 512 ; K / 64 * 512 box 128 ; 2 ; 4
 tmap      2 b2 f16 swizzle 0 dims 32 ; K / 64 ; N / 16 strides 64 ; K / 64 * 64 box 32 ; 2 ; 4
@@ -50,10 +51,10 @@ typedef float output;
 enum { END = GEMM_STORE };
 typedef u16 output;
 #endif
-typedef share_shape<TS_N, TS_K, TS_n, WIDTH, CREWS, TILES, STAGES, SPLIT, PAIR, NEAR> shape;
+typedef share_shape<TS_N, TS_K, TS_n, WIDTH, CREWS, TILES, STAGES, SPLIT, PAIR, NEAR, ROOM> shape;
 static_assert(shape::bytes == SMEM, "the layout of shared memory");
 
-extern "C" __global__ void __launch_bounds__(CREWS * 128 + 128, 1)
+extern "C" __global__ void __launch_bounds__(CREWS * 128 + 128, ROOM)
 share64_q4_entry(const __grid_constant__ tensor_map x, const __grid_constant__ tensor_map codes, const __grid_constant__ tensor_map scales, output *y,
                  void *workspace) {
   share64_q4<shape, END>(&x, &codes, &scales, y, workspace);

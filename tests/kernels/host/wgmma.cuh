@@ -5,7 +5,16 @@
 static inline u64 wgmma_rows128(u32 address) {
   return address;
 }
+static inline u64 wgmma_rows128_at(u32 low) {
+  return (low - 0x10000) * 16 | (u32)host_me->rank << 24;
+}
 #define WGMMA_STEP(bytes) ((u64)(bytes))
+static inline u32 low_twice(u32 a) {
+  return a << 16 | (a & 0xffff);
+}
+static inline u32 high_twice(u32 a) {
+  return (a & 0xffff0000u) | a >> 16;
+}
 static inline void wgmma_begin() {}
 static inline void wgmma_end() {}
 template <int LEFT> static inline void wgmma_wait_for() {}
