@@ -11,6 +11,7 @@
 #define TS_CUDA_H
 
 #include "base/base.h"
+#include "cuda/driver_abi.h"
 #include "target/gpu.h"
 #include "target/target.h"
 

@@ -7,9 +7,10 @@
 
 #include "runtime/runtime_impl.h"
 
-static size_t up256(size_t n) { return (n + 255) & ~(size_t)255; }
-
-size_t ts__cache_layer_bytes(const ts_plan *p) { return up256((size_t)p->kv_bytes); }
+size_t ts__cache_layer_bytes(const ts_plan *p) {
+  size_t step = ts__cache_step(p);
+  return ((size_t)p->kv_bytes + step - 1) / step * step;
+}
 
 // Small pages of memory: what no sequence has touched takes none.
 static bool map_all(ts_cache *c, const ts_weights *w, ts_diag *d) {
@@ -102,6 +103,13 @@ static bool own(ts__table *t, int64_t i, ts_diag *d) {
   return true;
 }
 
+// Memory for the pages that are taken next.
+static bool back_next(ts_cache *c, int64_t n, ts_diag *d) {
+  int32_t last = -1;
+  for (int64_t i = 1; i <= n; i++) last = TS_MAX(last, c->unused[c->nunused - i]);
+  return !c->gpu || ts__cache_back_cuda(c, last + 1, d);
+}
+
 bool ts__table_grow(ts__table *t, int64_t from, int64_t to, ts_diag *d) {
   ts_cache *c = t->cache;
   bool shared = wants_copy(t, from);
@@ -112,6 +120,7 @@ bool ts__table_grow(ts__table *t, int64_t from, int64_t to, ts_diag *d) {
     ts_hint(d, "close or reset other sessions, or build the model with more pages (--kv-cache paged:PAGE:POSITIONS)");
     return false;
   }
+  TS_TRY(back_next(c, more, d));
   if (shared) TS_TRY(own(t, from / c->plan->page, d));
   while (t->n < want) t->page[t->n++] = take(c);
   return true;

@@ -111,28 +111,3 @@ void ts__pinned_unmap(const ts__gpu *g, ts__pinned *m) {
   if (m->p) (void)g->g.cu->cuMemFreeHost(m->p);
   *m = (ts__pinned){0};
 }
-
-// --- the pages of all sessions ---------------------------------------------------------------------------------------------
-bool ts__cache_map_cuda(ts_cache *c, const ts_weights *w, ts_diag *d) {
-  ts__device_memory m;
-  TS_TRY(ts__gpu_enter(w->gpu, d) && ts__device_map(w->gpu, &m, c->bytes, "KV cache", d));
-  c->gpu = w->gpu;
-  c->device = m.p;
-  return ts__gpu_check(c->gpu, c->gpu->g.cu->cuMemsetD8Async(c->device, 0, c->bytes, c->gpu->stream), "clearing memory", d);
-}
-
-void ts__cache_unmap_cuda(ts_cache *c) {
-  (void)c->gpu->g.cu->cuCtxSetCurrent(c->gpu->g.context);
-  (void)c->gpu->g.cu->cuStreamSynchronize(c->gpu->stream);
-  if (c->device) (void)c->gpu->g.cu->cuMemFree(c->device);
-}
-
-bool ts__cache_copy_cuda(ts_cache *c, int32_t from, int32_t to, ts_diag *d) {
-  const size_t layer = ts__cache_layer_bytes(c->plan), n = (size_t)(c->plan->kv_bytes / c->plan->pages);
-  TS_TRY(ts__gpu_enter(c->gpu, d));
-  for (int64_t l = 0; l < 2 * c->plan->layers; l++) {
-    const CUdeviceptr at = c->device + (size_t)l * layer;
-    TS_TRY(ts__gpu_check(c->gpu, c->gpu->g.cu->cuMemcpyDtoDAsync(at + (size_t)to * n, at + (size_t)from * n, n, c->gpu->stream), "copying a page", d));
-  }
-  return true;
-}

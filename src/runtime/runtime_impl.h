@@ -54,12 +54,18 @@ struct ts_cache {
   ts_pages host;    // in this process
   ts__gpu *gpu;     // or on a GPU
   uint64_t device;  // address there
+  int64_t backed;   // on a GPU: pages below this have memory
+  bool whole;       // on a GPU: all memory is one allocation
+  int npieces;      // else: memory of a layer came in pieces that end at these bytes
+  size_t piece[64];
   int64_t nunused;
   int32_t *unused;  // pages that no table has; the last is taken next
   uint32_t *users;  // of each page: tables that have it
 };
 size_t ts__cache_layer_bytes(const ts_plan *p);  // of K (and V) of one layer, with what lies between layers
-// cuda_device.c
+// cuda_cache.c
+size_t ts__cache_step(const ts_plan *p);  // layers begin at multiples of it
+bool ts__cache_back_cuda(ts_cache *c, int64_t pages, ts_diag *d) TS_WARN_UNUSED;  // pages below `pages` have memory
 bool ts__cache_map_cuda(ts_cache *c, const ts_weights *w, ts_diag *d) TS_WARN_UNUSED;
 void ts__cache_unmap_cuda(ts_cache *c);
 bool ts__cache_copy_cuda(ts_cache *c, int32_t from, int32_t to, ts_diag *d) TS_WARN_UNUSED;  // a page, in order with the kernels

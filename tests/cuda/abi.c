@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "cuda/cupti_abi.h"
+#include "cuda/driver_abi.h"
 
 #define SAME(a, b) _Static_assert((a) == (b), #a)
 SAME(offsetof(CUpti_ActivityKernel9, kind), 0);
@@ -31,6 +32,18 @@ SAME(CUDA_R_16BF, 14);
 SAME(CUBLASLT_MATMUL_DESC_TRANSA, 3);
 SAME(CUBLAS_OP_T, 1);
 SAME(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, 1);
+SAME(sizeof(CUmemProp), sizeof(CUmemAllocationProp));
+SAME(offsetof(CUmemProp, place), offsetof(CUmemAllocationProp, location.type));
+SAME(offsetof(CUmemProp, device), offsetof(CUmemAllocationProp, location.id));
+SAME(offsetof(CUmemProp, meta), offsetof(CUmemAllocationProp, win32HandleMetaData));
+SAME(offsetof(CUmemProp, flags), offsetof(CUmemAllocationProp, allocFlags));
+SAME(sizeof(CUmemAccess), sizeof(CUmemAccessDesc));
+SAME(offsetof(CUmemAccess, flags), offsetof(CUmemAccessDesc, flags));
+SAME(sizeof(CUmemHandle), sizeof(CUmemGenericAllocationHandle));
+SAME((int)TS_CU_MEM_PINNED, (int)CU_MEM_ALLOCATION_TYPE_PINNED);
+SAME((int)TS_CU_MEM_ON_DEVICE, (int)CU_MEM_LOCATION_TYPE_DEVICE);
+SAME((int)TS_CU_MEM_READ_WRITE, (int)CU_MEM_ACCESS_FLAGS_PROT_READWRITE);
+SAME((int)TS_CU_MEM_LEAST, (int)CU_MEM_ALLOC_GRANULARITY_MINIMUM);
 // Sizes as the macros count them, to the end of the last field.
 SAME(sizeof(profiler_initialize), CUpti_Profiler_Initialize_Params_STRUCT_SIZE);
 SAME(sizeof(chip_name), CUpti_Device_GetChipName_Params_STRUCT_SIZE);

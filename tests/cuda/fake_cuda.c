@@ -20,6 +20,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "cuda/cuda.h"
 #include "runtime/cuda_impl.h"
@@ -128,6 +129,31 @@ API CUresult cuMemAlloc_v2(CUdeviceptr *p, size_t n) {
 }
 API CUresult cuMemFree_v2(CUdeviceptr p) { return free((void *)(uintptr_t)p), 0; }
 API CUresult cuMemGetInfo_v2(size_t *a, size_t *t) { return *a = *t = (size_t)256 << 20, lost; }
+// Addresses without memory: touching them ends the process, as it should be seen.
+API CUresult cuMemGetAllocationGranularity(size_t *n, const CUmemProp *p, int option) { return (void)p, (void)option, *n = (size_t)env("granularity", 2 << 20), 0; }
+API CUresult cuMemAddressReserve(CUdeviceptr *p, size_t n, size_t alignment, CUdeviceptr wish, unsigned long long flags) {
+  (void)alignment, (void)wish, (void)flags;
+  ALIVE();
+  void *m = mmap(NULL, n, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return *p = (CUdeviceptr)(uintptr_t)m, m == MAP_FAILED ? TS_CU_OUT_OF_MEMORY : 0;
+}
+API CUresult cuMemAddressFree(CUdeviceptr p, size_t n) { return munmap((void *)(uintptr_t)p, n) ? TS_CU_INVALID_VALUE : 0; }
+static long created;
+API CUresult cuMemCreate(CUmemHandle *h, size_t n, const CUmemProp *p, unsigned long long flags) {
+  (void)flags;
+  ALIVE();
+  if (p->type != 1 || p->place != 1 || n % (2 << 20)) return TS_CU_INVALID_VALUE;
+  if (env("create", 0) && ++created >= env("create", 0)) return TS_CU_OUT_OF_MEMORY;
+  return *h = n, 0;
+}
+API CUresult cuMemRelease(CUmemHandle h) { return (void)h, 0; }
+API CUresult cuMemMap(CUdeviceptr p, size_t n, size_t offset, CUmemHandle h, unsigned long long flags) { return (void)p, (void)flags, offset || h != n ? TS_CU_INVALID_VALUE : lost; }
+API CUresult cuMemSetAccess(CUdeviceptr p, size_t n, const CUmemAccess *a, size_t count) {
+  if (count != 1 || a->flags != 3 || mprotect((void *)(uintptr_t)p, n, PROT_READ | PROT_WRITE)) return TS_CU_INVALID_VALUE;
+  memset((void *)(uintptr_t)p, 0xCD, n);
+  return 0;
+}
+API CUresult cuMemUnmap(CUdeviceptr p, size_t n) { return mprotect((void *)(uintptr_t)p, n, PROT_NONE) ? TS_CU_INVALID_VALUE : 0; }
 API CUresult cuMemHostAlloc(void **p, size_t n, unsigned f) { return (void)f, *p = calloc(1, n), *p ? 0 : 2; }
 API CUresult cuMemFreeHost(void *p) { return free(p), 0; }
 API CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr *p, void *h, unsigned f) { return (void)f, *p = (CUdeviceptr)(uintptr_t)h, 0; }

@@ -222,6 +222,53 @@ static void paged_beginnings(void **state) {
   close_side(&gpu);
 }
 
+// Of a large pool the GPU gives memory to what is used, in pieces; where it has none left the session that wants more is told, and nothing else
+// happens.
+static void paged_pieces(void **state) {
+  (void)state;
+  enum { PAGES = 1100, EACH = 12, SESSIONS = 45 };
+  const int64_t step = (2 << 20) / (TINY_PAGE * TINY_H * 4);  // pages of a piece of 2 MiB
+  char path[200];
+  ts_plan p = on_gpu(tiny_paged_plan(PAGES));
+  ts_diag d = {0};
+  int32_t tokens[EACH * TINY_PAGE];
+  float want[TINY_V];
+  for (int i = 0; i < EACH * TINY_PAGE; i++) tokens[i] = prompt[i % 21];
+  snprintf(path, sizeof path, "%s/pieces-cuda.so", tiny_dir());
+  write_library(path, &p, NULL);
+  side gpu = open_side(path);
+  const ts_cache *cache = ts_engine_cache(gpu.e);
+  ts_session *s[SESSIONS] = {gpu.s};
+  assert_false(cache->whole);
+  assert_int_equal(cache->backed, 0);
+  tiny_logits(tokens, 90, want);
+  for (int i = 0; i < SESSIONS; i++) {
+    if (i) must((s[i] = ts_engine_session(gpu.e, &d)) != NULL, &d);
+    if (cache->backed < (i + 1) * EACH) {
+      setenv("TS_FAKE_CUDA", "create=1", 1);
+      assert_false(ts_session_feed(s[i], tokens, 90, &d));
+      unsetenv("TS_FAKE_CUDA");
+      assert_string_equal(d.code, "out-of-device-memory");
+      assert_int_equal(ts_session_length(s[i]), 0);
+      assert_int_equal(ts_cache_unused(cache), PAGES - i * EACH);
+    }
+    must(ts_session_feed(s[i], tokens, 90, &d), &d);
+    assert_true(cache->backed >= (i + 1) * EACH && cache->backed <= (i + 1) * EACH + step + cache->backed / 4);
+    for (int v = 0; v < TINY_V; v++) assert_true(fabsf(ts_session_logits(s[i])[v] - want[v]) < 1e-6f);
+  }
+  assert_int_equal(cache->npieces, 3);
+  for (int i = 1; i < SESSIONS; i++) ts_session_free(s[i]);
+  ts_session_truncate(s[0], 20);
+  must(ts_session_feed(s[0], tokens + 20, 30, &d), &d);
+  close_side(&gpu);
+  setenv("TS_FAKE_CUDA", "granularity=4194304", 1);  // not what is wanted: one allocation
+  gpu = open_side(path);
+  assert_true(ts_engine_cache(gpu.e)->whole);
+  must(ts_session_feed(gpu.s, tokens, 90, &d), &d);
+  unsetenv("TS_FAKE_CUDA");
+  close_side(&gpu);
+}
+
 // The pool ends while the device runs ahead: every token that has its pages is handed out, then the reason.
 static void paged_full(void **state) {
   (void)state;
@@ -453,7 +500,7 @@ static void plans(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(same_text), cmocka_unit_test(paged), cmocka_unit_test(paged_beginnings), cmocka_unit_test(paged_full), cmocka_unit_test(logits),   cmocka_unit_test(ahead),  cmocka_unit_test(profile),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(same_text), cmocka_unit_test(paged), cmocka_unit_test(paged_beginnings), cmocka_unit_test(paged_pieces), cmocka_unit_test(paged_full), cmocka_unit_test(logits),   cmocka_unit_test(ahead),  cmocka_unit_test(profile),
                                      cmocka_unit_test(drawn),     cmocka_unit_test(refusals), cmocka_unit_test(faults), cmocka_unit_test(plans)};
   return cmocka_run_group_tests(tests, group_setup, NULL);
 }
