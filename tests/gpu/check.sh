@@ -151,11 +151,16 @@ sanitizer() {
   local tool over=$out/sanitized code errors covered
   tool=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
   [ -n "$tool" ] || { skip "compute-sanitizer: it is not installed"; return; }
+  # compiled without the tool, for NVRTC takes a quarter of a minute for a kernel under it; then a process a workload, for each takes seconds to start
+  local count try=(tunesmith try --target cuda --judge --points 1) memcheck=("$tool" --tool memcheck --show-backtrace no --target-processes all)
+  count=$(workloads "$here/sanitized.txt" | wc -l)
   # it must see into the measuring worker, a child: a kernel that writes outside is found
   overlay "$over" illegal || { fail "compute-sanitizer: no room for a copy of the kernels"; return; }
-  TUNESMITH_HOME=$over timeout -k 5 60 "$tool" --tool memcheck --show-backtrace no --target-processes all tunesmith try --target cuda --judge --points 1 --only illegal "silu_mul A=f32 I=100 n=2" >"$out/memcheck-illegal.txt" 2>&1 &
-  # a process a workload: nearly all of its time it starts under the tool
-  try_chunks memcheck "$(workloads "$here/sanitized.txt" | wc -l)" 16 "$here/sanitized.txt" timeout -k 5 75 "$tool" --tool memcheck --show-backtrace no --target-processes all --error-exitcode 9 tunesmith try --target cuda --judge --points 1
+  local illegal=("${try[@]}" --only illegal "silu_mul A=f32 I=100 n=2")
+  TUNESMITH_HOME=$over timeout -k 5 60 "${illegal[@]}" >"$out/memcheck-illegal.txt" 2>&1 &
+  try_chunks compiled "$count" 16 "$here/sanitized.txt" timeout -k 5 60 "${try[@]}"
+  TUNESMITH_HOME=$over timeout -k 5 60 "${memcheck[@]}" "${illegal[@]}" >"$out/memcheck-illegal.txt" 2>&1 &
+  try_chunks memcheck "$count" 16 "$here/sanitized.txt" timeout -k 5 75 "${memcheck[@]}" --error-exitcode 9 "${try[@]}"
   code=$?
   wait
   rm -rf "$over"
