@@ -53,7 +53,7 @@ typedef struct tunesmith_info {
   int64_t vocab, context;                 /* tokens */
   int64_t layers, hidden;
   size_t weight_bytes;                    /* in memory, once for all sessions */
-  size_t session_bytes;                   /* in memory for each session */
+  size_t session_bytes;                   /* in memory for each session; in a model with pages: at most */
   int threads;
 } tunesmith_info;
 
