@@ -84,7 +84,7 @@ LLVMValueRef ts__nv_math(ts__gen *g, const char *name, LLVMValueRef *args, int l
 
 // A number among the notes on the kernel's thread loops: maxnreg (registers a thread), minblocks (on a multiprocessor), evict_first
 // (weights pass through the caches), cluster (blocks along blockIdx.x), dependent (0: neither waits for its predecessor nor lets its successor start
-// early), prefetch (bytes of each weight asked for before that wait). docs/schedule.md, annotate.
+// early; 2: its successor starts with its end), prefetch (bytes of each weight asked for before that wait). docs/schedule.md, annotate.
 int64_t ts__nv_option(const ts__nv_kernel *k, const char *key, int64_t otherwise);
 // What the kernel touches.
 bool ts__nv_uses(const ts__nv_kernel *k, const ts_buffer *b);

@@ -116,7 +116,8 @@ void ts__nv_begin(ts__gen *g, const ts__nv_kernel *k) {
   LLVMTypeRef none = LLVMVoidTypeInContext(g->ctx);
   int64_t most = ts__nv_option(k, "prefetch", 0);
   if (!ts__nv_dependent(g, k)) return;
-  ts__nv_asm(g, none, "griddepcontrol.launch_dependents;", "", NULL, 0, TS__NV_ACTS);
+  if (ts__nv_option(k, "dependent", 1) != 2)
+    ts__nv_asm(g, none, "griddepcontrol.launch_dependents;", "", NULL, 0, TS__NV_ACTS);
   if (most > 0) ask_for_weights(g, k, TS_MIN(most, INT64_C(1) << 30));
   ts__nv_asm(g, none, "griddepcontrol.wait;", "~{memory}", NULL, 0, TS__NV_ACTS);
 }
