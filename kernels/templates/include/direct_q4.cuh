@@ -3,6 +3,7 @@
 //
 // Before the wait for the preceding kernel a warp reads its units (16 rows, 64 of K) and makes them f32, scales included. What is left
 // behind the wait is one read of x, as many fused additions as there are weights, and two sums: across four lanes and across the warps.
+// It is rehearsed before, with whatever x holds then, so that the instructions are near when they count.
 // The next kernel may start at once: its blocks fit beside these, and read their own weights meanwhile.
 #pragma once
 #include "gemv_q4.cuh"
@@ -68,68 +69,73 @@ __device__ __forceinline__ void direct_q4(const X *x, const float *g, const void
       direct_now(low[i][r]);
       direct_now(high[i][r]);
     }
-  wait_for_predecessors();
-  float2 v[S::each];
-  float square = 0.0f;
+#pragma unroll 1
+  for (int turn = 0; turn < 2; turn++) {
+    if (turn) wait_for_predecessors();
+    float2 v[S::each];
+    float square = 0.0f;
 #pragma unroll
-  for (int i = 0; i < S::each; i++) {
-    const int u = warp + i * S::warps;
-    v[i] = u < S::units ? gemv_load(x, (size_t)u * 64 + 2 * lane) : float2{0.0f, 0.0f};
-  }
-#pragma unroll
-  for (int i = 0; i < S::each; i++) {
-    if (NORM) {
-      square = fmaf(v[i].x, v[i].x, fmaf(v[i].y, v[i].y, square));
-      v[i].x *= gain[i].x;
-      v[i].y *= gain[i].y;
+    for (int i = 0; i < S::each; i++) {
+      const int u = warp + i * S::warps;
+      v[i] = u < S::units ? gemv_load(x, (size_t)u * 64 + 2 * lane) : float2{0.0f, 0.0f};
     }
-    *(float2 *)(xs + (warp * S::each + i) * 80 + (lane & 3) * 20 + (lane >> 2) * 2) = v[i];
-  }
-  __syncwarp();
-  float sum[S::tiles][4] = {};
 #pragma unroll
-  for (int i = 0; i < S::each; i++) {
-    const float4 *from = (const float4 *)(xs + (warp * S::each + i) * 80 + t * 20);
+    for (int i = 0; i < S::each; i++) {
+      if (NORM) {
+        square = fmaf(v[i].x, v[i].x, fmaf(v[i].y, v[i].y, square));
+        v[i].x *= gain[i].x;
+        v[i].y *= gain[i].y;
+      }
+      *(float2 *)(xs + (warp * S::each + i) * 80 + (lane & 3) * 20 + (lane >> 2) * 2) = v[i];
+    }
+    __syncwarp();
+    float sum[S::tiles][4] = {};
 #pragma unroll
-    for (int c = 0; c < 4; c++) {
-      const float4 a = from[c];
+    for (int i = 0; i < S::each; i++) {
+      const float4 *from = (const float4 *)(xs + (warp * S::each + i) * 80 + t * 20);
 #pragma unroll
-      for (int r = 0; r < S::tiles; r++) {
-        sum[r][0] = fmaf(low[i][r][4 * c], a.x, sum[r][0]);
-        sum[r][1] = fmaf(high[i][r][4 * c], a.x, sum[r][1]);
-        sum[r][2] = fmaf(low[i][r][4 * c + 1], a.y, sum[r][2]);
-        sum[r][3] = fmaf(high[i][r][4 * c + 1], a.y, sum[r][3]);
-        sum[r][0] = fmaf(low[i][r][4 * c + 2], a.z, sum[r][0]);
-        sum[r][1] = fmaf(high[i][r][4 * c + 2], a.z, sum[r][1]);
-        sum[r][2] = fmaf(low[i][r][4 * c + 3], a.w, sum[r][2]);
-        sum[r][3] = fmaf(high[i][r][4 * c + 3], a.w, sum[r][3]);
+      for (int c = 0; c < 4; c++) {
+        const float4 a = from[c];
+#pragma unroll
+        for (int r = 0; r < S::tiles; r++) {
+          sum[r][0] = fmaf(low[i][r][4 * c], a.x, sum[r][0]);
+          sum[r][1] = fmaf(high[i][r][4 * c], a.x, sum[r][1]);
+          sum[r][2] = fmaf(low[i][r][4 * c + 1], a.y, sum[r][2]);
+          sum[r][3] = fmaf(high[i][r][4 * c + 1], a.y, sum[r][3]);
+          sum[r][0] = fmaf(low[i][r][4 * c + 2], a.z, sum[r][0]);
+          sum[r][1] = fmaf(high[i][r][4 * c + 2], a.z, sum[r][1]);
+          sum[r][2] = fmaf(low[i][r][4 * c + 3], a.w, sum[r][2]);
+          sum[r][3] = fmaf(high[i][r][4 * c + 3], a.w, sum[r][3]);
+        }
       }
     }
-  }
 #pragma unroll
-  for (int r = 0; r < S::tiles; r++) {  // an even t goes on with row g, an odd one with g + 8
-    const float a = sum[r][0] + sum[r][2], b = sum[r][1] + sum[r][3];
-    float keep = (t & 1 ? b : a) + __shfl_xor_sync(~0u, t & 1 ? a : b, 1);
-    keep += __shfl_xor_sync(~0u, keep, 2);
-    if (t < 2) sums[(warp * S::tiles + r) * 16 + row + 8 * t] = keep;
-  }
-  if (NORM) {
+    for (int r = 0; r < S::tiles; r++) {  // an even t goes on with row g, an odd one with g + 8
+      const float a = sum[r][0] + sum[r][2], b = sum[r][1] + sum[r][3];
+      float keep = (t & 1 ? b : a) + __shfl_xor_sync(~0u, t & 1 ? a : b, 1);
+      keep += __shfl_xor_sync(~0u, keep, 2);
+      if (t < 2) sums[(warp * S::tiles + r) * 16 + row + 8 * t] = keep;
+    }
+    if (NORM) {
 #pragma unroll
-    for (int m = 16; m; m >>= 1) square += __shfl_xor_sync(~0u, square, m);
-    if (lane == 0) squares[warp] = square;
-  }
-  __syncthreads();
-  if (threadIdx.x >= OUT) return;
-  const int o = threadIdx.x;
-  float value = 0.0f, up = 0.0f, all = 0.0f;
+      for (int m = 16; m; m >>= 1) square += __shfl_xor_sync(~0u, square, m);
+      if (lane == 0) squares[warp] = square;
+    }
+    __syncthreads();
+    if (threadIdx.x < OUT) {
+      const int o = threadIdx.x;
+      float value = 0.0f, up = 0.0f, all = 0.0f;
 #pragma unroll
-  for (int w = 0; w < S::warps; w++) {
-    value += sums[w * S::tiles * 16 + o];
-    if (END == GEMV_SILU) up += sums[w * S::tiles * 16 + OUT + o];
-    if (NORM) all += squares[w];
+      for (int w = 0; w < S::warps; w++) {
+        value += sums[w * S::tiles * 16 + o];
+        if (END == GEMV_SILU) up += sums[w * S::tiles * 16 + OUT + o];
+        if (NORM) all += squares[w];
+      }
+      const float factor = NORM ? rsqrtf(all * (1.0f / (float)S::inputs) + eps) : 1.0f;
+      value *= factor;
+      if (END == GEMV_SILU) value = value / (1.0f + __expf(-value)) * (up * factor);
+      if (turn) gemv_write(y, (size_t)group * OUT + o, value, END == GEMV_ADD);
+    }
+    if (!turn) __syncthreads();
   }
-  const float factor = NORM ? rsqrtf(all / (float)S::inputs + eps) : 1.0f;
-  value *= factor;
-  if (END == GEMV_SILU) value = value / (1.0f + __expf(-value)) * (up * factor);
-  gemv_write(y, (size_t)group * OUT + o, value, END == GEMV_ADD);
 }

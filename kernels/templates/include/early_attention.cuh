@@ -4,11 +4,13 @@
 // far as they are older than this step. That takes no registers, so that the next kernel's blocks find room beside these and begin to fill
 // their rings of weights. 16-byte pieces of a row lie permuted, such that neither operand's reads meet in a bank.
 //
-// The blocks of a cluster push their results to the block that owns the elements: one meeting, and nobody reads far memory.
+// The warps of a cluster push what they have summed up, straight from registers, to the blocks that own the elements, as copies that complete
+// on a barrier there: one meeting, nobody reads far memory, and no block waits for its stores.
 #pragma once
 #include "decode_attention.cuh"
 
-enum { PIECES = D / 8, SLOT_BYTES = 64 * D, OWNED = GROUP * D / SPLITS };
+// CHAINS: of products that wait for each other, in the scores; wide heads have no registers for a second.
+enum { PIECES = D / 8, SLOT_BYTES = 64 * D, OWNED = GROUP * D / SPLITS, CHAINS = D == 64 ? 2 : 1 };
 
 static __device__ __forceinline__ void copy_async16(u32 dst, const void *src) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(dst), "l"(src) : "memory");
@@ -63,7 +65,7 @@ struct early_state {
 // The 16 positions of a slot. queries: A operands of the scores, 16 bytes a lane, as early_query leaves them.
 static __device__ __forceinline__ void attend_slot(early_state &s, u32 queries, u32 slot, int base, int last) {
   const int lane = threadIdx.x & 31, quad = lane & 3, row = lane >> 2;
-  float c[2][4] = {};
+  float part[CHAINS][2][4] = {};
 #pragma unroll
   for (int i = 0; i < QK_CHUNKS; i++) {
     uint4 k[2];
@@ -74,7 +76,7 @@ static __device__ __forceinline__ void attend_slot(early_state &s, u32 queries, 
       const uint4 v = shared16(queries + ((2 * i + h) * 32 + lane) * 16);
       const u32 q[4] = {v.x, v.y, v.z, v.w};
 #pragma unroll
-      for (int t = 0; t < 2; t++) mma_m16n8k16(c[t], q, h ? k[t].z : k[t].x, h ? k[t].w : k[t].y);
+      for (int t = 0; t < 2; t++) mma_m16n8k16(part[h % CHAINS][t], q, h ? k[t].z : k[t].x, h ? k[t].w : k[t].y);
     }
   }
   float score[2][2], top = s.m;
@@ -82,7 +84,9 @@ static __device__ __forceinline__ void attend_slot(early_state &s, u32 queries, 
   for (int t = 0; t < 2; t++)
 #pragma unroll
     for (int e = 0; e < 2; e++) {
-      score[t][e] = base + 8 * t + 2 * quad + e <= last ? c[t][e] + c[t][e + 2] : -1e30f;
+      float c = part[0][t][e] + part[0][t][e + 2];
+      if (CHAINS == 2) c += part[1][t][e] + part[1][t][e + 2];
+      score[t][e] = base + 8 * t + 2 * quad + e <= last ? c : -1e30f;
       top = fmaxf(top, score[t][e]);
     }
   top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
@@ -153,17 +157,83 @@ static __device__ __forceinline__ void early_query(unsigned char *queries, const
   }
 }
 
+// Parts of a head are those of the warps of a cluster. LANES threads add up an element.
+enum { PARTS = SPLITS * WARPS, LANES = 32 * WARPS >= 4 * OWNED ? 4 : 32 * WARPS >= 2 * OWNED ? 2 : 1, EACH = (PARTS + LANES - 1) / LANES };
+static_assert(OWNED % 4 == 0, "parts are sent in fours");
+
+// What a warp has: its heads' O to gathered[part][element], m and l to tops[part][head] of the blocks that own elements of the head. bar: there.
+static __device__ __forceinline__ void send_part(const early_state &s, float *gathered, float *tops, u32 bar, int part) {
+  const int lane = threadIdx.x & 31, quad = lane & 3, head = lane >> 2;
+  if (head >= GROUP) return;
+#pragma unroll
+  for (int c = 0; c < V_CHUNKS; c++)
+#pragma unroll
+    for (int e = 0; e < 2; e++)
+#pragma unroll
+      for (int j = 0; j < 8; j += 4) {
+        const int i = head * D + 64 * c + 8 * (2 * quad + e) + j, owner = i / OWNED;
+        const float(*o)[4] = s.acc[c] + j;
+        const float4 v = {o[0][e] + o[0][e + 2], o[1][e] + o[1][e + 2], o[2][e] + o[2][e + 2], o[3][e] + o[3][e + 2]};
+        float *to = gathered + part * OWNED + i % OWNED;
+        if (SPLITS == 1) *(float4 *)to = v;
+        else send_cluster4(cluster_address(shared_address(to), owner), v, cluster_address(bar, owner));
+      }
+  float *to = tops + (part * GROUP + head) * 4;
+  if (SPLITS == 1) {
+    if (quad == 0) to[0] = s.m, to[1] = s.l;
+  } else {
+    for (int owner = head * D / OWNED + quad; owner * OWNED < (head + 1) * D; owner += 4)
+      send_cluster4(cluster_address(shared_address(to), owner), {s.m, s.l, 0.0f, 0.0f}, cluster_address(bar, owner));
+  }
+}
+
+// The elements of this block, from all parts.
+static __device__ __forceinline__ void early_finish(act *y, const float *gathered, const float *tops) {
+  enum { STEP = 32 * WARPS / LANES, ALL = (OWNED + STEP - 1) / STEP * STEP };
+  for (int i = threadIdx.x / LANES; i < ALL; i += STEP) {
+    const int at = min(i, OWNED - 1), h = ((int)blockIdx.y * OWNED + at) / D, first = threadIdx.x % LANES;
+    float m[EACH], top = -1e30f, den = 0, num = 0;
+#pragma unroll
+    for (int k = 0; k < EACH; k++) {
+      const int p = first + k * LANES;
+      m[k] = p < PARTS ? tops[(p * GROUP + h) * 4] : -1e30f;
+      top = fmaxf(top, m[k]);
+    }
+#pragma unroll
+    for (int n = 1; n < LANES; n *= 2) top = fmaxf(top, __shfl_xor_sync(~0u, top, n));
+#pragma unroll
+    for (int k = 0; k < EACH; k++) {
+      const int p = first + k * LANES;
+      if (p >= PARTS) continue;
+      const float f = exp2_fast(m[k] - top);
+      den += f * tops[(p * GROUP + h) * 4 + 1], num += f * gathered[p * OWNED + at];
+    }
+#pragma unroll
+    for (int n = 1; n < LANES; n *= 2) {
+      den += __shfl_xor_sync(~0u, den, n);
+      num += __shfl_xor_sync(~0u, num, n);
+    }
+    if (i < OWNED && first == 0) act_store(y + (int)blockIdx.y * OWNED + i, num / den);
+  }
+}
+
 static __device__ __forceinline__ void early_attention(const act *query, const act *key, const act *value, const float *cos, const float *sin, u16 *kc, u16 *vc,
                                                        act *y, int last) {
   extern __shared__ __align__(16) unsigned char memory[];
   unsigned char *queries = memory + WARPS * SLOTS * SLOT_BYTES;
   u16 *fresh = (u16 *)(queries + 32 * D);
-  float *gathered = (float *)(fresh + 2 * D), *tops = gathered + GROUP * D;  // tops: m, l of [part][head]
-  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, quad = lane & 3, head = lane >> 2, part = blockIdx.y;
+  float *gathered = (float *)(fresh + 2 * D), *tops = gathered + PARTS * OWNED;  // [part][element]; [part][head]: m, l
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, part = blockIdx.y;
   const int tiles = last / 16 + 1, end = tiles * (part + 1) / SPLITS, most = max(last - 1, 0);
-  const u32 mine = shared_address(memory) + warp * SLOTS * SLOT_BYTES;
+  const u32 mine = shared_address(memory) + warp * SLOTS * SLOT_BYTES, bar = shared_address(tops + PARTS * GROUP * 4);
   int tile = tiles * part / SPLITS + warp;
-  if (SPLITS > 1) cluster_arrive();
+  if (SPLITS > 1 && threadIdx.x == 0) {
+    const int heads = ((part + 1) * OWNED - 1) / D - part * OWNED / D + 1;
+    barrier_init(bar, 1);
+    barrier_init_fence();
+    barrier_expect(bar, PARTS * (OWNED * 4 + heads * 16));
+  }
+  if (SPLITS > 1) cluster_arrive_bare();
   float co[4], si[4];
 #pragma unroll
   for (int e = 0; e < 4; e++) {
@@ -207,55 +277,9 @@ static __device__ __forceinline__ void early_attention(const act *query, const a
   s.l += __shfl_xor_sync(~0u, s.l, 1);
   s.l += __shfl_xor_sync(~0u, s.l, 2);
 
-  // A warp's part takes the place of its tiles: [head] m, l, O[D].
-  copies_wait<0>();
-  __syncwarp();
-  float *to = (float *)(memory + warp * SLOTS * SLOT_BYTES) + head * (D + 2);
-  if (head < GROUP) {
-    if (quad == 0) to[0] = s.m, to[1] = s.l;
-#pragma unroll
-    for (int c = 0; c < V_CHUNKS; c++)
-#pragma unroll
-      for (int j = 0; j < 8; j++)
-#pragma unroll
-        for (int e = 0; e < 2; e++) to[2 + 64 * c + 8 * (2 * quad + e) + j] = s.acc[c][j][e] + s.acc[c][j][e + 2];
-  }
-  __syncthreads();
-  if (SPLITS > 1) cluster_wait();
-  for (int i = threadIdx.x; i < GROUP * D; i += 32 * WARPS) {
-    const int h = i / D, e = i % D;
-    float m[WARPS], top = -1e30f, l = 0, o = 0;
-#pragma unroll
-    for (int w = 0; w < WARPS; w++) top = fmaxf(top, m[w] = ((const float *)(memory + w * SLOTS * SLOT_BYTES))[h * (D + 2)]);
-#pragma unroll
-    for (int w = 0; w < WARPS; w++) {
-      const float *x = (const float *)(memory + w * SLOTS * SLOT_BYTES) + h * (D + 2), f = exp2_fast(m[w] - top);
-      l += f * x[1], o += f * x[2 + e];
-    }
-    if (SPLITS == 1) {
-      act_store(y + i, o / l);
-    } else {
-      store_cluster(cluster_address(shared_address(gathered + part * OWNED + i % OWNED), i / OWNED), o);
-      if (e < SPLITS) {
-        const u32 far = cluster_address(shared_address(tops + (part * GROUP + h) * 2), e);
-        store_cluster(far, top);
-        store_cluster(far + 4, l);
-      }
-    }
-  }
-  if (SPLITS == 1) return;
-  cluster_arrive();
-  cluster_wait();
-  for (int i = threadIdx.x; i < OWNED; i += 32 * WARPS) {
-    const int h = (part * OWNED + i) / D;
-    float top = -1e30f, den = 0, num = 0;
-#pragma unroll
-    for (int p = 0; p < SPLITS; p++) top = fmaxf(top, tops[(p * GROUP + h) * 2]);
-#pragma unroll
-    for (int p = 0; p < SPLITS; p++) {
-      const float f = exp2_fast(tops[(p * GROUP + h) * 2] - top);
-      den += f * tops[(p * GROUP + h) * 2 + 1], num += f * gathered[p * OWNED + i];
-    }
-    act_store(y + part * OWNED + i, num / den);
-  }
+  if (SPLITS > 1) cluster_wait();  // every block has its barrier
+  send_part(s, gathered, tops, bar, part * WARPS + warp);
+  if (SPLITS == 1) __syncthreads();
+  else barrier_wait(bar, 0);
+  early_finish(y, gathered, tops);
 }

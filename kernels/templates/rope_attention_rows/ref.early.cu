@@ -9,10 +9,10 @@ param     BLOCKS 1 2
 where     n == 1
 where     D == 64 || D == 128
 where     H <= 8 * HK
-where     H / HK * D % SPLITS == 0
+where     H / HK * D % (4 * SPLITS) == 0
 where     C_F16
 where     BLOCKS == 1 || WARPS >= 8
-define    SMEM WARPS * SLOTS * 64 * D + 36 * D + H / HK * (4 * D + 8 * SPLITS)
+define    SMEM WARPS * SLOTS * 64 * D + 36 * D + WARPS * (H / HK) * (4 * D + 16 * SPLITS) + 16
 where     SMEM <= SHARED
 where     HK * SPLITS <= SMS || WARPS <= 4
 start     WARPS=4 SLOTS=2 SPLITS=8 BLOCKS=1 if D == 128 && H == 4 * HK
