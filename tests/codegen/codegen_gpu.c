@@ -268,6 +268,12 @@ static const struct {
     {"matmul q0f16 N=512 K=512 A=f16 n=2048", "matmul/ref.wgmma128", false, "wgmma.mma_async.sync.aligned.m64n128k16", 104},
     {"matmul_add q0f16 N=512 K=512 A=f16 n=2048", "matmul/ref.wgmma256_add_f16", false, "wgmma.mma_async.sync.aligned.m64n256k16", 168},
     {"matmul_add q0f16 N=512 K=512 A=f16 R=f32 n=2048", "matmul/ref.wgmma256_add_f32", false, "wgmma.mma_async.sync.aligned.m64n256k16", 168},
+    {"rms_norm A=f16 H=4096 R=f32 eps=1e-05 n=16..2048%16", "rms_norm/ref.block", true, "shfl.sync.bfly.b32", 64},
+    {"rope_append_rows A=f16 C=f16 D=128 H=32 HK=8 P=2048 n=16..2048%16 t=0..2032", "rope_append/ref.row", true, "st.global.v4", 96},
+    {"attention_rows A=f16 C=f16 D=64 H=4 HK=2 P=512 n=16..256%16 t=0..496", "attention_rows/ref.blocks", true, "bar.sync", 128},
+    {"rms_norm A=f16 H=4096 R=f32 eps=1e-05 n=16..2048%16", "rms_norm/default", true, "shfl.sync.bfly.b32", 64},
+    {"rope_append_rows A=f16 C=f16 D=128 H=32 HK=8 P=2048 n=16..2048%16 t=0..2032", "rope_append/default", true, "st.global.v4", 96},
+    {"attention_rows A=f16 C=f16 D=64 H=4 HK=2 P=512 n=16..256%16 t=0..496", "attention_rows/default", true, "bar.sync", 128},
 };
 
 // What a schedule asks of the machine is known in microseconds, before any code is made: the quickest of many times, 100 at most.
@@ -324,6 +330,28 @@ static void run_workload(const char *spec_text) {
   ts_arena_free(c.a);
 }
 
+// Starting schedules for GPUs that are not among the seeds.
+static void check_seeds(ts_arena *a) {
+  ts_diag d = {0};
+  const ts_op *op;
+  size_t n, files;
+  char **name;
+  if (!ts_op_list(a, &op, &n, &d)) failures++;
+  for (size_t i = 0; i < n; i++) {
+    const char *dir = ts_path_join(a, ts_data_dir(), ts_arena_printf(a, "kernels/templates/%s", op[i].templates));
+    if (strcmp(op[i].name, op[i].templates) != 0 || !ts_file_exists(dir)) continue;
+    if (!ts_dir_list(dir, ".cuda.trace", a, &name, &files, &d)) failures++, files = 0;
+    for (size_t k = 0; k < files; k++) {
+      const char *path = ts_arena_printf(a, "%s/%.*s", op[i].templates, (int)(strlen(name[k]) - strlen(".cuda.trace")), name[k]);
+      bool known = false;
+      for (size_t j = 0; j < TS_COUNTOF(seeds); j++) known |= strcmp(seeds[j].trace, path) == 0;
+      if (known) continue;
+      printf("%s.cuda.trace: not among the seeds of this test\n", path);
+      failures++;
+    }
+  }
+}
+
 // Intrinsics that no case tensorizes to.
 static void check_covered(ts_arena *a, char **names, size_t n) {
   ts_diag d = {0};
@@ -360,6 +388,7 @@ int main(int argc, char **argv) {
     if (wanted) run_case(a, names[i]), ran++;
   }
   if (argc == 1) check_covered(a, names, n);
+  if (argc == 1 || strcmp(argv[1], "seeds") == 0) check_seeds(a);
   for (size_t i = 0; i < TS_COUNTOF(workloads) && (argc == 1 || strcmp(argv[1], "ops") == 0); i++, ran++)
     run_workload(workloads[i]);
   for (size_t i = 0; i < TS_COUNTOF(seeds) && (argc == 1 || strcmp(argv[1], "seeds") == 0); i++, ran++) run_seed((int)i);
