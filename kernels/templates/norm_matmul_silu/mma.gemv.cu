@@ -26,6 +26,7 @@ define    SMEM RING + STAGED + SUMS + (4 * n * (WARPS + SPLIT) + 7) / 8 * 8 + 16
 where     RING <= 114688 && SMEM * PER_SM <= SHARED
 where     2 * (SMEM + 1024) <= SM_SHARED || RING > 98304  # room beside it for the next kernel's ring, or much in flight
 where     LEFT < 99 || I * K / 8 * 9 <= SMS * 65536  # small ones have room enough
+start     WARPS=8 STAGES=2 EACH=2 TILES=2 SPLIT=1 PARTS=2 HINT=1 LEFT=99 PER_SM=2 if n == 1 && I >= 16 * SMS
 start     WARPS=8 STAGES=2 EACH=2 TILES=2 SPLIT=1 PARTS=3 HINT=1 LEFT=99 PER_SM=1
 start     WARPS=8 STAGES=2 EACH=4 TILES=2 SPLIT=2 PARTS=2 HINT=1 LEFT=8 PER_SM=2 if n == 1 && K >= 8192
 start     WARPS=8 STAGES=5 EACH=2 TILES=2 SPLIT=1 PARTS=3 HINT=1 LEFT=8 PER_SM=2
