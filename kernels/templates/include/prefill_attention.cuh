@@ -31,26 +31,33 @@ static __device__ __forceinline__ shared_layout lay_out(const void *raw) {
   return s;
 }
 
-// The work of a block: items by falling length, so that the sums of what blocks have are nearly the same.
+// The work of a block. Heads go in groups whose keys and values the second-level cache holds; the items of a group by falling length, each round of the
+// blocks in the other direction, so that the sums of what blocks have are nearly the same.
 struct work {
   int head, row, tiles;  // row: the first query; tiles of keys
 };
-static __device__ __forceinline__ bool work_item(work &w, int round, int t, int rows) {
-  const int blocks = (int)gridDim.x, me = (int)blockIdx.x, item = round * blocks + (round & 1 ? blocks - 1 - me : me), tall = (rows + ROWS - 1) / ROWS;
-  if (item >= tall * TS_H) return false;
-  w.head = item % TS_H;
-  w.row = (tall - 1 - item / TS_H) * ROWS;
-  w.tiles = (t + min(rows, w.row + ROWS) + TILE - 1) / TILE;
-  return true;
+// The item of the block in this round, or in the next that has one for it. False: none is left.
+static __device__ __forceinline__ bool work_item(work &w, int &round, int t, int rows) {
+  const int tall = (rows + ROWS - 1) / ROWS, group = min(max((CACHE << 20) / (4 * D * (t + rows)), 1) * (TS_H / TS_HK), TS_H);
+  const int blocks = (int)gridDim.x, me = (int)blockIdx.x, rounds = (tall * group + blocks - 1) / blocks;
+  for (;; round++) {
+    const int first = round / rounds * group, heads = min(group, TS_H - first), place = round % rounds * blocks + (round & 1 ? blocks - 1 - me : me);
+    if (heads <= 0) return false;
+    if (place >= tall * heads) continue;
+    w.head = first + place % heads;
+    w.row = (tall - 1 - place / heads) * ROWS;
+    w.tiles = (t + min(rows, w.row + ROWS) + TILE - 1) / TILE;
+    return true;
+  }
 }
 
 // One thread copies for all items of the block.
 static __device__ __forceinline__ void produce(const shared_layout &s, const tensor_map *qm, const tensor_map *km, const tensor_map *vm, int t, int rows) {
   work w;
   u32 done = 0;  // tiles of earlier items
-  for (int round = 0; work_item(w, round, t, rows); round++) {
+  for (int round = 0, item = 0; work_item(w, round, t, rows); round++, item++) {
     const int kv_head = w.head / (TS_H / TS_HK);
-    barrier_wait(s.empty_q, (round & 1) ^ 1);
+    barrier_wait(s.empty_q, (item & 1) ^ 1);
     barrier_expect(s.full_q, Q_BYTES);
     for (int c = 0; c < CHUNKS; c++) copy_tensor_3d(s.q + c * ROWS * 128, qm, 64 * c, w.head, w.row, s.full_q);
     for (int i = 0; i < w.tiles; i++, done++) {
@@ -138,7 +145,7 @@ static __device__ __forceinline__ void to_operand(u32 (&p)[TILE / 16][4], const 
 }
 
 // One item. t: position of query row 0; rows: query rows in all; done: tiles of earlier items; more: another item follows.
-static __device__ __forceinline__ void consume_item(const shared_layout &sh, const work &w, int round, u32 done, bool more, int warpgroup, int t, int rows, u16 *y) {
+static __device__ __forceinline__ void consume_item(const shared_layout &sh, const work &w, int item, u32 done, bool more, int warpgroup, int t, int rows, u16 *y) {
   const int thread = threadIdx.x & 127, lane = thread & 31, mine = w.row + 64 * warpgroup + 16 * (thread >> 5) + (lane >> 2), column = 2 * (lane & 3), tiles = w.tiles;
   const int seen_at[2] = {t + mine, t + mine + 8};
   float s[64], o[D / 2], m[2] = {UNSEEN, UNSEEN}, l[2] = {0, 0}, f[2];
@@ -148,7 +155,7 @@ static __device__ __forceinline__ void consume_item(const shared_layout &sh, con
   // the last tile that needs no mask for any row of this warpgroup is before this one
   const int first_masked = (t + w.row + 64 * warpgroup + 1) / TILE;
 
-  barrier_wait(sh.full_q, round & 1);
+  barrier_wait(sh.full_q, item & 1);
   load_queries(q, sh.q + warpgroup * 64 * 128);
   barrier_arrive(sh.empty_q);
   barrier_wait(sh.full_k + 8 * (done & 1), done >> 1 & 1);
@@ -234,13 +241,14 @@ static __device__ __forceinline__ void consume_item(const shared_layout &sh, con
 static __device__ __forceinline__ void consume(const shared_layout &sh, int warpgroup, int t, int rows, u16 *y) {
   work w, next;
   u32 done = 0;
-  bool more = work_item(w, 0, t, rows);
+  int round = 0;
+  bool more = work_item(w, round, t, rows);
 #if PINGPONG
   if (warpgroup == 1 && more) turn_give(0);
 #endif
-  for (int round = 0; more; round++) {
-    more = work_item(next, round + 1, t, rows);
-    consume_item(sh, w, round, done, more, warpgroup, t, rows, y);
+  for (int item = 0; more; item++) {
+    more = work_item(next, ++round, t, rows);
+    consume_item(sh, w, item, done, more, warpgroup, t, rows, y);
     done += w.tiles;
     w = next;
   }
