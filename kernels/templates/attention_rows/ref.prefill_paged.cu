@@ -45,9 +45,9 @@ static __device__ __forceinline__ void copy_pages(u32 to, const tensor_map *map,
 static __device__ __forceinline__ void produce_pages(const shared_layout &s, const tensor_map *qm, const tensor_map *km, const tensor_map *vm, const int *table, int t, int rows) {
   work w;
   u32 done = 0;  // tiles of earlier items
-  for (int round = 0; work_item(w, round, t, rows); round++) {
+  for (int round = 0, item = 0; work_item(w, round, t, rows); round++, item++) {
     const int kv_head = w.head / (TS_H / TS_HK);
-    barrier_wait(s.empty_q, (round & 1) ^ 1);
+    barrier_wait(s.empty_q, (item & 1) ^ 1);
     barrier_expect(s.full_q, Q_BYTES);
     for (int c = 0; c < CHUNKS; c++) copy_tensor_3d(s.q + c * ROWS * 128, qm, 64 * c, w.head, w.row, s.full_q);
     for (int i = 0; i < w.tiles; i++, done++) {
