@@ -86,7 +86,12 @@ int main() {
 #ifdef CHUNK  // few rows by tensor copies
   tensor_map map = {x.data(), {64, ROWS, K / 64}, {K * 2, 128}, {64, BATCH, CHUNK}, 2, 128};
   tensor_map codes_map = {cp, {128, K / 64, N / 16}, {512, K / 64 * 512}, {128, CHUNK, BOX}, 4, 0};
+#ifdef WORK  // scales of a row of tiles side by side; sums meet in memory that is zero
+  tensor_map scales_map = {sp, {K / 64 * 32, N / 16, 1}, {K / 64 * 64, 0}, {CHUNK * 32, BOX, 1}, 2, 0};
+  std::vector<uint4> work(WORK);
+#else
   tensor_map scales_map = {sp, {32, K / 64, N / 16}, {64, K / 64 * 64}, {32, CHUNK, BOX}, 2, 0};
+#endif
 #endif
 #ifdef GEMM
   tensor_map map = {x.data(), {K, ROWS, 1}, {K * 2, 0}, {64, WIDTH, 1}, 2, 128};
@@ -99,6 +104,13 @@ int main() {
     fprintf(stderr, "the kernel does not end\n");
     return 1;
   }
+#ifdef WORK
+  for (const uint4 &v : work)
+    if (v.x || v.y || v.z || v.w) {
+      fprintf(stderr, "the workspace is not zero again\n");
+      return 1;
+    }
+#endif
   double err = 0, all = 0;
   for (int r = 0; r < ROWS; r++) {
     double ss = 0, factor = 1;

@@ -33,6 +33,9 @@ struct dim3_ {
 static inline float2 make_float2(float x, float y) {
   return {x, y};
 }
+static inline float4 make_float4(float x, float y, float z, float w) {
+  return {x, y, z, w};
+}
 #define __device__
 #define __global__
 #define __forceinline__ inline
@@ -90,14 +93,41 @@ static inline float __shfl_xor_sync(u32, float v, int m) {
   host_meet(HOST_WARP);
   return r;
 }
-static inline void atomicAdd(float *p, float v) {
-  *p += v;
-}
-
 static inline float warp_most(float v) {
   for (int m = 16; m; m >>= 1) v = std::max(v, __shfl_xor_sync(~0u, v, m));
   return v;
 }
+static inline int __shfl_sync(u32, int v, int from) {
+  int lane = host_me->index & 31;
+  *host_slot(HOST_WARP, lane) = (u32)v;
+  host_meet(HOST_WARP);
+  int r = (int)*host_slot(HOST_WARP, from);
+  host_meet(HOST_WARP);
+  return r;
+}
+static inline bool __all_sync(u32, bool v) {
+  int lane = host_me->index & 31;
+  *host_slot(HOST_WARP, lane) = v;
+  host_meet(HOST_WARP);
+  bool all = true;
+  for (int i = 0; i < 32; i++) all = all && *host_slot(HOST_WARP, i);
+  host_meet(HOST_WARP);
+  return all;
+}
+static inline u32 __float_as_uint(float f) {
+  u32 v;
+  memcpy(&v, &f, 4);
+  return v;
+}
+static inline float __uint_as_float(u32 v) {
+  float f;
+  memcpy(&f, &v, 4);
+  return f;
+}
+static inline void atomicAdd(float *p, float v) {
+  *p += v;
+}
+
 static inline void threads_meet(int, int threads) {
   host_meet_some(threads);
 }
@@ -151,6 +181,12 @@ struct tensor_map {  // of the host: innermost first; strides in bytes; swizzle 
 };
 void copy_tensor_3d(u32 dst, const tensor_map *map, int x, int y, int z, u32 bar);
 void copy_tensor_2d(u32 dst, const tensor_map *map, int x, int y, u32 bar);
+static inline void copy_tensor_3d_hint(u32 dst, const tensor_map *map, int x, int y, int z, u32 bar, u64) {
+  copy_tensor_3d(dst, map, x, y, z, bar);
+}
+static inline void copy_tensor_2d_hint(u32 dst, const tensor_map *map, int x, int y, u32 bar, u64) {
+  copy_tensor_2d(dst, map, x, y, bar);
+}
 static inline void copy_tensor_3d_to(u32 dst, const tensor_map *map, int x, int y, int z, u32 bar, u32 blocks) {
   for (u32 r = 0; blocks >> r; r++)
     if (blocks >> r & 1) copy_tensor_3d((dst & 0xffffffu) | r << 24, map, x, y, z, (bar & 0xffffffu) | r << 24);
@@ -164,6 +200,17 @@ static inline u32 load_u32(const void *p) {
   u32 v;
   memcpy(&v, p, 4);
   return v;
+}
+// Another block writes it: let it run.
+static inline uint4 load_relaxed4(const void *p) {
+  host_yield();
+  return *(const uint4 *)p;
+}
+static inline void store_relaxed4(void *p, uint4 v) {
+  *(uint4 *)p = v;
+}
+static inline uint4 make_uint4(u32 x, u32 y, u32 z, u32 w) {
+  return {x, y, z, w};
 }
 
 // --- halves --------------------------------------------------------------------------------------------------------
@@ -229,6 +276,20 @@ static inline void mma_m16n8k16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1
   float sum[4] = {c[0], c[1], c[2], c[3]};
   mma_m16n8k16(sum, a, b0, b1);
   for (int e = 0; e < 4; e++) d[e] = sum[e];
+}
+static inline void mma_m16n8k8_tf32(float (&d)[4], const float (&a)[4], float b0, float b1) {
+  int lane = host_me->index & 31, g = lane >> 2, t = lane & 3;
+  u32 *me = host_slot(HOST_WARP, lane);
+  for (int i = 0; i < 4; i++) me[i] = __float_as_uint(a[i]) & 0xffffe000u;
+  me[4] = __float_as_uint(b0) & 0xffffe000u;
+  me[5] = __float_as_uint(b1) & 0xffffe000u;
+  host_meet(HOST_WARP);
+  for (int e = 0; e < 4; e++) {
+    int row = g + (e >= 2 ? 8 : 0), col = 2 * t + (e & 1);
+    for (int k = 0; k < 8; k++)
+      d[e] += __uint_as_float(host_slot(HOST_WARP, (row & 7) * 4 + (k & 3))[(row >> 3) + 2 * (k >> 2)]) * __uint_as_float(host_slot(HOST_WARP, col * 4 + (k & 3))[4 + (k >> 2)]);
+  }
+  host_meet(HOST_WARP);
 }
 static inline void load_matrices(u32 (&r)[4], u32 address) {
   int lane = host_me->index & 31;
