@@ -183,7 +183,7 @@ static bool probe_arithmetic(gpu *x, double *v, ts_diag *d) {
 }
 
 // --- launches ------------------------------------------------------------------------------------------------------------
-// A graph of LAUNCHES nodes, each behind the one before.
+// The launches of a pass as nodes of a graph, each behind the one before.
 static bool chain(const gpu *x, pass *p, ts_diag *d) {
   const ts_cuda_driver *cu = x->g->cu;
   CUgraph graph = NULL;
@@ -262,6 +262,50 @@ static bool probe_noise(const gpu *x, double *out, ts_diag *d) {
   return good;
 }
 
+// --- timers --------------------------------------------------------------------------------------------------------------
+// Of one launch by CUPTI's records, in the fastest of some passes. NAN where there is no CUPTI, or not all is recorded.
+static bool recorded_ns(const gpu *x, const pass *p, double *ns, ts_diag *d) {
+  enum { PASSES = 8 };
+  const ts_cuda_span *span;
+  size_t n;
+  *ns = NAN;
+  if (!ts_cuda_activity_begin(NULL)) return true;
+  bool good = true;
+  for (int i = 0; i < PASSES && good; i++) {
+    double ignored, sum = 0;
+    if (!ts_cuda_activity_restart(NULL)) break;
+    good = time_pass(x, p, &ignored, d);
+    if (!good || !ts_cuda_activity_take((size_t)p->times, &span, &n, NULL)) break;
+    for (size_t k = 0; k < n; k++) sum += (double)(span[k].end - span[k].start);
+    *ns = fmin(sum / (double)n, isnan(*ns) ? INFINITY : *ns);
+  }
+  ts_cuda_activity_end();
+  return good;
+}
+
+// The same reads by launches between events, as a graph, and by CUPTI's records: how far apart they say a launch is.
+static bool probe_timers(const gpu *x, double *out, ts_diag *d) {
+  double ns[3] = {NAN, NAN, NAN}, least = INFINITY, most = 0;
+  CUdeviceptr p = 0;
+  int64_t bytes, chunks;
+  TS_TRY(get_memory(x, INT64_C(1) << 30, &p, &bytes, d));
+  chunks = bytes / 16;
+  pass s = {.blocks = (unsigned)x->g->sms * 8, .times = 4, .args = (void *[]){&p, &chunks, (void *)(uintptr_t)&x->sink}};
+  bool good = find(x, x->any, "read", &s, d) && fastest(x, &s, &ns[0], d);
+  if (good && x->g->cu->cuGraphInstantiate) {
+    good = chain(x, &s, d) && fastest(x, &s, &ns[1], d);
+    if (s.graph) (void)x->g->cu->cuGraphExecDestroy(s.graph);
+    s.graph = NULL;
+  }
+  for (int i = 0; i < 2; i++) ns[i] /= s.times;
+  good = good && recorded_ns(x, &s, &ns[2], d);
+  (void)x->g->cu->cuMemFree(p);
+  for (int i = 0; i < 3; i++)
+    if (!isnan(ns[i])) least = fmin(least, ns[i]), most = fmax(most, ns[i]);
+  *out = log(most / least);
+  return good;
+}
+
 // --- all of it ---------------------------------------------------------------------------------------------------------------
 static bool probe_all(gpu *x, double *v, ts_diag *d) {
   if (x->g->compute == 90) TS_TRY(load(x, ts__gpu_loops_ptx_sm90, &x->sm90, d));
@@ -272,7 +316,7 @@ static bool probe_all(gpu *x, double *v, ts_diag *d) {
   v[TS_CEILING_l2] /= 1e9;
   TS_TRY(probe_node(x, x->any, "empty", false, false, &v[TS_CEILING_launch], d) && probe_node(x, x->any, "empty", false, true, &v[TS_CEILING_node], d));
   if (x->sm90) TS_TRY(probe_node(x, x->sm90, "dependent", true, true, &v[TS_CEILING_dependent], d));
-  return probe_barrier(x, &v[TS_CEILING_barrier], d) && probe_noise(x, &v[TS_CEILING_noise], d);
+  return probe_barrier(x, &v[TS_CEILING_barrier], d) && probe_noise(x, &v[TS_CEILING_noise], d) && probe_timers(x, &v[TS_CEILING_timers], d);
 }
 
 bool ts_device_gpu_read_bandwidth(const ts_cuda *g, double seconds, double *bytes_per_s, ts_diag *d) {

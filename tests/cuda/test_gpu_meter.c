@@ -416,6 +416,11 @@ static void probe(void **state) {
     if (!(p.value[i] > 0)) fail_msg("%s is %g", ts_ceiling_name((ts_ceiling)i), p.value[i]);
   assert_true(fabs(p.value[TS_CEILING_node] - 0.7) < 0.01);
   assert_true(isnan(p.value[TS_CEILING_read_1]));
+  double all = p.value[TS_CEILING_timers];  // kernels take no time there, launches and nodes do
+  assert_true(all > 0 && isfinite(all));
+  setenv("TS_FAKE_CUDA", "drop=2", 1);  // not all is recorded: the other two are compared
+  if (!ts_device_probe_gpu(&t, 0.05, &p, &d)) fail_msg("%s", d.message);
+  assert_true(p.value[TS_CEILING_timers] >= 0 && p.value[TS_CEILING_timers] <= all);
 }
 
 int main(void) {
