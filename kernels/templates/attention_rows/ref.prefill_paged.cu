@@ -5,6 +5,7 @@ op        attention_rows_paged
 param     PINGPONG 0 1
 param     LAZY 1 0
 param     CACHE 32 1024
+define    CLUSTER 1
 start     PINGPONG=1 LAZY=1 CACHE=32
 where     D == 64 || D == 128
 where     n_hi >= 64
@@ -72,7 +73,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) prefill(const __grid_consta
   const shared_layout s = lay_out(raw);
   dependents_may_start();
   wait_for_predecessors();
-  __syncthreads();
+  all_meet();
   const int rows = N_NOW, t = T_NOW, warpgroup = threadIdx.x >> 7;
   if (warpgroup == 0) {
     registers_less<40>();

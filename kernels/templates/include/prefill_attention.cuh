@@ -4,7 +4,8 @@
 // warpgroup copies the queries, then tiles of 128 keys and values, with the tensor copy engine into two stages of 128-byte swizzled shared memory, and
 // goes on with the next item while this one ends; two consumer warpgroups of 64 rows each keep their queries in registers and multiply by wgmma. The
 // next tile's scores are issued before the current tile's values, and the softmax runs while the values multiply. With PINGPONG the two warpgroups take
-// turns at the tensor cores. Tiles go from the newest to the oldest, so that masking comes first.
+// turns at the tensor cores. Tiles go from the newest to the oldest, so that masking comes first. With CLUSTER 2 an item is 256 rows of two blocks, each of
+// which copies half of a tile to both.
 #pragma once
 #include "prefill_ptx.cuh"
 
@@ -15,7 +16,7 @@ struct shared_layout {
   u32 q, k, v, full_q, empty_q, full_k, full_v, empty_k, empty_v;  // addresses; two stages of k and v, barriers of 8 bytes a stage
 };
 
-// Its places in the block's dynamic shared memory, 128 * D * 2 * 5 + 1024 + 128 bytes; thread 0 begins the barriers. The block must meet afterwards.
+// Its places in the block's dynamic shared memory, 128 * D * 2 * 5 + 1024 + 128 bytes; thread 0 begins the barriers. The cluster must meet afterwards (all_meet).
 static __device__ __forceinline__ shared_layout lay_out(const void *raw) {
   shared_layout s;
   s.q = (shared_address(raw) + 1023) & ~1023u, s.k = s.q + Q_BYTES, s.v = s.k + 2 * KV_BYTES;
@@ -24,11 +25,24 @@ static __device__ __forceinline__ shared_layout lay_out(const void *raw) {
     barrier_init(s.full_q, 1), barrier_init(s.empty_q, 256);
     for (int i = 0; i < 2; i++) {
       barrier_init(s.full_k + 8 * i, 1), barrier_init(s.full_v + 8 * i, 1);
-      barrier_init(s.empty_k + 8 * i, 2), barrier_init(s.empty_v + 8 * i, 2);
+      barrier_init(s.empty_k + 8 * i, 2 * CLUSTER), barrier_init(s.empty_v + 8 * i, 2 * CLUSTER);
     }
     barrier_init_fence();
   }
   return s;
+}
+
+static __device__ __forceinline__ void all_meet() {
+  __syncwarp();
+  if (CLUSTER == 1) return __syncthreads();
+  cluster_arrive();
+  cluster_wait();
+}
+// A warpgroup is through with a stage, in every block that copies to it.
+static __device__ __forceinline__ void release(u32 barrier) {
+  const u32 thread = threadIdx.x & 127;
+  if (CLUSTER == 1 && thread == 0) barrier_arrive(barrier);
+  if (CLUSTER == 2 && thread < 2) barrier_arrive_cluster(cluster_address(barrier, thread));
 }
 
 // The work of a block. Heads go in groups whose keys and values the second-level cache holds; the items of a group by falling length, each round of the
@@ -38,19 +52,30 @@ struct work {
 };
 // The item of the block in this round, or in the next that has one for it. False: none is left.
 static __device__ __forceinline__ bool work_item(work &w, int &round, int t, int rows) {
-  const int tall = (rows + ROWS - 1) / ROWS, group = min(max((CACHE << 20) / (4 * D * (t + rows)), 1) * (TS_H / TS_HK), TS_H);
-  const int blocks = (int)gridDim.x, me = (int)blockIdx.x, rounds = (tall * group + blocks - 1) / blocks;
+  const int tall = (rows + CLUSTER * ROWS - 1) / (CLUSTER * ROWS), group = min(max((CACHE << 20) / (4 * D * (t + rows)), 1) * (TS_H / TS_HK), TS_H);
+  const int blocks = (int)gridDim.x / CLUSTER, me = (int)blockIdx.x / CLUSTER, rounds = (tall * group + blocks - 1) / blocks;
   for (;; round++) {
     const int first = round / rounds * group, heads = min(group, TS_H - first), place = round % rounds * blocks + (round & 1 ? blocks - 1 - me : me);
     if (heads <= 0) return false;
     if (place >= tall * heads) continue;
     w.head = first + place % heads;
-    w.row = (tall - 1 - place / heads) * ROWS;
-    w.tiles = (t + min(rows, w.row + ROWS) + TILE - 1) / TILE;
+    w.row = (tall - 1 - place / heads) * CLUSTER * ROWS;
+    w.tiles = (t + min(rows, w.row + CLUSTER * ROWS) + TILE - 1) / TILE;
+    w.row += (int)blockIdx.x % CLUSTER * ROWS;
     return true;
   }
 }
 
+// The block's part of a tile of keys or values, to all blocks of the cluster.
+static __device__ __forceinline__ void copy_tile(u32 to, const tensor_map *map, int position, int kv_head, u32 barrier) {
+  enum { PART = TILE / CLUSTER };
+  const int first = (int)blockIdx.x % CLUSTER * PART;
+#pragma unroll
+  for (int c = 0; c < CHUNKS; c++) {
+    if (CLUSTER == 1) copy_tensor_3d(to + c * TILE * 128, map, 64 * c, position, kv_head, barrier);
+    else copy_tensor_3d_to(to + (c * TILE + first) * 128, map, 64 * c, position + first, kv_head, barrier, (1 << CLUSTER) - 1);
+  }
+}
 // One thread copies for all items of the block.
 static __device__ __forceinline__ void produce(const shared_layout &s, const tensor_map *qm, const tensor_map *km, const tensor_map *vm, int t, int rows) {
   work w;
@@ -65,10 +90,10 @@ static __device__ __forceinline__ void produce(const shared_layout &s, const ten
       const u32 stage = done & 1, parity = (done >> 1 & 1) ^ 1;
       barrier_wait(s.empty_k + 8 * stage, parity);
       barrier_expect(s.full_k + 8 * stage, KV_BYTES);
-      for (int c = 0; c < CHUNKS; c++) copy_tensor_3d(s.k + stage * KV_BYTES + c * TILE * 128, km, 64 * c, position, kv_head, s.full_k + 8 * stage);
+      copy_tile(s.k + stage * KV_BYTES, km, position, kv_head, s.full_k + 8 * stage);
       barrier_wait(s.empty_v + 8 * stage, parity);
       barrier_expect(s.full_v + 8 * stage, KV_BYTES);
-      for (int c = 0; c < CHUNKS; c++) copy_tensor_3d(s.v + stage * KV_BYTES + c * TILE * 128, vm, 64 * c, position, kv_head, s.full_v + 8 * stage);
+      copy_tile(s.v + stage * KV_BYTES, vm, position, kv_head, s.full_v + 8 * stage);
     }
   }
 }
@@ -169,7 +194,7 @@ static __device__ __forceinline__ void consume_item(const shared_layout &sh, con
   turn_give(1 - warpgroup);
 #endif
   wgmma_wait<0>();
-  if (thread == 0) barrier_arrive(sh.empty_k + 8 * (done & 1));
+  release(sh.empty_k + 8 * (done & 1));
   if (tiles - 1 >= first_masked) {
     const int seen[2] = {seen_at[0] - (tiles - 1) * TILE, seen_at[1] - (tiles - 1) * TILE};
     mask(s, column, seen);
@@ -193,14 +218,14 @@ static __device__ __forceinline__ void consume_item(const shared_layout &sh, con
     turn_give(1 - warpgroup);
 #endif
     wgmma_wait<1>();
-    if (thread == 0) barrier_arrive(sh.empty_k + 8 * stage);
+    release(sh.empty_k + 8 * stage);
     if (tile >= first_masked) {
       const int seen[2] = {seen_at[0] - tile * TILE, seen_at[1] - tile * TILE};
       mask(s, column, seen);
     }
     const bool rescale = softmax(s, m, l, f);
     wgmma_wait<0>();
-    if (thread == 0) barrier_arrive(sh.empty_v + 8 * before);
+    release(sh.empty_v + 8 * before);
     if (rescale) {
 #pragma unroll
       for (int j = 0; j < D / 8; j++)
@@ -226,7 +251,7 @@ static __device__ __forceinline__ void consume_item(const shared_layout &sh, con
     l[r] += __shfl_xor_sync(~0u, l[r], 2);
   }
   wgmma_wait<0>();
-  if (thread == 0) barrier_arrive(sh.empty_v + 8 * (last & 1));
+  release(sh.empty_v + 8 * (last & 1));
 #pragma unroll
   for (int r = 0; r < 2; r++) {
     const float inverse = 1.0f / l[r];

@@ -56,18 +56,19 @@ template <int R> static inline void wgmma_values(float (&d)[R], const u32 (&a)[4
   host_meet(HOST_WARPGROUP);
 }
 
-// Of one block: what has come to each of the two barriers, and how often it was full.
-static int host_came[2];
-static unsigned long host_full[2];
+// Of each block: what has come to each of the two barriers, and how often it was full.
+static int host_came[8][2];
+static unsigned long host_full[8][2];
 static inline void host_come(int i) {
-  if (++host_came[i] < 256) return;
-  host_came[i] = 0;
-  host_full[i]++;
+  const int rank = host_me->rank;
+  if (++host_came[rank][i] < 256) return;
+  host_came[rank][i] = 0;
+  host_full[rank][i]++;
 }
 static inline void turn_wait(int warpgroup) {
-  unsigned long before = host_full[warpgroup];
+  unsigned long before = host_full[host_me->rank][warpgroup];
   host_come(warpgroup);
-  while (host_full[warpgroup] == before) host_yield();
+  while (host_full[host_me->rank][warpgroup] == before) host_yield();
 }
 static inline void turn_give(int warpgroup) {
   host_come(warpgroup);
