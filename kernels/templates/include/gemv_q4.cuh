@@ -18,6 +18,12 @@
 enum gemv_end { GEMV_STORE, GEMV_ADD, GEMV_SILU };
 
 // ORDER: the sizes are those of the defines of the templates that include this.
+// When a kernel asks for memory. left: the next kernel may start once no more stages than that are left to be asked for; 99: at once.
+// fill, flight: most stages on the way while the ring fills for the first time, and later; 0: all of them.
+struct gemv_pace {
+  int left, fill, flight;
+};
+
 // PARTS: bytes of an element of x, 2 or 3. EACH: units of a stage that a warp takes of each tile.
 template <int a_outputs, int a_inputs, int a_rows, int a_parts, int a_warps, int a_stages, int a_each, int a_tiles, int a_split, int a_batch>
 struct gemv_shape {
@@ -47,18 +53,23 @@ template <typename S, bool PAIRED> __device__ __forceinline__ size_t gemv_tile(i
 
 template <typename S, bool PAIRED, bool EVICT>
 __device__ __forceinline__ void gemv_produce(u32 ring, u32 bars, const unsigned char *codes, const unsigned char *scales, int block, int blocks, int first, int last,
-                                             int left) {
+                                             gemv_pace pace) {
   u64 policy = EVICT ? policy_evict_first() : 0;
   int stage = 0, asked = 0, all = (S::groups - block + blocks - 1) / blocks * ((last - first + S::chunk - 1) / S::chunk);
   u32 parity = 1;
   for (int group = block; group < S::groups; group += blocks)
     for (int at = first; at < last; at += S::chunk) {
       if (asked == S::stages) wait_for_predecessors();
-      if (asked >= S::stages && all - asked <= left) dependents_may_start();
+      if (asked >= S::stages && all - asked <= pace.left) dependents_may_start();
       asked++;
       int units = min(S::chunk, last - at);
       u32 bar = bars + 16 * stage, to = ring + S::stage_bytes * stage;
       barrier_wait(bar + 8, parity);
+      const int most = asked <= S::stages ? pace.fill : pace.flight;
+      if (most && most < S::stages && asked > most) {  // the stage asked for so many before has come
+        const int before = stage - most;
+        barrier_wait(bars + 16 * (before < 0 ? before + S::stages : before), before < 0 ? parity : parity ^ 1);
+      }
       barrier_expect(bar, S::tiles * units * 576);
 #pragma unroll
       for (int r = 0; r < S::tiles; r++) {
@@ -308,7 +319,7 @@ __device__ __forceinline__ void gemv_gather(const float *sums, const float *squa
 }
 
 template <typename S, int END, bool NORM, bool EVICT, typename X, typename Y>
-__device__ __forceinline__ void gemv_q4(const X *x, const float *g, const void *codes, const void *scales, Y *y, float eps, int left) {
+__device__ __forceinline__ void gemv_q4(const X *x, const float *g, const void *codes, const void *scales, Y *y, float eps, gemv_pace pace) {
   SHARED_MEMORY(smem);
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
   const int rank = S::split > 1 ? blockIdx.x % S::split : 0, block = blockIdx.x / S::split, blocks = gridDim.x / S::split;
@@ -324,11 +335,11 @@ __device__ __forceinline__ void gemv_q4(const X *x, const float *g, const void *
   }
   __syncthreads();
   if (S::split > 1) cluster_arrive_bare();
-  if (left >= 99) dependents_may_start();
+  if (pace.left >= 99) dependents_may_start();
   if (warp == S::warps) {
     if (lane == 0)
       gemv_produce<S, END == GEMV_SILU, EVICT>(shared_address(smem), bars, (const unsigned char *)codes, (const unsigned char *)scales, block, blocks, first, last,
-                                                   left);
+                                                   pace);
     __syncwarp();
     if (S::split > 1) cluster_wait();
     return;

@@ -8,9 +8,11 @@ param     TILES 2 1 4
 param     SPLIT 1 2 4 8
 param     PARTS 3 2
 param     HINT 1 0
-param     LEFT 8 3 99
+param     LEFT 8 2 99
+param     FILL 0 2 1
+param     FLIGHT 0 2 3
 param     PER_SM 1 2
-where     n <= 16 && n * PARTS <= 32
+where     n <= 16 && n * PARTS <= 32 && (PARTS == 3 || n > 2)  # two rows of three bytes are one tile of columns
 where     N % (16 * TILES) == 0 && K % 64 == 0
 where     WARPS * SPLIT <= K / 64
 define    MOST ceildiv(ceildiv(K / 64, SPLIT), WARPS)
@@ -25,11 +27,14 @@ define    SUMS 64 * BATCH * TILES * n * (WARPS + (SPLIT > 1 ? SPLIT : 0))
 define    SMEM RING + STAGED + SUMS + (4 * n * (WARPS + SPLIT) + 7) / 8 * 8 + 16 * STAGES + (SPLIT > 1 ? 16 : 0)
 where     RING <= 114688 && SMEM * PER_SM <= SHARED
 where     2 * (SMEM + 1024) <= SM_SHARED || RING > 98304  # room beside it for the next kernel's ring, or much in flight
-where     LEFT < 99 || N * K / 16 * 9 <= SMS * 65536  # small ones have room enough
-start     WARPS=8 STAGES=2 EACH=2 TILES=2 SPLIT=1 PARTS=3 HINT=1 LEFT=99 PER_SM=1
-start     WARPS=8 STAGES=2 EACH=8 TILES=1 SPLIT=1 PARTS=2 HINT=0 LEFT=8 PER_SM=2 if n == 1 && K >= 4096 && N > 65536
-start     WARPS=12 STAGES=8 EACH=1 TILES=2 SPLIT=1 PARTS=2 HINT=1 LEFT=8 PER_SM=1 if n == 1
-start     WARPS=8 STAGES=5 EACH=2 TILES=2 SPLIT=1 PARTS=3 HINT=1 LEFT=8 PER_SM=1
+where     FILL < STAGES && FLIGHT < STAGES
+where     LEFT < 99 || N * K / 16 * 9 <= SMS * 65536 || 2 * (SMEM + 1024) > SM_SHARED  # room enough, or one block a multiprocessor anyway
+start     WARPS=8 STAGES=2 EACH=2 TILES=2 SPLIT=1 PARTS=3 HINT=1 LEFT=99 FILL=0 FLIGHT=0 PER_SM=1
+start     WARPS=12 STAGES=8 EACH=1 TILES=2 SPLIT=1 PARTS=3 HINT=1 LEFT=8 FILL=0 FLIGHT=0 PER_SM=1 if n == 1 && N > 24000
+start     WARPS=8 STAGES=6 EACH=4 TILES=1 SPLIT=1 PARTS=3 HINT=1 LEFT=8 FILL=0 FLIGHT=2 PER_SM=1 if n == 1 && K <= 4096
+start     WARPS=8 STAGES=5 EACH=2 TILES=2 SPLIT=2 PARTS=3 HINT=1 LEFT=2 FILL=0 FLIGHT=2 PER_SM=2 if n == 1
+start     WARPS=12 STAGES=8 EACH=1 TILES=2 SPLIT=1 PARTS=3 HINT=1 LEFT=8 FILL=0 FLIGHT=0 PER_SM=1 if n == 1
+start     WARPS=8 STAGES=5 EACH=2 TILES=2 SPLIT=1 PARTS=3 HINT=1 LEFT=8 FILL=0 FLIGHT=0 PER_SM=1
 launch    gemv_q4_entry
 grid      BLOCKS * SPLIT ; 1 ; 1
 block     WARPS * 32 + 32 ; 1 ; 1
@@ -56,5 +61,5 @@ static_assert(shape::bytes == SMEM, "the layout of shared memory");
 
 extern "C" __global__ void __launch_bounds__(WARPS * 32 + 32, 2)
 gemv_q4_entry(const input *x, const float *g, const void *codes, const void *scales, output *y) {
-  gemv_q4<shape, GEMV_STORE, true, HINT>(x, g, codes, scales, y, TS_eps, LEFT);
+  gemv_q4<shape, GEMV_STORE, true, HINT>(x, g, codes, scales, y, TS_eps, {LEFT, FILL, FLIGHT});
 }
