@@ -6,6 +6,8 @@
 #include <cmocka.h>
 #include <math.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "runtime/runtime_impl.h"
 #include "tiny.h"
@@ -155,6 +157,32 @@ static void interleaved(void **state) {
   rig_close(&r);
 }
 
+// Memory that the pool takes of the machine.
+static size_t resident(const ts_cache *c) {
+  enum { MOST = 4096 };
+  unsigned char there[MOST];
+  size_t unit = (size_t)sysconf(_SC_PAGESIZE), n = (c->bytes + unit - 1) / unit, sum = 0;
+  assert_true(n <= MOST && mincore(c->host.p, c->bytes, there) == 0);
+  for (size_t i = 0; i < n; i++) sum += there[i] & 1 ? unit : 0;
+  return sum;
+}
+
+// A short conversation takes little memory, whatever is allowed; one after the other takes the same.
+static void short_conversations(void **state) {
+  (void)state;
+  rig r = rig_open();
+  ts_diag d = {0};
+  const int32_t tokens[TINY_PAGE] = {1, 2, 3};
+  const size_t page = r.cache->bytes / POOL;  // K and V
+  assert_int_equal(resident(r.cache), 0);
+  for (int i = 0; i < 10; i++) {
+    must(ts_session_feed(r.s[i % SESSIONS], tokens, TINY_PAGE, &d), &d);
+    ts_session_truncate(r.s[i % SESSIONS], 0);
+    assert_true(resident(r.cache) > 0 && resident(r.cache) <= page + 4 * 4096);
+  }
+  rig_close(&r);
+}
+
 static void full(void **state) {
   (void)state;
   rig r = rig_open();
@@ -284,6 +312,6 @@ static void owners(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(plans), cmocka_unit_test(interleaved), cmocka_unit_test(full), cmocka_unit_test(adopted), cmocka_unit_test(owners)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(plans), cmocka_unit_test(interleaved), cmocka_unit_test(short_conversations), cmocka_unit_test(full), cmocka_unit_test(adopted), cmocka_unit_test(owners)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
