@@ -4,22 +4,19 @@ requires  sm_90a
 op        attention_rows
 param     PINGPONG 0 1
 param     LAZY 1 0
-param     CACHE 32 1024
-param     CLUSTER 1 2
-start     PINGPONG=1 LAZY=1 CACHE=32 CLUSTER=1
+start     PINGPONG=1 LAZY=1
 where     D == 64 || D == 128
 where     n_hi >= 64
 where     A_F16 && C_F16
 launch    prefill
-grid      CLUSTER * min(SMS / CLUSTER, H * ceildiv(n, 128 * CLUSTER)) ; 1 ; 1
-cluster   CLUSTER ; 1 ; 1
+grid      min(SMS, H * ceildiv(n, 128)) ; 1 ; 1
 block     384 ; 1 ; 1
 shared    128 * D * 2 * 5 + 1024 + 128
 dependent 1
 args      t0 t1 t2 b3 d
 tmap      0 b0 f16 swizzle 128 dims D ; H ; n strides 2 * D ; 2 * D * H box 64 ; 1 ; 128
-tmap      1 b1 f16 swizzle 128 dims D ; t + n ; HK strides 2 * D ; 2 * D * P box 64 ; 128 / CLUSTER ; 1
-tmap      2 b2 f16 swizzle 128 dims D ; t + n ; HK strides 2 * D ; 2 * D * P box 64 ; 128 / CLUSTER ; 1
+tmap      1 b1 f16 swizzle 128 dims D ; t + n ; HK strides 2 * D ; 2 * D * P box 64 ; 128 ; 1
+tmap      2 b2 f16 swizzle 128 dims D ; t + n ; HK strides 2 * D ; 2 * D * P box 64 ; 128 ; 1
 */
 #include "prefill_attention.cuh"
 
@@ -40,14 +37,13 @@ extern "C" __global__ void __launch_bounds__(384, 1) prefill(const __grid_consta
   const shared_layout s = lay_out(raw);
   dependents_may_start();
   wait_for_predecessors();
-  all_meet();
+  __syncthreads();
   const int rows = N_NOW, t = T_NOW, warpgroup = threadIdx.x >> 7;
   if (warpgroup == 0) {
-    registers_less<40>();
+    registers_less<24>();
     if (threadIdx.x == 0) produce(s, &qm, &km, &vm, t, rows);
   } else {
-    registers_more<232>();
+    registers_more<240>();
     consume(s, warpgroup - 1, t, rows, y);
   }
-  if (CLUSTER > 1) all_meet();
 }

@@ -4,9 +4,7 @@ requires  sm_90a
 op        attention_rows_paged
 param     PINGPONG 0 1
 param     LAZY 1 0
-param     CACHE 32 1024
-define    CLUSTER 1
-start     PINGPONG=1 LAZY=1 CACHE=32
+start     PINGPONG=1 LAZY=1
 where     D == 64 || D == 128
 where     n_hi >= 64
 where     A_F16 && C_F16
@@ -46,9 +44,9 @@ static __device__ __forceinline__ void copy_pages(u32 to, const tensor_map *map,
 static __device__ __forceinline__ void produce_pages(const shared_layout &s, const tensor_map *qm, const tensor_map *km, const tensor_map *vm, const int *table, int t, int rows) {
   work w;
   u32 done = 0;  // tiles of earlier items
-  for (int round = 0, item = 0; work_item(w, round, t, rows); round++, item++) {
+  for (int round = 0; work_item(w, round, t, rows); round++) {
     const int kv_head = w.head / (TS_H / TS_HK);
-    barrier_wait(s.empty_q, (item & 1) ^ 1);
+    barrier_wait(s.empty_q, (round & 1) ^ 1);
     barrier_expect(s.full_q, Q_BYTES);
     for (int c = 0; c < CHUNKS; c++) copy_tensor_3d(s.q + c * ROWS * 128, qm, 64 * c, w.head, w.row, s.full_q);
     for (int i = 0; i < w.tiles; i++, done++) {
@@ -73,13 +71,13 @@ extern "C" __global__ void __launch_bounds__(384, 1) prefill(const __grid_consta
   const shared_layout s = lay_out(raw);
   dependents_may_start();
   wait_for_predecessors();
-  all_meet();
+  __syncthreads();
   const int rows = N_NOW, t = T_NOW, warpgroup = threadIdx.x >> 7;
   if (warpgroup == 0) {
-    registers_less<40>();
+    registers_less<24>();
     if (threadIdx.x == 0) produce_pages(s, &qm, &km, &vm, table, t, rows);
   } else {
-    registers_more<232>();
+    registers_more<240>();
     consume(s, warpgroup - 1, t, rows, y);
   }
 }

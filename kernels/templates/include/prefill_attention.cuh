@@ -4,8 +4,7 @@
 // warpgroup copies the queries, then tiles of 128 keys and values, with the tensor copy engine into two stages of 128-byte swizzled shared memory, and
 // goes on with the next item while this one ends; two consumer warpgroups of 64 rows each keep their queries in registers and multiply by wgmma. The
 // next tile's scores are issued before the current tile's values, and the softmax runs while the values multiply. With PINGPONG the two warpgroups take
-// turns at the tensor cores. Tiles go from the newest to the oldest, so that masking comes first. With CLUSTER 2 an item is 256 rows of two blocks, each of
-// which copies half of a tile to both.
+// turns at the tensor cores. Tiles go from the newest to the oldest, so that masking comes first.
 #pragma once
 #include "prefill_ptx.cuh"
 
@@ -16,7 +15,7 @@ struct shared_layout {
   u32 q, k, v, full_q, empty_q, full_k, full_v, empty_k, empty_v;  // addresses; two stages of k and v, barriers of 8 bytes a stage
 };
 
-// Its places in the block's dynamic shared memory, 128 * D * 2 * 5 + 1024 + 128 bytes; thread 0 begins the barriers. The cluster must meet afterwards (all_meet).
+// Its places in the block's dynamic shared memory, 128 * D * 2 * 5 + 1024 + 128 bytes; thread 0 begins the barriers. The block must meet afterwards.
 static __device__ __forceinline__ shared_layout lay_out(const void *raw) {
   shared_layout s;
   s.q = (shared_address(raw) + 1023) & ~1023u, s.k = s.q + Q_BYTES, s.v = s.k + 2 * KV_BYTES;
@@ -25,64 +24,33 @@ static __device__ __forceinline__ shared_layout lay_out(const void *raw) {
     barrier_init(s.full_q, 1), barrier_init(s.empty_q, 256);
     for (int i = 0; i < 2; i++) {
       barrier_init(s.full_k + 8 * i, 1), barrier_init(s.full_v + 8 * i, 1);
-      barrier_init(s.empty_k + 8 * i, 2 * CLUSTER), barrier_init(s.empty_v + 8 * i, 2 * CLUSTER);
+      barrier_init(s.empty_k + 8 * i, 2), barrier_init(s.empty_v + 8 * i, 2);
     }
     barrier_init_fence();
   }
   return s;
 }
 
-static __device__ __forceinline__ void all_meet() {
-  __syncwarp();
-  if (CLUSTER == 1) return __syncthreads();
-  cluster_arrive();
-  cluster_wait();
-}
-// A warpgroup is through with a stage, in every block that copies to it.
-static __device__ __forceinline__ void release(u32 barrier) {
-  const u32 thread = threadIdx.x & 127;
-  if (CLUSTER == 1 && thread == 0) barrier_arrive(barrier);
-  if (CLUSTER == 2 && thread < 2) barrier_arrive_cluster(cluster_address(barrier, thread));
-}
-
-// The work of a block. Heads go in groups whose keys and values the second-level cache holds; the items of a group by falling length, each round of the
-// blocks in the other direction, so that the sums of what blocks have are nearly the same.
+// The work of a block: items by falling length, so that the sums of what blocks have are nearly the same.
 struct work {
   int head, row, tiles;  // row: the first query; tiles of keys
 };
-// The item of the block in this round, or in the next that has one for it. False: none is left.
-static __device__ __forceinline__ bool work_item(work &w, int &round, int t, int rows) {
-  const int tall = (rows + CLUSTER * ROWS - 1) / (CLUSTER * ROWS), group = min(max((CACHE << 20) / (4 * D * (t + rows)), 1) * (TS_H / TS_HK), TS_H);
-  const int blocks = (int)gridDim.x / CLUSTER, me = (int)blockIdx.x / CLUSTER, rounds = (tall * group + blocks - 1) / blocks;
-  for (;; round++) {
-    const int first = round / rounds * group, heads = min(group, TS_H - first), place = round % rounds * blocks + (round & 1 ? blocks - 1 - me : me);
-    if (heads <= 0) return false;
-    if (place >= tall * heads) continue;
-    w.head = first + place % heads;
-    w.row = (tall - 1 - place / heads) * CLUSTER * ROWS;
-    w.tiles = (t + min(rows, w.row + CLUSTER * ROWS) + TILE - 1) / TILE;
-    w.row += (int)blockIdx.x % CLUSTER * ROWS;
-    return true;
-  }
+static __device__ __forceinline__ bool work_item(work &w, int round, int t, int rows) {
+  const int blocks = (int)gridDim.x, me = (int)blockIdx.x, item = round * blocks + (round & 1 ? blocks - 1 - me : me), tall = (rows + ROWS - 1) / ROWS;
+  if (item >= tall * TS_H) return false;
+  w.head = item % TS_H;
+  w.row = (tall - 1 - item / TS_H) * ROWS;
+  w.tiles = (t + min(rows, w.row + ROWS) + TILE - 1) / TILE;
+  return true;
 }
 
-// The block's part of a tile of keys or values, to all blocks of the cluster.
-static __device__ __forceinline__ void copy_tile(u32 to, const tensor_map *map, int position, int kv_head, u32 barrier) {
-  enum { PART = TILE / CLUSTER };
-  const int first = (int)blockIdx.x % CLUSTER * PART;
-#pragma unroll
-  for (int c = 0; c < CHUNKS; c++) {
-    if (CLUSTER == 1) copy_tensor_3d(to + c * TILE * 128, map, 64 * c, position, kv_head, barrier);
-    else copy_tensor_3d_to(to + (c * TILE + first) * 128, map, 64 * c, position + first, kv_head, barrier, (1 << CLUSTER) - 1);
-  }
-}
 // One thread copies for all items of the block.
 static __device__ __forceinline__ void produce(const shared_layout &s, const tensor_map *qm, const tensor_map *km, const tensor_map *vm, int t, int rows) {
   work w;
   u32 done = 0;  // tiles of earlier items
-  for (int round = 0, item = 0; work_item(w, round, t, rows); round++, item++) {
+  for (int round = 0; work_item(w, round, t, rows); round++) {
     const int kv_head = w.head / (TS_H / TS_HK);
-    barrier_wait(s.empty_q, (item & 1) ^ 1);
+    barrier_wait(s.empty_q, (round & 1) ^ 1);
     barrier_expect(s.full_q, Q_BYTES);
     for (int c = 0; c < CHUNKS; c++) copy_tensor_3d(s.q + c * ROWS * 128, qm, 64 * c, w.head, w.row, s.full_q);
     for (int i = 0; i < w.tiles; i++, done++) {
@@ -90,10 +58,10 @@ static __device__ __forceinline__ void produce(const shared_layout &s, const ten
       const u32 stage = done & 1, parity = (done >> 1 & 1) ^ 1;
       barrier_wait(s.empty_k + 8 * stage, parity);
       barrier_expect(s.full_k + 8 * stage, KV_BYTES);
-      copy_tile(s.k + stage * KV_BYTES, km, position, kv_head, s.full_k + 8 * stage);
+      for (int c = 0; c < CHUNKS; c++) copy_tensor_3d(s.k + stage * KV_BYTES + c * TILE * 128, km, 64 * c, position, kv_head, s.full_k + 8 * stage);
       barrier_wait(s.empty_v + 8 * stage, parity);
       barrier_expect(s.full_v + 8 * stage, KV_BYTES);
-      copy_tile(s.v + stage * KV_BYTES, vm, position, kv_head, s.full_v + 8 * stage);
+      for (int c = 0; c < CHUNKS; c++) copy_tensor_3d(s.v + stage * KV_BYTES + c * TILE * 128, vm, 64 * c, position, kv_head, s.full_v + 8 * stage);
     }
   }
 }
@@ -170,7 +138,7 @@ static __device__ __forceinline__ void to_operand(u32 (&p)[TILE / 16][4], const 
 }
 
 // One item. t: position of query row 0; rows: query rows in all; done: tiles of earlier items; more: another item follows.
-static __device__ __forceinline__ void consume_item(const shared_layout &sh, const work &w, int item, u32 done, bool more, int warpgroup, int t, int rows, u16 *y) {
+static __device__ __forceinline__ void consume_item(const shared_layout &sh, const work &w, int round, u32 done, bool more, int warpgroup, int t, int rows, u16 *y) {
   const int thread = threadIdx.x & 127, lane = thread & 31, mine = w.row + 64 * warpgroup + 16 * (thread >> 5) + (lane >> 2), column = 2 * (lane & 3), tiles = w.tiles;
   const int seen_at[2] = {t + mine, t + mine + 8};
   float s[64], o[D / 2], m[2] = {UNSEEN, UNSEEN}, l[2] = {0, 0}, f[2];
@@ -180,7 +148,7 @@ static __device__ __forceinline__ void consume_item(const shared_layout &sh, con
   // the last tile that needs no mask for any row of this warpgroup is before this one
   const int first_masked = (t + w.row + 64 * warpgroup + 1) / TILE;
 
-  barrier_wait(sh.full_q, item & 1);
+  barrier_wait(sh.full_q, round & 1);
   load_queries(q, sh.q + warpgroup * 64 * 128);
   barrier_arrive(sh.empty_q);
   barrier_wait(sh.full_k + 8 * (done & 1), done >> 1 & 1);
@@ -194,7 +162,7 @@ static __device__ __forceinline__ void consume_item(const shared_layout &sh, con
   turn_give(1 - warpgroup);
 #endif
   wgmma_wait<0>();
-  release(sh.empty_k + 8 * (done & 1));
+  if (thread == 0) barrier_arrive(sh.empty_k + 8 * (done & 1));
   if (tiles - 1 >= first_masked) {
     const int seen[2] = {seen_at[0] - (tiles - 1) * TILE, seen_at[1] - (tiles - 1) * TILE};
     mask(s, column, seen);
@@ -218,14 +186,14 @@ static __device__ __forceinline__ void consume_item(const shared_layout &sh, con
     turn_give(1 - warpgroup);
 #endif
     wgmma_wait<1>();
-    release(sh.empty_k + 8 * stage);
+    if (thread == 0) barrier_arrive(sh.empty_k + 8 * stage);
     if (tile >= first_masked) {
       const int seen[2] = {seen_at[0] - tile * TILE, seen_at[1] - tile * TILE};
       mask(s, column, seen);
     }
     const bool rescale = softmax(s, m, l, f);
     wgmma_wait<0>();
-    release(sh.empty_v + 8 * before);
+    if (thread == 0) barrier_arrive(sh.empty_v + 8 * before);
     if (rescale) {
 #pragma unroll
       for (int j = 0; j < D / 8; j++)
@@ -251,7 +219,7 @@ static __device__ __forceinline__ void consume_item(const shared_layout &sh, con
     l[r] += __shfl_xor_sync(~0u, l[r], 2);
   }
   wgmma_wait<0>();
-  release(sh.empty_v + 8 * (last & 1));
+  if (thread == 0) barrier_arrive(sh.empty_v + 8 * (last & 1));
 #pragma unroll
   for (int r = 0; r < 2; r++) {
     const float inverse = 1.0f / l[r];
@@ -266,14 +234,13 @@ static __device__ __forceinline__ void consume_item(const shared_layout &sh, con
 static __device__ __forceinline__ void consume(const shared_layout &sh, int warpgroup, int t, int rows, u16 *y) {
   work w, next;
   u32 done = 0;
-  int round = 0;
-  bool more = work_item(w, round, t, rows);
+  bool more = work_item(w, 0, t, rows);
 #if PINGPONG
   if (warpgroup == 1 && more) turn_give(0);
 #endif
-  for (int item = 0; more; item++) {
-    more = work_item(next, ++round, t, rows);
-    consume_item(sh, w, item, done, more, warpgroup, t, rows, y);
+  for (int round = 0; more; round++) {
+    more = work_item(next, round + 1, t, rows);
+    consume_item(sh, w, round, done, more, warpgroup, t, rows, y);
     done += w.tiles;
     w = next;
   }
