@@ -17,7 +17,7 @@ shift
 workloads=() json='' only=''
 while [ $# -gt 0 ]; do
   case $1 in
-    --target|--points) shift 2 ;;
+    --target|--points|--cache) shift 2 ;;
     --format) json=1; shift 2 ;;
     --only) only=1; shift 2 ;;
     --judge) shift ;;

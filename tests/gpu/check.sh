@@ -44,6 +44,7 @@ kept=$out
 mkdir -p "$out" && out=$(cd "$out" && pwd) || die "cannot write $out" 2
 [ -n "$kept" ] || trap 'rm -rf "$out"' EXIT
 export TUNESMITH_CACHE=$out/cache
+mkdir -m 700 -p "$TUNESMITH_CACHE"
 command -v tunesmith >/dev/null || die "no tunesmith in ${BIN:-$root/bin}; build it, or run this in a bundle"
 home=${TUNESMITH_HOME:-$root/share/tunesmith}
 [ -d "$home/kernels" ] || home=$root
@@ -101,7 +102,7 @@ try_chunks() {
 
 kernels() {
   local code n op name
-  try_chunks kernels 24 8 "$here/shapes.txt" timeout -k 5 100 tunesmith try --target cuda --judge --points 4
+  try_chunks kernels 24 8 "$here/shapes.txt" timeout -k 5 100 tunesmith try --target cuda --cache "$TUNESMITH_CACHE" --judge --points 4
   code=$?
   n=$(sed -n 's/^\([0-9]*\) workloads: \([0-9]*\) candidates, \([0-9]*\) right, \([0-9]*\) wrong, \([0-9]*\) refused$/\1 \2 \3 \4 \5/p' "$out/kernels.txt" |
     awk '{ for (i = 1; i <= 5; i++) s[i] += $i } END { if (NR) print s[1], s[2], s[3], s[4], s[5] }')
@@ -152,15 +153,15 @@ sanitizer() {
   tool=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
   [ -n "$tool" ] || { skip "compute-sanitizer: it is not installed"; return; }
   # compiled without the tool, for NVRTC takes a quarter of a minute for a kernel under it; then a process a workload, for each takes seconds to start
-  local count try=(tunesmith try --target cuda --judge --points 1) memcheck=("$tool" --tool memcheck --show-backtrace no --target-processes all)
+  local count try=(tunesmith try --target cuda --cache "$TUNESMITH_CACHE" --judge --points 1) memcheck=("$tool" --tool memcheck --show-backtrace no --target-processes all)
   count=$(workloads "$here/sanitized.txt" | wc -l)
   # it must see into the measuring worker, a child: a kernel that writes outside is found
   overlay "$over" illegal || { fail "compute-sanitizer: no room for a copy of the kernels"; return; }
   local illegal=("${try[@]}" --only illegal "silu_mul A=f32 I=100 n=2")
   TUNESMITH_HOME=$over timeout -k 5 60 "${illegal[@]}" >"$out/memcheck-illegal.txt" 2>&1 &
-  try_chunks compiled "$count" 16 "$here/sanitized.txt" timeout -k 5 60 "${try[@]}"
+  try_chunks compiled "$count" 8 "$here/sanitized.txt" timeout -k 5 60 "${try[@]}"
   TUNESMITH_HOME=$over timeout -k 5 60 "${memcheck[@]}" "${illegal[@]}" >"$out/memcheck-illegal.txt" 2>&1 &
-  try_chunks memcheck "$count" 16 "$here/sanitized.txt" timeout -k 5 75 "${memcheck[@]}" --error-exitcode 9 "${try[@]}"
+  try_chunks memcheck "$count" 8 "$here/sanitized.txt" timeout -k 5 75 "${memcheck[@]}" --error-exitcode 9 "${try[@]}"
   code=$?
   wait
   rm -rf "$over"
@@ -177,7 +178,7 @@ sanitizer() {
 faults() {
   local over=$out/home work="silu_mul A=f32 I=100 n=2" expect
   overlay "$over" illegal trap hang outside || { fail "faults: no room for a copy of the kernels"; return; }
-  TUNESMITH_HOME=$over timeout -k 5 90 tunesmith try --target cuda --judge --format json "$work" "silu_mul A=f32 I=64 n=1" >"$out/faults.jsonl" 2>"$out/faults.err"
+  TUNESMITH_HOME=$over timeout -k 5 90 tunesmith try --target cuda --cache "$TUNESMITH_CACHE" --judge --format json "$work" "silu_mul A=f32 I=64 n=1" >"$out/faults.jsonl" 2>"$out/faults.err"
   [ $? = 1 ] || fail "faults: try does not end with status 1"
   for expect in "ref.illegal crash" "ref.trap crash" "ref.hang timeout" "ref.outside guard" "default ok" "ref.rules ok"; do
     if head -n 1 "$out/faults.jsonl" | sed 's/.*"candidates": //' | grep -qE "\"sketch\": \"${expect% *}\"[^{}]*\"outcome\": \"${expect#* }\""; then pass; else fail "faults: not '$expect'"; fi
@@ -190,7 +191,7 @@ faults() {
 
 models() {
   local m name path cpu gpu
-  if ROOT=$root BIN=$(dirname "$(command -v tunesmith)") timeout -k 5 100 "$root/tests/e2e/gpu.sh" >"$out/e2e.txt" 2>&1; then pass; else tail -n 5 "$out/e2e.txt"; fail "the small model"; fi
+  if ROOT=$root BIN=$(dirname "$(command -v tunesmith)") timeout -k 5 150 "$root/tests/e2e/gpu.sh" >"$out/e2e.txt" 2>&1; then pass; else tail -n 5 "$out/e2e.txt"; fail "the small model"; fi
   # against an independent implementation; f16 in the passes of several rows
   if tunesmith build --model "$root/tests/data/tiny" --quantization q0f16 --target cuda --name accuracy --out "$out/models" >"$out/accuracy-build.txt" 2>&1 &&
     bench_accuracy "$out/models/accuracy-q0f16" "$root/tests/data/fixtures/tiny.json" --root "$root" --max-error 5e-3 --greedy 64 --max-ratio 1.03 >"$out/accuracy.txt" 2>&1; then
@@ -251,8 +252,8 @@ lane() {
 }
 # The lanes run side by side: verdicts do not depend on the time.
 lane kernels &
-lane intrinsics sanitizer &
-lane faults models &
+lane intrinsics models &
+lane sanitizer faults &
 wait
 sweep
 while read -r name title; do
