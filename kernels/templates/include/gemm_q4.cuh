@@ -28,10 +28,8 @@ template <typename S> __device__ __forceinline__ void gemm_tile(int i, int acros
   c = first + i % wide;
 }
 
-// Codes and scales of a unit in shared memory -> A fragments of its four steps.
-__device__ __forceinline__ void gemm_fragments(u32 (&a)[4][4], const unsigned char *codes, const unsigned char *scales, int lane) {
-  uint4 q = *(const uint4 *)(codes + lane * 16);
-  uint2 s = *(const uint2 *)(scales + (lane >> 2) * 8);
+// Codes and scales of a unit -> A fragments of its four steps.
+__device__ __forceinline__ void gemm_halves(u32 (&a)[4][4], uint4 q, uint2 s) {
   codes_to_f16(q.x, a[0]);
   codes_to_f16(q.y, a[1]);
   codes_to_f16(q.z, a[2]);
@@ -47,6 +45,11 @@ __device__ __forceinline__ void gemm_fragments(u32 (&a)[4][4], const unsigned ch
       a[i][3] = mul_f16x2(a[i][3], high);
     }
   }
+}
+
+// The same from shared memory.
+__device__ __forceinline__ void gemm_fragments(u32 (&a)[4][4], const unsigned char *codes, const unsigned char *scales, int lane) {
+  gemm_halves(a, *(const uint4 *)(codes + lane * 16), *(const uint2 *)(scales + (lane >> 2) * 8));
 }
 
 __device__ __forceinline__ void gemm_put(float *y, float v, bool add) {

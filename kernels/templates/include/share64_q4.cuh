@@ -10,15 +10,16 @@
 #include "put_pair.cuh"
 
 // ORDER: the sizes are those of the defines of the template that includes this.
-template <int a_outputs, int a_inputs, int a_rows, int a_width, int a_crews, int a_tiles, int a_stages, int a_split, int a_pair, int a_near, int a_room>
+template <int a_outputs, int a_inputs, int a_rows, int a_width, int a_crews, int a_tiles, int a_stages, int a_split, int a_pair, int a_near, int a_room, int a_tall>
 struct share_shape {
-  static constexpr int outputs = a_outputs, inputs = a_inputs, rows = a_rows, width = a_width, crews = a_crews, tiles = a_tiles;
-  static constexpr int stages = a_stages, split = a_split, pair = a_pair, near = a_near;
-  static constexpr int all = (outputs + 63) / 64, passes = (tiles + crews - 1) / crews;  // tiles of 64 rows of weights: all, of a block
+  static constexpr int outputs = a_outputs, inputs = a_inputs, rows = a_rows, width = a_width, tall = a_tall, tiles = a_tiles;
+  static constexpr int crews = a_crews, wide = crews * tall;  // warpgroups that multiply; tiles of a pass
+  static constexpr int stages = a_stages, split = a_split, pair = a_pair, near = a_near, met = pair > 1 || near;  // met: by a cluster
+  static constexpr int all = (outputs + 63) / 64, passes = (tiles + wide - 1) / wide;  // tiles of 64 rows of weights: all, of a block
   static constexpr int steps = (inputs / 64 + 1) / 2, columns = width / 8;  // steps: of two units of K; behind K there are zeros
-  static constexpr int few = a_room == 2 ? 24 : crews == 2 ? 40 : crews == 3 ? 32 : 24, many = a_room == 2 ? 112 : crews == 2 ? 232 : crews == 3 ? 160 : 112;  // registers
+  static constexpr int few = a_room == 2 ? 24 : crews == 2 ? 40 : crews == 3 ? 32 : 24, many = a_room == 2 ? 104 : crews == 2 ? 232 : crews == 3 ? 160 : 112;  // registers
   static constexpr int x_bytes = width * 128, w_bytes = 4 * 1152;  // of a unit; of a tile in a stage
-  static constexpr int w_at = stages * 2 * x_bytes, near_at = w_at + stages * crews * w_bytes;
+  static constexpr int w_at = stages * 2 * x_bytes, near_at = w_at + stages * wide * w_bytes;
   static constexpr int half_bytes = near ? columns / 2 * 2048 : 0;  // of a tile: what the other block of a cluster sends
   static constexpr int bars_at = near_at + tiles * half_bytes, bytes = bars_at + 16 * stages + (near ? 8 * tiles : 0);
 };
@@ -31,20 +32,20 @@ template <typename S> struct share_block {
   __device__ __forceinline__ u32 bar(int stage) { return base + S::bars_at + 16 * stage; }  // full, then empty
   __device__ __forceinline__ u32 here(int i) { return bar(S::stages) + 8 * i; }               // the other part of the block's tile i is here
   __device__ __forceinline__ int steps() { return last - first; }
-  __device__ __forceinline__ int tile(int pass) { return from + pass * S::crews; }
-  __device__ __forceinline__ int active(int pass) { return min(S::crews, end - tile(pass)); }  // tiles of a pass, perhaps less than none
+  __device__ __forceinline__ int tile(int pass) { return from + pass * S::wide; }
+  __device__ __forceinline__ int active(int pass) { return min(S::wide, end - tile(pass)); }  // tiles of a pass, perhaps less than none
 };
 
-// One thread fills the ring: weights at once, x after those before.
+// What is copied next into a ring that two threads fill: one with weights, at once, the other with x, after the kernels before.
 template <typename S> struct share_ring {
   share_block<S> me;
-  const tensor_map *x, *codes, *scales;
-  int side, k, pass;  // k, pass: what is copied next
+  int side, k, pass, stage, step;
+  u32 parity;
 
-  __device__ __forceinline__ void weights(int stage) {
+  __device__ __forceinline__ void weights(const tensor_map *codes, const tensor_map *scales) {
     const int n = me.active(pass), tile = me.tile(pass) * 4;
     const u32 bar = me.bar(stage);
-    u32 to = me.base + S::w_at + stage * S::crews * S::w_bytes;
+    u32 to = me.base + S::w_at + stage * S::wide * S::w_bytes;
     barrier_expect(bar, max(n, 0) * S::w_bytes + 2 * S::x_bytes);
 #pragma unroll 1
     for (int i = 0; i < n; i++, to += S::w_bytes) {
@@ -52,37 +53,56 @@ template <typename S> struct share_ring {
       copy_tensor_3d(to + 4096, scales, 0, 2 * k, tile + i * 4, bar);
     }
   }
-  __device__ __forceinline__ void rows(int stage, int step, int at) {
-    u32 to = me.base + stage * 2 * S::x_bytes;
+  __device__ __forceinline__ void rows(const tensor_map *x) {
+    const u32 to = me.base + stage * 2 * S::x_bytes, bar = me.bar(stage);
     if (S::pair == 1) {
-      copy_tensor_3d(to, x, 0, 0, 2 * at, me.bar(stage));
+      copy_tensor_3d(to, x, 0, 0, 2 * k, bar);
     } else if (step % S::pair == side) {
-      copy_tensor_3d_to(to, x, 0, 0, 2 * at, me.bar(stage), (1 << S::pair) - 1);
+      copy_tensor_3d_to(to, x, 0, 0, 2 * k, bar, (1 << S::pair) - 1);
     }
+  }
+  // Until what was here has been used, if there was anything.
+  __device__ __forceinline__ void wait() {
+    if (step >= S::stages) barrier_wait(me.bar(stage) + 8, parity);
   }
   __device__ __forceinline__ void next() {
     if (++k == me.last) {
       k = me.first;
       pass++;
     }
+    step++;
+    if (++stage == S::stages) {
+      stage = 0;
+      parity ^= 1;
+    }
   }
 };
 
 template <typename S> struct share_crew {
   share_block<S> at;
-  const unsigned char *codes, *scales;  // of this warp in the first stage
+  const unsigned char *codes, *scales;  // of this lane in the first stage
   u32 freeing;                          // stages that are wanted again
   int lane, stage, step;
   u32 parity;
+  uint4 q[S::tall][2];
+  uint2 f[S::tall][2];
 
-  __device__ __forceinline__ void fragments(u32 (&a)[4][4], int unit) {
-    gemm_fragments(a, codes + stage * S::crews * S::w_bytes + unit * 512, scales + stage * S::crews * S::w_bytes + unit * 64, lane);
+  // Codes and scales of a stage's two units.
+  __device__ __forceinline__ void fetch() {
+#pragma unroll
+    for (int m = 0; m < S::tall; m++)
+#pragma unroll
+      for (int u = 0; u < 2; u++) {
+        q[m][u] = *(const uint4 *)(codes + (stage * S::wide + m) * S::w_bytes + u * 512);
+        f[m][u] = *(const uint2 *)(scales + (stage * S::wide + m) * S::w_bytes + u * 64);
+      }
   }
-  __device__ __forceinline__ void multiply(float (&d)[S::width / 2], u32 (&a)[4][4], int unit) {
-    const u32 b = ((at.base >> 4 & 0x3fff) | 0x10000) + stage * (S::x_bytes / 8) + unit * (S::x_bytes / 16);
+  // The low word of what describes x of a stage's unit.
+  __device__ __forceinline__ u32 rows(int unit) { return ((at.base >> 4 & 0x3fff) | 0x10000) + stage * (S::x_bytes / 8) + unit * (S::x_bytes / 16); }
+  __device__ __forceinline__ void multiply(float (&d)[S::width / 2], u32 (&a)[4][4], u32 x) {
     wgmma_begin();
 #pragma unroll
-    for (int i = 0; i < 4; i++) wgmma_rs(d, a[i], wgmma_rows128_at(b + 2 * i));
+    for (int i = 0; i < 4; i++) wgmma_rs(d, a[i], wgmma_rows128_at(x + 2 * i));
     wgmma_end();
   }
   // The stage before this one goes back to all that copy into it.
@@ -102,28 +122,47 @@ template <typename S> struct share_crew {
       parity ^= 1;
     }
   }
-  // One tile: while a unit is multiplied, the fragments of the next are made.
-  __device__ __forceinline__ void tile(float (&d)[S::width / 2]) {
+  // The tiles of a pass: while one is multiplied with a unit, the fragments of what comes next are made of codes that were fetched before.
+  __device__ __forceinline__ void multiply_all(float (&d)[S::tall][S::width / 2]) {
     u32 a[4][4], b[4][4];
     const int steps = at.steps();
     barrier_wait(at.bar(stage), parity);
-    fragments(a, 0);
+    fetch();
+    gemm_halves(a, q[0][0], f[0][0]);
 #pragma unroll 1
     for (int k = 0; k + 1 < steps; k++) {
-      multiply(d, a, 0);
+      const u32 x = rows(1);
+      multiply(d[0], a, rows(0));
       wgmma_wait_for<1>();  // all of the stage before
       release_before();
-      fragments(b, 1);
-      multiply(d, b, 1);
-      wgmma_wait_for<1>();
+      if (S::tall == 2) {
+        gemm_halves(b, q[1 % S::tall][0], f[1 % S::tall][0]);
+        multiply(d[1 % S::tall], b, rows(0));
+        wgmma_wait_for<1>();
+        gemm_halves(a, q[0][1], f[0][1]);
+        multiply(d[0], a, x);
+        wgmma_wait_for<1>();
+      }
+      gemm_halves(b, q[S::tall - 1][1], f[S::tall - 1][1]);
       next();
       barrier_wait(at.bar(stage), parity);
-      fragments(a, 0);
+      fetch();
+      multiply(d[S::tall - 1], b, x);
+      wgmma_wait_for<1>();
+      gemm_halves(a, q[0][0], f[0][0]);
     }
-    multiply(d, a, 0);
+    multiply(d[0], a, rows(0));
     wgmma_wait_for<1>();
-    fragments(b, 1);
-    multiply(d, b, 1);
+    if (S::tall == 2) {
+      gemm_halves(b, q[1 % S::tall][0], f[1 % S::tall][0]);
+      multiply(d[1 % S::tall], b, rows(0));
+      wgmma_wait_for<1>();
+      gemm_halves(a, q[0][1], f[0][1]);
+      multiply(d[0], a, rows(1));
+      wgmma_wait_for<1>();
+    }
+    gemm_halves(b, q[S::tall - 1][1], f[S::tall - 1][1]);
+    multiply(d[S::tall - 1], b, rows(1));
     wgmma_wait_for<0>();
     release_before();
     next();
@@ -240,9 +279,9 @@ __device__ __forceinline__ void share64_q4(const tensor_map *x, const tensor_map
   const int all = me.steps() * S::passes;
   if (warp >= 4 * S::crews) {
     registers_give<S::few>();
-    share_ring<S> ring = {me, x, codes, scales, (int)(blockIdx.x % S::pair), me.first, 0};
-    const bool leads = threadIdx.x == 128 * S::crews;
-    if (leads) {
+    share_ring<S> ring = {me, (int)(blockIdx.x % S::pair), me.first, 0, 0, 0, 1};
+    const int which = threadIdx.x - 128 * S::crews;
+    if (which == 0) {
       for (int s = 0; s < S::stages; s++) {
         barrier_init(me.bar(s), 1);
         barrier_init(me.bar(s) + 8, 4 * S::crews * S::pair);
@@ -252,66 +291,65 @@ __device__ __forceinline__ void share64_q4(const tensor_map *x, const tensor_map
         barrier_expect(me.here(i), S::half_bytes);
       }
       barrier_init_fence();
-      for (int s = 0; s < S::stages && s < all; s++, ring.next()) ring.weights(s);
-      prefetch_tensor_map(x);
     }
-    __syncwarp();
     __syncthreads();
     dependents_may_start();
-    if (S::pair > 1 || S::near) {
-      cluster_arrive_bare();
-      cluster_wait();
-    }
-    wait_for_predecessors();
-    if (leads) {
-      int at = me.first;
-      for (int s = 0; s < S::stages && s < all; s++) {
-        ring.rows(s, s, at);
-        at = at + 1 == me.last ? me.first : at + 1;
-      }
-      int stage = 0;
-      u32 parity = 0;
+    if (S::met) cluster_arrive_bare();  // who reaches into another block waits for it at once, the others when they have time
+    if (which == 32) prefetch_tensor_map(x);
+    __syncwarp();
+    if (S::pair > 1 && warp == 4 * S::crews + 1) cluster_wait();
+    if (which == 0) {
 #pragma unroll 1
-      for (int step = S::stages; step < all; step++, ring.next()) {
-        barrier_wait(me.bar(stage) + 8, parity);
-        ring.weights(stage);
-        ring.rows(stage, step, ring.k);
-        if (++stage == S::stages) {
-          stage = 0;
-          parity ^= 1;
-        }
+      for (; ring.step < all; ring.next()) {
+        ring.wait();
+        ring.weights(codes, scales);
+      }
+    } else if (which == 32) {
+      wait_for_predecessors();
+#pragma unroll 1
+      for (; ring.step < all; ring.next()) {
+        ring.wait();
+        ring.rows(x);
       }
     }
+    __syncwarp();
+    if (S::met && !(S::pair > 1 && warp == 4 * S::crews + 1)) cluster_wait();
   } else {
     registers_take<S::many>();
     __syncthreads();
     dependents_may_start();
-    if (S::pair > 1 || S::near) {
-      cluster_arrive_bare();
-      cluster_wait();
-    }
+    if (S::met) cluster_arrive_bare();
     const int crew = warp >> 2, thread = threadIdx.x & 127;
-    const unsigned char *mine = smem + S::w_at + crew * S::w_bytes;
-    share_crew<S> it = {me, mine + (warp & 3) * 1024, mine + 4096 + (warp & 3) * 128, (u32)max(all - S::stages, 0), lane, 0, 0, 0};
+    const unsigned char *mine = smem + S::w_at + crew * S::tall * S::w_bytes;
+    share_crew<S> it = {me, mine + (warp & 3) * 1024 + lane * 16, mine + 4096 + (warp & 3) * 128 + (lane >> 2) * 8, (u32)max(all - S::stages, 0), lane, 0, 0, 0};
 #pragma unroll 1
     for (int pass = 0; pass < S::passes; pass++) {
-      if (crew >= me.active(pass)) {
+      if (crew * S::tall >= me.active(pass)) {
         it.idle();
+        if (S::met && pass == 0) cluster_wait();
         continue;
       }
-      float d[S::width / 2] = {};
-      it.tile(d);
-      wgmma_touch(d);
-      if (pass == 0) wait_for_predecessors();
-      const int tile = me.tile(pass) + crew;
-      if (S::near) {
-        share_swap<S, END>(me, smem, d, y, pass * S::crews + crew, thread);
-      } else if (S::split > 1) {
-        share_meet<S, END>(me, (float4 *)workspace, d, y, tile, thread);
-      } else {
+      float d[S::tall][S::width / 2] = {};
+      it.multiply_all(d);
 #pragma unroll
-        for (int c = 0; c < S::columns; c++)
-          share_put<S, END>(y, make_float4(d[c * 4], d[c * 4 + 1], d[c * 4 + 2], d[c * 4 + 3]), tile * 64 + (warp & 3) * 16, c, lane);
+      for (int m = 0; m < S::tall; m++) wgmma_touch(d[m]);
+      if (pass == 0) {
+        if (S::met) cluster_wait();
+        wait_for_predecessors();
+      }
+#pragma unroll
+      for (int m = 0; m < S::tall; m++) {
+        const int number = pass * S::wide + crew * S::tall + m, tile = me.from + number;
+        if (tile >= me.end) break;
+        if (S::near) {
+          share_swap<S, END>(me, smem, d[m], y, number, thread);
+        } else if (S::split > 1) {
+          share_meet<S, END>(me, (float4 *)workspace, d[m], y, tile, thread);
+        } else {
+#pragma unroll
+          for (int c = 0; c < S::columns; c++)
+            share_put<S, END>(y, make_float4(d[m][c * 4], d[m][c * 4 + 1], d[m][c * 4 + 2], d[m][c * 4 + 3]), tile * 64 + (warp & 3) * 16, c, lane);
+        }
       }
     }
   }

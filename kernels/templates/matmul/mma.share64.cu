@@ -1,30 +1,32 @@
 /* tunesmith
 doc       33 to 128 rows of f16 in one tile: wgmma with weights dequantized into its register operand, equal shares of rows and of K
 requires  sm_90a
-param     CREWS 4 3 2                    # of 64 rows of weights each, at once
+param     TALL 1 2                       # tiles of 64 rows of weights of a crew
+param     CREWS 4 3 2                    # at once
 param     SPLIT 1 2 4 6 3 8              # of K
 param     STAGES 6 4 5 3 8
 param     PAIR 1 2                       # blocks that fetch x for each other
 param     NEAR 0 1                       # two parts of K meet in a cluster, not in the workspace
-param     ROOM 1 2                       # blocks side by side
+param     ROOM 1 2                       # blocks that fit side by side, of this kernel or the next
+param     PER_SM 1 2
 where     A_F16 && K % 64 == 0 && N % 16 == 0
 where     n > 32 && n <= 128
 define    WIDTH n <= 64 ? 64 : 128
 where     SPLIT <= max(1, K / 128)
-define    MOST SMS * ROOM / (SPLIT * PAIR) * PAIR
+define    MOST SMS * PER_SM / (SPLIT * PAIR) * PAIR
 define    TILES ceildiv(ceildiv(N, 64), MOST)
 define    GROUPS ceildiv(ceildiv(ceildiv(N, 64), TILES), PAIR) * PAIR
 where     !NEAR || SPLIT == 2 && PAIR == 1
-define    SMEM STAGES * (WIDTH * 256 + CREWS * 4608) + 16 * STAGES + (NEAR ? TILES * (WIDTH * 128 + 8) : 0)
-where     SMEM <= SHARED && SMEM * ROOM <= SM_SHARED - 1024 * ROOM && MOST > 0 && (ROOM == 1 || CREWS == 2 && WIDTH == 64)
-where     CREWS <= max(2, TILES)
-start     CREWS=2 SPLIT=4 STAGES=8 PAIR=2 NEAR=0 ROOM=1 if N <= 6144
-start     CREWS=3 SPLIT=6 STAGES=6 PAIR=1 NEAR=0 ROOM=1 if N <= 6144
-start     CREWS=3 SPLIT=2 STAGES=4 PAIR=1 NEAR=1 ROOM=1 if N > 6144
-start     CREWS=4 SPLIT=2 STAGES=4 PAIR=1 NEAR=1 ROOM=1 if N > 6144
-start     CREWS=3 SPLIT=1 STAGES=6 PAIR=1 NEAR=0 ROOM=1 if N > 6144
-start     CREWS=4 SPLIT=1 STAGES=6 PAIR=1 NEAR=0 ROOM=1 if N > 6144
-start     CREWS=2 SPLIT=1 STAGES=3 PAIR=1 NEAR=0 ROOM=1
+define    SMEM STAGES * (WIDTH * 256 + CREWS * TALL * 4608) + 16 * STAGES + (NEAR ? TILES * (WIDTH * 128 + 8) : 0)
+where     SMEM <= SHARED && SMEM * ROOM <= SM_SHARED - 1024 * ROOM && MOST > 0 && PER_SM <= ROOM && (ROOM == 1 || CREWS == 2 && TALL * WIDTH == 64)
+where     CREWS * TALL <= max(2, TILES) && (TALL == 1 || CREWS <= 3 && WIDTH == 64)
+start     TALL=1 CREWS=2 SPLIT=4 STAGES=8 PAIR=2 NEAR=0 ROOM=1 PER_SM=1 if N <= 6144
+start     TALL=1 CREWS=3 SPLIT=6 STAGES=6 PAIR=1 NEAR=0 ROOM=1 PER_SM=1 if N <= 6144
+start     TALL=1 CREWS=3 SPLIT=2 STAGES=4 PAIR=1 NEAR=1 ROOM=1 PER_SM=1 if N > 6144
+start     TALL=1 CREWS=4 SPLIT=2 STAGES=4 PAIR=1 NEAR=1 ROOM=1 PER_SM=1 if N > 6144
+start     TALL=1 CREWS=3 SPLIT=1 STAGES=6 PAIR=1 NEAR=0 ROOM=1 PER_SM=1 if N > 6144
+start     TALL=1 CREWS=4 SPLIT=1 STAGES=6 PAIR=1 NEAR=0 ROOM=1 PER_SM=1 if N > 6144
+start     TALL=1 CREWS=2 SPLIT=1 STAGES=3 PAIR=1 NEAR=0 ROOM=1 PER_SM=1
 launch    share64_q4_entry
 grid      GROUPS * SPLIT ; 1 ; 1
 block     CREWS * 128 + 128 ; 1 ; 1
@@ -51,7 +53,7 @@ typedef float output;
 enum { END = GEMM_STORE };
 typedef u16 output;
 #endif
-typedef share_shape<TS_N, TS_K, TS_n, WIDTH, CREWS, TILES, STAGES, SPLIT, PAIR, NEAR, ROOM> shape;
+typedef share_shape<TS_N, TS_K, TS_n, WIDTH, CREWS, TILES, STAGES, SPLIT, PAIR, NEAR, ROOM, TALL> shape;
 static_assert(shape::bytes == SMEM, "the layout of shared memory");
 
 extern "C" __global__ void __launch_bounds__(CREWS * 128 + 128, ROOM)
