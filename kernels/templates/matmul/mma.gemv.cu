@@ -29,7 +29,7 @@ where     RING <= 114688 && SMEM * PER_SM <= SHARED
 where     2 * (SMEM + 1024) <= SM_SHARED || RING > 98304  # room beside it for the next kernel's ring, or much in flight
 where     FILL < STAGES && FLIGHT < STAGES
 where     LEFT < 99 || N * K / 16 * 9 <= SMS * 65536 || 2 * (SMEM + 1024) > SM_SHARED  # room enough, or one block a multiprocessor anyway
-start     WARPS=4 STAGES=5 EACH=1 TILES=1 SPLIT=4 PARTS=3 HINT=1 LEFT=99 FILL=0 FLIGHT=0 PER_SM=2 if n == 1 && K >= 4 * N
+start     WARPS=8 STAGES=2 EACH=2 TILES=2 SPLIT=4 PARTS=3 HINT=1 LEFT=99 FILL=0 FLIGHT=0 PER_SM=1 if n == 1 && K >= 4 * N
 start     WARPS=8 STAGES=4 EACH=2 TILES=1 SPLIT=1 PARTS=3 HINT=1 LEFT=99 FILL=0 FLIGHT=0 PER_SM=1
 start     WARPS=8 STAGES=6 EACH=2 TILES=2 SPLIT=2 PARTS=3 HINT=1 LEFT=99 FILL=0 FLIGHT=0 PER_SM=1 if n == 1 && K <= 4096
 start     WARPS=8 STAGES=6 EACH=2 TILES=2 SPLIT=2 PARTS=3 HINT=1 LEFT=2 FILL=0 FLIGHT=2 PER_SM=1 if n == 1
