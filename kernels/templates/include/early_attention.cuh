@@ -234,6 +234,7 @@ static __device__ __forceinline__ void early_attention(const act *query, const a
     barrier_expect(bar, PARTS * (OWNED * 4 + heads * 16));
   }
   if (SPLITS > 1) cluster_arrive_bare();
+  if (SOON) dependents_may_start();  // for a next kernel that has one block on a multiprocessor anyway: see gemv_q4
   float co[4], si[4];
 #pragma unroll
   for (int e = 0; e < 4; e++) {
@@ -249,7 +250,7 @@ static __device__ __forceinline__ void early_attention(const act *query, const a
     copies_commit();
   }
   wait_for_predecessors();
-  dependents_may_start();  // not before: see gemv_q4
+  if (!SOON) dependents_may_start();
   const bool newest = part == SPLITS - 1;  // has the positions that end with the new one
   early_query(queries, query, key, value, newest, co, si, fresh, kc + (size_t)last * D, vc + (size_t)last * D);
   __syncthreads();

@@ -6,6 +6,7 @@ param     WARPS 8 10 4 12 6 16
 param     SLOTS 1 2
 param     SPLITS 4 8 16 2 1
 param     BLOCKS 1 2
+param     SOON 0 1
 where     n == 1
 where     D == 64 || D == 128
 where     H <= 8 * HK
@@ -15,11 +16,11 @@ where     BLOCKS == 1 || WARPS >= 8
 define    SMEM WARPS * SLOTS * 64 * D + 36 * D + WARPS * (H / HK) * (4 * D + 16 * SPLITS) + 16
 where     SMEM <= SHARED
 where     HK * SPLITS <= SMS || WARPS <= 4
-start     WARPS=4 SLOTS=2 SPLITS=8 BLOCKS=1 if D == 128 && H == 4 * HK
-start     WARPS=6 SLOTS=2 SPLITS=4 BLOCKS=1 if D == 128 && H == HK
-start     WARPS=8 SLOTS=1 SPLITS=8 BLOCKS=2
-start     WARPS=6 SLOTS=2 SPLITS=4 BLOCKS=1
-start     WARPS=8 SLOTS=2 SPLITS=2 BLOCKS=2
+start     WARPS=4 SLOTS=2 SPLITS=8 BLOCKS=1 SOON=1 if D == 128 && H >= 4 * HK
+start     WARPS=6 SLOTS=2 SPLITS=4 BLOCKS=1 SOON=1 if D == 128 && H == HK
+start     WARPS=8 SLOTS=1 SPLITS=8 BLOCKS=2 SOON=0
+start     WARPS=6 SLOTS=2 SPLITS=4 BLOCKS=1 SOON=0
+start     WARPS=8 SLOTS=2 SPLITS=2 BLOCKS=2 SOON=0
 launch    decode
 grid      HK ; SPLITS ; 1
 block     32 * WARPS ; 1 ; 1
