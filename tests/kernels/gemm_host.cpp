@@ -86,9 +86,11 @@ int main() {
 #ifdef CHUNK  // few rows by tensor copies
   tensor_map map = {x.data(), {64, ROWS, K / 64}, {K * 2, 128}, {64, BATCH, CHUNK}, 2, 128};
   tensor_map codes_map = {cp, {128, K / 64, N / 16}, {512, K / 64 * 512}, {128, CHUNK, BOX}, 4, 0};
-#ifdef WORK  // scales of a row of tiles side by side; sums meet in memory that is zero
-  tensor_map scales_map = {sp, {K / 64 * 32, N / 16, 1}, {K / 64 * 64, 0}, {CHUNK * 32, BOX, 1}, 2, 0};
+#ifdef WORK  // sums meet in memory that is zero
   std::vector<uint4> work(WORK);
+#endif
+#ifdef FLAT  // scales of a row of tiles side by side
+  tensor_map scales_map = {sp, {K / 64 * 32, N / 16, 1}, {K / 64 * 64, 0}, {CHUNK * 32, BOX, 1}, 2, 0};
 #else
   tensor_map scales_map = {sp, {32, K / 64, N / 16}, {64, K / 64 * 64}, {32, CHUNK, BOX}, 2, 0};
 #endif
