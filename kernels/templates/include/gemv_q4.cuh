@@ -6,7 +6,8 @@
 //
 // The next kernel may start when few stages are left to be asked for, so that its ring fills while this kernel ends, and never before the
 // last one has ended: then every multiprocessor has a block of this kernel and room for one more, and none gets two blocks of the next kernel
-// while others get none. Small kernels (LEFT 99) let it start at once: there is room for all.
+// while others get none. Small kernels, and those with one block a multiprocessor by its size, let it start at once (LEFT 99).
+// How much is on the way is bounded: x, results and the end of the kernel before wait behind it.
 //
 // x becomes integers: 24 bits (three signed bytes, a column of m16n8k32 each) or 16 (two) of the largest of the warp's part. The packed
 // words are the tile's bytes as they stand: the low nibbles of a word are four codes of row g, the high nibbles sixteen times four codes
