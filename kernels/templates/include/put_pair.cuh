@@ -1,4 +1,4 @@
-// put_pair: two neighbouring results to y, or added to what is there.
+// put_pair, put_four: neighbouring results to y, or added to what is there.
 #pragma once
 #include "gemm_ptx.cuh"
 
@@ -16,5 +16,21 @@ __device__ __forceinline__ void put_pair(float *y, float a, float b, bool add) {
     atomicAdd(y + 1, b);
   } else {
     *(float2 *)y = make_float2(a, b);
+  }
+}
+
+__device__ __forceinline__ void put_four(u16 *y, float4 v, bool add) {
+  if (add) {
+    float2 low = unpack_f16(load_u32(y)), high = unpack_f16(load_u32(y + 2));
+    v = make_float4(v.x + low.x, v.y + low.y, v.z + high.x, v.w + high.y);
+  }
+  uint2 w = {pack_f16(v.x, v.y), pack_f16(v.z, v.w)};
+  *(uint2 *)y = w;
+}
+__device__ __forceinline__ void put_four(float *y, float4 v, bool add) {
+  if (add) {
+    add_four(y, v);
+  } else {
+    *(float4 *)y = v;
   }
 }

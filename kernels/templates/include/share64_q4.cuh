@@ -178,16 +178,16 @@ template <typename S> struct share_crew {
   }
 };
 
-// Four sums of a fragment of eight rows of x -> y, two neighbouring features of one row a store.
+// Sums of a fragment of eight rows of x -> y: lanes trade them until each has four neighbouring features of one row.
 template <typename S, int END, typename Y> __device__ __forceinline__ void share_put(Y *y, float4 v, int feature, int column, int lane) {
-  const bool odd = lane & 4;
-  float a = __shfl_xor_sync(~0u, odd ? v.x : v.y, 4), b = __shfl_xor_sync(~0u, odd ? v.z : v.w, 4);
+  const bool odd = lane & 4, far = lane & 8;
+  const float a = __shfl_xor_sync(~0u, odd ? v.x : v.y, 4), b = __shfl_xor_sync(~0u, odd ? v.z : v.w, 4);
+  const float low[2] = {odd ? a : v.x, odd ? v.y : a}, high[2] = {odd ? b : v.z, odd ? v.w : b};  // features 2 (g / 2) and 8 behind that
+  const float c = __shfl_xor_sync(~0u, far ? low[0] : high[0], 8), d = __shfl_xor_sync(~0u, far ? low[1] : high[1], 8);
   const int row = column * 8 + (lane & 3) * 2 + (odd ? 1 : 0);
-  feature += lane >> 2 & 6;
-  if (row >= S::rows) return;
-  Y *to = y + (size_t)row * S::outputs + feature;
-  if (feature < S::outputs) put_pair(to, odd ? a : v.x, odd ? v.y : a, END == GEMM_ADD);
-  if (feature + 8 < S::outputs) put_pair(to + 8, odd ? b : v.z, odd ? v.w : b, END == GEMM_ADD);
+  if (row >= S::rows || feature >= S::outputs) return;
+  const float4 four = far ? make_float4(c, d, high[0], high[1]) : make_float4(low[0], low[1], c, d);
+  put_four(y + (size_t)row * S::outputs + feature + (lane >> 2 & 4) + (far ? 8 : 0), four, END == GEMM_ADD);
 }
 
 // Two blocks of a cluster have the halves of K: each sends the other some rows of x of its parts, and finishes the rest.
@@ -234,32 +234,33 @@ template <typename S, int END, typename Y> __device__ __forceinline__ void share
     for (int j = 0; j < most; j++)
       if (c == from + j) mine[j] = v;
   }
+  uint4 v[most][S::split];
+  bool here;
+  do {
+    here = true;
 #pragma unroll
-  for (int j = 0; j < most; j++) {
-    const int c = from + j;
-    if (c >= end) break;
-    uint4 v[S::split];
-    bool here;
-    do {
-      here = true;
+    for (int j = 0; j < most; j++)
 #pragma unroll
       for (int s = 0; s < S::split; s++) {
-        if (s == me.part) continue;
-        v[s] = load_relaxed4(parts + (s * S::columns + c) * 128);
-        here = here && v[s].x && v[s].y && v[s].z && v[s].w;
+        if (s == me.part || from + j >= end) continue;
+        v[j][s] = load_relaxed4(parts + (s * S::columns + from + j) * 128);
+        here = here && v[j][s].x && v[j][s].y && v[j][s].z && v[j][s].w;
       }
-    } while (!__all_sync(~0u, here));
+  } while (!__all_sync(~0u, here));
+#pragma unroll
+  for (int j = 0; j < most; j++) {
+    if (from + j >= end) break;
     float4 sum = {0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll
     for (int s = 0; s < S::split; s++) {
       const bool own = s == me.part;
-      sum.x += own ? mine[j].x : __uint_as_float(v[s].x);
-      sum.y += own ? mine[j].y : __uint_as_float(v[s].y);
-      sum.z += own ? mine[j].z : __uint_as_float(v[s].z);
-      sum.w += own ? mine[j].w : __uint_as_float(v[s].w);
-      if (!own) store_relaxed4(parts + (s * S::columns + c) * 128, make_uint4(0, 0, 0, 0));
+      sum.x += own ? mine[j].x : __uint_as_float(v[j][s].x);
+      sum.y += own ? mine[j].y : __uint_as_float(v[j][s].y);
+      sum.z += own ? mine[j].z : __uint_as_float(v[j][s].z);
+      sum.w += own ? mine[j].w : __uint_as_float(v[j][s].w);
+      if (!own) store_relaxed4(parts + (s * S::columns + from + j) * 128, make_uint4(0, 0, 0, 0));
     }
-    share_put<S, END>(y, sum, tile * 64 + thread / 32 * 16, c, thread & 31);
+    share_put<S, END>(y, sum, tile * 64 + thread / 32 * 16, from + j, thread & 31);
   }
 }
 

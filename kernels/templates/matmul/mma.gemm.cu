@@ -10,6 +10,10 @@ where     TALL * WIDTH <= 256
 where     n_hi > 32
 define    SMEM STAGES * (WIDTH * 128 + TALL * 4608) + 16 * STAGES + 1024
 where     SMEM <= SHARED
+start     TALL=1 WIDTH=256 STAGES=4 GROUP=8 if n_hi > 128
+start     TALL=2 WIDTH=128 STAGES=6 GROUP=8 if n_hi > 128
+start     TALL=1 WIDTH=128 STAGES=6 GROUP=8 if n_hi > 64 && n_hi <= 128
+start     TALL=2 WIDTH=64 STAGES=6 GROUP=8 if n_hi <= 64
 launch    gemm_q4_entry
 grid      min(ceildiv(n, WIDTH) * ceildiv(N, 128 * TALL), SMS) ; 1 ; 1
 block     384 ; 1 ; 1

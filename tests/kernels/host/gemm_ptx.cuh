@@ -213,6 +213,11 @@ static inline uint4 make_uint4(u32 x, u32 y, u32 z, u32 w) {
   return {x, y, z, w};
 }
 
+static inline void add_four(float *p, float4 v) {
+  const float add[4] = {v.x, v.y, v.z, v.w};
+  for (int i = 0; i < 4; i++) p[i] += add[i];
+}
+
 // --- halves --------------------------------------------------------------------------------------------------------
 static inline float host_half(u16 h) {
   _Float16 f;
