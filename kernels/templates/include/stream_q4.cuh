@@ -1,8 +1,9 @@
 // stream_q4: y[n, N] = x[n, K] . w[N, K]^T for 2 to 32 rows of x in f16, on weights of the packed layout "mma" (kernels/ops/matmul.mma.tir).
 //
 // A block has a slice of K and a range of groups of row tiles; its slice of x stays in shared memory. A warp takes whole groups by itself, through a
-// ring of its own that tensor copies fill from before the kernel before has ended: warps never wait for each other. Groups that are left when
-// every warp has had as many are cut along K between the warps, which add them up at their end through rings that are empty then.
+// ring of its own whose copies begin before the kernel before has ended: warps do not wait for each other. Groups that are left when every
+// warp has had as many are cut along K between the warps, which add them up at their end through rings that are empty then.
+// What a stage asks for is one stretch of code without branches: products, corrections and the next copies mix.
 //
 // Slices meet in the workspace, which is zero between runs: the parts of a sum lie there side by side, never as the bits of 0, and a reader takes
 // them once none is 0 any more and clears them. All blocks of the grid are on the GPU at once, so each may wait for the others.
@@ -12,72 +13,90 @@
 // are too much, as codes begin at -7, is a product of the scales and of the sums of x over groups, which tensor cores take off in tf32.
 #pragma once
 #include "put_pair.cuh"
+#include "stream_ptx.cuh"
 
 enum stream_end { STREAM_STORE, STREAM_ADD };
 
 // ORDER: the sizes are those of the defines of the template that includes this.
 // TILES: row tiles of a group. EACH: units (16 rows, 64 of K) of a stage and tile. A piece: what a stage holds.
-template <int a_outputs, int a_inputs, int a_rows, int a_warps, int a_tiles, int a_each, int a_stages, int a_split> struct stream_shape {
+template <int a_outputs, int a_inputs, int a_rows, int a_warps, int a_tiles, int a_each, int a_stages, int a_split, int a_ranges,
+          int a_unroll>
+struct stream_shape {
   static constexpr int outputs = a_outputs, inputs = a_inputs, rows = a_rows, warps = a_warps, tiles = a_tiles, each = a_each, stages = a_stages;
-  static constexpr int split = a_split;
-  static constexpr int columns = (rows + 7) / 8, row_tiles = outputs / 16, groups = (row_tiles + tiles - 1) / tiles;
-  static constexpr int pieces = (inputs / 64 + each - 1) / each, slice = (pieces + split - 1) / split;  // along K: all, of a block at most
+  static constexpr int split = a_split, ranges = a_ranges, unroll = a_unroll;
+  static constexpr int columns = (rows + 7) / 8, row_tiles = outputs / 16, groups = row_tiles / tiles;
+  static constexpr int units = inputs / 64, pieces = units / each, slice = (pieces + split - 1) / split;  // along K: all, of a block at most
   static constexpr int codes_bytes = tiles * each * 512, stage_bytes = tiles * each * 576, ring_bytes = stages * stage_bytes;
   static constexpr int unit_bytes = columns * 1024, x_bytes = slice * each * unit_bytes;
   static constexpr int fragments = tiles * columns;  // of a group; 512 bytes of sums each
   static constexpr int quads = (each + 3) / 4, zeros_at = x_bytes + warps * ring_bytes;  // of units of a piece; sums of x
-  static constexpr int bars_at = zeros_at + slice * quads * columns * 512, bytes = bars_at + 8 * (warps * (stages + 1) + 2 * slice);
-  static_assert(stage_bytes % 128 == 0 && fragments * 512 <= ring_bytes, "stages");
+  static constexpr int bars_at = zeros_at + slice * quads * columns * 512, bytes = bars_at + 8 * warps;
+  static constexpr int items = (columns * 8 * slice * each + warps * 4 - 1) / (warps * 4);  // rows of units of x that eight lanes load
+  static_assert(units % each == 0 && row_tiles % tiles == 0 && tiles * each <= 8 && fragments * 512 <= ring_bytes, "stages");
 };
 
 // What a warp takes of its block: whole groups in turns, then a part of one group that is left.
 template <typename S> struct stream_share {
+  static constexpr int few = S::groups / S::ranges, least = S::pieces / S::split;  // groups of a range and pieces of a slice: so many or one more
+  static constexpr int left_few = few % S::warps, left_more = (few + 1) % S::warps;  // groups that are left
+  static constexpr int fit_few = left_few ? S::warps / left_few : 1, fit_more = left_more ? S::warps / left_more : 1;
+  static constexpr int mates_few = fit_few < least ? fit_few : least, mates_more = fit_more < least ? fit_more : least;
   int first, pieces;                 // along K, of the block
   int group, turns;                  // the first whole group, and how many, S::warps apart
   int last, mates, mate, from, to;   // the group that is left, how many warps share it, which of them this is, and its pieces
 
-  __device__ __forceinline__ stream_share(int range, int ranges, int rank, int warp) {
-    int begin = S::groups * range / ranges, count = S::groups * (range + 1) / ranges - begin;
+  __device__ __forceinline__ stream_share(int range, int rank, int warp) {
+    int begin = S::groups * range / S::ranges, count = S::groups * (range + 1) / S::ranges - begin;
+    bool more = count > few;
     first = S::pieces * rank / S::split;
     pieces = S::pieces * (rank + 1) / S::split - first;
-    turns = count / S::warps;
+    turns = more ? (few + 1) / S::warps : few / S::warps;
     group = begin + warp;
-    int left = count % S::warps;
-    mates = left ? min(S::warps / left, pieces) : 1;
-    mate = warp % mates;
-    last = begin + turns * S::warps + warp / mates;
-    bool any = warp / mates < left;
-    from = any ? pieces * mate / mates : 0;
-    to = any ? pieces * (mate + 1) / mates : 0;
+    mates = more ? mates_more : mates_few;
+    int which = more ? warp / mates_more : warp / mates_few;
+    mate = warp - which * mates;
+    last = begin + turns * S::warps + which;
+    bool any = which < count - turns * S::warps;
+    from = !any ? 0 : more ? pieces * mate / mates_more : pieces * mate / mates_few;
+    to = !any ? 0 : more ? pieces * (mate + 1) / mates_more : pieces * (mate + 1) / mates_few;
   }
   __device__ __forceinline__ int all() const { return turns * pieces + to - from; }
 };
 
-// What is copied next into the ring of a warp.
+// What is copied next into the ring of a warp; without a branch, so that it mixes with products.
 template <typename S> struct stream_ring {
-  u32 ring, bars;
-  const tensor_map *codes, *scales;
+  const unsigned char *codes, *scales;  // of the lane, in the first unit of all
   u64 policy;
-  int group, at, left, turn;  // left: pieces to ask for
+  u32 to, unit, jump, last_jump;        // where the lane's bytes go; the unit that is next; from the last piece of a group to the next group
+  int left, run, turns, pieces;         // pieces to ask for; of the group; whole groups to come
 
-  __device__ __forceinline__ void fill(const stream_share<S> &own, int stage, int lane) {
-    if (lane == 0) {
-      u32 bar = bars + 8 * stage, to = ring + S::stage_bytes * stage;
-      int unit = (own.first + at) * S::each;
-      barrier_expect(bar, S::stage_bytes);
-      copy_tensor_3d_hint(to, codes, 0, unit, group * S::tiles, bar, policy);
-      copy_tensor_2d_hint(to + S::codes_bytes, scales, unit * 32, group * S::tiles, bar, policy);
-    }
+  __device__ __forceinline__ stream_ring(const stream_share<S> &own, const unsigned char *all_codes, const unsigned char *all_scales, u32 ring, int lane) {
+    codes = all_codes + lane * 16;
+    scales = all_scales + (lane / (S::each * 4) * S::units * 64 + lane % (S::each * 4) * 16);
+    policy = policy_evict_first();
+    to = ring + lane * 16;
+    const u32 first = own.group * S::tiles * S::units + own.first * S::each, left_over = own.last * S::tiles * S::units + (own.first + own.from) * S::each;
+    jump = S::warps * S::tiles * S::units - (own.pieces - 1) * S::each;
+    last_jump = left_over - (first + (own.turns - 1) * S::warps * S::tiles * S::units) - (own.pieces - 1) * S::each;
+    turns = own.turns;
+    pieces = own.pieces;
+    unit = turns ? first : left_over;
+    run = turns ? pieces : S::pieces + 1;
+    left = own.all();
+  }
+  __device__ __forceinline__ void fill(int stage, int lane) {
+    const u32 dst = to + stage * S::stage_bytes;
+    const unsigned char *from = codes + (size_t)unit * 512;
+#pragma unroll
+    for (int i = 0; i < S::tiles * S::each; i++) copy16_hint(dst + i * 512, from + (i / S::each * S::units + i % S::each) * 512, policy, left > 0);
+    copy16_hint(dst + S::codes_bytes, scales + (size_t)unit * 64, policy, left > 0 && lane < S::tiles * S::each * 4);
+    copies_close();
     left--;
-    if (++at == own.pieces && turn < own.turns) {
-      turn++;
-      group += S::warps;
-      at = 0;
-      if (turn == own.turns) {
-        group = own.last;
-        at = own.from;
-      }
-    }
+    run--;
+    const bool over = run == 0;
+    turns -= over;
+    unit += !over ? S::each : turns ? jump : last_jump;
+    run = !over ? run : turns ? pieces : S::pieces + 1;
   }
 };
 
@@ -125,28 +144,55 @@ __device__ __forceinline__ void stream_unit(float (&acc)[S::tiles][S::columns][4
   }
 }
 
-// -7 * 2^-24 times the sums of x over the groups of 32 of a piece, in two parts that tensor cores take as they are: [quad][columns][lane] of both halves
-// of a unit (lane % 4) of one row of x (lane / 4), upper parts, then lower ones.
-template <typename S> __device__ __forceinline__ void stream_sum_x(float *zeros, u32 x, int lane) {
-  const u32 sevens[4] = {0x80078007u, 0x80078007u, 0x80078007u, 0x80078007u};
+// The slice of x to shared memory, rows of 64 swizzled as load_matrices wants them.
+template <typename S> __device__ __forceinline__ void stream_take_x(unsigned char *xs, const u16 *x, int first, int units, int warp, int lane) {
+  constexpr int AT_ONCE = S::items < 8 ? S::items : 8;
+  const int chunk = lane & 7;
 #pragma unroll 1
-  for (int i = 0; i < S::each; i++)
+  for (int from = 0; from < S::items; from += AT_ONCE) {
+    uint4 v[AT_ONCE];
+    int at[AT_ONCE];
 #pragma unroll
-    for (int h = 0; h < 2; h++)
+    for (int i = 0; i < AT_ONCE; i++) {
+      int item = ((from + i) * S::warps + warp) * 4 + (lane >> 3), unit = item % (S::slice * S::each), row = item / (S::slice * S::each);
+      at[i] = row < S::rows && unit < units ? row * S::inputs + (first + unit) * 64 + chunk * 8 : -1;
+      asm volatile("" : "+r"(at[i]));
+    }
+    if (from == 0) wait_for_predecessors();
 #pragma unroll
-      for (int c = 0; c < S::columns; c++) {
-        u32 b[4];
-        float d[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-        load_matrices(b, ((x + i * S::unit_bytes) ^ h * 64) + c * 1024);
-        mma_m16n8k16(d, sevens, b[0], b[1]);
-        mma_m16n8k16(d, sevens, b[2], b[3]);
-        if (lane < 8) {  // two lanes a column pair: row 2 t and row 2 t + 1
-          float v = lane < 4 ? d[0] : d[1], upper = __uint_as_float(__float_as_uint(v) & 0xffffe000u);
-          float *to = zeros + (i / 4 * S::columns + c) * 128 + (((lane & 3) * 2 + (lane >> 2)) * 4 + i % 4) * 4 + h;
-          to[0] = upper;
-          to[2] = v - upper;
-        }
+    for (int i = 0; i < AT_ONCE; i++) {
+      v[i] = make_uint4(0, 0, 0, 0);
+      if (at[i] >= 0) v[i] = load16_fresh(x + at[i]);
+    }
+#pragma unroll
+    for (int i = 0; i < AT_ONCE; i++) {
+      int item = ((from + i) * S::warps + warp) * 4 + (lane >> 3), unit = item % (S::slice * S::each), row = item / (S::slice * S::each), g = row & 7;
+      if (S::columns * 8 * S::slice * S::each % (S::warps * 4 * AT_ONCE) == 0 || row < S::columns * 8) *(uint4 *)(xs + unit * S::unit_bytes + row * 128 + ((chunk ^ g) << 4)) = v[i];
+    }
+  }
+}
+
+// -7 * 2^-24 times the sums of x over the groups of 32 of a unit, in two parts that tensor cores take as they are: [piece][quad][columns][lane] of both
+// halves of a unit (lane % 4) of one row of x (lane / 4), upper parts, then lower ones.
+template <typename S> __device__ __forceinline__ void stream_sum_x(float *zeros, u32 x, int unit, int lane) {
+  const u32 sevens[4] = {0x80078007u, 0x80078007u, 0x80078007u, 0x80078007u};
+  const int in = unit % S::each;
+  float *to = zeros + (unit / S::each * S::quads + in / 4) * S::columns * 128 + (((lane & 3) * 2 + (lane >> 2)) * 4 + in % 4) * 4;
+#pragma unroll
+  for (int c = 0; c < S::columns; c++)
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+      u32 b[4];
+      float d[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+      load_matrices(b, ((x + unit * S::unit_bytes) ^ h * 64) + c * 1024);
+      mma_m16n8k16(d, sevens, b[0], b[1]);
+      mma_m16n8k16(d, sevens, b[2], b[3]);
+      if (lane < 8) {  // two lanes a pair of columns: row 2 t and row 2 t + 1
+        float v = lane < 4 ? d[0] : d[1], upper = __uint_as_float(__float_as_uint(v) & 0xffffe000u);
+        to[c * 128 + h] = upper;
+        to[c * 128 + h + 2] = v - upper;
       }
+    }
 }
 
 // What a piece's codes are to be less: 7 times the scales times the sums of x.
@@ -196,36 +242,50 @@ template <typename S> __device__ __forceinline__ void stream_pass_on(uint4 *work
   }
 }
 
-// A fragment from the parts of all slices to y.
-template <typename S, int END, typename Y> __device__ __forceinline__ void stream_finish(Y *y, uint4 *work, int fragment, int lane) {
+// Fragments first, first + step and so on from the parts of all slices to y, some at a time.
+template <typename S, int END, typename Y> __device__ __forceinline__ void stream_finish(Y *y, uint4 *work, int first, int end, int step, int lane) {
+  constexpr int MANY = S::split > 6 ? 1 : S::split > 4 ? 2 : 3;
   const uint4 nothing = {0, 0, 0, 0};
-  uint4 part[S::split], *p = work + (size_t)fragment * S::split * 32 + lane;
-  bool there;
-  do {
-    there = true;
-#pragma unroll
-    for (int s = 0; s < S::split; s++) part[s] = load_relaxed4(p + s * 32);
-#pragma unroll
-    for (int s = 0; s < S::split; s++) there = there && stream_is_there(part[s]);
-  } while (!__all_sync(~0u, there));
-  float4 v = {0.0f, 0.0f, 0.0f, 0.0f};
-#pragma unroll
-  for (int s = 0; s < S::split; s++) {
-    v.x += __uint_as_float(part[s].x);
-    v.y += __uint_as_float(part[s].y);
-    v.z += __uint_as_float(part[s].z);
-    v.w += __uint_as_float(part[s].w);
-  }
-#pragma unroll
-  for (int s = 0; s < S::split; s++) store_relaxed4(p + s * 32, nothing);
-  // Lanes of rows g and g ^ 1 exchange, so that each has two neighbouring features of one row of x.
   const int g = lane >> 2, t = lane & 3, odd = g & 1;
-  float a = __shfl_xor_sync(~0u, odd ? v.x : v.y, 4), b = __shfl_xor_sync(~0u, odd ? v.z : v.w, 4);
-  int tile = fragment / S::columns, row = fragment % S::columns * 8 + 2 * t + odd;
-  if (tile < S::row_tiles && row < S::rows) {
-    Y *to = y + (size_t)row * S::outputs + tile * 16 + (g & ~1);
-    put_pair(to, odd ? a : v.x, odd ? v.y : a, END == STREAM_ADD);
-    put_pair(to + 8, odd ? b : v.z, odd ? v.w : b, END == STREAM_ADD);
+  for (int from = first; from < end; from += step * MANY) {
+    uint4 part[MANY][S::split];
+    bool there;
+    do {
+      there = true;
+#pragma unroll
+      for (int m = 0; m < MANY; m++)
+#pragma unroll
+        for (int s = 0; s < S::split; s++)
+          if (from + m * step < end) part[m][s] = load_relaxed4(work + ((size_t)(from + m * step) * S::split + s) * 32 + lane);
+#pragma unroll
+      for (int m = 0; m < MANY; m++)
+#pragma unroll
+        for (int s = 0; s < S::split; s++)
+          if (from + m * step < end) there = there && stream_is_there(part[m][s]);
+    } while (!__all_sync(~0u, there));
+#pragma unroll
+    for (int m = 0; m < MANY; m++) {
+      const int fragment = from + m * step;
+      if (fragment >= end) break;
+      float4 v = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+      for (int s = 0; s < S::split; s++) {
+        v.x += __uint_as_float(part[m][s].x);
+        v.y += __uint_as_float(part[m][s].y);
+        v.z += __uint_as_float(part[m][s].z);
+        v.w += __uint_as_float(part[m][s].w);
+      }
+      // Lanes of rows g and g ^ 1 exchange, so that each has two neighbouring features of one row of x.
+      float a = __shfl_xor_sync(~0u, odd ? v.x : v.y, 4), b = __shfl_xor_sync(~0u, odd ? v.z : v.w, 4);
+      int tile = fragment / S::columns, row = fragment % S::columns * 8 + 2 * t + odd;
+      if (tile < S::row_tiles && row < S::rows) {
+        Y *to = y + (size_t)row * S::outputs + tile * 16 + (g & ~1);
+        put_pair(to, odd ? a : v.x, odd ? v.y : a, END == STREAM_ADD);
+        put_pair(to + 8, odd ? b : v.z, odd ? v.w : b, END == STREAM_ADD);
+      }
+#pragma unroll
+      for (int s = 0; s < S::split; s++) store_relaxed4(work + ((size_t)fragment * S::split + s) * 32 + lane, nothing);
+    }
   }
 }
 
@@ -233,6 +293,7 @@ template <typename S, int END, typename Y> __device__ __forceinline__ void strea
 template <typename S>
 __device__ __forceinline__ void stream_join(float (&acc)[S::tiles][S::columns][4], unsigned char *rings, u32 handed, const stream_share<S> &own, int warp, int lane) {
   if (own.mate > 0) {
+    copies_arrived<0>();
     float4 *to = (float4 *)(rings + warp * S::ring_bytes);
 #pragma unroll
     for (int f = 0; f < S::fragments; f++) {
@@ -259,52 +320,30 @@ __device__ __forceinline__ void stream_join(float (&acc)[S::tiles][S::columns][4
 }
 
 template <typename S, int END, int EARLY, typename Y>
-__device__ __forceinline__ void stream_q4(const tensor_map *x, const tensor_map *codes, const tensor_map *scales, Y *y, uint4 *work) {
+__device__ __forceinline__ void stream_q4(const u16 *x, const unsigned char *codes, const unsigned char *scales, Y *y, uint4 *work) {
   SHARED_MEMORY(smem);
   const int warp = __shfl_sync(~0u, threadIdx.x >> 5, 0), lane = threadIdx.x & 31;
-  const int rank = blockIdx.x % S::split, range = blockIdx.x / S::split, ranges = gridDim.x / S::split;
-  const u32 xs = shared_address(smem), bars = xs + S::bars_at, x_bars = bars + 8 * S::warps * S::stages, handed = x_bars + 8 * S::slice, sum_bars = handed + 8 * S::warps;
-  const stream_share<S> own(range, ranges, rank, warp);
+  const int rank = blockIdx.x % S::split, range = blockIdx.x / S::split;
+  const u32 xs = shared_address(smem), handed = xs + S::bars_at;
+  const stream_share<S> own(range, rank, warp);
   unsigned char *rings = smem + S::x_bytes;
-  stream_ring<S> ring = {xs + S::x_bytes + warp * S::ring_bytes, bars + 8 * S::stages * warp, codes, scales, policy_evict_first(), own.turns ? own.group : own.last,
-                         own.turns ? 0 : own.from, own.all(), 0};
-  if (lane == 0) {
-    for (int s = 0; s < S::stages; s++) barrier_init(ring.bars + 8 * s, 1);
-    barrier_init(handed + 8 * warp, 1);
-    if (warp == 0)
-      for (int p = 0; p < S::slice; p++) {
-        barrier_init(x_bars + 8 * p, 1);
-        barrier_init(sum_bars + 8 * p, 1);
-      }
-    barrier_init_fence();
-    if (warp == 0) prefetch_tensor_map(x);
-  }
-  __syncwarp();
-  for (int s = 0; s < S::stages; s++)
-    if (ring.left > 0) ring.fill(own, s, lane);
-  __syncthreads();
+  stream_ring<S> ring(own, codes, scales, xs + S::x_bytes + warp * S::ring_bytes, lane);
+#pragma unroll 1
+  for (int s = 0; s < S::stages; s++) ring.fill(s, lane);
+  if (lane == 0) barrier_init(handed + 8 * warp, 1);
   if (EARLY >= 99) dependents_may_start();
-  wait_for_predecessors();
-  if (threadIdx.x == 0) {
-    for (int p = 0; p < own.pieces; p++) {
-      barrier_expect(x_bars + 8 * p, S::each * S::unit_bytes);
-      copy_tensor_3d(xs + p * S::each * S::unit_bytes, x, 0, 0, (own.first + p) * S::each, x_bars + 8 * p);
-    }
-  }
-  __syncwarp();
+  float *zeros = (float *)(smem + S::zeros_at);
+  stream_take_x<S>(smem, x, own.first * S::each, min(own.pieces * S::each, S::inputs / 64 - own.first * S::each), warp, lane);
+  __syncthreads();
+  int todo = own.all();
+  if (EARLY < 99 && todo < EARLY) dependents_may_start();
 
   const u32 mine = xs + (lane & 7) * 128 + ((lane >> 3 ^ (lane & 7)) << 4);
   const unsigned char *q = rings + warp * S::ring_bytes + lane * 16, *s = rings + warp * S::ring_bytes + S::codes_bytes + (lane >> 2) * 8;
-  float *zeros = (float *)(smem + S::zeros_at);
-  for (int p = warp; p < own.pieces; p += S::warps) {
-    barrier_wait(x_bars + 8 * p, 0);
-    stream_sum_x<S>(zeros + p * S::quads * S::columns * 128, mine + p * S::each * S::unit_bytes, lane);
-    __syncwarp();
-    if (lane == 0) barrier_arrive(sum_bars + 8 * p);
-  }
+  const float4 *zero = (const float4 *)zeros + lane;
+  for (int u = warp; u < own.pieces * S::each; u += S::warps) stream_sum_x<S>(zeros, mine, u, lane);
+  __syncthreads();
   int stage = 0;
-  u32 parity = 0;
-  bool told = EARLY >= 99 || warp > 0;
   for (int turn = 0; turn <= own.turns; turn++) {
     const bool whole = turn < own.turns;
     const int from = whole ? 0 : own.from, to = whole ? own.pieces : own.to, group = whole ? own.group + turn * S::warps : own.last;
@@ -312,29 +351,23 @@ __device__ __forceinline__ void stream_q4(const tensor_map *x, const tensor_map 
     float acc[S::tiles][S::columns][4] = {};
 #pragma unroll 1
     for (int at = from; at < to; at++) {
-      barrier_wait(ring.bars + 8 * stage, parity);
-      barrier_wait(x_bars + 8 * at, 0);
-#pragma unroll 2
-      for (int i = 0; i < S::each; i++)
-        stream_unit<S>(acc, q + stage * S::stage_bytes + i * 512, s + stage * S::stage_bytes + i * 64, mine + (at * S::each + i) * S::unit_bytes);
-      barrier_wait(sum_bars + 8 * at, 0);
-      stream_zero<S>(acc, s + stage * S::stage_bytes, (const float4 *)zeros + at * S::quads * S::columns * 32 + lane, lane);
+      copies_arrived<S::stages - 1>();
       __syncwarp();
-      if (ring.left > 0) ring.fill(own, stage, lane);
-      if (!told && ring.left <= EARLY) {
-        dependents_may_start();
-        told = true;
-      }
-      if (++stage == S::stages) {
-        stage = 0;
-        parity ^= 1;
-      }
+      if (todo-- == EARLY) dependents_may_start();
+      const unsigned char *codes_at = q + stage * S::stage_bytes, *scales_at = s + stage * S::stage_bytes;
+      const u32 x_at = mine + at * S::each * S::unit_bytes;
+#pragma unroll S::unroll
+      for (int i = 0; i < S::each; i++) stream_unit<S>(acc, codes_at + i * 512, scales_at + i * 64, x_at + i * S::unit_bytes);
+      stream_zero<S>(acc, scales_at, zero + at * S::quads * S::columns * 32, lane);
+      __syncwarp();
+      ring.fill(stage, lane);
+      if (++stage == S::stages) stage = 0;
     }
     if (!whole && own.mates > 1) stream_join<S>(acc, rings, handed, own, warp, lane);
     if (whole || own.mate == 0) stream_pass_on<S>(work, acc, group, rank, lane);
   }
-
+  if (EARLY == 0) dependents_may_start();
   // Fragments of the range, in turns of the warps of all its blocks.
-  const int begin = S::groups * range / ranges * S::fragments, end = S::groups * (range + 1) / ranges * S::fragments;
-  for (int f = begin + warp * S::split + rank; f < end; f += S::warps * S::split) stream_finish<S, END>(y, work, f, lane);
+  const int begin = S::groups * range / S::ranges * S::fragments, end = S::groups * (range + 1) / S::ranges * S::fragments;
+  stream_finish<S, END>(y, work, begin + warp * S::split + rank, end, S::warps * S::split, lane);
 }

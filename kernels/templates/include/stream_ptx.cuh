@@ -1,0 +1,23 @@
+// stream_ptx: what products of few rows say in instructions of their own. (tests/kernels has the same functions for the host.)
+#pragma once
+#include "gemm_ptx.cuh"
+
+// 16 bytes to shared memory, if wanted; they belong to the thread's open group.
+__device__ __forceinline__ void copy16_hint(u32 dst, const void *src, u64 policy, bool wanted) {
+  asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %3, 0;\n\t@p cp.async.cg.shared.global.L2::cache_hint [%0], [%1], 16, %2;\n\t}" ::"r"(dst), "l"(src), "l"(policy),
+               "r"((int)wanted)
+               : "memory");
+}
+__device__ __forceinline__ void copies_close() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
+// Until all but the newest PENDING groups of the thread have arrived.
+template <int PENDING> __device__ __forceinline__ void copies_arrived() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+}
+// What an earlier kernel, perhaps still running at our start, has written.
+__device__ __forceinline__ uint4 load16_fresh(const void *p) {
+  uint4 v;
+  asm volatile("ld.global.cg.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p) : "memory");
+  return v;
+}
