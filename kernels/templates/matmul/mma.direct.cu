@@ -11,6 +11,7 @@ define    GROUPS N / 16 / TILES
 where     GROUPS <= 2 * SMS
 where     32 * WARPS * (32 * TILES * EACH + 48) <= 65536  # registers
 start     WARPS=9 TILES=1 if K / 64 % 9 == 0
+start     WARPS=8 TILES=1 if K / 64 % 8 == 0
 start     WARPS=12 TILES=1 if K / 64 % 12 == 0
 start     WARPS=14 TILES=1 if K / 64 % 14 == 0
 start     WARPS=8 TILES=1

@@ -12,7 +12,7 @@ param     LEFT 8 2 99
 param     FILL 0 2 1
 param     FLIGHT 0 2 3
 param     PER_SM 1 2
-where     n <= 16 && n * PARTS <= 32 && (PARTS == 3 || n > 2)  # two rows of three bytes are one tile of columns
+where     n <= 16 && n * PARTS <= 32 && (PARTS == 3 || n > 2 || LEFT == 99)  # two rows of three bytes are one tile of columns
 where     N % (16 * TILES) == 0 && K % 64 == 0
 where     WARPS * SPLIT <= K / 64
 define    MOST ceildiv(ceildiv(K / 64, SPLIT), WARPS)
@@ -29,6 +29,7 @@ where     RING <= 114688 && SMEM * PER_SM <= SHARED
 where     2 * (SMEM + 1024) <= SM_SHARED || RING > 98304  # room beside it for the next kernel's ring, or much in flight
 where     FILL < STAGES && FLIGHT < STAGES
 where     LEFT < 99 || N * K / 16 * 9 <= SMS * 65536 || 2 * (SMEM + 1024) > SM_SHARED  # room enough, or one block a multiprocessor anyway
+start     WARPS=8 STAGES=3 EACH=2 TILES=4 SPLIT=1 PARTS=2 HINT=1 LEFT=99 FILL=0 FLIGHT=0 PER_SM=1 if n == 1 && K <= 1024 && N >= 256 * SMS
 start     WARPS=8 STAGES=2 EACH=2 TILES=2 SPLIT=1 PARTS=3 HINT=1 LEFT=99 FILL=0 FLIGHT=0 PER_SM=1
 start     WARPS=12 STAGES=8 EACH=1 TILES=2 SPLIT=1 PARTS=3 HINT=1 LEFT=8 FILL=0 FLIGHT=0 PER_SM=1 if n == 1 && N > 24000
 start     WARPS=8 STAGES=3 EACH=4 TILES=2 SPLIT=2 PARTS=3 HINT=1 LEFT=8 FILL=0 FLIGHT=2 PER_SM=1 if n == 1 && K <= 4096 && N > 8192

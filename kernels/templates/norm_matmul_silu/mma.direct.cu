@@ -11,6 +11,7 @@ define    GROUPS 2 * I / 16 / TILES
 where     GROUPS <= 2 * SMS
 where     32 * WARPS * (32 * TILES * EACH + 48) <= 65536  # registers
 start     WARPS=9 TILES=2 if K / 64 % 9 == 0
+start     WARPS=8 TILES=2 if K / 64 % 8 == 0
 start     WARPS=12 TILES=2 if K / 64 % 12 == 0
 start     WARPS=14 TILES=2 if K / 64 % 14 == 0
 start     WARPS=8 TILES=2
