@@ -98,9 +98,8 @@ static bool schedule(maker *m, ts__kernel_row *r, const char *variant, const cha
 // first template that serves the workload. NULL: none does, as always on CPUs and without NVRTC.
 static const char *first_guess(maker *m, const ts_spec *spec, const char *variant) {
   const ts_native **t, *best = NULL;
-  const int64_t *points, *point = NULL;
-  size_t n, npoints;
-  double all;
+  const int64_t *first, *point = NULL;
+  size_t n;
   ts_diag why;
   ts_op_inst inst;
   const ts_op *op = m->o->target->api == TS_API_CUDA && ts_codegen_nvrtc() ? ts_op_find(m->a, spec->op, &why) : NULL;
@@ -108,8 +107,8 @@ static const char *first_guess(maker *m, const ts_spec *spec, const char *varian
   for (size_t i = 0; i < n && !(best && best->nstarts); i++) {
     ts_native_fit fit;
     if (!ts_native_bind(m->a, t[i], spec, inst.func, m->o->target, &fit, &why)) continue;
-    if (!ts_native_points(m->a, &fit, &points, &npoints, &all, &why) || !npoints) continue;
-    if (!best || t[i]->nstarts) best = t[i], point = points;
+    if (!ts_native_first(m->a, &fit, &first, &why) || !first) continue;
+    if (!best || t[i]->nstarts) best = t[i], point = first;
   }
   if (!best) return NULL;
   ts_text text = {0};

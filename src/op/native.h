@@ -71,6 +71,8 @@ bool ts_native_bind(ts_arena *a, const ts_native *t, const ts_spec *spec, const 
 // TS_NATIVE_POINTS of them. *all: the size of the space without constraints.
 enum { TS_NATIVE_POINTS = 1 << 16 };
 bool ts_native_points(ts_arena *a, const ts_native_fit *f, const int64_t **points, size_t *n, double *all, ts_diag *d) TS_WARN_UNUSED;
+// The first of them alone; NULL: there is none. Takes no time where a start line serves.
+bool ts_native_first(ts_arena *a, const ts_native_fit *f, const int64_t **point, ts_diag *d) TS_WARN_UNUSED;
 // Values of an expression over the fit's names at a point.
 bool ts_native_eval(const ts_native_fit *f, const int64_t *point, const char *expr, int64_t *out, ts_diag *d) TS_WARN_UNUSED;
 // The launches of a point: a unit without its source.

@@ -229,6 +229,7 @@ typedef struct walk {
   size_t n;
   int forbidden;  // line of the constraint that failed last
   ts_diag *d;
+  bool first;  // one point is enough
 } walk;
 
 static int level_of(const walk *w, int last) {
@@ -298,7 +299,7 @@ static bool descend(walk *w, int at) {
   if (!legal) return true;
   if (at + 1 == w->f->native->nparams) return push(w);
   const ts_native_param *p = &w->f->native->params[at + 1];
-  for (int i = 0; i < p->n; i++) {
+  for (int i = 0; i < p->n && !(w->first && w->n); i++) {
     w->env.value[w->f->nfacts + at + 1] = p->value[i];
     TS_TRY(descend(w, at + 1));
   }
@@ -354,6 +355,15 @@ bool ts_native_points(ts_arena *a, const ts_native_fit *f, const int64_t **point
   TS_TRY(add_starts(&w) && descend(&w, -1));
   *points = w.points.p ? w.points.p : ts_new_array(a, int64_t, 1);  // a template without parameters has one empty point
   *n = w.n;
+  return true;
+}
+
+bool ts_native_first(ts_arena *a, const ts_native_fit *f, const int64_t **point, ts_diag *d) {
+  walk w;
+  TS_TRY(walk_open(&w, a, f, d));
+  w.first = true;
+  TS_TRY(add_starts(&w) && (w.n || descend(&w, -1)));
+  *point = !w.n ? NULL : w.points.p ? w.points.p : ts_new_array(a, int64_t, 1);
   return true;
 }
 

@@ -126,6 +126,9 @@ static void test_points_read_back(void **state) {
         const int64_t *p, *q;
         if (!ts_op_instantiate(ts_ir_new(a), &spec, op->variants[v].name, &inst, &d) || !ts_native_bind(a, list[k], &spec, inst.func, &t, &f, &d)) continue;
         if (!ts_native_points(a, &f, &p, &points, &all, &d)) fail_msg("%s", d.message);
+        if (!ts_native_first(a, &f, &q, &d)) fail_msg("%s", d.message);
+        assert_int_equal(points == 0, q == NULL);
+        if (q) assert_memory_equal(p, q, (size_t)list[k]->nparams * sizeof *q);
         for (size_t j = 0; j < points; j += 7) {
           const int64_t *one = p + j * (size_t)list[k]->nparams;
           ts_text text = {0};
