@@ -38,6 +38,8 @@ int64_t ts__phase_rows(ts__phase p, int64_t chunk) {
   return p == TS__PREFILL ? chunk : p == TS__BATCH64 ? 64 : p == TS__BATCH16 ? 16 : 1;
 }
 
+static bool few_rows(ts__phase p) { return p == TS__BATCH16 || p == TS__BATCH64; }
+
 int64_t ts__phase_multiple(ts__phase p, ts_api api) {
   return p == TS__PREFILL ? api == TS_API_CPU ? 8 : 16 : ts__phase_rows(p, 0);
 }
@@ -227,8 +229,8 @@ bool ts__steps(ts_arena *a, const ts_model_config *c, const ts_quant *quant, ts_
   *n = 0;
   *out = NULL;
   TS_TRY(check_groups(c, quant, d));
-  if (api != TS_API_CPU) return ts__phase_rows(phase, chunk) > chunk || expand(a, &k, cuda, TS_COUNTOF(cuda), out, n, d);
-  return phase == TS__BATCH16 || phase == TS__BATCH64 || expand(a, &k, cpu, TS_COUNTOF(cpu), out, n, d);
+  if (api != TS_API_CPU) return (few_rows(phase) && ts__phase_rows(phase, chunk) >= chunk) || expand(a, &k, cuda, TS_COUNTOF(cuda), out, n, d);
+  return few_rows(phase) || expand(a, &k, cpu, TS_COUNTOF(cpu), out, n, d);
 }
 
 // --- tasks -------------------------------------------------------------------------------------------------

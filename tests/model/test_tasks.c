@@ -89,6 +89,34 @@ static void extents(void **state) {
   assert_int_equal(seq, 512);
 }
 
+// Prefill of no more rows than a phase of few rows has takes its place.
+static void small_chunks(void **state) {
+  (void)state;
+  static const struct {
+    int64_t chunk;
+    bool few, more;
+  } rows[] = {{16, false, false}, {32, true, false}, {64, true, false}, {80, true, true}};
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
+    ts_arena *a = ts_arena_new("test");
+    ts_source s;
+    ts_diag d = {0};
+    const ts_task *t;
+    size_t n;
+    bool few = false, more = false, prefill = false;
+    must(ts_source_open(a, "synthetic:tiny", &s, &d), &d);
+    must(ts_model_tasks(a, &s.config, ts_quant_find("q4f16_1", &d), TS_API_CUDA, 0, rows[i].chunk, (ts_paging){0}, &t, &n, &d), &d);
+    for (size_t k = 0; k < n; k++) {
+      few |= !strcmp(t[k].phase, "batch16");
+      more |= !strcmp(t[k].phase, "batch64");
+      prefill |= !strcmp(t[k].phase, "prefill");
+    }
+    assert_int_equal(few, rows[i].few);
+    assert_int_equal(more, rows[i].more);
+    assert_true(prefill);
+    ts_arena_free(a);
+  }
+}
+
 static void paging(void **state) {
   (void)state;
   static const struct {
@@ -272,7 +300,7 @@ static void no_buffer_is_overwritten_in_use(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(llama_tasks), cmocka_unit_test(cuda_tasks), cmocka_unit_test(qwen_has_biases),
-                                     cmocka_unit_test(extents), cmocka_unit_test(paging), cmocka_unit_test(paged_tasks), cmocka_unit_test(odd_groups),
+                                     cmocka_unit_test(extents), cmocka_unit_test(small_chunks), cmocka_unit_test(paging), cmocka_unit_test(paged_tasks), cmocka_unit_test(odd_groups),
                                      cmocka_unit_test(no_buffer_is_overwritten_in_use)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
