@@ -2,11 +2,10 @@
 #pragma once
 #include "gemm_ptx.cuh"
 
-// 16 bytes to shared memory, if wanted; they belong to the thread's open group.
-__device__ __forceinline__ void copy16_hint(u32 dst, const void *src, u64 policy, bool wanted) {
-  asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %3, 0;\n\t@p cp.async.cg.shared.global.L2::cache_hint [%0], [%1], 16, %2;\n\t}" ::"r"(dst), "l"(src), "l"(policy),
-               "r"((int)wanted)
-               : "memory");
+// 16 bytes to shared memory, if wanted; they belong to the thread's open group. Without a policy of the cache: in registers beside others that
+// are written to memory, one became no policy (an illegal instruction).
+__device__ __forceinline__ void copy16_if(u32 dst, const void *src, bool wanted) {
+  asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %2, 0;\n\t@p cp.async.cg.shared.global [%0], [%1], 16;\n\t}" ::"r"(dst), "l"(src), "r"((int)wanted) : "memory");
 }
 __device__ __forceinline__ void copies_close() {
   asm volatile("cp.async.commit_group;" ::: "memory");

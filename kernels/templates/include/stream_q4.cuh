@@ -66,14 +66,12 @@ template <typename S> struct stream_share {
 // What is copied next into the ring of a warp; without a branch, so that it mixes with products.
 template <typename S> struct stream_ring {
   const unsigned char *codes, *scales;  // of the lane, in the first unit of all
-  u64 policy;
   u32 to, unit, jump, last_jump;        // where the lane's bytes go; the unit that is next; from the last piece of a group to the next group
   int left, run, turns, pieces;         // pieces to ask for; of the group; whole groups to come
 
   __device__ __forceinline__ stream_ring(const stream_share<S> &own, const unsigned char *all_codes, const unsigned char *all_scales, u32 ring, int lane) {
     codes = all_codes + lane * 16;
     scales = all_scales + (lane / (S::each * 4) * S::units * 64 + lane % (S::each * 4) * 16);
-    policy = policy_evict_first();
     to = ring + lane * 16;
     const u32 first = own.group * S::tiles * S::units + own.first * S::each, left_over = own.last * S::tiles * S::units + (own.first + own.from) * S::each;
     jump = S::warps * S::tiles * S::units - (own.pieces - 1) * S::each;
@@ -88,8 +86,8 @@ template <typename S> struct stream_ring {
     const u32 dst = to + stage * S::stage_bytes;
     const unsigned char *from = codes + (size_t)unit * 512;
 #pragma unroll
-    for (int i = 0; i < S::tiles * S::each; i++) copy16_hint(dst + i * 512, from + (i / S::each * S::units + i % S::each) * 512, policy, left > 0);
-    copy16_hint(dst + S::codes_bytes, scales + (size_t)unit * 64, policy, left > 0 && lane < S::tiles * S::each * 4);
+    for (int i = 0; i < S::tiles * S::each; i++) copy16_if(dst + i * 512, from + (i / S::each * S::units + i % S::each) * 512, left > 0);
+    copy16_if(dst + S::codes_bytes, scales + (size_t)unit * 64, left > 0 && lane < S::tiles * S::each * 4);
     copies_close();
     left--;
     run--;

@@ -15,7 +15,7 @@ static inline std::vector<host_group16> &host_my_groups16() {
   if (host_groups16[lane].empty()) host_groups16[lane].resize(1);
   return host_groups16[lane];
 }
-static inline void copy16_hint(u32 dst, const void *src, u64, bool wanted) {
+static inline void copy16_if(u32 dst, const void *src, bool wanted) {
   if (!wanted) return;
   if (dst % 16 || (uintptr_t)src % 16) fprintf(stderr, "16 bytes to %x from %p\n", dst, src), abort();
   if (host_random() % 2) memcpy(host_at(dst), src, 16);
