@@ -48,8 +48,8 @@ static bool load_entry(ts_cuda_kernel *k, int i, ts_diag *d) {
   if ((int64_t)l->cluster[0] * l->cluster[1] * l->cluster[2] > 8)
     TS_TRY(ts_cuda_check(k->cu, k->cu->cuFuncSetAttribute(k->entry[i], TS_CU_FUNC_ANY_CLUSTER, 1), d, "entry %.100s: clusters of more than 8 blocks", l->entry));
   // Neighbours in a chain of such kernels share a multiprocessor: its memory is all shared memory for each, else it has to be empty before the next
-  // one's blocks find room.
-  if (l->dependent) TS_TRY(ts_cuda_check(k->cu, k->cu->cuFuncSetAttribute(k->entry[i], TS_CU_FUNC_CARVEOUT, 100), d, "entry %.100s: all memory as shared memory", l->entry));
+  // one's blocks find room. Kernels that read through the first-level cache lose a sixth of their speed by that and do not ask for it.
+  if (l->dependent == 2) TS_TRY(ts_cuda_check(k->cu, k->cu->cuFuncSetAttribute(k->entry[i], TS_CU_FUNC_CARVEOUT, 100), d, "entry %.100s: all memory as shared memory", l->entry));
   k->registers = TS_MAX(k->registers, registers);
   k->local_bytes = TS_MAX(k->local_bytes, local);
   return true;

@@ -270,7 +270,8 @@ static bool make_launch(maker *m, const ts_native_launch *x, ts_gpu_launch *out)
   if (ts_gpu_eval(out->shared, NULL, NULL, 0, &bytes, NULL) && (bytes < 0 || bytes > m->f->target->gpu.block_shared))
     return ts_refuse(m->d, "too-much-shared", "%s:%d: %lld bytes of shared memory, a block may have %lld", m->t->file, x->shared.line, (long long)bytes, (long long)m->f->target->gpu.block_shared);
   if (x->dependent.p) TS_TRY(ts__native_int(&m->env, "dependent", x->dependent, &dependent, m->d));
-  out->dependent = dependent != 0;
+  if (dependent < 0 || dependent > 2) return wrong(m, x->dependent, "dependent: 0, 1 or 2, not %lld", (long long)dependent);
+  out->dependent = (int)dependent;
   ts_gpu_tmap *maps = ts_new_array(m->a, ts_gpu_tmap, x->ntmaps + 1);
   for (int i = 0; i < x->ntmaps; i++) TS_TRY(read_tmap(m, x->tmap[i], i, &maps[i]));
   out->tmaps = maps;

@@ -24,7 +24,7 @@ static void write_arg(ts_text *out, const ts_gpu_arg *a) {
 static void write_launch(ts_text *out, const ts_gpu_launch *l) {
   ts_text_addf(out, "launch %s\ngrid %s ; %s ; %s\n", l->entry, or_text(l->grid[0], "1"), or_text(l->grid[1], "1"), or_text(l->grid[2], "1"));
   ts_text_addf(out, "block %d %d %d\nshared %s\ncluster %d %d %d\ndependent %d\nargs", l->block[0], l->block[1], l->block[2], or_text(l->shared, "0"), l->cluster[0], l->cluster[1],
-               l->cluster[2], (int)l->dependent);
+               l->cluster[2], l->dependent);
   for (int i = 0; i < l->nargs; i++) write_arg(out, &l->args[i]);
   ts_text_add(out, "\n");
   for (int i = 0; i < l->ntmaps; i++) {
@@ -220,7 +220,7 @@ static bool read_tmaps(reader *r, ts_gpu_launch *l) {
 
 static bool read_launch(reader *r, ts_gpu_launch *l) {
   char *rest;
-  int n, dependent;
+  int n;
   *l = (ts_gpu_launch){0};
   TS_TRY(keyed(r, "launch", &rest));
   l->entry = rest;
@@ -228,8 +228,7 @@ static bool read_launch(reader *r, ts_gpu_launch *l) {
   TS_TRY(keyed(r, "grid", &rest) && read_list(r, rest, 3, l->grid, &n));
   if (n != 3) return bad(r, "three expressions wanted");
   TS_TRY(read_three(r, "block", 1024, 1024, l->block) && read_expr(r, "shared", &l->shared) && read_three(r, "cluster", 16, 16, l->cluster) && keyed(r, "dependent", &rest));
-  if (!number_int(rest, 0, 1, &dependent)) return bad(r, "0 or 1 wanted");
-  l->dependent = dependent;
+  if (!number_int(rest, 0, 2, &l->dependent)) return bad(r, "0, 1 or 2 wanted");
   return read_args(r, l) && read_tmaps(r, l);
 }
 

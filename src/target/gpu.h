@@ -15,7 +15,7 @@
 //   block X Y Z
 //   shared EXPR                           dynamic shared memory, bytes
 //   cluster X Y Z                         1 1 1: none
-//   dependent 0|1                         may start before its predecessor has ended (programmatic dependent launch)
+//   dependent 0|1|2                       may start before its predecessor has ended (programmatic dependent launch); 2: all of a multiprocessor's memory is shared memory
 //   args ARG ...                          b0, b1, ... buffers; w workspace; d dims; tK tensor map K
 //   tmap K b0 f16 swizzle 128 dims EXPR ; EXPR strides EXPR box EXPR ; EXPR     dims innermost first, strides in bytes
 //   image cubin BYTES                     or ptx, or cuda (source, of a native template before it is compiled); then a newline and the bytes
@@ -52,7 +52,7 @@ typedef struct ts_gpu_launch {
   int block[3];
   const char *shared;
   int cluster[3];
-  bool dependent;
+  int dependent;
   int nargs;
   const ts_gpu_arg *args;
   int ntmaps;

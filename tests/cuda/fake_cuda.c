@@ -2,7 +2,7 @@
 // TUNESMITH_CUDA_DRIVER. The settings are words in TS_FAKE_CUDA:
 //   devices=N          GPUs shown (1)
 //   fault_at=T         the first "//host" kernel after this simulated time makes an illegal access
-//   init=E alloc=E load=E query=E graph=E   the call fails with this error
+//   init=E alloc=E load=E query=E graph=E   the call fails with this error; carveout=E   asking for all of the memory as shared memory does
 //   launch=T         simulated time between kernels of a stream (0)
 //   op=silu:n:I        what kernels compute that are not told otherwise: y[n, I] = silu(x[n, 2 I])
 //   op=product:n:N:K   y[n, N] = x[n, K] . w[N, K]^T, w f32
@@ -202,7 +202,7 @@ API CUresult cuModuleGetFunction(CUfunction *f, CUmodule m, const char *name) {
 }
 API CUresult cuModuleGetGlobal_v2(CUdeviceptr *p, size_t *n, CUmodule m, const char *name) { return (void)p, (void)n, (void)m, (void)name, 500; }
 API CUresult cuFuncGetAttribute(int *v, int a, CUfunction f) { return (void)f, *v = a == TS_CU_FUNC_REGISTERS ? 40 : 0, 0; }
-API CUresult cuFuncSetAttribute(CUfunction f, int a, int v) { return (void)f, (void)a, (void)v, 0; }
+API CUresult cuFuncSetAttribute(CUfunction f, int a, int v) { return (void)f, (void)v, a == TS_CU_FUNC_CARVEOUT ? (CUresult)env("carveout", 0) : 0; }
 API CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *n, CUfunction f, int t, size_t s) { return (void)f, (void)t, (void)s, *n = 1, 0; }
 API CUresult cuTensorMapEncodeTiled(CUtensorMap *m, int t, unsigned r, void *a, const uint64_t *d, const uint64_t *s, const uint32_t *b, const uint32_t *e, int i, int w, int l, int o) {
   (void)t, (void)r, (void)d, (void)s, (void)b, (void)e, (void)i, (void)w, (void)l, (void)o;

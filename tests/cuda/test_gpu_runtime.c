@@ -30,6 +30,8 @@ static const struct kernel {
     {"mix_pages_1", " t", "0", 5, 0}, {"mix_pages_n", " n t", "0", 5, 0},
 };
 
+static int dependent = 1;  // of the artifacts made next
+
 static ts_object artifact(ts_arena *a, const struct kernel *k, const char *image) {
   ts_text t = {0}, args = {0};
   bool w = strcmp(k->workspace, "0") != 0;
@@ -37,8 +39,8 @@ static ts_object artifact(ts_arena *a, const struct kernel *k, const char *image
   const char *host = image ? image : ts_arena_printf(a, "//host %d %d %d", k->buffers, w, *k->dims != 0);
   ts_text_addf(&t,
                "tunesmith-gpu 1\narch sm_90a\nparams %d\ndims%s\nregisters 8 spills 0\nworkspace %s\nzeroed 0\nlaunch %s\ngrid 1 ; 1 ; 1\n"
-               "block 32 1 1\nshared 0\ncluster 1 1 1\ndependent 1\nargs%s%s%s\nimage ptx %zu\n%s",
-               k->buffers, k->dims, k->workspace, k->name, ts_text_str(&args), w ? " w" : "", *k->dims ? " d" : "", strlen(host), host);
+               "block 32 1 1\nshared 0\ncluster 1 1 1\ndependent %d\nargs%s%s%s\nimage ptx %zu\n%s",
+               k->buffers, k->dims, k->workspace, k->name, dependent, ts_text_str(&args), w ? " w" : "", *k->dims ? " d" : "", strlen(host), host);
   ts_object o = {.bytes = ts_arena_dup(a, t.p, t.n), .n = t.n, .id = ts_sha256_of(t.p, t.n)};
   snprintf(o.symbol, sizeof o.symbol, "%s", k->name);
   ts_text_free(&t);
@@ -440,6 +442,23 @@ static void refusals(void **state) {
   refused("", path, "library-kernel", "mix_1");
 }
 
+// Only kernels that ask for it give up the first-level cache.
+static void carveout(void **state) {
+  (void)state;
+  char path[200];
+  ts_plan p = gpu_plan();
+  snprintf(path, sizeof path, "%s/carveout-cuda.so", tiny_dir());
+  setenv("TS_FAKE_CUDA", "carveout=1", 1);
+  side x = open_side(gpu_library);
+  close_side(&x);
+  unsetenv("TS_FAKE_CUDA");
+  dependent = 2;
+  write_library(path, &p, NULL);
+  dependent = 1;
+  refused("carveout=1", path, "cuda-error", "shared memory");
+  unlink(path);
+}
+
 // Generates after a fault was planned for a moment; leaves with 0 when the fault was reported as one.
 static int with_fault(long at) {
   char fake[40];
@@ -501,6 +520,6 @@ static void plans(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(same_text), cmocka_unit_test(paged), cmocka_unit_test(paged_beginnings), cmocka_unit_test(paged_pieces), cmocka_unit_test(paged_full), cmocka_unit_test(logits),   cmocka_unit_test(ahead),  cmocka_unit_test(profile),
-                                     cmocka_unit_test(drawn),     cmocka_unit_test(refusals), cmocka_unit_test(faults), cmocka_unit_test(plans)};
+                                     cmocka_unit_test(drawn),     cmocka_unit_test(refusals), cmocka_unit_test(carveout), cmocka_unit_test(faults), cmocka_unit_test(plans)};
   return cmocka_run_group_tests(tests, group_setup, NULL);
 }

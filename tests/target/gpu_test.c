@@ -17,7 +17,7 @@ static void sample(ts_gpu_code *c) {
   static const ts_gpu_tmap line = {.buffer = 0, .type = "u8", .swizzle = 0, .ndim = 1, .dim = {"t"}, .box = {"256"}};
   static const ts_gpu_launch launches[] = {
       {.entry = "first", .grid = {"ceildiv(n, 128)", "32", "1"}, .block = {128, 1, 1}, .shared = "n > 1 ? 65536 : 0", .cluster = {2, 1, 1}, .nargs = 5, .args = args, .ntmaps = 1, .tmaps = &map},
-      {.entry = "second$1", .grid = {"132", "1", "1"}, .block = {32, 4, 2}, .shared = "0", .cluster = {1, 1, 1}, .dependent = true, .ntmaps = 1, .tmaps = &line}};
+      {.entry = "second$1", .grid = {"132", "1", "1"}, .block = {32, 4, 2}, .shared = "0", .cluster = {1, 1, 1}, .dependent = 2, .ntmaps = 1, .tmaps = &line}};
   *c = (ts_gpu_code){.arch = "sm_90a", .nparams = 3, .ndims = 2, .dims = dims, .registers = 64, .spills = -1, .warnings = "Potential loss", .workspace = "n * 4096 + 128", .zeroed = "128", .nlaunches = 2,
                      .launches = launches, .kind = TS_GPU_PTX, .image = "a\0b\nc", .image_n = 5};
 }
@@ -26,7 +26,7 @@ static const char text[] =
     "tunesmith-gpu 1\narch sm_90a\nparams 3\ndims n t\nregisters 64 spills -1\nwarnings Potential loss\nworkspace n * 4096 + 128\nzeroed 128\n"
     "launch first\ngrid ceildiv(n, 128) ; 32 ; 1\nblock 128 1 1\nshared n > 1 ? 65536 : 0\ncluster 2 1 1\ndependent 0\nargs b0 t0 b2 w d\n"
     "tmap 0 b1 f16 swizzle 128 dims 4096 ; n strides 8192 box 64 ; min(n, 128)\n"
-    "launch second$1\ngrid 132 ; 1 ; 1\nblock 32 4 2\nshared 0\ncluster 1 1 1\ndependent 1\nargs\ntmap 0 b0 u8 swizzle 0 dims t strides box 256\n"
+    "launch second$1\ngrid 132 ; 1 ; 1\nblock 32 4 2\nshared 0\ncluster 1 1 1\ndependent 2\nargs\ntmap 0 b0 u8 swizzle 0 dims t strides box 256\n"
     "image ptx 5\na\0b\nc";
 
 static void test_round_trip(void **state) {
@@ -77,7 +77,7 @@ static void test_refusals(void **state) {
       {"block 128 1 1", "block 128 16 1", "line 11"},
       {"block 128 1 1", "block 128 1 1 1", "line 11"},
       {"cluster 2 1 1", "cluster 16 2 1", "line 13"},
-      {"dependent 0", "dependent 2", "0 or 1"},
+      {"dependent 0", "dependent 3", "0, 1 or 2"},
       {"b0 t0 b2", "b0 t1 b2", "not there"},
       {"b0 t0 b2", "b3 t0 b2", "line 15"},
       {"b0 t0 b2", "b-1 t0 b2", "line 15"},

@@ -13,7 +13,7 @@ launch    prefill
 grid      min(SMS, H * ceildiv(n, 128)) ; 1 ; 1
 block     384 ; 1 ; 1
 shared    128 * D * 2 * 5 + 1024 + 128
-dependent 1
+dependent 2
 args      t0 b1 t1 t2 b4 d
 tmap      0 b0 f16 swizzle 128 dims D ; H ; n strides 2 * D ; 2 * D * H box 64 ; 1 ; 128
 tmap      1 b2 f16 swizzle 128 dims D ; PAGE ; POOL * HK strides 2 * D ; 2 * D * PAGE box 64 ; min(PAGE, 128) ; 1

@@ -18,7 +18,7 @@ launch    gemm_q4_entry
 grid      min(ceildiv(n, WIDTH) * ceildiv(N, 128 * TALL), SMS) ; 1 ; 1
 block     384 ; 1 ; 1
 shared    SMEM
-dependent 1
+dependent 2
 args      t0 t1 t2 b3 d
 tmap      0 b0 f16 swizzle 128 dims K ; n strides K * 2 box 64 ; WIDTH
 tmap      1 b1 i32 swizzle 0 dims K / 64 * 128 ; N / 16 strides K / 64 * 512 box 128 ; 8 * TALL

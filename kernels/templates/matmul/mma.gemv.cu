@@ -41,7 +41,7 @@ grid      BLOCKS * SPLIT ; 1 ; 1
 block     WARPS * 32 + 32 ; 1 ; 1
 shared    SMEM
 cluster   SPLIT ; 1 ; 1
-dependent 1
+dependent 2
 args      b0 b1 b2 b3
 */
 #include "gemv_q4.cuh"

@@ -38,7 +38,7 @@ grid      GROUPS * SPLIT ; 1 ; 1
 block     CREWS * 128 + 128 ; 1 ; 1
 shared    SMEM
 cluster   PAIR * (NEAR + 1) ; 1 ; 1
-dependent 1
+dependent 2
 args      t0 t1 t2 b3 w
 zeroed    SPLIT > 1 && !NEAR ? ceildiv(N, 64) * SPLIT * WIDTH * 256 : 0
 workspace SPLIT > 1 && !NEAR ? ceildiv(N, 64) * SPLIT * WIDTH * 256 : 0

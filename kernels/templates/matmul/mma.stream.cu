@@ -36,7 +36,7 @@ launch    stream_q4_entry
 grid      RANGES * SPLIT ; 1 ; 1
 block     WARPS * 32 ; 1 ; 1
 shared    SMEM
-dependent 1
+dependent 2
 args      b0 b1 b2 b3 w
 */
 #include "stream_q4.cuh"

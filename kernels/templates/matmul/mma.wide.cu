@@ -29,7 +29,7 @@ grid      CLUSTERS * SPLIT * PAIR ; 1 ; 1
 block     CREWS * 128 + 128 ; 1 ; 1
 shared    SMEM
 cluster   SPLIT * PAIR ; 1 ; 1
-dependent 1
+dependent 2
 args      t0 t1 t2 b3
 tmap      0 b0 f16 swizzle 128 dims 64 ; n ; K / 64 strides K * 2 ; 128 box 64 ; WIDTH ; 2
 tmap      1 b1 i32 swizzle 0 dims 128 ; K / 64 ; N / 16 strides 512 ; K / 64 * 512 box 128 ; 2 ; HEIGHT / 16

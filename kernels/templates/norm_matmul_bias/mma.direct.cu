@@ -19,7 +19,7 @@ launch    direct_q4_entry
 grid      GROUPS ; 1 ; 1
 block     32 * WARPS ; 1 ; 1
 shared    4 * WARPS * (80 * EACH + 16 * TILES + 1)
-dependent 1
+dependent 2
 args      b0 b1 b2 b3 b4 b5
 */
 #include "direct_q4.cuh"

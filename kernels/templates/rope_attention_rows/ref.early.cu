@@ -27,7 +27,7 @@ grid      HK ; SPLITS ; 1
 block     32 * WARPS ; 1 ; 1
 shared    SMEM
 cluster   1 ; SPLITS ; 1
-dependent 1
+dependent 2
 args      b0 b1 b2 b3 b4 b5 d
 */
 #define CLUSTER 1
