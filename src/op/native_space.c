@@ -219,12 +219,20 @@ bool ts__native_fold(ts_arena *a, const ts__native_env *e, const char *what, ts_
 }
 
 // --- points ---------------------------------------------------------------------------------------------------------------
-// Where each line of the template can be evaluated: after parameter `level` was chosen, -1: before any.
+// A line of the template: it can be evaluated after parameter `level` was chosen, -1: before any. Of all the names known it uses only these, so
+// that hundred thousands of points need not look them up among all.
+typedef struct line {
+  int level, n;
+  const char **name;
+  int *at;  // in the values of the walk
+  int64_t *value;
+} line;
+
 typedef struct walk {
   ts_arena *a;
   const ts_native_fit *f;
   ts__native_env env;
-  int *define_level, *where_level;
+  line *defines, *wheres;
   TS_VEC(int64_t) points;  // nparams values each
   size_t n;
   int forbidden;  // line of the constraint that failed last
@@ -236,20 +244,30 @@ static int level_of(const walk *w, int last) {
   const ts_native_fit *f = w->f;
   if (last < f->nfacts) return -1;
   int i = last - f->nfacts;
-  return i < f->native->nparams ? i : w->define_level[i - f->native->nparams];
+  return i < f->native->nparams ? i : w->defines[i - f->native->nparams].level;
 }
 
-// The level of an expression: the largest of its names.
-static bool level(walk *w, const char *what, ts_native_text x, int *out) {
+// The names of an expression; its level is the largest of theirs.
+static bool read_line(walk *w, const char *what, ts_native_text x, line *out) {
   const char *p = x.p, *name;
-  size_t n;
-  *out = -1;
+  size_t n, most = strlen(x.p) / 2 + 1;
+  *out = (line){.level = -1, .name = ts_new_array(w->a, const char *, most), .at = ts_new_array(w->a, int, most), .value = ts_new_array(w->a, int64_t, most)};
   while (next_name(&p, &name, &n)) {
-    int i = find_name(w->f, w->env.n, name, n);
+    int i = find_name(w->f, w->env.n, name, n), j = 0;
     if (i < 0) return unknown(&w->env, what, x, name, n, w->d);
-    *out = TS_MAX(*out, level_of(w, i));
+    out->level = TS_MAX(out->level, level_of(w, i));
+    while (j < out->n && out->at[j] != i) j++;
+    if (j < out->n) continue;
+    out->name[out->n] = w->f->name[i];
+    out->at[out->n++] = i;
   }
   return true;
+}
+
+static bool evaluate(walk *w, const char *what, ts_native_text x, line *l, int64_t *out) {
+  ts_diag own, *say = w->d ? w->d : &own;
+  for (int i = 0; i < l->n; i++) l->value[i] = w->env.value[l->at[i]];
+  return ts_gpu_eval(x.p, l->name, l->value, l->n, out, say) || in_line(&w->env, what, x, say);
 }
 
 static bool walk_open(walk *w, ts_arena *a, const ts_native_fit *f, ts_diag *d) {
@@ -257,10 +275,10 @@ static bool walk_open(walk *w, ts_arena *a, const ts_native_fit *f, ts_diag *d) 
   *w = (walk){.a = a, .f = f, .d = d};
   w->env = (ts__native_env){.f = f, .n = f->nfacts + t->nparams, .value = ts_new_array(a, int64_t, f->nfacts + t->nparams + t->ndefines + 1)};
   if (f->nfacts) memcpy(w->env.value, f->value, (size_t)f->nfacts * sizeof *f->value);
-  w->define_level = ts_new_array(a, int, t->ndefines + 1);
-  w->where_level = ts_new_array(a, int, t->nwheres + 1);
-  for (int i = 0; i < t->ndefines; i++, w->env.n++) TS_TRY(level(w, "define", t->defines[i].expr, &w->define_level[i]));
-  for (int i = 0; i < t->nwheres; i++) TS_TRY(level(w, "where", t->wheres[i], &w->where_level[i]));
+  w->defines = ts_new_array(a, line, t->ndefines + 1);
+  w->wheres = ts_new_array(a, line, t->nwheres + 1);
+  for (int i = 0; i < t->ndefines; i++, w->env.n++) TS_TRY(read_line(w, "define", t->defines[i].expr, &w->defines[i]));
+  for (int i = 0; i < t->nwheres; i++) TS_TRY(read_line(w, "where", t->wheres[i], &w->wheres[i]));
   return true;
 }
 
@@ -268,13 +286,12 @@ static bool walk_open(walk *w, ts_arena *a, const ts_native_fit *f, ts_diag *d) 
 static bool settle(walk *w, int at, bool *legal) {
   const ts_native *t = w->f->native;
   for (int i = 0; i < t->ndefines; i++)
-    if (w->define_level[i] == at)
-      TS_TRY(ts__native_int(&w->env, "define", t->defines[i].expr, &w->env.value[w->f->nfacts + t->nparams + i], w->d));
+    if (w->defines[i].level == at) TS_TRY(evaluate(w, "define", t->defines[i].expr, &w->defines[i], &w->env.value[w->f->nfacts + t->nparams + i]));
   *legal = true;
   for (int i = 0; i < t->nwheres && *legal; i++) {
     int64_t v;
-    if (w->where_level[i] != at) continue;
-    TS_TRY(ts__native_int(&w->env, "where", t->wheres[i], &v, w->d));
+    if (w->wheres[i].level != at) continue;
+    TS_TRY(evaluate(w, "where", t->wheres[i], &w->wheres[i], &v));
     *legal = v != 0;
     if (!v) w->forbidden = i;
   }
@@ -284,8 +301,8 @@ static bool settle(walk *w, int at, bool *legal) {
 static bool push(walk *w) {
   const int64_t *v = w->env.value + w->f->nfacts;
   int np = w->f->native->nparams;
-  for (size_t i = 0; i < w->n; i++)  // a start comes once
-    if (i < (size_t)w->f->native->nstarts && memcmp(w->points.p + i * (size_t)np, v, (size_t)np * sizeof *v) == 0) return true;
+  for (size_t i = 0; i < TS_MIN(w->n, (size_t)w->f->native->nstarts); i++)  // a start comes once
+    if (memcmp(w->points.p + i * (size_t)np, v, (size_t)np * sizeof *v) == 0) return true;
   if (w->n == TS_NATIVE_POINTS)
     return ts_refuse(w->d, "too-many-points", "%s: more than %d legal points; add constraints or take values away", w->f->native->label, TS_NATIVE_POINTS);
   for (int i = 0; i < np; i++) ts_vec_push(w->a, &w->points, v[i]);
