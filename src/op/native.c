@@ -86,7 +86,7 @@ bool ts__native_name(const char *s, size_t n) {
 static bool once(reader *r, ts_native_text *to) {
   if (to->p) return complain(r, "'%s' was given before, in line %d", r->word, to->line);
   if (!*r->rest) return complain(r, "'%s' wants something behind it", r->word);
-  *to = (ts_native_text){.p = r->rest, .line = r->line};
+  *to = (ts_native_text){.p = r->rest, .file = r->path, .line = r->line};
   return true;
 }
 
@@ -96,7 +96,7 @@ static bool triple(reader *r, ts_native_text to[3]) {
   const char *p = r->rest;
   for (int i = 0; i < 3; i++) {
     size_t n = strcspn(p, ";");
-    to[i] = (ts_native_text){.p = trimmed(r->a, p, n), .line = r->line};
+    to[i] = (ts_native_text){.p = trimmed(r->a, p, n), .file = r->path, .line = r->line};
     if (!*to[i].p) return complain(r, "'%s' has an empty expression", r->word);
     p += n;
     if (!*p) return true;
@@ -106,14 +106,19 @@ static bool triple(reader *r, ts_native_text to[3]) {
 }
 
 // --- parameters and derived values -----------------------------------------------------------------------------------
+static bool declared(const reader *r, const char *name, const char *file, int line) {
+  bool here = strcmp(file, r->path) == 0;
+  return complain(r, "%s was declared in line %d%s%s", name, line, here ? "" : " of ", here ? "" : file);
+}
+
 // A name that is free: macros of the source share one space.
 static bool fresh(reader *r, const char *name) {
   if (!ts__native_name(name, strlen(name))) return complain(r, "'%s' is no name", name);
   if (strncmp(name, "TS_", 3) == 0) return complain(r, "'%s': names with TS_ are set for the template", name);
   for (size_t i = 0; i < r->params.n; i++)
-    if (strcmp(r->params.p[i].name, name) == 0) return complain(r, "%s was declared in line %d", name, r->params.p[i].line);
+    if (strcmp(r->params.p[i].name, name) == 0) return declared(r, name, r->params.p[i].file, r->params.p[i].line);
   for (size_t i = 0; i < r->defines.n; i++)
-    if (strcmp(r->defines.p[i].name, name) == 0) return complain(r, "%s was declared in line %d", name, r->defines.p[i].expr.line);
+    if (strcmp(r->defines.p[i].name, name) == 0) return declared(r, name, r->defines.p[i].expr.file, r->defines.p[i].expr.line);
   return true;
 }
 
@@ -121,7 +126,7 @@ static bool read_param(reader *r) {
   if (r->params.n == MOST_PARAMS) return complain(r, "more than %d parameters", MOST_PARAMS);
   ts_lex l;
   ts_lex_init(&l, r->path, r->rest, strlen(r->rest));
-  ts_native_param p = {.name = ts_lex_ident(&l, r->a, NULL), .line = r->line};
+  ts_native_param p = {.name = ts_lex_ident(&l, r->a, NULL), .file = r->path, .line = r->line};
   TS_VEC(int64_t) v = {0};
   if (!p.name || !fresh(r, p.name)) return p.name ? false : complain(r, "param wants a name and its values");
   while (l.tok != TS_TOK_EOF) {
@@ -143,7 +148,7 @@ static bool read_param(reader *r) {
 static bool read_define(reader *r) {
   size_t n = strcspn(r->rest, " \t");
   ts_native_define x = {.name = ts_arena_strndup(r->a, r->rest, n)};
-  x.expr = (ts_native_text){.p = r->rest + n + strspn(r->rest + n, " \t"), .line = r->line};
+  x.expr = (ts_native_text){.p = r->rest + n + strspn(r->rest + n, " \t"), .file = r->path, .line = r->line};
   if (!fresh(r, x.name)) return false;
   if (!*x.expr.p) return complain(r, "define %s has no expression", x.name);
   ts_vec_push(r->a, &r->defines, x);
@@ -173,7 +178,7 @@ static bool read_launch_line(reader *r) {
 
 // POINT, or POINT if EXPR.
 static void read_start(reader *r, ts_native_text line) {
-  ts_native_text condition = {.line = line.line};
+  ts_native_text condition = {.file = line.file, .line = line.line};
   const char *end = strstr(line.p, " if ");
   if (end) {
     condition.p = end + 4;
@@ -181,6 +186,29 @@ static void read_start(reader *r, ts_native_text line) {
   }
   ts_vec_push(r->a, &r->starts, line);
   ts_vec_push(r->a, &r->start_ifs, condition);
+}
+
+static bool read_line(reader *r);
+
+// Lines of kernels/templates/include/NAME.params stand here: what templates of several operators have in common.
+static bool include_lines(reader *r) {
+  static const char *const common[] = {"param", "define", "where", "start"};
+  const reader outer = *r;
+  size_t n = strcspn(r->rest, "."), bytes;
+  char *text;
+  if (!ts__native_name(r->rest, n) || strcmp(r->rest + n, ".params") != 0) return complain(r, "include wants NAME.params of kernels/templates/include, not '%s'", r->rest);
+  const char *path = ts_path_join(r->a, ts_data_dir(), ts_arena_printf(r->a, "kernels/templates/include/%s", r->rest));
+  if (!ts_file_exists(path)) return complain(r, "there is no kernels/templates/include/%s", r->rest);
+  TS_TRY(ts_file_read(path, r->a, &text, &bytes, r->d));
+  r->path = ts_arena_printf(r->a, "kernels/templates/include/%s", r->rest), r->line = 0, r->p = text, r->end = text + bytes;
+  while (next_line(r)) {
+    bool may = false;
+    for (size_t i = 0; i < TS_COUNTOF(common); i++) may |= strcmp(r->word, common[i]) == 0;
+    if (!may) return complain(r, "'%s' cannot be included; param, define, where and start can", r->word);
+    TS_TRY(read_line(r));
+  }
+  r->path = outer.path, r->line = outer.line, r->p = outer.p, r->end = outer.end;
+  return true;
 }
 
 static bool read_line(reader *r) {
@@ -198,9 +226,10 @@ static bool read_line(reader *r) {
   if (strcmp(w, "param") == 0) return read_param(r);
   if (strcmp(w, "define") == 0) return read_define(r);
   if (strcmp(w, "launch") == 0) return read_launch(r);
-  ts_native_text line = {.p = r->rest, .line = r->line};
+  if (strcmp(w, "include") == 0) return include_lines(r);
+  ts_native_text line = {.p = r->rest, .file = r->path, .line = r->line};
   if (strcmp(w, "where") != 0 && strcmp(w, "start") != 0)
-    return complain(r, "'%s' is no line of a template (doc requires op quant param start where define workspace zeroed launch grid block "
+    return complain(r, "'%s' is no line of a template (doc requires op quant include param start where define workspace zeroed launch grid block "
                        "shared cluster dependent args tmap)", w);
   if (!*line.p) return complain(r, "'%s' wants something behind it", w);
   if (strcmp(w, "where") == 0) ts_vec_push(r->a, &r->wheres, line);
@@ -224,7 +253,7 @@ static bool check_starts(reader *r) {
     ts_lex l;
     const int64_t *point;
     ts_diag d = {0};
-    r->line = r->starts.p[i].line;
+    r->path = r->starts.p[i].file, r->line = r->starts.p[i].line;
     ts_lex_init(&l, r->path, r->starts.p[i].p, strlen(r->starts.p[i].p));
     if (!ts_native_point(r->a, r->t, &l, &point, &d)) return complain(r, "start: %s", d.message);
   }

@@ -17,10 +17,11 @@
 
 typedef struct ts_native_text {  // an expression or a list of words, and where it stands
   const char *p;                 // NULL: not given
+  const char *file;              // the template's, or what it includes
   int line;
 } ts_native_text;
 typedef struct ts_native_param {  // param NAME values...
-  const char *name;
+  const char *name, *file;
   int line, n;
   const int64_t *value;
 } ts_native_param;

@@ -97,7 +97,7 @@ static bool target_fits(const ts_native *t, const ts_target *target, ts_diag *d)
   if (!t->requires.p) return true;
   const char *r = t->requires.p;
   if (sscanf(r, "sm_%d%n", &want, &end) != 1 || (r[end] && strcmp(r + end, "a") != 0))
-    return ts_refuse(d, "template-syntax", "%s:%d: requires wants sm_NN or sm_NNa, not '%s'", t->file, t->requires.line, r);
+    return ts_refuse(d, "template-syntax", "%s:%d: requires wants sm_NN or sm_NNa, not '%s'", t->requires.file, t->requires.line, r);
   bool fits = r[end] ? strcmp(target->arch, r) == 0 : target->gpu.compute >= want;
   return fits || ts_refuse(d, "wrong-target", "%s needs %s, the target is %s", t->label, r, target->arch);
 }
@@ -125,7 +125,7 @@ static bool dims_bound(const ts_native_fit *f, ts_diag *d) {
     size_t n;
     while (next_name(&p, &name, &n))
       if (is_symbolic(f->func, name, n))
-        return ts_refuse(d, "wrong-shape", "%s:%d: '%s' wants %.*s as a number; in this workload it is symbolic", t->file, x.line, x.p, (int)n, name);
+        return ts_refuse(d, "wrong-shape", "%s:%d: '%s' wants %.*s as a number; in this workload it is symbolic", x.file, x.line, x.p, (int)n, name);
   }
   return true;
 }
@@ -142,9 +142,10 @@ bool ts_native_bind(ts_arena *a, const ts_native *t, const ts_spec *spec, const 
   for (int i = 0; i < t->nparams + t->ndefines; i++) {
     const char *name = i < t->nparams ? t->params[i].name : t->defines[i - t->nparams].name;
     int line = i < t->nparams ? t->params[i].line : t->defines[i - t->nparams].expr.line;
+    const char *file = i < t->nparams ? t->params[i].file : t->defines[i - t->nparams].expr.file;
     out->name = x.name.p;
     if (find_name(out, out->nfacts, name, strlen(name)) >= 0)
-      return ts_refuse(d, "template-syntax", "%s:%d: %s is a name of operator %s or of the target", t->file, line, name, spec->op);
+      return ts_refuse(d, "template-syntax", "%s:%d: %s is a name of operator %s or of the target", file, line, name, spec->op);
     ts_vec_push(a, &x.name, name);
   }
   out->name = x.name.p;
@@ -155,9 +156,9 @@ bool ts_native_bind(ts_arena *a, const ts_native *t, const ts_spec *spec, const 
 static bool unknown(const ts__native_env *e, const char *what, ts_native_text x, const char *name, size_t n, ts_diag *d) {
   const ts_native_fit *f = e->f;
   if (is_symbolic(f->func, name, n))
-    return ts_refuse(d, "template-name", "%s:%d: %s: %.*s is not known when the kernel is compiled; %.*s_lo, %.*s_hi, %.*s_multiple are", f->native->file, x.line,
+    return ts_refuse(d, "template-name", "%s:%d: %s: %.*s is not known when the kernel is compiled; %.*s_lo, %.*s_hi, %.*s_multiple are", x.file, x.line,
                      what, (int)n, name, (int)n, name, (int)n, name, (int)n, name);
-  ts_refuse(d, "template-name", "%s:%d: %s: nothing is called '%.*s' here", f->native->file, x.line, what, (int)TS_MIN(n, 60), name);
+  ts_refuse(d, "template-name", "%s:%d: %s: nothing is called '%.*s' here", x.file, x.line, what, (int)TS_MIN(n, 60), name);
   ts_text all = {0};
   for (int i = 0; i < e->n; i++) ts_text_addf(&all, " %s", f->name[i]);
   ts_hint(d, "known:%.280s", ts_text_str(&all));
@@ -178,16 +179,16 @@ static bool last_name(const ts__native_env *e, const char *what, ts_native_text 
   return true;
 }
 
-static bool in_line(const ts__native_env *e, const char *what, ts_native_text x, ts_diag *d) {
+static bool in_line(const char *what, ts_native_text x, ts_diag *d) {
   ts_diag why = *d;
-  return ts_refuse(d, "template-expression", "%s:%d: %s: %s", e->f->native->file, x.line, what, why.message);
+  return ts_refuse(d, "template-expression", "%s:%d: %s: %s", x.file, x.line, what, why.message);
 }
 
 bool ts__native_int(const ts__native_env *e, const char *what, ts_native_text x, int64_t *out, ts_diag *d) {
   int last;
   ts_diag own, *say = d ? d : &own;
   TS_TRY(last_name(e, what, x, &last, say));
-  return ts_gpu_eval(x.p, e->f->name, e->value, e->n, out, say) || in_line(e, what, x, say);
+  return ts_gpu_eval(x.p, e->f->name, e->value, e->n, out, say) || in_line(what, x, say);
 }
 
 bool ts__native_fold(ts_arena *a, const ts__native_env *e, const char *what, ts_native_text x, const char **out, ts_diag *d) {
@@ -267,7 +268,7 @@ static bool read_line(walk *w, const char *what, ts_native_text x, line *out) {
 static bool evaluate(walk *w, const char *what, ts_native_text x, line *l, int64_t *out) {
   ts_diag own, *say = w->d ? w->d : &own;
   for (int i = 0; i < l->n; i++) l->value[i] = w->env.value[l->at[i]];
-  return ts_gpu_eval(x.p, l->name, l->value, l->n, out, say) || in_line(&w->env, what, x, say);
+  return ts_gpu_eval(x.p, l->name, l->value, l->n, out, say) || in_line(what, x, say);
 }
 
 static bool walk_open(walk *w, ts_arena *a, const ts_native_fit *f, ts_diag *d) {
@@ -357,7 +358,7 @@ static bool add_starts(walk *w) {
     bool legal, applies;
     TS_TRY(start_applies(w, t->start_ifs[i], &applies));
     if (!applies) continue;
-    ts_lex_init(&l, t->file, t->starts[i].p, strlen(t->starts[i].p));
+    ts_lex_init(&l, t->starts[i].file, t->starts[i].p, strlen(t->starts[i].p));
     TS_TRY(ts_native_point(w->a, t, &l, &point, w->d) && visit(w, point, &legal));
     if (legal) TS_TRY(push(w));
   }
@@ -390,7 +391,7 @@ bool ts__native_env_at(ts_arena *a, const ts_native_fit *f, const int64_t *point
   TS_TRY(walk_open(&w, a, f, d) && visit(&w, point, &legal));
   if (!legal) {
     const ts_native_text *x = &f->native->wheres[w.forbidden];
-    return ts_refuse(d, "constraint", "%s:%d: where %s", f->native->file, x->line, x->p);
+    return ts_refuse(d, "constraint", "%s:%d: where %s", x->file, x->line, x->p);
   }
   *out = w.env;
   return true;
@@ -399,7 +400,7 @@ bool ts__native_env_at(ts_arena *a, const ts_native_fit *f, const int64_t *point
 bool ts_native_eval(const ts_native_fit *f, const int64_t *point, const char *expr, int64_t *out, ts_diag *d) {
   ts_arena *a = ts_arena_new("expression");
   ts__native_env e;
-  bool ok = ts__native_env_at(a, f, point, &e, d) && ts__native_int(&e, "expression", (ts_native_text){.p = expr}, out, d);
+  bool ok = ts__native_env_at(a, f, point, &e, d) && ts__native_int(&e, "expression", (ts_native_text){.p = expr, .file = f->native->file}, out, d);
   ts_arena_free(a);
   return ok;
 }

@@ -21,7 +21,7 @@ static bool wrong(const maker *m, ts_native_text x, const char *fmt, ...) {
   va_start(ap, fmt);
   vsnprintf(what, sizeof what, fmt, ap);
   va_end(ap);
-  return ts_refuse(m->d, "template-syntax", "%s:%d: %s", m->t->file, x.line, what);
+  return ts_refuse(m->d, "template-syntax", "%s:%d: %s", x.file, x.line, what);
 }
 
 // --- source ----------------------------------------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ static bool expr_list(maker *m, ts_native_text x, const char **p, const char *st
     while (*e == ' ' || *e == '\t') e++;
     for (size_t k = strlen(e); k && (e[k - 1] == ' ' || e[k - 1] == '\t'); k--) e[k - 1] = 0;
     if (!*e) return wrong(m, x, "tmap has an empty expression");
-    TS_TRY(ts__native_fold(m->a, &m->env, "tmap", (ts_native_text){.p = e, .line = x.line}, &out[(*n)++], m->d));
+    TS_TRY(ts__native_fold(m->a, &m->env, "tmap", (ts_native_text){.p = e, .file = x.file, .line = x.line}, &out[(*n)++], m->d));
     e = next;
   }
   return true;
@@ -248,7 +248,7 @@ static bool read_tmap(maker *m, ts_native_text x, int index, ts_gpu_tmap *out) {
   if (w && strcmp(w, "swizzle") == 0) {
     int64_t v;
     w = word(m->a, &p);
-    TS_TRY(ts__native_int(&m->env, "swizzle", (ts_native_text){.p = w ? w : "", .line = x.line}, &v, m->d));
+    TS_TRY(ts__native_int(&m->env, "swizzle", (ts_native_text){.p = w ? w : "", .file = x.file, .line = x.line}, &v, m->d));
     if (v != 0 && v != 32 && v != 64 && v != 128) return wrong(m, x, "tmap: swizzle is 0, 32, 64 or 128");
     out->swizzle = (int)v;
     w = word(m->a, &p);
@@ -268,7 +268,7 @@ static bool make_launch(maker *m, const ts_native_launch *x, ts_gpu_launch *out)
   if (x->shared.p) TS_TRY(ts__native_fold(m->a, &m->env, "shared", x->shared, &out->shared, m->d));
   int64_t bytes;
   if (ts_gpu_eval(out->shared, NULL, NULL, 0, &bytes, NULL) && (bytes < 0 || bytes > m->f->target->gpu.block_shared))
-    return ts_refuse(m->d, "too-much-shared", "%s:%d: %lld bytes of shared memory, a block may have %lld", m->t->file, x->shared.line, (long long)bytes, (long long)m->f->target->gpu.block_shared);
+    return ts_refuse(m->d, "too-much-shared", "%s:%d: %lld bytes of shared memory, a block may have %lld", x->shared.file, x->shared.line, (long long)bytes, (long long)m->f->target->gpu.block_shared);
   if (x->dependent.p) TS_TRY(ts__native_int(&m->env, "dependent", x->dependent, &dependent, m->d));
   if (dependent < 0 || dependent > 2) return wrong(m, x->dependent, "dependent: 0, 1 or 2, not %lld", (long long)dependent);
   out->dependent = (int)dependent;

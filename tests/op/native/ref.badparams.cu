@@ -1,0 +1,7 @@
+/* tunesmith
+include ../gemv_q4.params
+launch k
+grid 1
+block 32
+args b0
+*/
