@@ -2,29 +2,13 @@
 doc       few rows on f16 weights: a ring of weights filled before the kernel before has ended
 requires  sm_90a
 quant     q0f16
-param     WARPS 8 12 4
-param     STAGES 2 3 4 6
-param     EACH 2 1 4
-param     HEIGHT 8 4 16
-param     HINT 1 0
-param     LEFT 3 8 1
-param     PER_SM 1 2
-where     n <= 4 && n * HEIGHT <= 32
-where     N % HEIGHT == 0 && K % 8 == 0
-define    MOST ceildiv(ceildiv(K, 256), WARPS)
-where     EACH <= MOST
-define    GROUPS N / HEIGHT
-define    BLOCKS min(GROUPS, SMS * PER_SM)
-define    BATCH min(ceildiv(GROUPS, BLOCKS), max(1, min(16, 2048 / (WARPS * HEIGHT * n))))
-define    RING STAGES * HEIGHT * WARPS * EACH * 512
-define    STAGED WARPS * MOST * n * 1024
-define    SMEM RING + STAGED + 4 * BATCH * WARPS * HEIGHT * n + (4 * n * WARPS + 7) / 8 * 8 + 16 * STAGES
-where     RING <= 131072 && SMEM * PER_SM <= SHARED
+define    OUTPUTS N
+include   gemv_f16.params
 launch    gemv_f16_entry
 grid      BLOCKS ; 1 ; 1
 block     WARPS * 32 + 32 ; 1 ; 1
 shared    SMEM
-dependent 1
+dependent 2
 args      b0 b1 b2
 */
 #include "gemv_f16.cuh"

@@ -1,15 +1,9 @@
 /* tunesmith
 doc       one row, few weights, the norm before it and a bias behind: every weight waits in a register before the kernel before has ended
 requires  sm_90a
-param     WARPS 9 12 14 8 16 7 6 19 24 4 3
+define    OUTPUTS N
+include   direct_q4.params
 param     TILES 1 2
-where     n == 1
-where     N % (16 * TILES) == 0 && K % 64 == 0
-define    EACH ceildiv(K / 64, WARPS)
-where     WARPS * (EACH - 1) < K / 64 && TILES * EACH <= 4
-define    GROUPS N / 16 / TILES
-where     GROUPS <= 2 * SMS
-where     32 * WARPS * (32 * TILES * EACH + 48) <= 65536  # registers
 start     WARPS=9 TILES=1 if K / 64 % 9 == 0
 start     WARPS=8 TILES=1 if K / 64 % 8 == 0
 start     WARPS=12 TILES=1 if K / 64 % 12 == 0
