@@ -52,7 +52,7 @@ double ts_rng_normal(ts_rng *r) {
 // A bijection of the numbers below the next power of two, repeated until the value is below n.
 uint64_t ts_shuffled(uint64_t i, uint64_t n, uint64_t key) {
   int bits = 1;
-  while (bits < 64 && n - 1 >> bits) bits++;
+  while (bits < 64 && (n - 1) >> bits) bits++;
   uint64_t mask = bits == 64 ? ~UINT64_C(0) : (UINT64_C(1) << bits) - 1;
   do {
     for (int round = 0; round < 3; round++) {
