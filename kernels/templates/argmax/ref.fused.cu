@@ -1,12 +1,7 @@
 /* tunesmith
 doc       the largest and its index in one launch
 requires  sm_80
-param     PARTS 1 2 4 8 16 32 64 128       # blocks that share a row
-param     THREADS 256 512 1024
-start     PARTS=64 THREADS=256 if V >= 16384
-start     PARTS=8 THREADS=256 if V >= 2048
-start     PARTS=1 THREADS=1024
-where     PARTS == 1 || PARTS * THREADS <= V
+include   choose.params
 workspace PARTS > 1 ? 4 * n_hi * (1 + 2 * PARTS) : 0
 zeroed    PARTS > 1 ? 4 * n_hi : 0
 launch    fused

@@ -2,15 +2,7 @@
 doc       one position over pages, flash-decoding: positions split over blocks and warps, tensor cores, f16 operands with their rest
 requires  sm_90
 op        attention_rows_paged
-param     WARPS 8 4
-param     SPLITS 4 2 8 16 1 32
-param     CLUSTER 0 1
-where     n == 1
-where     CLUSTER == 0 || (SPLITS > 1 && SPLITS <= 16)
-where     D % 64 == 0
-where     H <= 8 * HK
-where     HK <= 64
-where     C_F16
+include   decode_attention.params
 where     PAGE % 16 == 0
 workspace CLUSTER ? 0 : 256 + 4 * HK * SPLITS * (H / HK) * (D + 2)
 zeroed    CLUSTER ? 0 : 256

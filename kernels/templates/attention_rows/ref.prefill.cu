@@ -2,12 +2,7 @@
 doc       many positions: flash attention with warp specialisation, tensor copies and wgmma
 requires  sm_90a
 op        attention_rows
-param     PINGPONG 0 1
-param     LAZY 1 0
-start     PINGPONG=1 LAZY=1
-where     D == 64 || D == 128
-where     n_hi >= 64
-where     A_F16 && C_F16
+include   prefill_attention.params
 launch    prefill
 grid      min(SMS, H * ceildiv(n, 128)) ; 1 ; 1
 block     384 ; 1 ; 1
@@ -40,10 +35,10 @@ extern "C" __global__ void __launch_bounds__(384, 1) prefill(const __grid_consta
   __syncthreads();
   const int rows = N_NOW, t = T_NOW, warpgroup = threadIdx.x >> 7;
   if (warpgroup == 0) {
-    registers_less<24>();
+    registers_give<24>();
     if (threadIdx.x == 0) produce(s, &qm, &km, &vm, t, rows);
   } else {
-    registers_more<240>();
+    registers_take<240>();
     consume(s, warpgroup - 1, t, rows, y);
   }
 }

@@ -2,12 +2,7 @@
 doc       many positions over pages: flash attention with warp specialisation, tensor copies and wgmma
 requires  sm_90a
 op        attention_rows_paged
-param     PINGPONG 0 1
-param     LAZY 1 0
-start     PINGPONG=1 LAZY=1
-where     D == 64 || D == 128
-where     n_hi >= 64
-where     A_F16 && C_F16
+include   prefill_attention.params
 where     PAGE <= 128 ? 128 % PAGE == 0 : PAGE % 128 == 0
 launch    prefill
 grid      min(SMS, H * ceildiv(n, 128)) ; 1 ; 1
@@ -74,10 +69,10 @@ extern "C" __global__ void __launch_bounds__(384, 1) prefill(const __grid_consta
   __syncthreads();
   const int rows = N_NOW, t = T_NOW, warpgroup = threadIdx.x >> 7;
   if (warpgroup == 0) {
-    registers_less<24>();
+    registers_give<24>();
     if (threadIdx.x == 0) produce_pages(s, &qm, &km, &vm, table, t, rows);
   } else {
-    registers_more<240>();
+    registers_take<240>();
     consume(s, warpgroup - 1, t, rows, y);
   }
 }

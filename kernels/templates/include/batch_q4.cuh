@@ -11,8 +11,6 @@
 #pragma once
 #include "put_pair.cuh"
 
-enum batch_end { BATCH_STORE, BATCH_ADD };
-
 // ORDER: the sizes are those of the defines of the template that includes this.
 // TILES: row tiles of a warp. EACH: units (16 rows, 64 of K) of a stage that a warp takes of each of its tiles.
 template <int a_outputs, int a_inputs, int a_rows, int a_warps, int a_across, int a_tiles, int a_each, int a_stages, int a_split> struct batch_shape {
@@ -129,7 +127,7 @@ template <typename S, int END, typename Y> __device__ __forceinline__ void batch
       b += p[s * S::share * 128 + 16];
     }
     int tile = group * S::tall + all / S::columns, row = all % S::columns * 8 + r;
-    if (tile < S::row_tiles && row < S::rows) put_pair(y + (size_t)row * S::outputs + tile * 16 + pair * 2, a, b, END == BATCH_ADD);
+    if (tile < S::row_tiles && row < S::rows) put_pair(y + (size_t)row * S::outputs + tile * 16 + pair * 2, a, b, END == GEMM_ADD);
   }
 }
 

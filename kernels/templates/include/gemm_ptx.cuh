@@ -275,3 +275,9 @@ __device__ __forceinline__ void send_cluster(u32 a, float v, u32 bar) {
 __device__ __forceinline__ void barrier_arrive_cluster(u32 bar) {
   asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(bar) : "memory");
 }
+
+__device__ __forceinline__ float exp2_fast(float x) {
+  float r;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+  return r;
+}

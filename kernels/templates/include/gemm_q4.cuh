@@ -5,9 +5,8 @@
 // a ring of stages of 64 of K; two warpgroups of TALL * 64 weight rows each empty it. Blocks stay and walk over the tiles, those that
 // share rows of x side by side.
 #pragma once
+#include "put_pair.cuh"
 #include "wgmma.cuh"
-
-enum gemm_end { GEMM_STORE, GEMM_ADD };
 
 // TALL: m64 tiles a warpgroup; WIDTH: rows of x a tile.
 template <int a_outputs, int a_inputs, int a_tall, int a_width, int a_stages, int a_group> struct gemm_shape {

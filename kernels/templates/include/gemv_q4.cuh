@@ -18,13 +18,13 @@
 
 enum gemv_end { GEMV_STORE, GEMV_ADD, GEMV_SILU };
 
-// ORDER: the sizes are those of the defines of the templates that include this.
 // When a kernel asks for memory. left: the next kernel may start once no more stages than that are left to be asked for; 99: at once.
 // fill, flight: most stages on the way while the ring fills for the first time, and later; 0: all of them.
 struct gemv_pace {
   int left, fill, flight;
 };
 
+// ORDER: the sizes are those of the defines of the templates that include this.
 // PARTS: bytes of an element of x, 2 or 3. EACH: units of a stage that a warp takes of each tile.
 template <int a_outputs, int a_inputs, int a_rows, int a_parts, int a_warps, int a_stages, int a_each, int a_tiles, int a_split, int a_batch>
 struct gemv_shape {

@@ -155,13 +155,13 @@ static __device__ __forceinline__ void consume_item(const shared_layout &sh, con
 #if PINGPONG
   turn_wait(warpgroup);
 #endif
-  wgmma_fence();
+  wgmma_begin();
   issue_scores(s, q, sh.k + (done & 1) * KV_BYTES);
-  wgmma_commit();
+  wgmma_end();
 #if PINGPONG
   turn_give(1 - warpgroup);
 #endif
-  wgmma_wait<0>();
+  wgmma_wait_for<0>();
   if (thread == 0) barrier_arrive(sh.empty_k + 8 * (done & 1));
   if (tiles - 1 >= first_masked) {
     const int seen[2] = {seen_at[0] - (tiles - 1) * TILE, seen_at[1] - (tiles - 1) * TILE};
@@ -176,23 +176,23 @@ static __device__ __forceinline__ void consume_item(const shared_layout &sh, con
 #if PINGPONG
     turn_wait(warpgroup);
 #endif
-    wgmma_fence();
+    wgmma_begin();
     issue_scores(s, q, sh.k + stage * KV_BYTES);
-    wgmma_commit();
+    wgmma_end();
     barrier_wait(sh.full_v + 8 * before, last >> 1 & 1);
     issue_values(o, p, sh.v + before * KV_BYTES);
-    wgmma_commit();
+    wgmma_end();
 #if PINGPONG
     turn_give(1 - warpgroup);
 #endif
-    wgmma_wait<1>();
+    wgmma_wait_for<1>();
     if (thread == 0) barrier_arrive(sh.empty_k + 8 * stage);
     if (tile >= first_masked) {
       const int seen[2] = {seen_at[0] - tile * TILE, seen_at[1] - tile * TILE};
       mask(s, column, seen);
     }
     const bool rescale = softmax(s, m, l, f);
-    wgmma_wait<0>();
+    wgmma_wait_for<0>();
     if (thread == 0) barrier_arrive(sh.empty_v + 8 * before);
     if (rescale) {
 #pragma unroll
@@ -207,9 +207,9 @@ static __device__ __forceinline__ void consume_item(const shared_layout &sh, con
 #if PINGPONG
   turn_wait(warpgroup);
 #endif
-  wgmma_fence();
+  wgmma_begin();
   issue_values(o, p, sh.v + (last & 1) * KV_BYTES);
-  wgmma_commit();
+  wgmma_end();
 #if PINGPONG
   if (warpgroup == 0 || more) turn_give(1 - warpgroup);
 #endif
@@ -218,7 +218,7 @@ static __device__ __forceinline__ void consume_item(const shared_layout &sh, con
     l[r] += __shfl_xor_sync(~0u, l[r], 1);
     l[r] += __shfl_xor_sync(~0u, l[r], 2);
   }
-  wgmma_wait<0>();
+  wgmma_wait_for<0>();
   if (thread == 0) barrier_arrive(sh.empty_v + 8 * (last & 1));
 #pragma unroll
   for (int r = 0; r < 2; r++) {

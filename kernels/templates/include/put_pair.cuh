@@ -2,6 +2,8 @@
 #pragma once
 #include "gemm_ptx.cuh"
 
+enum gemm_end { GEMM_STORE, GEMM_ADD };  // what becomes of the sums: y, or added to it
+
 __device__ __forceinline__ void put_pair(u16 *y, float a, float b, bool add) {
   if (add) {
     float2 old = unpack_f16(load_u32(y));

@@ -15,7 +15,6 @@
 #include "put_pair.cuh"
 #include "stream_ptx.cuh"
 
-enum stream_end { STREAM_STORE, STREAM_ADD };
 
 // ORDER: the sizes are those of the defines of the template that includes this.
 // TILES: row tiles of a group. EACH: units (16 rows, 64 of K) of a stage and tile. A piece: what a stage holds.
@@ -278,8 +277,8 @@ template <typename S, int END, typename Y> __device__ __forceinline__ void strea
       int tile = fragment / S::columns, row = fragment % S::columns * 8 + 2 * t + odd;
       if (tile < S::row_tiles && row < S::rows) {
         Y *to = y + (size_t)row * S::outputs + tile * 16 + (g & ~1);
-        put_pair(to, odd ? a : v.x, odd ? v.y : a, END == STREAM_ADD);
-        put_pair(to + 8, odd ? b : v.z, odd ? v.w : b, END == STREAM_ADD);
+        put_pair(to, odd ? a : v.x, odd ? v.y : a, END == GEMM_ADD);
+        put_pair(to + 8, odd ? b : v.z, odd ? v.w : b, END == GEMM_ADD);
       }
 #pragma unroll
       for (int s = 0; s < S::split; s++) store_relaxed4(work + ((size_t)fragment * S::split + s) * 32 + lane, nothing);

@@ -43,18 +43,9 @@ tmap      1 b1 i32 swizzle 0 dims 128 ; K / 64 ; N / 16 strides 512 ; K / 64 * 5
 tmap      2 b2 f16 swizzle 0 dims 32 ; K / 64 ; N / 16 strides 64 ; K / 64 * 64 box 32 ; CHUNK ; TALL
 */
 #include "batch_q4.cuh"
+#include "matmul_types.cuh"
 
-#if TS_OP_matmul_add
-enum { END = BATCH_ADD };
-#if TS_R_F16
-typedef u16 output;
-#else
-typedef float output;
-#endif
-#else
-enum { END = BATCH_STORE };
-typedef u16 output;
-#endif
+enum { END = ADDS ? GEMM_ADD : GEMM_STORE };
 
 typedef batch_shape<TS_N, TS_K, TS_n, WARPS, ACROSS, TILES, EACH, STAGES, SPLIT> shape;
 static_assert(shape::bytes == SMEM, "the layout of shared memory");

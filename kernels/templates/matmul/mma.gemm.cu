@@ -25,18 +25,9 @@ tmap      1 b1 i32 swizzle 0 dims K / 64 * 128 ; N / 16 strides K / 64 * 512 box
 tmap      2 b2 f16 swizzle 0 dims K / 64 * 32 ; N / 16 strides K / 64 * 64 box 32 ; 8 * TALL
 */
 #include "gemm_q4.cuh"
+#include "matmul_types.cuh"
 
-#if TS_OP_matmul_add
-enum { END = GEMM_ADD };
-#if TS_R_F16
-typedef u16 output;
-#else
-typedef float output;
-#endif
-#else
-enum { END = GEMM_STORE };
-typedef u16 output;
-#endif
+enum { END = ADDS ? GEMM_ADD : GEMM_STORE };
 typedef gemm_shape<TS_N, TS_K, TALL, WIDTH, STAGES, GROUP> shape;
 static_assert(shape::bytes <= SMEM, "the layout of shared memory");
 

@@ -20,23 +20,9 @@ dependent 2
 args      b0 b1 b2 b3
 */
 #include "gemv_q4.cuh"
+#include "matmul_types.cuh"
 
-#if TS_A_F32
-typedef float input;
-#else
-typedef u16 input;
-#endif
-#if TS_OP_matmul_add
-enum { END = GEMV_ADD };
-#if TS_R_F16
-typedef u16 output;
-#else
-typedef float output;
-#endif
-#else
-enum { END = GEMV_STORE };
-typedef input output;
-#endif
+enum { END = ADDS ? GEMV_ADD : GEMV_STORE };
 
 typedef gemv_shape<TS_N, TS_K, TS_n, PARTS, WARPS, STAGES, EACH, TILES, SPLIT, BATCH> shape;
 static_assert(shape::bytes == SMEM, "the layout of shared memory");

@@ -40,18 +40,9 @@ dependent 2
 args      b0 b1 b2 b3 w
 */
 #include "stream_q4.cuh"
+#include "matmul_types.cuh"
 
-#if TS_OP_matmul_add
-enum { END = STREAM_ADD };
-#if TS_R_F16
-typedef u16 output;
-#else
-typedef float output;
-#endif
-#else
-enum { END = STREAM_STORE };
-typedef u16 output;
-#endif
+enum { END = ADDS ? GEMM_ADD : GEMM_STORE };
 
 typedef stream_shape<TS_N, TS_K, TS_n, WARPS, TILES, EACH, STAGES, SPLIT, RANGES, UNROLL> shape;
 static_assert(shape::bytes <= SMEM, "the layout of shared memory");

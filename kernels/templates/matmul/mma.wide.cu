@@ -36,18 +36,9 @@ tmap      1 b1 i32 swizzle 0 dims 128 ; K / 64 ; N / 16 strides 512 ; K / 64 * 5
 tmap      2 b2 f16 swizzle 0 dims 32 ; K / 64 ; N / 16 strides 64 ; K / 64 * 64 box 32 ; 2 ; HEIGHT / 16
 */
 #include "wide_q4.cuh"
+#include "matmul_types.cuh"
 
-#if TS_OP_matmul_add
-enum { END = GEMM_ADD };
-#if TS_R_F16
-typedef u16 output;
-#else
-typedef float output;
-#endif
-#else
-enum { END = GEMM_STORE };
-typedef u16 output;
-#endif
+enum { END = ADDS ? GEMM_ADD : GEMM_STORE };
 typedef wide_shape<TS_N, TS_K, TS_n, WIDTH, TALL, CREWS, STAGES, SPLIT, PAIR, ROOM> shape;
 static_assert(shape::bytes == SMEM, "the layout of shared memory");
 

@@ -17,17 +17,7 @@ dependent 2
 args      b0 b1 b2 b3 b4
 */
 #include "direct_q4.cuh"
-
-#if TS_R_F32
-typedef float input;
-#else
-typedef u16 input;
-#endif
-#if TS_A_F32
-typedef float output;
-#else
-typedef u16 output;
-#endif
+#include "matmul_types.cuh"
 
 typedef direct_shape<TS_N, TS_K, WARPS, TILES> shape;
 

@@ -12,17 +12,7 @@ dependent 2
 args      b0 b1 b2 b3
 */
 #include "gemv_f16.cuh"
-
-#if TS_R_F32
-typedef float input;
-#else
-typedef u16 input;
-#endif
-#if TS_A_F32
-typedef float output;
-#else
-typedef u16 output;
-#endif
+#include "matmul_types.cuh"
 
 typedef gemv_f16_shape<2 * TS_I, TS_K, TS_n, WARPS, STAGES, EACH, HEIGHT, BATCH> shape;
 static_assert(shape::bytes == SMEM, "the layout of shared memory");

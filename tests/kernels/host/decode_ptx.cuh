@@ -9,9 +9,6 @@ static inline uint4 load16(const void *p) {
   memcpy(&v, p, 16);
   return v;
 }
-static inline float exp2_fast(float x) {
-  return exp2f(x);
-}
 static inline u32 byte_perm(u32 a, u32 b, u32 s) {
   return pick_bytes(a, b, s);
 }

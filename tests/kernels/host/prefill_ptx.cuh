@@ -1,18 +1,10 @@
 // prefill_ptx for the host: the warpgroup's matrix instructions done at once, from the operands as given.
 #pragma once
-#include "gemm_ptx.cuh"
+#include "wgmma.cuh"
 
 // The address, and the bytes from one 64 columns to the next where a row is longer.
 static inline u64 descriptor(u32 address, u32 leading_bytes) {
   return address | (u64)leading_bytes << 32;
-}
-static inline void wgmma_fence() {}
-static inline void wgmma_commit() {}
-template <int N> static inline void wgmma_wait() {}
-template <int N> static inline void registers_less() {}
-template <int N> static inline void registers_more() {}
-static inline float exp2_fast(float x) {
-  return exp2f(x);
 }
 
 static inline float host_swizzled(u32 a) {
