@@ -12,27 +12,27 @@ gpu=$top/dist/tiny-q4f16_1
 run 0 tunesmith build --model "$tiny" --target cpu --name tiny-cpu --out "$top/dist"
 cpu=$top/dist/tiny-cpu-q4f16_1
 
-# Prompts of one row, a few, and several passes; greedy.
-long=$(for _ in $(seq 60); do printf 'The cat sat on the mat and looked at the moon. '; done)
-for prompt in "A" "Once upon a time" "The little dog ran to the big tree, and then it saw a bird that could talk." "${long:0:1200}"; do
-  for penalty in 1 1.2; do
-    options=(--raw --temperature 0 --repetition-penalty "$penalty" --max-tokens 64 --prompt "$prompt")
-    tunesmith chat "$cpu" "${options[@]}" >"$top/cpu.txt" 2>"$top/err" || fail "chat on the CPU: $(head -n 1 "$top/err")"
-    tunesmith chat "$gpu" "${options[@]}" >"$top/gpu.txt" 2>"$top/err" || fail "chat on the GPU: $(head -n 1 "$top/err")"
-    cmp -s "$top/cpu.txt" "$top/gpu.txt" || { fail "another text after '${prompt:0:40}'"; diff "$top/cpu.txt" "$top/gpu.txt"; }
+# same_texts MODEL OTHER WHAT PROMPT...: greedy texts of both, with and without a penalty.
+same_texts() {
+  local one=$1 other=$2 what=$3 prompt penalty options
+  shift 3
+  for prompt; do
+    for penalty in 1 1.2; do
+      options=(--raw --temperature 0 --repetition-penalty "$penalty" --max-tokens 64 --prompt "$prompt")
+      tunesmith chat "$one" "${options[@]}" >"$top/one.txt" 2>"$top/err" || fail "chat with ${one##*/}: $(head -n 1 "$top/err")"
+      tunesmith chat "$other" "${options[@]}" >"$top/other.txt" 2>"$top/err" || fail "chat with ${other##*/}: $(head -n 1 "$top/err")"
+      cmp -s "$top/one.txt" "$top/other.txt" || { fail "another text $what after '${prompt:0:40}'"; diff "$top/one.txt" "$top/other.txt"; }
+    done
   done
-done
+}
+# Prompts of one row, a few, and several passes.
+long=$(for _ in $(seq 60); do printf 'The cat sat on the mat and looked at the moon. '; done)
+longer="The little dog ran to the big tree, and then it saw a bird that could talk."
+same_texts "$cpu" "$gpu" "on the GPU" "A" "Once upon a time" "$longer" "${long:0:1200}"
 
 # A cache in pages says the same.
 run 0 tunesmith build --model "$tiny" --target cuda --kv-cache paged:16 --name paged --out "$top/dist"
-for prompt in "A" "The little dog ran to the big tree, and then it saw a bird that could talk." "${long:0:1200}"; do
-  for penalty in 1 1.2; do
-    options=(--raw --temperature 0 --repetition-penalty "$penalty" --max-tokens 64 --prompt "$prompt")
-    tunesmith chat "$gpu" "${options[@]}" >"$top/gpu.txt" 2>"$top/err" || fail "chat on the GPU: $(head -n 1 "$top/err")"
-    tunesmith chat "$top/dist/paged-q4f16_1" "${options[@]}" >"$top/paged.txt" 2>"$top/err" || fail "chat with pages: $(head -n 1 "$top/err")"
-    cmp -s "$top/gpu.txt" "$top/paged.txt" || { fail "another text with pages after '${prompt:0:40}'"; diff "$top/gpu.txt" "$top/paged.txt"; }
-  done
-done
+same_texts "$gpu" "$top/dist/paged-q4f16_1" "with pages" "A" "$longer" "${long:0:1200}"
 
 run 2 tunesmith chat "$gpu" --raw --prompt "$long"
 has "$top/err" 'do not fit in the context of 512 .*context-full'

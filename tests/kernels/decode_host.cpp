@@ -6,22 +6,11 @@
 
 enum { H = TS_H, HK = TS_HK, P = TS_P, POISON = 0x7e00 };
 
+#include "pages.h"
 #ifdef TS_PAGE
-enum { POOL = P / TS_PAGE + 3, ROWS_OF_CACHE = POOL * HK * TS_PAGE };
 #define TABLE table,
-static int table[P / TS_PAGE];
-static void draw_table() {
-  int page[POOL];
-  for (int i = 0; i < POOL; i++) page[i] = i;
-  for (int i = POOL - 1; i > 0; i--) std::swap(page[i], page[host_random() % (i + 1)]);
-  for (int i = 0; i < P / TS_PAGE; i++) table[i] = page[i];
-}
-static size_t place(int kv, int position) { return (((size_t)table[position / TS_PAGE] * HK + kv) * TS_PAGE + position % TS_PAGE) * D; }
 #else
-enum { ROWS_OF_CACHE = HK * P };
 #define TABLE
-static void draw_table() {}
-static size_t place(int kv, int position) { return ((size_t)kv * P + position) * D; }
 #endif
 
 static float number() { return (float)(host_random() % 4001) / 1000.0f - 2.0f; }

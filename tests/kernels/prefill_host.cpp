@@ -13,22 +13,10 @@ static double half(const std::vector<u16> &x, size_t i) {
   return host_half(x[i]);
 }
 
-// Where the row of a position begins.
+#include "pages.h"
 #ifdef TS_PAGE
-enum { POOL = P / TS_PAGE + 3, ROWS_OF_CACHE = POOL * HK * TS_PAGE };
-static int table[P / TS_PAGE];
-static void draw_table() {
-  int page[POOL];
-  for (int i = 0; i < POOL; i++) page[i] = i;
-  for (int i = POOL - 1; i > 0; i--) std::swap(page[i], page[host_random() % (i + 1)]);
-  for (int i = 0; i < P / TS_PAGE; i++) table[i] = page[i];
-}
-static size_t place(int kv, int position) { return (((size_t)table[position / TS_PAGE] * HK + kv) * TS_PAGE + position % TS_PAGE) * D; }
 static int last_finite(int positions) { return (positions + TS_PAGE - 1) / TS_PAGE * TS_PAGE; }
 #else
-enum { ROWS_OF_CACHE = HK * P };
-static void draw_table() {}
-static size_t place(int kv, int position) { return ((size_t)kv * P + position) * D; }
 static int last_finite(int positions) { return positions; }
 #endif
 

@@ -70,6 +70,23 @@ const ts_plan *tiny_plan(void) {
   return &plan;
 }
 
+const char *tiny_plan_text(ts_arena *a, const ts_plan *p) {
+  ts_text t = {0};
+  ts_plan_print(&t, p);
+  const char *s = ts_arena_strdup(a, ts_text_str(&t));
+  ts_text_free(&t);
+  return s;
+}
+
+bool tiny_changed(const char *text, const char *const change[2], ts_text *out) {
+  const char *at = strstr(text, change[0]);
+  if (!at) return false;
+  ts_text_addn(out, text, (size_t)(at - text));
+  ts_text_add(out, change[1]);
+  ts_text_add(out, at + strlen(change[0]));
+  return true;
+}
+
 ts_plan tiny_paged_plan(int64_t pages) {
   static const ts_plan_arg args[] = {ARG_BUF(B_X), {.kind = TS_PLAN_ARG_K}, {.kind = TS_PLAN_ARG_ROPE}, ARG_BUF(B_Y), {.kind = TS_PLAN_ARG_PAGES}};
   static ts_plan_step decode[2], prefill[2];

@@ -10,6 +10,10 @@ enum { TINY_V = 272, TINY_H = 272, TINY_P = 96, TINY_CHUNK = 16, TINY_PAGE = 8, 
 const ts_plan *tiny_plan(void);
 // The same with pages of TINY_PAGE positions, so many of them.
 ts_plan tiny_paged_plan(int64_t pages);
+// The text of a plan, in the arena.
+const char *tiny_plan_text(ts_arena *a, const ts_plan *p);
+// A text with change[1] where change[0] stands first, in `out`; false when it does not stand there.
+bool tiny_changed(const char *text, const char *const change[2], ts_text *out);
 // Compile tiny_library.c with this plan text and extra compiler flags (space separated, may be "") into `path`.
 void tiny_library(const char *path, const char *plan_text, const char *flags);
 // Make DIR a whole model directory: DIR/tiny-cpu.so and DIR/params.
