@@ -183,7 +183,8 @@ static void shipped_templates_compile(void **state) {
       "attention_rows A=f32 C=f16 D=128 H=32 HK=32 P=2048 n=1 t=0..2047",
       "attention_rows_paged A=f32 C=f16 D=128 H=32 HK=32 P=2048 PAGE=64 POOL=64 n=1 t=0..2047",
       "attention_rows_paged A=f16 C=f16 D=128 H=32 HK=8 P=2048 PAGE=16 POOL=128 n=16..2048%16 t=0..2032",
-      "rope_attention_rows_paged A=f32 C=f16 D=64 H=9 HK=3 P=2048 PAGE=16 POOL=300 n=1 t=0..2047"};
+      "rope_attention_rows_paged A=f32 C=f16 D=64 H=9 HK=3 P=2048 PAGE=16 POOL=300 n=1 t=0..2047",
+      "rope_attention_rows_paged A=f32 C=f16 D=128 H=32 HK=8 P=2048 PAGE=64 POOL=64 n=1 t=0..2047"};
   ts_compiler *c = ts_compiler_open(&x->t, 2, NULL, NULL);
   const char *label[96];
   bool named[96];

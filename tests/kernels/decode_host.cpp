@@ -12,6 +12,11 @@ enum { H = TS_H, HK = TS_HK, P = TS_P, POISON = 0x7e00 };
 #else
 #define TABLE
 #endif
+#ifdef SLOTS  // meets by copies
+#define WORKSPACE
+#else
+#define WORKSPACE work.data(),
+#endif
 
 static float number() { return (float)(host_random() % 4001) / 1000.0f - 2.0f; }
 
@@ -84,9 +89,9 @@ static bool run(int t) {
   make(t);
   host_parts = SPLITS;
 #if ROPE
-  const auto kernel = [&] { decode(qkv.data(), cosine.data(), sine.data(), TABLE k.data(), v.data(), y.data(), work.data(), dims); };
+  const auto kernel = [&] { decode(qkv.data(), cosine.data(), sine.data(), TABLE k.data(), v.data(), y.data(), WORKSPACE dims); };
 #else
-  const auto kernel = [&] { decode(q.data(), TABLE k.data(), v.data(), y.data(), work.data(), dims); };
+  const auto kernel = [&] { decode(q.data(), TABLE k.data(), v.data(), y.data(), WORKSPACE dims); };
 #endif
   if (!host_launch(HK * SPLITS, CLUSTER ? SPLITS : 1, 32 * WARPS, kernel)) return printf("t=%d: the kernel does not end\n", t), false;
   bool idle = true;

@@ -35,12 +35,15 @@ struct warp_state {
 };
 
 // Where the rows of a key-value head begin, in units of 16 positions: k and v are moved by at(tile, turn). A warp's tiles are those of its
-// turns: first, first + WARPS, ...
+// turns: first, first + WARPS, ... A single row is at row(position) of the whole cache, for any lane.
 #ifndef TS_PAGE
 struct cache_rows {
   const u16 *k, *v;
-  __device__ __forceinline__ cache_rows(const u16 *kc, const u16 *vc, const int *, int head, int, int) : k(kc + (size_t)head * TS_P * D), v(vc + (size_t)head * TS_P * D) {}
+  int head;
+  __device__ __forceinline__ cache_rows(const u16 *kc, const u16 *vc, const int *, int head, int, int)
+      : k(kc + (size_t)head * TS_P * D), v(vc + (size_t)head * TS_P * D), head(head) {}
   __device__ __forceinline__ size_t at(int tile, int) { return (size_t)tile * 16 * D; }
+  __device__ __forceinline__ size_t row(int position) { return ((size_t)head * TS_P + position) * D; }
 };
 #else
 // Page PAGE * table[i] of the pool has positions PAGE * i on, of all heads. A lane keeps the page of one of the next 32 turns. Tables do not
@@ -49,9 +52,9 @@ static_assert(TS_PAGE % 16 == 0, "16 positions lie in one page");
 struct cache_rows {
   const u16 *k, *v;
   const int *table;
-  int first, newest, pages;
+  int head, first, newest, pages;
   __device__ __forceinline__ cache_rows(const u16 *kc, const u16 *vc, const int *table, int head, int first, int newest)
-      : k(kc + (size_t)head * TS_PAGE * D), v(vc + (size_t)head * TS_PAGE * D), table(table), first(first), newest(newest) {
+      : k(kc + (size_t)head * TS_PAGE * D), v(vc + (size_t)head * TS_PAGE * D), table(table), head(head), first(first), newest(newest) {
     fetch(0);
   }
   __device__ __forceinline__ void fetch(int turn) {
@@ -62,6 +65,9 @@ struct cache_rows {
     if (turn && (turn & 31) == 0) fetch(turn);
     const int page = __shfl_sync(~0u, pages, turn & 31);
     return ((size_t)page * (TS_HK * TS_PAGE) + tile % (TS_PAGE / 16) * 16) * D;
+  }
+  __device__ __forceinline__ size_t row(int position) {
+    return (((size_t)table[position / TS_PAGE] * TS_HK + head) * TS_PAGE + position % TS_PAGE) * D;
   }
 };
 #endif

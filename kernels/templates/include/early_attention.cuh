@@ -8,24 +8,11 @@
 // on a barrier there: one meeting, nobody reads far memory, and no block waits for its stores.
 #pragma once
 #include "decode_attention.cuh"
+#include "stream_ptx.cuh"
 
 // CHAINS: of products that wait for each other, in the scores; wide heads have no registers for a second.
 enum { PIECES = D / 8, SLOT_BYTES = 64 * D, OWNED = GROUP * D / SPLITS, CHAINS = D == 64 ? 2 : 1 };
 
-static __device__ __forceinline__ void copy_async16(u32 dst, const void *src) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(dst), "l"(src) : "memory");
-}
-static __device__ __forceinline__ void copies_commit() {
-  asm volatile("cp.async.commit_group;" ::: "memory");
-}
-template <int PENDING> static __device__ __forceinline__ void copies_wait() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
-}
-static __device__ __forceinline__ uint4 shared16(u32 a) {
-  uint4 v;
-  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(a) : "memory");
-  return v;
-}
 static __device__ __forceinline__ void act_load4(float (&x)[4], const act *p) {
 #if TS_A_F16
   float2 a = unpack_f16(load_u32(p)), b = unpack_f16(load_u32(p + 2));
@@ -43,18 +30,27 @@ static __device__ __forceinline__ u32 value_piece(int row, int piece) {
   return 32 * D + row * 2 * D + (piece ^ (row >> 1 & 3) << 1) * 16;
 }
 
-static __device__ __forceinline__ void load_tile(u32 slot, const u16 *kc, const u16 *vc, int base, int most) {
+// 16 positions, the first `most` + 1 of them, to a slot.
+static __device__ __forceinline__ void load_tile(u32 slot, const u16 *keys, const u16 *values, int most) {
   const int lane = threadIdx.x & 31;
 #pragma unroll
   for (int i = 0; i < PIECES / 2; i++) {
     const int row = (i * 32 + lane) / PIECES, piece = lane % PIECES;
-    copy_async16(slot + key_piece(row, piece), kc + (size_t)min(base + row, most) * D + 8 * piece);
+    copy16(slot + key_piece(row, piece), keys + (size_t)min(row, most) * D + 8 * piece);
   }
 #pragma unroll
   for (int i = 0; i < PIECES / 2; i++) {
     const int row = (i * 32 + lane) / PIECES, piece = lane % PIECES;
-    copy_async16(slot + value_piece(row, piece), vc + (size_t)min(base + row, most) * D + 8 * piece);
+    copy16(slot + value_piece(row, piece), values + (size_t)min(row, most) * D + 8 * piece);
   }
+}
+
+// The newest row to its place in a slot. Where it is the slot's first, nothing was loaded: it stands in all places, of which the others do not count.
+static __device__ __forceinline__ void put_newest(unsigned char *slot, const u16 *fresh, int row) {
+  const int lane = threadIdx.x & 31;
+  if (lane >= 2 * PIECES) return;
+  const uint4 piece = *(const uint4 *)(fresh + 8 * lane);
+  for (int i = row; i < (row ? row + 1 : 16); i++) *(uint4 *)(slot + (lane < PIECES ? key_piece(i, lane) : value_piece(i, lane - PIECES))) = piece;
 }
 
 struct early_state {
@@ -217,16 +213,17 @@ static __device__ __forceinline__ void early_finish(act *y, const float *gathere
   }
 }
 
-static __device__ __forceinline__ void early_attention(const act *query, const act *key, const act *value, const float *cos, const float *sin, u16 *kc, u16 *vc,
-                                                       act *y, int last) {
-  extern __shared__ __align__(16) unsigned char memory[];
+// The block's head and part. table: as of cache_rows. Entries of older positions are those of steps before, as the rows they name.
+static __device__ __forceinline__ void early_attention(const act *qkv, const float *cos, const float *sin, const int *table, u16 *kc, u16 *vc, act *y, int last) {
+  SHARED_MEMORY(memory);
   unsigned char *queries = memory + WARPS * SLOTS * SLOT_BYTES;
   u16 *fresh = (u16 *)(queries + 32 * D);
   float *gathered = (float *)(fresh + 2 * D), *tops = gathered + PARTS * OWNED;  // [part][element]; [part][head]: m, l
-  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, part = blockIdx.y;
-  const int tiles = last / 16 + 1, end = tiles * (part + 1) / SPLITS, most = max(last - 1, 0);
+  const int warp = threadIdx.x >> 5, kv = blockIdx.x, part = blockIdx.y;
+  const int tiles = last / 16 + 1, end = tiles * (part + 1) / SPLITS, old = min(end, (last + 15) / 16);  // tiles below `old` have older positions
   const u32 mine = shared_address(memory) + warp * SLOTS * SLOT_BYTES, bar = shared_address(tops + PARTS * GROUP * 4);
   int tile = tiles * part / SPLITS + warp;
+  cache_rows rows(kc, vc, table, kv, tile, last);
   if (SPLITS > 1 && threadIdx.x == 0) {
     const int heads = ((part + 1) * OWNED - 1) / D - part * OWNED / D + 1;
     barrier_init(bar, 1);
@@ -244,35 +241,39 @@ static __device__ __forceinline__ void early_attention(const act *query, const a
   if (GROUP < 8)
     for (int i = threadIdx.x; i < 2 * D; i += 32 * WARPS)
       if (i % 32 >= 4 * GROUP) *(uint4 *)(queries + 16 * i) = {0, 0, 0, 0};
+  // The warp's turn after `turns` of them, into a slot.
+  const auto load = [&](u32 slot, int at, int turn) {
+    if (at < old) {
+      const size_t row = rows.at(at, turn);
+      load_tile(slot, rows.k + row, rows.v + row, last - 1 - 16 * at);
+    }
+    copies_close();
+  };
 #pragma unroll
-  for (int i = 0; i < SLOTS; i++) {
-    if (tile + i * WARPS < end) load_tile(mine + i * SLOT_BYTES, kc, vc, 16 * (tile + i * WARPS), most);
-    copies_commit();
-  }
+  for (int i = 0; i < SLOTS; i++) load(mine + i * SLOT_BYTES, tile + i * WARPS, i);
+  const size_t newest_row = rows.row(last);
   wait_for_predecessors();
   if (!SOON) dependents_may_start();
   const bool newest = part == SPLITS - 1;  // has the positions that end with the new one
-  early_query(queries, query, key, value, newest, co, si, fresh, kc + (size_t)last * D, vc + (size_t)last * D);
+  early_query(queries, qkv + (size_t)kv * GROUP * D, qkv + (size_t)(TS_H + kv) * D, qkv + (size_t)(TS_H + TS_HK + kv) * D, newest, co, si, fresh, kc + newest_row,
+              vc + newest_row);
   __syncthreads();
 
   early_state s;
   s.m = -1e30f, s.l = 0;
 #pragma unroll
   for (int i = 0; i < V_CHUNKS * 32; i++) (&s.acc[0][0][0])[i] = 0;
-  for (int slot = 0; tile < end; tile += WARPS) {
-    copies_wait<SLOTS - 1>();
+  for (int slot = 0, turn = SLOTS; tile < end; tile += WARPS, turn++) {
+    copies_arrived<SLOTS - 1>();
     __syncwarp();
     const u32 at = mine + slot * SLOT_BYTES;
     if (newest && tile == tiles - 1) {
-      if (lane < 2 * PIECES)
-        *(uint4 *)(memory + (at - shared_address(memory)) + (lane < PIECES ? key_piece(last % 16, lane) : value_piece(last % 16, lane - PIECES))) =
-            *(const uint4 *)(fresh + 8 * lane);
+      put_newest(memory + (at - shared_address(memory)), fresh, last % 16);
       __syncwarp();
     }
     attend_slot(s, shared_address(queries), at, 16 * tile, last);
     __syncwarp();
-    if (tile + SLOTS * WARPS < end) load_tile(at, kc, vc, 16 * (tile + SLOTS * WARPS), most);
-    copies_commit();
+    load(at, tile + SLOTS * WARPS, turn);
     if (++slot == SLOTS) slot = 0;
   }
   s.l += __shfl_xor_sync(~0u, s.l, 1);
@@ -282,5 +283,5 @@ static __device__ __forceinline__ void early_attention(const act *query, const a
   send_part(s, gathered, tops, bar, part * WARPS + warp);
   if (SPLITS == 1) __syncthreads();
   else barrier_wait(bar, 0);
-  early_finish(y, gathered, tops);
+  early_finish(y + (size_t)kv * GROUP * D, gathered, tops);
 }

@@ -7,6 +7,9 @@
 __device__ __forceinline__ void copy16_if(u32 dst, const void *src, bool wanted) {
   asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %2, 0;\n\t@p cp.async.cg.shared.global [%0], [%1], 16;\n\t}" ::"r"(dst), "l"(src), "r"((int)wanted) : "memory");
 }
+__device__ __forceinline__ void copy16(u32 dst, const void *src) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(dst), "l"(src) : "memory");
+}
 __device__ __forceinline__ void copies_close() {
   asm volatile("cp.async.commit_group;" ::: "memory");
 }

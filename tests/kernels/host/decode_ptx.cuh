@@ -9,6 +9,12 @@ static inline uint4 load16(const void *p) {
   memcpy(&v, p, 16);
   return v;
 }
+static inline uint4 shared16(u32 a) {
+  uint4 v;
+  if (a % 16) fprintf(stderr, "16 bytes at %x\n", a), abort();
+  memcpy(&v, host_at(a), 16);
+  return v;
+}
 static inline u32 byte_perm(u32 a, u32 b, u32 s) {
   return pick_bytes(a, b, s);
 }

@@ -1,0 +1,27 @@
+/* tunesmith
+doc       one position over pages: rotates, appends, then flash-decoding by a cluster; rows of the cache come to shared memory early
+requires  sm_90a
+op        rope_attention_rows_paged
+include   early_attention.params
+where     PAGE % 16 == 0
+launch    decode
+grid      HK ; SPLITS ; 1
+block     32 * WARPS ; 1 ; 1
+shared    SMEM
+cluster   1 ; SPLITS ; 1
+dependent 2
+args      b0 b1 b2 b3 b4 b5 b6 d
+*/
+#define CLUSTER 1
+#include "early_attention.cuh"
+
+#ifdef TS_t
+#define T_NOW TS_t
+#else
+#define T_NOW (int)dims[TS_DIM_t]
+#endif
+
+extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS)
+decode(const act *qkv, const float *cos, const float *sin, const int *table, u16 *kc, u16 *vc, act *y, const long long *dims) {
+  early_attention(qkv, cos, sin, table, kc, vc, y, T_NOW);
+}
