@@ -95,7 +95,11 @@ int main() {
   tensor_map scales_map = {sp, {32, K / 64, N / 16}, {64, K / 64 * 64}, {32, CHUNK, BOX}, 2, 0};
 #endif
 #endif
-#ifdef GEMM
+#if defined(GEMM) && defined(WEIGHT_F16)
+  tensor_map map = {x.data(), {K, ROWS, 1}, {K * 2, 0}, {64, BOX, 1}, 2, 128};
+  tensor_map w_map = {wp, {K, N, 1}, {K * 2, 0}, {64, WIDTH, 1}, 2, 128};
+  long long dims = ROWS;
+#elif defined(GEMM)
   tensor_map map = {x.data(), {K, ROWS, 1}, {K * 2, 0}, {64, WIDTH, 1}, 2, 128};
   tensor_map codes_map = {cp, {K / 64 * 128, N / 16, 1}, {K / 64 * 512, 0}, {128, BOX, 1}, 4, 0};
   tensor_map scales_map = {sp, {K / 64 * 32, N / 16, 1}, {K / 64 * 64, 0}, {32, BOX, 1}, 2, 0};
