@@ -5,13 +5,19 @@
 
 fake=$top/fake
 mkdir -p "$fake"
-# PLAY: wrong (a kernel is), invalid (what memcheck says of one), slow (nothing ends), or nothing of these.
+# PLAY: wrong (a kernel is, and a case of an intrinsic), invalid (what memcheck says of one), stray (of a case), slow (nothing ends), or nothing of these.
 cat >"$fake/tunesmith" <<'STUB'
 #!/usr/bin/env bash
 [ "$1" != probe ] || { echo "a GPU"; exit; }
 [ "${PLAY:-}" != slow ] || exec sleep "$SLEEP"
 case $1 in
   tune) echo '{"event": "result", "winner": "ref.rules"}'; exit ;;
+  schedule)
+    [ -s "$2" ] || exit 3
+    if [ "${PLAY:-}" = wrong ] && [[ $2 == */mma_f16.tir ]]; then echo "error: the compiled function computes something else"; exit 1; fi
+    echo "execute: y differs by 0 of its largest element"
+    exit
+    ;;
 esac
 shift
 workloads=() json='' only=''
@@ -45,7 +51,8 @@ exit $wrong
 STUB
 cat >"$fake/compute-sanitizer" <<'STUB'
 #!/usr/bin/env bash
-while [ "$1" != tunesmith ]; do shift; done
+while [ "${1##*/}" != tunesmith ]; do shift; done
+[ "${PLAY:-}" != stray ] || [[ $3 != */kernel_options.tir ]] || { echo "========= Invalid __global__ write of size 4 bytes"; exit 9; }
 exec "$@"
 STUB
 chmod +x "$fake"/*
@@ -57,17 +64,25 @@ sort -u "$top/out" "$top/list/sketches.txt" >"$SKETCHES"
 # check CODE PART...
 check() { BIN=$fake PATH=$fake:$PATH run "$1" "$ROOT/tests/gpu/check.sh" --out "$top/check" "${@:2}"; }
 
-check 0 --part kernels --part sanitizer --part faults
+# Every case but those that are refused or scheduled by their own test, those with options of kernels among them.
+mapfile -t cases < <(grep -L '^# \(refuse\|plain\)' "$ROOT"/tests/codegen/gpu/*.tir)
+[ ${#cases[@]} -gt 60 ] || fail "only ${#cases[@]} cases"
+check 0 --part kernels --part intrinsics --part sanitizer --part faults
+has "$top/out" "^== tensor intrinsics: ${#cases[@]} passed, 0 failed, 0 skipped"
+for file in kernel_options kernel_options_async kernel_options_bulk thread_loop; do has "$top/check/intrinsics.txt" "^ok $file:"; done
 has "$top/out" '^== kernels over odd shapes: [1-9][0-9]* passed, 0 failed, 0 skipped'
 has "$top/out" '^[1-9][0-9]* workloads, [1-9][0-9]* candidates: [1-9][0-9]* right, 0 wrong, 0 refused$'
-has "$top/out" '^== compute-sanitizer: 1 passed, 0 failed, 0 skipped'
+has "$top/out" "^== compute-sanitizer: $((1 + ${#cases[@]})) passed, 0 failed, 0 skipped"
 has "$top/out" '^== faults: 8 passed, 0 failed, 0 skipped'
 has "$top/out" '^[1-9][0-9]* passed, 0 failed, 0 skipped in '
 has "$top/out" '^[1-9][0-9]* candidates of [1-9][0-9]* workloads under memcheck; [2-9][0-9] of [1-9][0-9]* kernel files$'
-PLAY=wrong check 1 --part kernels
+PLAY=wrong check 1 --part kernels --part intrinsics
+has "$top/out" '^FAILED mma_f16 \(1\): error: the compiled function computes something else'
 has "$top/out" 'attention_rows/ref.prefill was right at no shape'
 PLAY=invalid check 1 --part sanitizer
 has "$top/out" '^FAILED compute-sanitizer: status 9, 1 errors'
+PLAY=stray check 1 --part sanitizer
+has "$top/out" '^FAILED kernel_options under memcheck: ========= Invalid __global__ write'
 run 2 "$ROOT/tests/gpu/check.sh" --part nothing
 
 # Ended from outside, with everything that it started.

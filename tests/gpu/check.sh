@@ -122,23 +122,27 @@ kernels() {
   done < <(kernel_files)
 }
 
-intrinsics() {
-  local n part files mine
-  if [ ! -d "$root/tests/codegen/gpu" ]; then skip "intrinsics: no cases here"; return; fi
+# cases NAME ARGUMENT...: the cases of tests/codegen/gpu through intrin.sh, a quarter in each of four; what they say goes to NAME.txt. Counts them.
+cases() {
+  local name=$1 n part files mine
+  shift
+  if [ ! -d "$root/tests/codegen/gpu" ]; then skip "$name: no cases here"; return; fi
   files=("$root"/tests/codegen/gpu/*.tir)
   for part in 0 1 2 3; do
     mapfile -t mine < <(printf '%s\n' "${files[@]}" | awk -v p=$part 'NR % 4 == p')
-    timeout -k 5 120 "$here/intrin.sh" -t "$(command -v tunesmith)" "${mine[@]}" >"$out/intrinsics-$part.txt" 2>&1 &
+    timeout -k 5 120 "$here/intrin.sh" -t "$(command -v tunesmith)" "$@" "${mine[@]}" >"$out/$name-$part.txt" 2>&1 &
   done
   wait
-  cat "$out"/intrinsics-?.txt >"$out/intrinsics.txt" && rm "$out"/intrinsics-?.txt
-  grep '^FAILED' "$out/intrinsics.txt"
-  n=$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' "$out/intrinsics.txt" | awk '{ p += $1; f += $2; s += $3 } END { if (NR == 4) print p, f, s }')
-  [ -n "$n" ] || { fail "intrinsics ended early: $(tail -n 1 "$out/intrinsics.txt")"; return; }
+  cat "$out/$name"-?.txt >"$out/$name.txt" && rm "$out/$name"-?.txt
+  grep '^FAILED' "$out/$name.txt"
+  n=$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' "$out/$name.txt" | awk '{ p += $1; f += $2; s += $3 } END { if (NR == 4) print p, f, s }')
+  [ -n "$n" ] || { fail "$name ended early: $(tail -n 1 "$out/$name.txt")"; return; }
   # shellcheck disable=SC2086
   set -- $n
   passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
 }
+
+intrinsics() { cases intrinsics; }
 
 # overlay FOLDER FAULT...: a copy of the kernels with these kernels that fault among the good ones.
 overlay() {
@@ -172,6 +176,7 @@ sanitizer() {
   covered=$(kernel_files | sort -u | comm -12 - "$out/memcheck-right.txt" | wc -l)
   printf '%s candidates of %s workloads under memcheck; %s of %s kernel files\n' "$(sed -n 's/^[0-9]* workloads: \([0-9]*\) candidates.*/\1/p' "$out/memcheck.txt" | awk '{ s += $1 } END { print s + 0 }')" \
     "$(workloads "$here/sanitized.txt" | wc -l)" "$covered" "$(kernel_files | sort -u | wc -l)"
+  cases memcheck-intrinsics -c "$tool"
 }
 
 # Kernels that fault, among good ones: each is told as what it did, the good ones are right, tuning ends with one of those.

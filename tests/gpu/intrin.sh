@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
-# Tensor intrinsics on a GPU: every schedule of a folder of cases (a function, "----- trace", a trace that tensorizes it) is compiled,
-# run on random data, and compared with the function as written, which the interpreter computes. A line a case: "ok NAME", "FAILED
+# Tensor intrinsics and what schedules ask of kernels (launch bounds, hints, prefetches) on a GPU: every case of a folder (a function;
+# "----- trace" and a trace that schedules it) is compiled, run on random data, and compared with the function as written, which the interpreter
+# computes. Cases that are to be refused, or whose schedule is a test's own ("# refuse", "# plain"), are left out. A line a case: "ok NAME", "FAILED
 # NAME: why", or "skipped NAME: feature" when the GPU lacks what an intrinsic wants. The exit status is 0 when none failed, 77 when
 # there is no GPU.
 #
-#   tests/gpu/intrin.sh [-t TUNESMITH] [-T TARGET] [FOLDER|FILE ...]
+#   tests/gpu/intrin.sh [-t TUNESMITH] [-T TARGET] [-c COMPUTE-SANITIZER] [FOLDER|FILE ...]
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 tunesmith=$root/bin/tunesmith target=cuda
-while getopts t:T: option; do
+under=()
+while getopts t:T:c: option; do
   case $option in
     t) tunesmith=$OPTARG ;;
     T) target=$OPTARG ;;
+    c) under=("$OPTARG" --tool memcheck --show-backtrace no --target-processes all --error-exitcode 9) ;;
     *) exit 2 ;;
   esac
 done
@@ -31,9 +34,18 @@ judge() {
   local file=$1 name out code
   name=$(basename "$file" .tir)
   sed '/^----- trace$/,$d' "$file" >"$work/$name.tir"
-  sed '1,/^----- trace$/d' "$file" >"$work/$name.trace"
-  out=$(timeout 60 "$tunesmith" schedule "$work/$name.tir" "$work/$name.trace" --quiet --execute --target "$target" 2>&1)
+  local function=("$work/$name.tir")
+  if grep -q '^----- trace$' "$file"; then
+    sed '1,/^----- trace$/d' "$file" >"$work/$name.trace"
+    function+=("$work/$name.trace")
+  fi
+  out=$(timeout 60 ${under[@]+"${under[@]}"} "$tunesmith" schedule "${function[@]}" --quiet --execute --target "$target" 2>&1)
   code=$?
+  if [ -n "${under[*]}" ] && [ $code = 9 ]; then
+    echo "FAILED $name under memcheck: $(grep -m 1 '^========= .*\(Invalid\|Misaligned\|[Ee]rror\)' <<<"$out")"
+    return
+  fi
+  out=$(grep -v '^=========' <<<"$out")
   if [ $code = 0 ]; then
     echo "ok $name: ${out##*$'\n'}"
   elif grep -q 'no-cuda-driver\|no-gpu' <<<"$out"; then
@@ -47,7 +59,7 @@ judge() {
 
 asked=()
 for file in "${cases[@]}"; do
-  grep -q ' = tensorize ' "$file" && asked+=("$file")
+  grep -q '^# \(refuse\|plain\)' "$file" || asked+=("$file")
 done
 for ((i = 0; i < ${#asked[@]}; i += 8)); do
   for ((k = i; k < i + 8 && k < ${#asked[@]}; k++)); do judge "${asked[k]}" >"$work/$k.line" & done
