@@ -51,6 +51,7 @@ typedef struct ts_meter_opts {
   uint64_t seed;        // of the random data
   bool judge;           // of a GPU: only verdicts are wanted. Nothing is warmed up or kept out of caches; the only sample is of the first calls
   bool spans;           // of a GPU: candidates before a final are timed by CUPTI's records, where there is CUPTI
+  bool between;         // of a GPU: short workloads are timed between neighbours, where launches can depend on each other
   void (*idle)(void *arg);  // or NULL: called every few milliseconds while the worker is waited for
   void *idle_arg;
 } ts_meter_opts;
@@ -90,7 +91,7 @@ typedef struct ts_outcome_row {
   double *samples;        // in the arena given
   double *clocks;         // MHz beside each sample; NAN where not known
   uint8_t *flags;         // 1: the thread was interrupted during the sample; 2: the device ran below its sustained clock; 4: the driver held its clock back
-  const char *timer;      // "monotonic", "graph", "cupti", "event": never compared with each other
+  const char *timer;      // "monotonic", "between", "graph", "cupti", "event": never compared with each other
   ts_device_state state;
   ts_stats stats;
   const char *stop;       // "interval", "quota", "time"
@@ -127,8 +128,8 @@ typedef struct ts_place {
 } ts_place;
 bool ts_place_put(ts_db *db, const ts_target *t, int threads, ts_place *out, ts_diag *d) TS_WARN_UNUSED;
 ts_db_target ts_place_target(const ts_target *t, ts_text *limits);  // limits holds the text it points to
-// The key under which winners are decided: timer and launch (monotonic clock and thread pool; graphs), cold weights, free clocks.
-char *ts_place_policy(const ts_target *t, ts_arena *a);
+// The key under which winners are decided: timer (of the final; on CPUs it is the monotonic clock), launch, cold weights, free clocks.
+char *ts_place_policy(const ts_target *t, const char *timer, ts_arena *a);
 // How r was measured: timer, cache, launch, clock_mhz and clocks of a row.
 void ts_place_method(const ts_target *t, const ts_outcome_row *r, ts_arena *a, ts_db_measurement *out);
 

@@ -109,8 +109,13 @@ bool ts_place_put(ts_db *db, const ts_target *t, int threads, ts_place *out, ts_
          (out->environment_id = put_environment(db, threads ? threads : t->cores, &gpu, d)) && noise_of(db, out->device_id, &out->noise, d);
 }
 
-char *ts_place_policy(const ts_target *t, ts_arena *a) {
-  if (t->api == TS_API_CUDA) return ts_db_policy(a, "graph", "graph", "cold-weights", "free");
+static const char *launch_of(const ts_target *t, const char *timer) {
+  if (t->api == TS_API_CPU) return "pool";
+  return strcmp(timer, "graph") == 0 || strcmp(timer, "between") == 0 ? "graph" : "stream";
+}
+
+char *ts_place_policy(const ts_target *t, const char *timer, ts_arena *a) {
+  if (t->api == TS_API_CUDA) return ts_db_policy(a, timer, launch_of(t, timer), "cold-weights", "free");
   return ts_db_policy(a, "monotonic", "pool", "cold-weights", "free");
 }
 
@@ -120,7 +125,7 @@ void ts_place_method(const ts_target *t, const ts_outcome_row *r, ts_arena *a, t
   size_t known = 0;
   out->timer = r->timer;
   out->cache = "cold-weights";
-  out->launch = t->api == TS_API_CPU ? "pool" : strcmp(r->timer, "graph") == 0 ? "graph" : "stream";
+  out->launch = launch_of(t, r->timer);
   out->clock_mhz = NAN;
   for (size_t i = 0; i < r->n; i++) {
     if (!r->clocks || isnan(r->clocks[i])) continue;

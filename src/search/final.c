@@ -5,27 +5,31 @@
 #include "cuda/cuda.h"
 #include "search/search_impl.h"
 
-enum { FINAL_ROUNDS = 15 };
+enum { FINAL_ROUNDS = 15, MOST = TS__FINALISTS + TS__GUESSES + 3 };
 
 typedef struct final {
-  ts__member *m[TS__FINALISTS + 3];
-  ts_outcome_row row[TS__FINALISTS + 3];
-  ts_id measurement[TS__FINALISTS + 3];
+  ts__member *m[MOST];
+  ts_outcome_row row[MOST];
+  ts_id measurement[MOST];
   size_t n;
   double noise;
 } final;
 
+static void admit(final *f, ts__member *m) {
+  bool there = m->state != TS__GOOD || !m->object.bytes;
+  for (size_t k = 0; k < f->n; k++) there |= f->m[k] == m;
+  if (!there) f->m[f->n++] = m;
+}
+
 static bool hold_final(ts__session *s, ts_arena *a, final *f, ts_diag *d) {
-  uint64_t tags[TS__FINALISTS + 3];
+  uint64_t tags[MOST];
   ts__member *top[TS__FINALISTS];
   size_t n = ts__ranked(s, top, TS__FINALISTS);
   *f = (final){.n = 1, .m = {s->fallback}, .noise = s->place.noise};
-  if (s->incumbent && s->incumbent->state == TS__GOOD) f->m[f->n++] = s->incumbent;
-  for (size_t i = 0; i < n; i++) {
-    bool there = !top[i]->object.bytes;
-    for (size_t k = 0; k < f->n; k++) there |= f->m[k] == top[i];
-    if (!there) f->m[f->n++] = top[i];
-  }
+  if (s->incumbent) admit(f, s->incumbent);
+  for (size_t i = 0; i < s->members.n; i++)
+    if (ts__is_guess(s, s->members.p[i])) admit(f, s->members.p[i]);
+  for (size_t i = 0; i < n; i++) admit(f, top[i]);
   if (s->library) f->m[f->n++] = s->library;
   for (size_t i = 0; i < f->n; i++) tags[i] = f->m[i]->tag;
   TS_TRY(ts_meter_final(s->meter, tags, f->n, FINAL_ROUNDS, 3, a, f->row, d));
@@ -62,13 +66,22 @@ static bool beats(const final *f, size_t i, size_t j) {
   return v == TS_FASTER || (v == TS_UNCLEAR && clearly_ahead(f, i, j));
 }
 
-// The fastest that beats the incumbent, and the default; else whichever of them stays.
+// Who stays unless beaten: the default; what a build takes without records, unless that is slower; the incumbent, unless it is slower than those.
+static size_t holder_of(const ts__session *s, const final *f) {
+  size_t holder = 0;
+  for (int incumbent = 0; incumbent < 2; incumbent++)
+    for (size_t i = 1; i < f->n; i++) {
+      bool may = incumbent ? f->m[i] == s->incumbent && s->incumbent->incumbent : ts__is_guess(s, f->m[i]);
+      if (may && usable(f, i) && compare_rows(f, i, holder).verdict != TS_SLOWER) holder = i;
+    }
+  return holder;
+}
+
+// The fastest that beats who stays otherwise.
 static size_t elect(const ts__session *s, const final *f, ts_compare *against_default) {
-  size_t best = 0, holder = 0;
-  for (size_t i = 1; i < f->n; i++) {
+  size_t best = 0, holder = holder_of(s, f);
+  for (size_t i = 1; i < f->n; i++)
     if (usable(f, i) && f->row[i].stats.q1 < f->row[best].stats.q1) best = i;
-    if (f->m[i] == s->incumbent && s->incumbent->incumbent && usable(f, i)) holder = i;
-  }
   if (best != holder && !beats(f, best, holder)) best = holder;
   *against_default = compare_rows(f, best, 0);
   if (best && against_default->verdict == TS_SLOWER) best = 0, *against_default = compare_rows(f, 0, 0);
@@ -94,7 +107,7 @@ static bool record_decision(ts__session *s, const final *f, size_t best, const t
   if (best && !record_comparison(s, f, best, 0, c, d)) return false;
   return ts_db_put_decision(s->db,
                             &(ts_db_decision){.workload_id = s->workload_id, .target_id = s->place.target_id, .toolchain_id = s->place.toolchain_id,
-                                              .policy = ts_place_policy(s->o->target, s->arena), .build_id = f->m[best]->build_id, .beat_build_id = f->m[0]->build_id,
+                                              .policy = ts_place_policy(s->o->target, f->row[best].timer, s->arena), .build_id = f->m[best]->build_id, .beat_build_id = f->m[0]->build_id,
                                               .log_ratio = c->log_ratio, .ci_lo = c->ci_lo, .ci_hi = c->ci_hi, .session_id = s->session_id},
                             d) != 0;
 }

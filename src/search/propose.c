@@ -60,14 +60,14 @@ static bool fill_native(ts__session *s, ts__member *m, const ts_sketch *k, const
   return ok;
 }
 
-static uint64_t point_hash(const ts_sketch *k, const int64_t *point) {
+uint64_t ts__point_hash(const ts_sketch *k, const int64_t *point) {
   const ts_native *t = k->native->native;
   return ts_hash64(point, (size_t)t->nparams * sizeof *point, ts_hash64(t->label, strlen(t->label), 1));
 }
 
 ts__member *ts__member_point(ts__session *s, int sketch, const int64_t *point, ts_diag *d) {
   const ts_sketch *k = &s->space.sketch[sketch];
-  uint64_t hash = point_hash(k, point);
+  uint64_t hash = ts__point_hash(k, point);
   if (seen(s, hash)) return ts_refuse(d, "duplicate", "the candidate was met before"), NULL;
   ts_vec_push(s->arena, &s->hashes, hash);  // one that fails is not tried again
   ts__member *m = ts_new(s->arena, ts__member);
@@ -108,6 +108,12 @@ size_t ts__ranked(const ts__session *s, ts__member **out, size_t most) {
   if (kept) memcpy(out, all, kept * sizeof *all);
   free(all);
   return kept;
+}
+
+bool ts__is_guess(const ts__session *s, const ts__member *m) {
+  for (int i = 0; i < s->nguesses; i++)
+    if (s->guess[i] == m->hash) return true;
+  return false;
 }
 
 // A trace like `m`'s with some decisions opened again, or taken from `other` where both come from one sketch.
@@ -221,7 +227,7 @@ const int64_t *ts__point_best(ts__session *s, int sketch, ts_gp *g) {
   double most = -INFINITY, x[64];
   for (size_t i = 0; i < k->npoints; i++) {
     const int64_t *p = k->points + i * np;
-    if (!(prior[i] < INFINITY) || seen(s, point_hash(k, p))) continue;
+    if (!(prior[i] < INFINITY) || seen(s, ts__point_hash(k, p))) continue;
     double score = -prior[i], mean, sd;
     for (size_t j = 0; j < np; j++) x[j] = log2(1 + fabs((double)p[j]));
     if (g) {

@@ -77,6 +77,7 @@ typedef struct ts_tune_opts {
   bool json;               // progress as JSON lines on stdout
   bool counters;           // of a GPU: hardware counters of finalists go to the store
   bool spans;              // of a GPU: candidates before the final are timed by CUPTI's records, not by graphs
+  bool between;            // of a GPU: short workloads are timed between neighbours (ts_meter_opts)
 } ts_tune_opts;
 typedef struct ts_tune_row {  // result of one task
   const char *workload;
@@ -90,6 +91,7 @@ typedef struct ts_tune_row {  // result of one task
 } ts_tune_row;
 typedef struct ts_tune_result {
   size_t n, failed;        // failed: workloads of which nothing could be measured (each told on stderr)
+  bool told;               // the tuning failed because all of them did: the failure is one that was told
   ts_tune_row *rows;
   double wall_s, busy_s;   // busy: the device was running kernels
   int64_t trials;
@@ -128,7 +130,8 @@ typedef struct ts_trial_result {
   ts_cost cost;
   int restarts;            // of the measuring worker: how often a candidate took it down
 } ts_trial_result;
-// c: a compiler for the target with nothing pending. False for environment failures and workloads that cannot be prepared.
+// c: a compiler for the target with nothing pending. False for environment failures and workloads that cannot be prepared. After a signal
+// (ts_interrupted) the result has the candidates judged before it.
 bool ts_trial(ts_arena *a, const ts_spec *spec, ts_compiler *c, const ts_trial_opts *o, ts_trial_result *out, ts_diag *d) TS_WARN_UNUSED;
 
 #endif

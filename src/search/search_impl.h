@@ -5,7 +5,7 @@
 #include "search/search.h"
 #include "target/gpu.h"
 
-enum { TS__FINALISTS = 4, TS__BATCH = 12 };
+enum { TS__FINALISTS = 4, TS__GUESSES = 4, TS__BATCH = 12 };
 typedef enum ts__state { TS__PROPOSED, TS__GOOD, TS__BAD } ts__state;
 // One candidate. Its arena holds schedule, function and object; it is given back when the candidate is out of the running.
 typedef struct ts__member {
@@ -43,6 +43,8 @@ typedef struct ts__session {
   const ts_func **pack_func;
   ts_id workload_id, session_id;
   ts_db_workload row;
+  uint64_t guess[TS__GUESSES];  // hashes of what a build without records takes: of each variant the first guess among its native templates
+  int nguesses;
   const ts_db_winner *winner;  // of the store, or NULL
   int winner_sketch;
   TS_VEC(ts__member *) members;
@@ -95,6 +97,7 @@ bool ts__record_times(ts__session *s, const ts__member *m, const ts_outcome_row 
 ts__member *ts__propose(ts__session *s, uint64_t stream);
 ts__member *ts__member_draw(ts__session *s, int sketch, const ts_trace *t, uint64_t seed, ts_diag *d);
 ts__member *ts__member_point(ts__session *s, int sketch, const int64_t *point, ts_diag *d);
+uint64_t ts__point_hash(const ts_sketch *k, const int64_t *point);  // the hash of such a member
 // From text that a store keeps, for the sketch that it was made from; NULL when it does not fit.
 ts__member *ts__member_recall(ts__session *s, int sketch, const char *text, ts_diag *d);
 // The best untried point of a native sketch as far as is known; NULL when all were tried.
@@ -104,5 +107,7 @@ const int64_t *ts__point_best(ts__session *s, int sketch, ts_gp *g);
 // too few threads to keep memory busy. dims: as measured.
 double ts__prior(const ts_native_fit *f, const ts_gpu_code *c, const int64_t *dims);
 size_t ts__ranked(const ts__session *s, ts__member **out, size_t most);  // good members, fastest first
+// Whether a build without records takes the member.
+bool ts__is_guess(const ts__session *s, const ts__member *m);
 
 #endif

@@ -211,6 +211,44 @@ static void records(void **state) {
   close_meter(&x);
 }
 
+static ts_outcome_row *final_of_two(fixture *x, ts_outcome_row f[2]) {
+  ts_diag d = {0};
+  if (!ts_meter_final(x->m, (uint64_t[]){1, 2}, 2, 12, 5, x->a, f, &d)) fail_msg("%s", d.message);
+  return f;
+}
+
+// Between neighbours a kernel's time is what it adds to them, in the search and in the final, and may rank otherwise than alone. Where launches
+// cannot depend on each other, or nobody asked for it, kernels are alone.
+static void between(void **state) {
+  (void)state;
+  static const struct {
+    const char *settings;
+    bool asked;
+    const char *timer;
+    double first, second;
+  } rows[] = {{"op=silu:4:64", true, "between", 9000, 6000}, {"op=silu:4:64", false, "graph", 5000, 7000}, {"op=silu:4:64 compute=80", true, "graph", 5000, 7000}};
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
+    fixture x = {0};
+    ts_outcome_row f[2];
+    open_meter_with(&x, "silu_mul A=f32 I=64 n=4", rows[i].settings, &(ts_meter_opts){.timeout_s = 4, .seed = 4, .between = rows[i].asked});
+    ts_outcome_row r = run(&x, "right ns=5000 near=9000"), other = run(&x, "right ns=7000 near=6000");
+    if (r.kind != TS_MEASURED || other.kind != TS_MEASURED) fail_msg("%s %s", r.message, other.message);
+    assert_string_equal(r.timer, rows[i].timer);
+    assert_true(fabs(r.stats.median - rows[i].first) < 10 && fabs(other.stats.median - rows[i].second) < 10);
+    final_of_two(&x, f);
+    for (int k = 0; k < 2; k++) {
+      assert_string_equal(f[k].timer, rows[i].timer);
+      assert_true(f[k].n == 12 && fabs(f[k].stats.median - (k ? rows[i].second : rows[i].first)) < 10);
+    }
+    assert_int_equal(ts_compare_paired(f[0].samples, f[1].samples, 12, 0.01).verdict, rows[i].first < rows[i].second ? TS_FASTER : TS_SLOWER);
+    assert_int_equal(run(&x, "fault").kind, TS_CRASHED);
+    final_of_two(&x, f);  // by another worker, in the same way
+    assert_string_equal(f[0].timer, rows[i].timer);
+    assert_int_equal(ts_meter_restarts(x.m), 1);
+    close_meter(&x);
+  }
+}
+
 // What the driver says of power and clocks goes with the samples, and marks them.
 static void sensors(void **state) {
   (void)state;
@@ -424,6 +462,6 @@ static void probe(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(slow), cmocka_unit_test(judged), cmocka_unit_test(records), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(slow), cmocka_unit_test(judged), cmocka_unit_test(records), cmocka_unit_test(between), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -102,7 +102,7 @@ static void record(world *w, const char *spec_text, const char *generator, const
   ts_db_decision x = {.workload_id = workload,
                       .target_id = w->place.target_id,
                       .toolchain_id = w->place.toolchain_id,
-                      .policy = ts_place_policy(&w->target, w->a),
+                      .policy = ts_place_policy(&w->target, "graph", w->a),
                       .build_id = build,
                       .log_ratio = NAN,
                       .ci_lo = NAN,
