@@ -11,6 +11,7 @@
 //   right, wrong (x instead), short (the last element left out), outside (writes behind y), input (writes to x), dirty (leaves something in
 //   the workspace), fault (an illegal access, which loses the context), hang, refuse (cannot be launched), cold (slow when an operand
 //   was the last launch's too)
+// What NVRTC compiled says it in its entry's name: NAME_nsT_nearT.
 // The libraries beside the driver are here too, when a folder that TUNESMITH_CUDA_LIBS names holds links of their names to this file: CUPTI
 // (records of the kernels launched in streams; drop=N: every Nth is lost), NVML (watts=N throttle=N) and cuBLASLt (blas=T: a product takes this
 // long; it knows two algorithms, the second twice as fast).
@@ -33,6 +34,10 @@ static long setting(const char *text, const char *name, long otherwise) {
   for (const char *p = text ? text : ""; (p = strstr(p, name)); p++)
     if (p[n] == '=') return strtol(p + n + 1, NULL, 10);
   return otherwise;
+}
+static long named(const char *text, const char *word, long otherwise) {
+  const char *p = strstr(text, word);
+  return p ? strtol(p + strlen(word), NULL, 10) : otherwise;
 }
 static long env(const char *name, long otherwise) { return setting(getenv("TS_FAKE_CUDA"), name, otherwise); }
 
@@ -352,8 +357,8 @@ static CUresult behave(const launch_record *r) {
   }
   const char *t = strncmp(r->f->module->text, "//fake", 6) == 0 ? r->f->module->text : "";
   long count = 0;
-  uint64_t ns = (uint64_t)setting(t, "ns", 20000);
-  if (beside) ns = (uint64_t)setting(t, "near", (long)ns);
+  uint64_t ns = (uint64_t)setting(t, "ns", named(r->f->name, "_ns", 20000));
+  if (beside) ns = (uint64_t)setting(t, "near", named(r->f->name, "_near", (long)ns));
   if (strstr(t, "refuse")) return 701;
   if (strstr(t, "fault")) return lost = TS_CU_ILLEGAL_ADDRESS, 0;
   if (strstr(t, "hang")) return hanging = true, 0;

@@ -12,6 +12,7 @@
 // cmocka needs the ones above
 #include <cmocka.h>
 
+#include "codegen/codegen.h"
 #include "search/search.h"
 
 #define WORKLOAD "matmul q0f32 A=f32 K=32 N=64 n=1"
@@ -21,15 +22,20 @@ typedef struct fixture {
   ts_arena *a;
   ts_target t;
   char dir[64];
+  const char *home, *templates;  // a folder with links to the kernels; where that of the templates leads to
 } fixture;
 
-static bool tune(fixture *x, const char *store, int64_t trials, bool counters, ts_tune_result *r, ts_diag *d) {
+static bool tune_with(fixture *x, ts_tune_opts o, ts_tune_result *r, ts_diag *d) {
   ts_tune_task task = {.weight = 1};
-  ts_tune_opts o = {.target = &x->t, .store = store, .command = "test", .numerics = "", .trials = trials, .seed = 1, .counters = counters};
+  o.target = &x->t, o.command = "test", o.numerics = "", o.seed = 1;
   return ts_spec_parse(x->a, WORKLOAD, &task.spec, d) && ts_tune(x->a, &task, 1, &o, r, d);
 }
 
-static int64_t number(fixture *x, const char *store, const char *sql) {
+static bool tune(fixture *x, const char *store, int64_t trials, bool counters, ts_tune_result *r, ts_diag *d) {
+  return tune_with(x, (ts_tune_opts){.store = store, .trials = trials, .counters = counters}, r, d);
+}
+
+static ts_db_cell cell(fixture *x, const char *store, const char *sql) {
   ts_diag d = {0};
   ts_db_table t;
   ts_db *db = ts_db_open(store, TS_DB_READ, &d);
@@ -37,8 +43,10 @@ static int64_t number(fixture *x, const char *store, const char *sql) {
   ts_db_close(db);
   if (!ok) fail_msg("%s", d.message);
   assert_int_equal(t.nrows, 1);
-  return t.cells[0].i;
+  return t.cells[0];
 }
+
+static int64_t number(fixture *x, const char *store, const char *sql) { return cell(x, store, sql).i; }
 
 static void whole(void **state) {
   fixture *x = *state;
@@ -122,6 +130,59 @@ static pid_t start(fixture *x, const char *store) {
   _exit(r.interrupted ? 130 : 0);
 }
 
+// --- what a build takes without records --------------------------------------------------------------------------------
+// The templates are those of another folder from now on.
+static void take_templates(fixture *x, const char *dir) {
+  const char *link = ts_path_join(x->a, x->home, "kernels/templates");
+  assert_int_equal(unlink(link), 0);
+  assert_int_equal(symlink(dir, link), 0);
+}
+
+// Six native ones of one product: "first" names a start, so that builds without records take it; the others are alike.
+static void write_templates(fixture *x, const char *first, const char *others) {
+  const char *dir = ts_path_join(x->a, x->dir, "templates/matmul");
+  ts_diag d = {0};
+  if (!ts_dir_make(dir, &d)) fail_msg("%s", d.message);
+  for (int i = 0; i < 6; i++) {
+    char text[600], name[32];
+    snprintf(name, sizeof name, "ref.%s%d.cu", i ? "other" : "first", i);
+    int n = snprintf(text, sizeof text,
+                     "/* tunesmith\ndoc a test\nrequires sm_90a\nparam P 1\n%slaunch k%d_%s\ngrid 1 ; 1 ; 1\nblock 32 ; 1 ; 1\nshared 0\nargs b0 b1 b2\n*/\n"
+                     "extern \"C\" __global__ void k%d_%s(const float *x, const float *w, float *y) {}\n",
+                     i ? "" : "start P=1\n", i, i ? others : first, i, i ? others : first);
+    if (!ts_file_write(ts_path_join(x->a, dir, name), text, (size_t)n, &d)) fail_msg("%s", d.message);
+  }
+}
+
+// It takes part in the final though others were faster before, wins where it is as fast as they, and not where it is slower. Between neighbours
+// that may look otherwise than alone; the policy of the decision says which it was.
+static void first_guess(void **state) {
+  fixture *x = *state;
+  static const struct {
+    const char *first, *others;
+    bool between;
+    const char *winner, *policy;
+  } rows[] = {{"ns9000", "ns6000", false, "other", "timer=graph"}, {"ns6010", "ns6000", false, "first", "timer=graph"},
+              {"ns9000_near5000", "ns6000_near7000", true, "first", "timer=between"}, {"ns6000_near7000", "ns9000_near5000", true, "other", "timer=between"}};
+  if (!ts_codegen_nvrtc()) skip();
+  setenv("TS_FAKE_CUDA", OPERATOR, 1);
+  take_templates(x, ts_path_join(x->a, x->dir, "templates"));
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
+    const char *store = ts_arena_printf(x->a, "%s/guess%zu.db", x->dir, i);
+    ts_tune_result r;
+    ts_diag d = {0};
+    write_templates(x, rows[i].first, rows[i].others);
+    bool ok = tune_with(x, (ts_tune_opts){.store = store, .trials = 8, .between = rows[i].between}, &r, &d);
+    if (!ok) fail_msg("%s", d.message);
+    assert_int_equal(r.n, 1);
+    if (!strstr(r.rows[0].winner, rows[i].winner)) fail_msg("row %zu: %s won", i, r.rows[0].winner);
+    assert_non_null(strstr(cell(x, store, "SELECT policy FROM winner").text, rows[i].policy));
+    assert_int_equal(number(x, store, "SELECT count(*) FROM measurement m JOIN build b ON b.id = m.build_id JOIN candidate c ON c.id = b.candidate_id WHERE m.rung = 1 AND c.trace LIKE '%first0%'"), 1);
+    assert_int_equal(number(x, store, "SELECT count(DISTINCT timer) FROM measurement WHERE timer != 'event'"), 1);
+  }
+  take_templates(x, x->templates);
+}
+
 // Either the run was interrupted, or it had tried all there is before the signal came: this small product has few candidates.
 static void interrupted(void **state) {
   fixture *x = *state;
@@ -142,13 +203,24 @@ static void interrupted(void **state) {
   assert_int_equal(number(x, store, "SELECT count(*) FROM session WHERE outcome = 'done'") >= 1, 1);
 }
 
+// Before anything asks where the kernels are.
+static bool link_kernels(fixture *x) {
+  static const char *const parts[] = {"ops", "quant", "intrin", "templates"};
+  const char *from = ts_arena_strdup(x->a, getenv("TUNESMITH_HOME")), *to = ts_path_join(x->a, x->home = ts_path_join(x->a, x->dir, "home"), "kernels");
+  ts_diag d = {0};
+  if (!ts_dir_make(to, &d)) return false;
+  for (size_t i = 0; i < TS_COUNTOF(parts); i++)
+    if (symlink(x->templates = ts_arena_printf(x->a, "%s/kernels/%s", from, parts[i]), ts_path_join(x->a, to, parts[i]))) return false;
+  return setenv("TUNESMITH_HOME", x->home, 1) == 0;
+}
+
 static int setup(void **state) {
   fixture *x = calloc(1, sizeof *x);
   ts_diag d = {0};
   x->a = ts_arena_new("test");
   snprintf(x->dir, sizeof x->dir, "/tmp/ts-gpu-tune-XXXXXX");
   *state = x;
-  if (!mkdtemp(x->dir) || setenv("XDG_RUNTIME_DIR", x->dir, 1) != 0) return -1;  // a lock of our own: other programs may measure
+  if (!mkdtemp(x->dir) || !link_kernels(x) || setenv("XDG_RUNTIME_DIR", x->dir, 1) != 0) return -1;  // a lock of our own: other programs may measure
   return ts_target_parse("cuda", &x->t, &d) ? 0 : -1;
 }
 
@@ -164,6 +236,6 @@ static int teardown(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(assembled), cmocka_unit_test(no_library), cmocka_unit_test(noisy), cmocka_unit_test(interrupted)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(assembled), cmocka_unit_test(no_library), cmocka_unit_test(noisy), cmocka_unit_test(first_guess), cmocka_unit_test(interrupted)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
