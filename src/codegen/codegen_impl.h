@@ -13,6 +13,10 @@ bool ts__on_stack(const ts_buffer *b, int64_t *elements);
 // A symbol from a name and the id (object.c).
 void ts__object_name(ts_object *o, const char *name);
 
+// Registers that each thread of a kernel starts with where some are to be moved between warpgroups (lower_gpu_roles.c), of what its annotations
+// minblocks and maxnreg (0: none) leave; 0 when each has as many as an instruction can name, so that there is nothing to move.
+int64_t ts__start_registers(const ts_target *t, int64_t threads, int64_t minblocks, int64_t maxnreg);
+
 // What the assembler of GPUs said, verbosely (assembler.c): registers and spills of the heaviest entry, -1 where it did not say, go to c;
 // its warnings are added to *warnings as one line, at most a few hundred characters.
 void ts__assembler_read(const char *log, ts_gpu_code *c, ts_text *warnings);

@@ -267,9 +267,23 @@ static const ts_stmt *with_registers(const ts__kernel *k, int64_t n, const ts_st
   return ts_seq(k->l->ir, both, 2);
 }
 
+enum { REGISTER_UNIT = 8 };
+
+int64_t ts__start_registers(const ts_target *t, int64_t threads, int64_t minblocks, int64_t maxnreg) {
+  int64_t n = t->gpu.sm_registers / (threads * TS_MAX(minblocks, 1));
+  if (maxnreg) n = TS_MIN(n, maxnreg);
+  return n > t->gpu.max_registers ? 0 : n / REGISTER_UNIT * REGISTER_UNIT;
+}
+
+static int64_t option(const ts__kernel *k, const char *key) {
+  const ts_note *note = NULL;
+  for (int a = 0; a < TS_AXIS__COUNT && !note; a++) note = ts_notes_find(k->notes[a], key);
+  return note && note->kind == TS_NOTE_INT ? note->i : 0;
+}
+
 // The producer keeps what the consumers leave it of the registers that the block got.
 static bool share_registers(ts__kernel *k, const ts_stmt **consumer, const ts_stmt **producer) {
-  enum { UNIT = 8, LEAST = 24, MOST = 232, WARPGROUP = 128 };
+  enum { UNIT = REGISTER_UNIT, LEAST = 24, MOST = 232, WARPGROUP = 128 };
   int64_t want = k->roles->registers, group = below(k, k->role_axis), n = ts__threads_of(k, k->role_axis) * group;
   if (want == 1) return true;
   if (want < LEAST || want > MOST || want % UNIT)
@@ -279,8 +293,9 @@ static bool share_registers(ts__kernel *k, const ts_stmt **consumer, const ts_st
     return ts__gpu_refuse(k->l, "warp-specialize",
                           "registers are moved between whole warpgroups; a position along %s has %lld threads",
                           ts_axis_name(k->role_axis), (long long)group);
-  int64_t each = k->l->t->gpu.sm_registers / (n + group) / UNIT * UNIT,
-          rest = TS_MIN((each * (n + group) - want * n) / group / UNIT * UNIT, MOST);
+  int64_t each = ts__start_registers(k->l->t, n + group, option(k, "minblocks"), option(k, "maxnreg"));
+  if (!each) return true;
+  int64_t rest = TS_MIN((each * (n + group) - want * n) / group / UNIT * UNIT, MOST);
   if (rest < LEAST)
     return ts__gpu_refuse(k->l, "warp-specialize", "%lld consumers with %lld registers leave the producer too few",
                           (long long)n, (long long)want);

@@ -118,7 +118,7 @@ static void set_registers(ts__gen *g, const ts_expr *e) {
   ts_is_int(e->arg[0], &n);
   for (ts_axis a = TS_THREAD_X; a <= TS_THREAD_Z; a++)
     if (g->nv->k->extent[a] && ts_is_int(g->nv->k->extent[a], &extent)) threads *= extent;
-  int64_t start = g->t->gpu.sm_registers / threads / 8 * 8;
+  int64_t start = ts__start_registers(g->t, threads, ts__nv_option(g->nv->k, "minblocks", 0), ts__nv_option(g->nv->k, "maxnreg", 0));
   if (n != start) act(g, ts_arena_printf(g->arena, "setmaxnreg.%s.sync.aligned.u32 %lld;", n > start ? "inc" : "dec", (long long)n));
 }
 

@@ -13,6 +13,7 @@
 //   func ...
 #include "differ.h"
 #include "schedule/schedule.h"
+#include "target/gpu.h"
 
 typedef struct parts {
   char *func, *trace, *rest, *head;  // of the text; head: "lowered" or "refuse CODE"
@@ -100,11 +101,19 @@ static void run_all(testcase *c, const ts_func *loops) {
   }
 }
 
-// As machine code: the assembler judges it where there is one.
-static void compile(testcase *c, const ts_target *t) {
-  ts_diag d = {0};
-  ts_object o;
-  if (!ts_codegen_object(c->made, t, c->a, &o, &d)) complain(c, "%s [%s]", d.message, d.code);
+// As machine code for old and new GPUs; the assembler judges it where there is one: nothing spills, and it warns of nothing.
+static void compile(testcase *c) {
+  static const char *const gpus[] = {"cuda:sm_80", "cuda:sm_90a"};
+  for (size_t i = 0; i < TS_COUNTOF(gpus); i++) {
+    ts_diag d = {0};
+    ts_target t;
+    ts_object o;
+    ts_gpu_code code;
+    if (!ts_target_parse(gpus[i], &t, &d) || !ts_codegen_object(c->made, &t, c->a, &o, &d) || !ts_gpu_code_read(c->a, o.bytes, o.n, &code, &d))
+      complain(c, "%s: %s [%s]", gpus[i], d.message, d.code);
+    else if (code.spills > 0 || *code.warnings)
+      complain(c, "%s: %d bytes spilled, the assembler says: %s", gpus[i], code.spills, code.warnings);
+  }
 }
 
 static void check(testcase *c, const parts *p) {
@@ -124,7 +133,7 @@ static void check(testcase *c, const parts *p) {
     judge(c, p, "lowered", ts_text_str(&text));
     check_words(c, ts_text_str(&text));
     run_all(c, loops);
-    compile(c, &t);
+    compile(c);
   }
   ts_text_free(&text);
 }
