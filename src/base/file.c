@@ -60,7 +60,9 @@ bool ts_dir_make(const char *path, ts_diag *d) {
     char kept = *p;
     *p = 0;
     struct stat st;
-    if (mkdir(part, 0755) != 0 && !(errno == EEXIST && stat(part, &st) == 0 && S_ISDIR(st.st_mode))) return system_failed(d, "mkdir-failed", part);
+    bool made = mkdir(part, 0755) == 0, other = !made && errno == EEXIST;
+    if (other && stat(part, &st) == 0) made = S_ISDIR(st.st_mode), errno = ENOTDIR;
+    if (!made) return system_failed(d, "mkdir-failed", part);
     *p = kept;
     if (!kept) return true;
   }

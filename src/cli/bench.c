@@ -266,7 +266,7 @@ static bool check(const options *o, ts_diag *d) {
   for (size_t i = 0; i < TS_COUNTOF(formats); i++) known |= !strcmp(o->format, formats[i]);
   if (!known) return ts_refuse(d, "usage", "--format is table, json, csv or md, not '%s'", o->format);
   if (o->repeats < 1 || o->repeats > MAX_REPEATS) return ts_refuse(d, "usage", "-r is 1 to %d", MAX_REPEATS);
-  if (o->threads < 0 || o->threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)o->threads);
+  if (o->threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)o->threads);
   ts_target t;
   TS_TRY(ts_target_parse("cpu", &t, d));
   if (o->threads <= t.cores) return true;
@@ -335,7 +335,7 @@ int ts_cmd_bench(int argc, char **argv) {
       {"n", TS_OPT_TEXT, &o->generates, "N,...", "numbers of tokens to decode; 0 for none (default: 128, or the context)"},
       {"depth", TS_OPT_TEXT, &o->depths, "N,...", "tokens in the cache before each test (default: 0)"},
       {"r", TS_OPT_INT, &o->repeats, "N", "repetitions after one to warm up (default: 5)"},
-      {"threads", TS_OPT_INT, &o->threads, "N", "threads, at most one per physical core (default: that)"},
+      {"threads", TS_OPT_COUNT, &o->threads, "N", "threads, at most one per physical core (default: that)"},
       {"store", TS_OPT_TEXT, &o->store, "FILE", "keep the results in a store"},
       {"format", TS_OPT_TEXT, &o->format, "F", "table, json, csv or md"},
       {"no-bandwidth", TS_OPT_FLAG, &o->no_bandwidth, NULL, "do not measure DRAM read bandwidth before and after"},

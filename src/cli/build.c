@@ -10,12 +10,15 @@ typedef struct options {
 } options;
 
 // Where compiled kernels are kept between builds: $TUNESMITH_CACHE, else $XDG_CACHE_HOME/tunesmith, else
-// ~/.cache/tunesmith.
+// ~/.cache/tunesmith. A home that cannot be written, such as a service's, is no reason not to build.
 static const char *cache_folder(ts_arena *a) {
   const char *own = getenv("TUNESMITH_CACHE"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
   if (own && *own) return own;
-  if (xdg && *xdg) return ts_path_join(a, xdg, "tunesmith");
-  return home && *home ? ts_path_join(a, home, ".cache/tunesmith") : NULL;
+  const char *usual = xdg && *xdg ? ts_path_join(a, xdg, "tunesmith") : home && *home ? ts_path_join(a, home, ".cache/tunesmith") : NULL;
+  ts_diag d = {0};
+  if (!usual || ts_dir_make(usual, &d)) return usual;
+  fprintf(stderr, "note: compiled kernels are not kept: %s\n", d.message);
+  return NULL;
 }
 
 static bool check(ts_arena *a, options *o, ts_diag *d) {
@@ -23,7 +26,7 @@ static bool check(ts_arena *a, options *o, ts_diag *d) {
   if (strcmp(o->use_cache, "0") && strcmp(o->use_cache, "1"))
     return ts_refuse(d, "usage", "--use-cache is 0 or 1, not '%s'", o->use_cache);
   bool json;
-  TS_TRY(ts_cli_json(o->format, &json, d));
+  TS_TRY(ts_cli_json(o->format, &json, d) && ts_op_numerics(o->b.numerics, d));
   if (strcmp(o->rounding, "even") && strcmp(o->rounding, "away"))
     return ts_refuse(d, "usage", "--round is even or away, not '%s'", o->rounding);
   TS_TRY(ts_paging_parse(o->paging, &o->b.paging, d));
@@ -47,12 +50,14 @@ static double expected_pass_us(const ts_build_result *r, const char *phase) {
 
 static void print_table(const ts_build_result *r) {
   size_t by_record = 0;
-  if (r->nkernels) printf("%-64s %-8s %-9s %10s  %s\n", "workload", "phase", "served", "expect us", "variant, record");
+  int width = 8;
+  for (size_t i = 0; i < r->nkernels; i++) width = TS_MAX(width, (int)strlen(r->kernels[i].workload));
+  if (r->nkernels) printf("%-*s %-8s %-9s %10s  %s\n", width, "workload", "phase", "served", "expect us", "variant, record");
   for (size_t i = 0; i < r->nkernels; i++) {
     const ts_build_kernel *k = &r->kernels[i];
     char expect[24] = "-";
     if (k->expected_us > 0) snprintf(expect, sizeof expect, "%.2f", k->expected_us);
-    printf("%-64s %-8s %-9s %10s  %s%s%s\n", k->workload, k->phase, k->served, expect, *k->variant ? k->variant : "ref",
+    printf("%-*s %-8s %-9s %10s  %s%s%s\n", width, k->workload, k->phase, k->served, expect, *k->variant ? k->variant : "ref",
            *k->record ? ", " : "", k->record);
     by_record += *k->record != 0;
   }
@@ -100,8 +105,8 @@ int ts_cmd_build(int argc, char **argv) {
       {"store", TS_OPT_TEXT, &o.b.store, "FILE", "tuning database whose winners serve; without it: default schedules"},
       {"out", TS_OPT_TEXT, &o.b.out, "DIR", "parent of the model directory NAME-Q (dist)"},
       {"name", TS_OPT_TEXT, &o.b.name, "NAME", "name of the model (that of its folder or file)"},
-      {"max-seq-len", TS_OPT_INT, &o.b.max_seq_len, "N", "positions of the cache (the model's, at most 2048; GPUs: 4096)"},
-      {"prefill-chunk", TS_OPT_INT, &o.b.prefill_chunk, "N", "rows in one prefill pass (128; GPUs: 2048)"},
+      {"max-seq-len", TS_OPT_COUNT, &o.b.max_seq_len, "N", "positions of the cache (the model's, at most 2048; GPUs: 4096)"},
+      {"prefill-chunk", TS_OPT_COUNT, &o.b.prefill_chunk, "N", "rows in one prefill pass (128; GPUs: 2048)"},
       {"kv-cache", TS_OPT_TEXT, &o.paging, "KIND",
        "own: each session has memory for all its positions; paged[:PAGE[:POSITIONS]]: sessions share a pool of POSITIONS in pages (own)"},
       {"numerics", TS_OPT_TEXT, &o.b.numerics, "NAME",
@@ -133,7 +138,7 @@ int ts_cmd_build(int argc, char **argv) {
   bool ok = check(a, &o, &d) && ts_build(a, &o.b, &r, &d);
   if (ok) (strcmp(o.format, "json") ? print_table : print_json)(&r);
   if (!ok && strcmp(d.code, "no-cuda-driver") == 0) ts_hint(&d, "name the GPU that it is built for, --target cuda:sm_90a, or install the NVIDIA driver");
-  code = ok ? 0 : ts_interrupted() ? (ts_diag_print(stderr, &d), 130) : ts_cli_fail(&d);
+  code = ok ? 0 : ts_cli_fail(&d);
   ts_arena_free(a);
   return code;
 }

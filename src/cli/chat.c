@@ -28,6 +28,7 @@ typedef struct chat {
   ts_gen_result last;
   totals total;
   int exit_code;
+  bool tty;  // somebody types: what is refused does not end the conversation
 } chat;
 
 static void close_model(chat *c) {
@@ -51,7 +52,7 @@ static void choose_sampler(chat *c) {
 
 static bool open_model(chat *c, ts_diag *d) {
   ts_engine_opts e = {.threads = (int)c->o.threads, .library = c->o.library};
-  if (c->o.threads < 0 || c->o.threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)c->o.threads);
+  if (c->o.threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)c->o.threads);
   if (c->o.max_tokens < 0) return ts_refuse(d, "bad-option", "--max-tokens %lld is negative", (long long)c->o.max_tokens);
   TS_TRY((c->engine = ts_engine_open(c->dir, &e, d)) != NULL);
   TS_TRY((c->session = ts_engine_session(c->engine, d)) != NULL);
@@ -135,8 +136,9 @@ static void print_metrics(const chat *c) {
 
 static void print_settings(const chat *c) {
   const ts_sampler *s = &c->sampler;
-  printf("temperature=%g top_p=%g top_k=%lld repetition_penalty=%g seed=%llu max_tokens=%lld\n", s->temperature, s->top_p,
-         (long long)s->top_k, s->repetition_penalty, (unsigned long long)s->seed, (long long)c->o.max_tokens);
+  printf("temperature=%g top_p=%g top_k=%lld repetition_penalty=%g presence_penalty=%g frequency_penalty=%g seed=%llu max_tokens=%lld\n", s->temperature,
+         s->top_p, (long long)s->top_k, s->repetition_penalty, s->presence_penalty, s->frequency_penalty, (unsigned long long)s->seed,
+         (long long)c->o.max_tokens);
 }
 
 // name=value; the settings change when the value makes sense.
@@ -205,15 +207,20 @@ static const char **complete(void *arg, ts_arena *a, const char *text, size_t n,
   return out;
 }
 
-static bool reload(chat *c, const char *dir, ts_diag *d) {
+// The model that is there goes first, for two may not fit; but not for a folder without a model.
+static bool reload(chat *c, const char *dir, bool *open, ts_diag *d) {
+  ts_api api;
+  *open = true;
+  TS_TRY(ts_engine_api(*dir ? dir : c->dir, c->o.library, &api, d));
   close_model(c);
   if (*dir) snprintf(c->dir, sizeof c->dir, "%s", dir);
-  return open_model(c, d);
+  return *open = open_model(c, d);
 }
 
 // Returns false when the chat is over.
 static bool command(chat *c, char *line) {
   ts_diag d = {0};
+  bool open = true;
   char *arg = line + strcspn(line, " ");
   if (*arg) *arg++ = 0;
   if (!strcmp(line, "/exit")) return false;
@@ -223,18 +230,19 @@ static bool command(chat *c, char *line) {
   else if (!strcmp(line, "/reset")) ts_dialog_reset(c->dialog);
   else if (!strcmp(line, "/set")) set(c, arg);
   else if (strcmp(line, "/reload")) fprintf(stderr, "no command %s; /help lists the commands\n", line);
-  else if (!reload(c, arg, &d)) {
-    c->exit_code = ts_cli_fail(&d);
-    return false;
+  else if (!reload(c, arg, &open, &d)) {
+    int code = ts_cli_fail(&d);
+    open &= c->tty;
+    if (!open) c->exit_code = code;
   }
-  return true;
+  return open;
 }
 
 // On a terminal Ctrl-C drops the line or stops the answer, and the conversation goes on.
 static void converse(chat *c) {
   ts_diag d = {0};
   ts__line *in = ts__line_open(&(ts__line_opts){.prompt = ">>> ", .history = "chat_history", .complete = complete, .arg = c});
-  bool tty = ts__line_is_terminal(in);
+  bool tty = c->tty = ts__line_is_terminal(in);
   if (tty) printf("%s, %s, %d threads. /help lists the commands.\n", ts_engine_plan(c->engine)->name, ts_engine_plan(c->engine)->quantization,
                   ts_pool_threads(ts_engine_pool(c->engine)));
   ts_session_profile(c->session, true);
@@ -270,7 +278,7 @@ int ts_cmd_chat(int argc, char **argv) {
       {"prompt", TS_OPT_TEXT, &o->prompt, "TEXT", "answer this and exit"},
       {"system", TS_OPT_TEXT, &o->system, "TEXT", "system message instead of the model's"},
       {"raw", TS_OPT_FLAG, &o->raw, NULL, "continue the text as it is, without the conversation template"},
-      {"threads", TS_OPT_INT, &o->threads, "N", "threads (default: one per physical core)"},
+      {"threads", TS_OPT_COUNT, &o->threads, "N", "threads (default: one per physical core)"},
       {"temperature", TS_OPT_REAL, &o->temperature, "X", "0 is greedy (default: the model's)"},
       {"top-p", TS_OPT_REAL, &o->top_p, "X", "keep the likeliest tokens of this total probability"},
       {"top-k", TS_OPT_INT, &o->top_k, "N", "keep the N likeliest tokens; 0 is off"},

@@ -10,8 +10,9 @@
 #undef CMD
 
 // --- options: one table per command describes, parses and documents them ---------------------------------------
-typedef enum ts_opt_kind { TS_OPT_FLAG, TS_OPT_INT, TS_OPT_REAL, TS_OPT_TEXT, TS_OPT_TIME, TS_OPT_LIST } ts_opt_kind;
-// TIME is seconds as a double; "90", "90s", "5m", "1h" are accepted. `to` points at bool, int64_t, double, const char *, double.
+typedef enum ts_opt_kind { TS_OPT_FLAG, TS_OPT_INT, TS_OPT_COUNT, TS_OPT_REAL, TS_OPT_TEXT, TS_OPT_TIME, TS_OPT_LIST } ts_opt_kind;
+// COUNT is an integer of 0 or more, REAL is finite; TIME is seconds as a double; "90", "90s", "5m", "1h" are accepted. `to` points at
+// bool, int64_t, int64_t, double, const char *, double.
 // LIST is a text that may be given several times; `to` points at a ts_opt_list.
 typedef struct ts_opt_list {
   int n;
@@ -34,7 +35,7 @@ typedef struct ts_cli {
 // Parses argv (argv[0] is the command). Positional arguments move to the front: *args. Returns -1 to go on, else the exit code
 // (0 after --help, 2 after a complaint on stderr).
 int ts_cli_parse(const ts_cli *c, int argc, char **argv, char ***args, int *nargs);
-// Prints the diagnostic and gives its exit code.
+// Prints the diagnostic and gives its exit code; 130 when a signal asked for the end.
 int ts_cli_fail(const ts_diag *d);
 
 // For a GPU: a note on stderr about what this machine lacks for compiling, which is no failure and costs speed, and how to get it.

@@ -1,8 +1,11 @@
 // tunesmith db: look into a store, check it, bring stores together.
 #include "db/db.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 
@@ -120,10 +123,12 @@ static bool run_export(ts_db *db, const db_opts *o, char **args, ts_diag *d) {
   if (strcmp(f, "jsonl") != 0 && strcmp(f, "csv") != 0)
     return ts_refuse(d, "usage", "db export: format '%s' is not jsonl or csv", f);
   FILE *out = o->out ? fopen(o->out, "w") : stdout;
-  if (!out) return ts_env_fail(d, "write-failed", "%s: cannot be written", o->out);
+  if (!out) return ts_env_fail(d, "write-failed", "%s: %s", o->out, strerror(errno));
   bool ok = ts_db_export(db, o->table, !strcmp(f, "csv") ? TS_DB_CSV : TS_DB_JSONL, out, name, d);
-  if (o->out && fclose(out) != 0 && ok)
-    ok = ts_env_fail(d, "write-failed", "%s: could not be written to the end", o->out);
+  if (!o->out) return ok;
+  if (fclose(out) != 0 && ok) ok = ts_env_fail(d, "write-failed", "%s: %s", o->out, strerror(errno));
+  struct stat st;
+  if (!ok && stat(o->out, &st) == 0 && S_ISREG(st.st_mode)) unlink(o->out);  // half an export would pass for a whole one
   return ok;
 }
 

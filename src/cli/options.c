@@ -40,7 +40,8 @@ static bool set(const ts_opt *o, const char *v) {
   switch (o->kind) {
     case TS_OPT_FLAG: *(bool *)o->to = true; return true;
     case TS_OPT_INT: *(int64_t *)o->to = strtoll(v, &end, 10); return *v && whole(end) && !errno;
-    case TS_OPT_REAL: *(double *)o->to = strtod(v, &end); return *v && whole(end) && !errno;
+    case TS_OPT_COUNT: *(int64_t *)o->to = strtoll(v, &end, 10); return *v && whole(end) && !errno && *(int64_t *)o->to >= 0;
+    case TS_OPT_REAL: *(double *)o->to = strtod(v, &end); return *v && whole(end) && !errno && isfinite(*(double *)o->to);
     case TS_OPT_TEXT: *(const char **)o->to = v; return true;
     case TS_OPT_TIME: return read_time(v, o->to);
     case TS_OPT_LIST: return list_add(o->to, v);
@@ -100,7 +101,7 @@ int ts_cli_parse(const ts_cli *c, int argc, char **argv, char ***args, int *narg
 
 int ts_cli_fail(const ts_diag *d) {
   ts_diag_print(stderr, d);
-  return ts_diag_exit(d);
+  return ts_interrupted() ? 130 : ts_diag_exit(d);
 }
 
 void ts_cli_note_gpu(const ts_target *t) {

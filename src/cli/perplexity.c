@@ -68,6 +68,7 @@ static bool measure(const options *o, ts_engine *e, ts_session *s, ts_diag *d) {
   uint64_t start = ts_now_ns();
   if (ok && t.n < 2) ok = ts_refuse(d, "text-short", "%s: %zu tokens, two are the least", o->text, t.n);
   ok = ok && score(s, &t, window, &l, d);
+  if (!ok && ts_interrupted()) ts_refuse(d, "interrupted", "interrupted");
   if (ok) print(o, &l, t.n, window, (double)(ts_now_ns() - start) / 1e9);
   ts_tokens_free(&t);
   return ok;
@@ -77,7 +78,7 @@ static bool run(const options *o, const char *dir, ts_diag *d) {
   if (!o->text) return ts_refuse(d, "usage", "perplexity: give --text FILE");
   if (strcmp(o->format, "lines") && strcmp(o->format, "json")) return ts_refuse(d, "usage", "--format is lines or json, not '%s'", o->format);
   if (o->window < 0 || o->window == 1) return ts_refuse(d, "usage", "--window %lld is not 2 or more", (long long)o->window);
-  if (o->threads < 0 || o->threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)o->threads);
+  if (o->threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)o->threads);
   ts_engine *e = ts_engine_open(dir, &(ts_engine_opts){.threads = (int)o->threads}, d);
   ts_session *s = e ? ts_engine_session(e, d) : NULL;
   bool ok = s && measure(o, e, s, d);
@@ -90,8 +91,8 @@ int ts_cmd_perplexity(int argc, char **argv) {
   options o = {.format = "lines"};
   const ts_opt opts[] = {
       {"text", TS_OPT_TEXT, &o.text, "FILE", "the text"},
-      {"window", TS_OPT_INT, &o.window, "N", "tokens seen at once (default: 512, or the model's context when smaller)"},
-      {"threads", TS_OPT_INT, &o.threads, "N", "threads (default: one per physical core)"},
+      {"window", TS_OPT_COUNT, &o.window, "N", "tokens seen at once (default: 512, or the model's context when smaller)"},
+      {"threads", TS_OPT_COUNT, &o.threads, "N", "threads (default: one per physical core)"},
       {"format", TS_OPT_TEXT, &o.format, "F", "lines (name value unit) or json"},
   };
   const ts_cli cli = {"perplexity", "DIR --text FILE [options]",

@@ -68,7 +68,7 @@ static bool run(const options *o, ts_diag *d) {
   ts_probe p;
   bool json;
   TS_TRY(ts_cli_json(o->format, &json, d));
-  if (o->threads < 0 || o->threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)o->threads);
+  if (o->threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)o->threads);
   TS_TRY(ts_target_parse(o->target, &t, d));
   TS_TRY(t.api == TS_API_CUDA ? ts_device_probe_gpu(&t, o->seconds, &p, d) : ts_target_runs_here(&t, d) && ts_device_probe((int)o->threads, o->seconds, &p, d));
   if (o->store) TS_TRY(keep(o, &t, &p, d));
@@ -80,7 +80,7 @@ int ts_cmd_probe(int argc, char **argv) {
   options o = {.format = "table", .seconds = 3, .target = "cpu"};
   const ts_opt opts[] = {
       {"target", TS_OPT_TEXT, &o.target, "T", "cpu (the default), cuda or cuda:N"},
-      {"threads", TS_OPT_INT, &o.threads, "N", "threads of the many-thread rows (default: one per physical core)"},
+      {"threads", TS_OPT_COUNT, &o.threads, "N", "threads of the many-thread rows (default: one per physical core)"},
       {"time", TS_OPT_TIME, &o.seconds, "TIME", "how long to measure, about (default: 3s)"},
       {"store", TS_OPT_TEXT, &o.store, "FILE", "keep the ceilings with this machine in a store"},
       {"format", TS_OPT_TEXT, &o.format, "F", "table or json"},

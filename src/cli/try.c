@@ -144,9 +144,9 @@ static bool parse_all(ts_arena *a, char **args, int nargs, ts_spec *out, ts_diag
 
 static bool check_options(const options *o, ts_diag *d) {
   bool json;
-  TS_TRY(ts_cli_json(o->format, &json, d));
+  TS_TRY(ts_cli_json(o->format, &json, d) && ts_op_numerics(o->numerics, d));
   if (o->points < 1 || o->points > 64) return ts_refuse(d, "bad-option", "--points %lld is not 1 to 64", (long long)o->points);
-  if (o->threads < 0 || o->threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)o->threads);
+  if (o->threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)o->threads);
   return true;
 }
 
@@ -177,12 +177,12 @@ int ts_cmd_try(int argc, char **argv) {
   const ts_opt opts[] = {
       {"target", TS_OPT_TEXT, &o.target, "T", "cpu, cuda, cuda:1 ... (cpu)"},
       {"only", TS_OPT_TEXT, &o.only, "TEXT,...", "sketches whose name holds one of these texts"},
-      {"points", TS_OPT_INT, &o.points, "N", "candidates of each sketch, at most (3)"},
+      {"points", TS_OPT_COUNT, &o.points, "N", "candidates of each sketch, at most (3)"},
       {"judge", TS_OPT_FLAG, &o.judge, NULL, "only verdicts matter: hardly any time is spent on timing, others may run beside"},
       {"final", TS_OPT_FLAG, &o.final, NULL, "time the best of each sketch again, in turn"},
       {"numerics", TS_OPT_TEXT, &o.numerics, "NAME", "also try variants with these numerics (a8: 8-bit activations)"},
       {"seed", TS_OPT_INT, &o.seed, "N", "seed of draws and of the data (1)"},
-      {"threads", TS_OPT_INT, &o.threads, "N", "threads that kernels run on (one per core)"},
+      {"threads", TS_OPT_COUNT, &o.threads, "N", "threads that kernels run on (one per core)"},
       {"cache", TS_OPT_TEXT, &o.cache, "DIR", "keep compiled kernels here"},
       {"format", TS_OPT_TEXT, &o.format, "F", "table or json (a line for each workload)"},
   };

@@ -52,10 +52,12 @@ static char *command_line(ts_arena *a, int argc, char **argv) {
 }
 
 static void print_table(const ts_tune_result *r) {
-  printf("%-58s %10s %10s %8s  %-9s %s\n", "workload", "default us", "best us", "speed-up", "verdict", "winner");
+  int width = 58;
+  for (size_t i = 0; i < r->n; i++) width = TS_MAX(width, (int)strlen(r->rows[i].workload));
+  printf("%-*s %10s %10s %8s  %-9s %s\n", width, "workload", "default us", "best us", "speed-up", "verdict", "winner");
   for (size_t i = 0; i < r->n; i++) {
     const ts_tune_row *x = &r->rows[i];
-    printf("%-58s ", x->workload);
+    printf("%-*s ", width, x->workload);
     if (isnan(x->default_ns)) printf("%10s %10.2f %8s  %-9s ", "-", x->best_ns * 1e-3, "-", "no default");
     else printf("%10.2f %10.2f %7.2fx  %-9s ", x->default_ns * 1e-3, x->best_ns * 1e-3, x->default_ns / x->best_ns, ts_verdict_name(x->against_default.verdict));
     printf("%s%s", x->winner, x->kept_incumbent ? " (kept)" : "");
@@ -122,6 +124,8 @@ static bool tune(ts_arena *a, const options *o, char **args, int nargs, const ch
   size_t n = 0;
   bool json;
   TS_TRY(ts_cli_json(o->format, &json, d) && ts_target_parse(o->target, &t, d));
+  TS_TRY(ts_op_numerics(o->numerics, d));
+  if (o->threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)o->threads);
   if (strcmp(o->timer, "graph") != 0 && strcmp(o->timer, "cupti") != 0) return ts_refuse(d, "unknown-timer", "--timer %s: graph or cupti", o->timer);
   if (!o->list) TS_TRY(ts_target_runs_here(&t, d));
   TS_TRY(o->model ? model_tasks(a, o, &tasks, &n, d) : named_tasks(a, args, nargs, &tasks, &n, d));
@@ -142,13 +146,13 @@ int ts_cmd_tune(int argc, char **argv) {
       {"target", TS_OPT_TEXT, &o.target, "T", "cpu, cuda, cuda:1 ... (cpu)"},
       {"store", TS_OPT_TEXT, &o.store, "FILE", "tuning database, made when missing (tunesmith.db)"},
       {"budget", TS_OPT_TIME, &o.budget, "TIME", "stop after this long: 90s, 5m, 1h"},
-      {"trials", TS_OPT_INT, &o.trials, "N", "stop once this many candidates were measured (one of each sketch always is)"},
-      {"max-seq-len", TS_OPT_INT, &o.max_seq_len, "N", "positions of the model's cache (the model's, at most 2048; GPUs: 4096)"},
+      {"trials", TS_OPT_COUNT, &o.trials, "N", "stop once this many candidates were measured (one of each sketch always is)"},
+      {"max-seq-len", TS_OPT_COUNT, &o.max_seq_len, "N", "positions of the model's cache (the model's, at most 2048; GPUs: 4096)"},
       {"kv-cache", TS_OPT_TEXT, &o.paging, "KIND", "own or paged[:PAGE[:POSITIONS]], as build will be told (own)"},
-      {"prefill-chunk", TS_OPT_INT, &o.chunk, "N", "rows in one prefill pass (128; GPUs: 2048)"},
+      {"prefill-chunk", TS_OPT_COUNT, &o.chunk, "N", "rows in one prefill pass (128; GPUs: 2048)"},
       {"numerics", TS_OPT_TEXT, &o.numerics, "NAME", "also allow variants with these numerics (a8: 8-bit activations)"},
       {"seed", TS_OPT_INT, &o.seed, "N", "seed of all random choices (1)"},
-      {"threads", TS_OPT_INT, &o.threads, "N", "threads that kernels run on (one per core)"},
+      {"threads", TS_OPT_COUNT, &o.threads, "N", "threads that kernels run on (one per core)"},
       {"cache", TS_OPT_TEXT, &o.cache, "DIR", "keep compiled kernels here"},
       {"format", TS_OPT_TEXT, &o.format, "F", "table or json (progress and results as JSON lines)"},
       {"timer", TS_OPT_TEXT, &o.timer, "T", "GPUs, before the final: graph, or cupti (kernels alone, without launches and overlap; finals are timed by graphs)"},
@@ -177,7 +181,7 @@ int ts_cmd_tune(int argc, char **argv) {
   if (ok && !o.list && strcmp(o.format, "json") == 0) print_json(&r);
   else if (ok && !o.list) print_table(&r);
   if (ok && r.failed) fprintf(stderr, "%zu workloads could not be tuned (see above)\n", r.failed);
-  code = !ok ? ts_cli_fail(&d) : r.interrupted ? 130 : r.failed ? 1 : 0;
+  code = !ok && r.told ? ts_diag_exit(&d) : !ok ? ts_cli_fail(&d) : r.interrupted ? 130 : r.failed ? 1 : 0;
   ts_arena_free(a);
   return code;
 }

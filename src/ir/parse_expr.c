@@ -89,7 +89,8 @@ static bool soft_int(ts__parser *p, ts_ekind k, int64_t a, int64_t b, ts__val *o
       break;
     case TS_E_DIV:
       if (b == 0 || (a == INT64_MIN && b == -1)) return ts_lex_error(p->l, p->d, "division by zero");
-      if (a % b != 0) return ts_lex_error(p->l, p->d, "%lld / %lld is not an integer", (long long)a, (long long)b);
+      if (a % b != 0)
+        return ts_refuse(p->d, "not-divisible", "%s:%d:%d: %lld / %lld is not an integer", p->l->name, p->l->line, p->l->col, (long long)a, (long long)b);
       r = a / b;
       break;
     default:

@@ -149,16 +149,51 @@ static bool load_macros(ts_arena *a, const char *quant, ts_macros *m, ts_diag *d
   return true;
 }
 
+// Whether the text of the functions has "NAME: dim(": a dimension made constant leaves no trace in what was parsed.
+static bool declares_dim(ts_lex l, const char *name) {
+  while (l.tok != TS_TOK_EOF) {
+    bool here = ts_lex_is(&l, name);
+    ts_lex_next(&l);
+    if (here && ts_lex_accept(&l, ":") && ts_lex_is(&l, "dim")) return true;
+  }
+  return false;
+}
+
 // Names of dimensions mean what the function says; other names must be parameters of the operator.
-static bool check_names(const ts_op *op, const ts_spec *s, const ts_func *f, ts_diag *d) {
+static bool check_names(const ts_op *op, const ts_spec *s, const ts_func *f, const ts_lex *body, ts_diag *d) {
   for (int i = 0; i < s->nbind; i++) {
     const ts_bind *b = &s->bind[i];
-    bool known = b->kind == TS_BIND_INT;  // a dimension made constant leaves no trace in the function
+    bool known = false;
     for (int p = 0; p < op->nparams; p++) known |= strcmp(op->params[p].name, b->name) == 0;
     for (int k = 0; k < f->ndims; k++) known |= strcmp(f->dims[k].var->name, b->name) == 0;
-    if (!known) return ts_refuse(d, "unknown-parameter", "%s: no parameter or dimension '%s'", op->name, b->name);
+    if (known || (b->kind == TS_BIND_INT && declares_dim(*body, b->name))) continue;
+    ts_refuse(d, "unknown-parameter", "%s: no parameter or dimension '%s'", op->name, b->name);
+    ts_hint(d, "tunesmith ops %s lists them", op->name);
+    return false;
   }
   return true;
+}
+
+bool ts_op_numerics(const char *name, ts_diag *d) {
+  if (!*name) return true;
+  ts_arena *a = ts_arena_new("numerics");
+  const ts_op *ops;
+  size_t n;
+  ts_text known = {0};
+  bool ok = ts_op_list(a, &ops, &n, d), found = false;
+  for (size_t i = 0; ok && i < n; i++)
+    for (int v = 0; v < ops[i].nvariants; v++) {
+      const char *one = ops[i].variants[v].numerics;
+      found |= strcmp(one, name) == 0;
+      if (*one && !strstr(ts_text_str(&known), one)) ts_text_addf(&known, "%s%s", known.n ? ", " : "", one);
+    }
+  if (ok && !found) {
+    ts_refuse(d, "unknown-numerics", "no variant of any operator has numerics '%s'", name);
+    ts_hint(d, "known: %s", ts_text_str(&known));
+  }
+  ts_text_free(&known);
+  ts_arena_free(a);
+  return ok && found;
 }
 
 bool ts_op_instantiate(ts_ir *ir, const ts_spec *spec, const char *variant, ts_op_inst *out, ts_diag *d) {
@@ -171,11 +206,15 @@ bool ts_op_instantiate(ts_ir *ir, const ts_spec *spec, const char *variant, ts_o
   if (!v || !load_macros(a, spec->quant, &m, d)) return false;
   ts__opfile f;
   TS_TRY(ts__opfile_read(a, v->file, &f, d));
+  const ts_lex body = f.body;
   int nbind;
   const ts_bind *bind = all_binds(a, op, spec, &nbind);
   while (f.body.tok != TS_TOK_EOF) {
     const ts_func *func = ts_func_parse_at(ir, &f.body, bind, nbind, m.n ? &m : NULL, d);
-    if (!func) return false;
+    if (!func) {
+      if (d && strcmp(d->code, "not-divisible") == 0) ts_hint(d, "sizes that %s%s%s divides", *spec->quant ? spec->quant : op->name, *variant ? ", or variant " : "", variant);
+      return false;
+    }
     TS_TRY(ts_func_verify(func, d));
     if (strcmp(func->name, "main") == 0) out->func = func;
     else if (strcmp(func->name, "pack") == 0) out->pack = func;
@@ -183,5 +222,5 @@ bool ts_op_instantiate(ts_ir *ir, const ts_spec *spec, const char *variant, ts_o
   }
   if (!out->func) return ts_refuse(d, "no-main", "%s: no function main", f.file);
   out->tolerance = f.tolerance >= 0 ? f.tolerance : op->tolerance;
-  return check_names(op, spec, out->func, d);
+  return check_names(op, spec, out->func, &body, d);
 }

@@ -49,6 +49,8 @@ typedef struct ts_op_inst {
 
 bool ts_op_list(ts_arena *a, const ts_op **ops, size_t *n, ts_diag *d) TS_WARN_UNUSED;
 const ts_op *ts_op_find(ts_arena *a, const char *name, ts_diag *d) TS_WARN_UNUSED;
+// "" or the opt-in name of some variant; refuses others ("unknown-numerics").
+bool ts_op_numerics(const char *name, ts_diag *d) TS_WARN_UNUSED;
 bool ts_op_instantiate(ts_ir *ir, const ts_spec *spec, const char *variant, ts_op_inst *out, ts_diag *d) TS_WARN_UNUSED;
 // Spec text "dequant_matmul q4f16_1 N=4096 K=4096 A=f32 n=1": canonical (parameters sorted), identity of workloads.
 void ts_spec_print(ts_text *out, const ts_spec *s);

@@ -215,6 +215,14 @@ static void make_room(trial *t) {
   t->pack_object = ts_new_array(t->own, ts_object, t->space.n);
 }
 
+// After a signal: what was not judged is no row.
+static void forget_untried(trial *t) {
+  size_t kept = 0;
+  for (size_t i = 0; i < t->n; i++)
+    if (*t->row[i].outcome) t->row[kept++] = t->row[i];
+  t->n = kept;
+}
+
 bool ts_trial(ts_arena *a, const ts_spec *spec, ts_compiler *c, const ts_trial_opts *o, ts_trial_result *out, ts_diag *d) {
   trial t = {.o = o, .a = a, .own = ts_arena_new("trial"), .compiler = c};
   ts_meter_opts mo = {.threads = o->threads, .seed = o->seed + 1, .judge = o->judge && !o->final};
@@ -223,6 +231,7 @@ bool ts_trial(ts_arena *a, const ts_spec *spec, ts_compiler *c, const ts_trial_o
   if (ok) make_room(&t);
   ok = ok && (t.meter = ts_meter_start(t.workload, &mo, d)) != NULL && compile_all(&t, d) && ts_meter_wait(t.meter, d) && run_all(&t, d);
   if (!ok && c) ts_compiler_drop(c);
+  if (ok && ts_interrupted()) forget_untried(&t);
   if (ok) *out = (ts_trial_result){.n = t.n, .rows = t.row, .cost = ts_workload_cost(t.workload), .restarts = ts_meter_restarts(t.meter)};
   ts_meter_close(t.meter);
   ts_workload_close(t.workload);

@@ -36,7 +36,8 @@ static bool spent(const tuner *t) {
 static void report(tuner *t, const ts__session *s) {
   char note[160];
   double gain = s->best && s->fallback ? s->fallback->median / s->best->median : 1;
-  snprintf(note, sizeof note, "%s: best %.1f us, %.2fx of %s, %s", s->text, s->best ? s->best->median * 1e-3 : NAN, gain, s->no_default ? "the first" : "default", s->best ? s->space.sketch[s->best->sketch].name : "");
+  if (!s->best) snprintf(note, sizeof note, "%s: nothing measured yet", s->text);
+  else snprintf(note, sizeof note, "%s: best %.1f us, %.2fx of %s, %s", s->text, s->best->median * 1e-3, gain, s->no_default ? "the first" : "default", s->space.sketch[s->best->sketch].name);
   if (t->o->json && s->best) {
     char fallback[32] = "null";
     if (!s->no_default) snprintf(fallback, sizeof fallback, "%.1f", s->fallback->median);
@@ -92,8 +93,10 @@ static bool give_up(ts__session *s, ts_diag *d) {
   bool one = false;
   for (size_t i = 0; i < TS_COUNTOF(local); i++) one |= strcmp(d->code, local[i]) == 0;
   if (!one) return false;
-  ts_diag_print(stderr, d);
-  s->failure = *d;
+  ts_diag failure = *d;
+  snprintf(failure.message, sizeof failure.message, "%.300s: %.690s", s->text, d->message);
+  ts_diag_print(stderr, &failure);
+  s->failure = failure;
   s->given_up = true;
   s->batch.n = 0;
   *d = (ts_diag){0};
@@ -247,7 +250,7 @@ bool ts_tune(ts_arena *a, const ts_tune_task *tasks, size_t n, const ts_tune_opt
   out->interrupted = ts_interrupted();
   out->trials = trials(&t);
   ok = ok && finish(&t, a, out, d);
-  if (ok && t.n && out->failed == t.n) ok = (*d = t.s[0].failure, false);
+  if (ok && t.n && out->failed == t.n) ok = (*d = t.s[0].failure, out->told = true, false);
   for (size_t i = 0; i < t.n; i++)
     if (t.s[i].meter) ts_meter_quit(t.s[i].meter);  // they all leave at once
   for (size_t i = 0; i < t.n; i++) ts__session_close(&t.s[i]);

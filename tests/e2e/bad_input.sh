@@ -54,6 +54,22 @@ bad_model 2 "synthetic" synthetic:none
 refused 2 "no-such-cpu" tunesmith build --model "$tiny" --quantization q4f16_1 --target cpu:no-such-cpu --out "$top/dist"
 refused 2 "nonsense" tunesmith tune "nonsense A=f32" --store "$top/w.db" --trials 1
 refused 2 "workload" tunesmith tune "matmul q4f16_1 K=" --store "$top/w.db" --trials 1
+refused 2 "no parameter or dimension 'Z'" tunesmith tune "matmul q4f16_1 A=f32 K=128 N=64 Z=3 n=1" --store "$top/w.db" --trials 1
+refused 2 "100 / 8 is not an integer  \[not-divisible\]" tunesmith tune "matmul q4f16_1 A=f32 K=100 N=64 n=1" --store "$top/w.db" --trials 1
+has "$top/err" 'hint: .*q4f16_1'
+small="softmax A=f32 V=256 inv_temperature=1.0 n=1"
+for option in "--threads -2" "--threads 2000" "--trials -1" "--max-seq-len -1" "--prefill-chunk -8"; do
+  # shellcheck disable=SC2086
+  refused 2 "${option% *}" tunesmith tune "$small" --store "$top/w.db" --trials 1 $option
+done
+for command in "tune --store $top/w.db --trials 1" try; do
+  # shellcheck disable=SC2086
+  refused 2 "numerics 'zz'" tunesmith $command "$small" --numerics zz
+done
+refused 2 "numerics 'zz'" tunesmith build --model "$tiny" --numerics zz --out "$top/dist"
+[ ! -e "$top/w.db" ] || fail "a refused command made a store"
+# One that cannot be measured at all is told once.
+refused 3 "too large" tunesmith tune "matmul q4f16_1 A=f32 K=1048576 N=1048576 n=1" --store "$top/w.db" --trials 1
 
 # Stores.
 echo "not a database, just some text that is long enough to be read as one" >"$top/text.db"
@@ -75,12 +91,26 @@ cp -r "$dir" "$top/broken"; truncate -s 2000 "$top/broken/$(basename "$lib")"; r
 rm -rf "$top/broken"; cp -r "$dir" "$top/broken"; shard=$(find "$top/broken" -name 'params_shard_0.bin'); truncate -s 1000 "$shard"
 rm -f "$top/broken"/*.weights "$top/broken"/*/*.weights; refused 2 "params_shard_0.bin" tunesmith chat "$top/broken" --prompt x
 refused 2 "temperature" tunesmith chat "$dir" --prompt x --temperature -1
+refused 2 "temperature" tunesmith chat "$dir" --prompt x --temperature nan
+# In a conversation over a pipe what is refused leaves the settings as they are; a model that cannot be loaded ends it.
+printf '/set temperature=nan\n/set presence_penalty=inf\n/set\n/reload %s/nowhere\nhello\n' "$top" | tunesmith chat "$dir" --temperature 0 >"$top/out" 2>"$top/err"
+[ $? = 3 ] || fail "a model that cannot be loaded must end a conversation over a pipe"
+[ "$(grep -c '^error: ' "$top/err")" = 3 ] || { fail "three commands of the conversation are refused"; cat "$top/err"; }
+has "$top/out" '^temperature=0 '
 
 # A place that cannot be written.
 if [ "$(id -u)" = 0 ]; then nowrite=/proc/tunesmith; else mkdir -m 500 "$top/ro"; nowrite=$top/ro/x; fi
 refused 3 "${nowrite%/*}" tunesmith build --model "$tiny" --quantization q4f16_1 --target cpu --out "$nowrite"
 refused 3 "params.*too large" bash -c 'ulimit -f 100 && exec tunesmith build --model "$0" --quantization q4f16_1 --target cpu --out "$1"' "$tiny" "$top/full"
 [ -z "$(ls -A "$top/full" 2>/dev/null)" ] || fail "a full disk left half a model"
+run 0 tunesmith tune "$small" --store "$top/many.db" --trials 40
+refused 3 "export.jsonl" bash -c 'ulimit -f 33 && exec tunesmith db export --store "$0" --out "$1"' "$top/many.db" "$top/export.jsonl"
+[ ! -e "$top/export.jsonl" ] || fail "a full disk left half an export"
+# Without a home there is nothing to keep compiled kernels in; the build does without. A folder that was asked for must be there.
+mkdir "$top/file" && : >"$top/file/home"
+run 0 env -u TUNESMITH_CACHE HOME="$top/file/home" tunesmith build --model "$tiny" --quantization q4f16_1 --target cpu --out "$top/dist2"
+has "$top/err" '^note: .*home'
+refused 3 "$top/file/home: Not a directory" tunesmith build --model "$tiny" --quantization q4f16_1 --target cpu --out "$top/dist2" --cache "$top/file/home/c"
 if [ -w /dev/full ]; then
   tunesmith ops >/dev/full 2>"$top/err" && fail "a full disk under the output must be an error"
   has "$top/err" '^error: standard output: '

@@ -24,6 +24,9 @@ t.prompt(PROMPT)
 t.keys("\x1b[A\x1b[A\r")  # up, up: /set
 t.expect(r"temperature=0 ")
 t.prompt(PROMPT)
+t.keys("/reload nowhere\r")  # the model stays
+t.expect(r"error: nowhere")
+t.prompt(PROMPT)
 t.keys("/set max_tokens=0\r")
 t.prompt(PROMPT)
 t.keys("again and again\r")

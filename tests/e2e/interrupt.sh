@@ -38,4 +38,21 @@ run 0 tunesmith db check --store "$store"
 run 0 tunesmith tune "$work" --store "$store" --trials 4 --format json
 has "$top/out" '"event": "result"'
 run 0 tunesmith db check --store "$store"
+# interrupted WORDS COMMAND...: at a signal, half a second after its first sign of life or so, COMMAND ends with 130 and says WORDS.
+interrupted() {
+  local words=$1
+  shift
+  timeout --preserve-status -s INT -k 20 0.7 "$@" >"$top/out" 2>"$top/err" </dev/null
+  local got=$?
+  [ $got = 130 ] || { fail "exit status $got, expected 130: $*"; tail -n 3 "$top/out" "$top/err"; }
+  cat "$top/out" >>"$top/err"
+  has "$top/err" "$words"
+}
+build_tiny q4f16_1
+for _ in $(seq 400); do cat "$ROOT/tests/data/text/stories.txt"; done >"$top/long.txt"
+interrupted '\[interrupted\]' tunesmith perplexity "$dir" --text "$top/long.txt"
+interrupted '\[interrupted\]' tunesmith bench "$dir" -n 400 -p 0 -r 1000 --no-bandwidth
+interrupted '\[interrupted\]' tunesmith db query "with recursive c(x) as (select 1 union all select x + 1 from c) select count(*) from c" --store "$store"
+interrupted '\[interrupted\]' tunesmith schedule "matmul q4f16_1 A=f32 K=4096 N=4096 n=1" --run --quiet
+interrupted ' 0 wrong' tunesmith try "matmul q4f16_1 A=f32 K=8192 N=8192 n=1" --points 64
 done_testing
