@@ -21,19 +21,7 @@ args      b0 b1 b2 b3 w d
 #define T_NOW (int)dims[TS_DIM_t]
 #endif
 
-extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) decode(const act *q, const u16 *kc, const u16 *vc, act *y, float *workspace, const long long *dims) {
-  SHARED_MEMORY(raw);
-  float *shared = (float *)raw;
-  const split_range r = range_of(T_NOW);
-  cache_rows rows(kc, vc, nullptr, blockIdx.x, r.tile, r.last);
-  warp_state s;
-  query_values x;
-  u32 operand[QK_CHUNKS][2][4];
-  dependents_may_start();
-  wait_for_predecessors();
-  if (!CLUSTER && (int)blockIdx.y >= r.parts) return;
-  load_query(x, q + (size_t)blockIdx.x * GROUP * D);
-  begin(s, r, rows, r.last);
-  make_query(operand, x, nullptr, nullptr);
-  finish(s, r, operand, rows, r.last, nullptr, nullptr, shared, y, workspace);
+extern "C" __global__ void __launch_bounds__(32 * WARPS, 1)
+decode(const act *q, const u16 *kc, const u16 *vc, act *y, float *workspace, const long long *dims) {
+  attend_cached(q, nullptr, kc, vc, y, workspace, T_NOW);
 }

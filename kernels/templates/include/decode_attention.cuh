@@ -323,3 +323,54 @@ static __device__ __forceinline__ void finish(warp_state &s, const split_range &
   if (CLUSTER) combine_cluster(part, y, r.parts);
   else if (r.parts > 1) combine_workspace(workspace, y, r.parts);
 }
+
+// The whole of a block whose rows are all in the cache. table: as of cache_rows.
+static __device__ __forceinline__ void attend_cached(const act *q, const int *table, const u16 *kc, const u16 *vc, act *y, float *workspace, int last) {
+  SHARED_MEMORY(raw);
+  const split_range r = range_of(last);
+  cache_rows rows(kc, vc, table, blockIdx.x, r.tile, last);
+  warp_state s;
+  query_values x;
+  u32 operand[QK_CHUNKS][2][4];
+  dependents_may_start();
+  wait_for_predecessors();
+  if (!CLUSTER && (int)blockIdx.y >= r.parts) return;
+  load_query(x, q + (size_t)blockIdx.x * GROUP * D);
+  begin(s, r, rows, last);
+  make_query(operand, x, nullptr, nullptr);
+  finish(s, r, operand, rows, last, nullptr, nullptr, (float *)raw, y, workspace);
+}
+
+// The whole of a block that rotates the query and the new key, and appends the new row.
+static __device__ __forceinline__ void attend_appended(const act *qkv, const float *cos, const float *sin, const int *table, u16 *kc, u16 *vc, act *y, float *workspace,
+                                                       int last) {
+  SHARED_MEMORY(raw);
+  float *shared = (float *)raw;
+  u16 *fresh = (u16 *)shared;
+  const split_range r = range_of(last);
+  const int kv = blockIdx.x, most = max(last - 1, 0);
+  const bool newest = (int)blockIdx.y == r.parts - 1;  // has the positions that end with the new one
+  cache_rows rows(kc, vc, table, kv, r.tile, last);
+  warp_state s;
+  query_values x;
+  u32 operand[QK_CHUNKS][2][4];
+  begin(s, r, rows, most);
+  cos += (size_t)last * (D / 2), sin += (size_t)last * (D / 2);
+  dependents_may_start();
+  wait_for_predecessors();
+  if (!CLUSTER && (int)blockIdx.y >= r.parts) return;
+  load_query(x, qkv + (size_t)kv * GROUP * D);
+  if (newest) {
+    const act *key = qkv + (size_t)(TS_H + kv) * D, *value = qkv + (size_t)(TS_H + TS_HK + kv) * D;
+    const size_t row = rows.row(last);
+    for (int i = threadIdx.x; i < D / 2; i += 32 * WARPS) {
+      const float a = act_load(key + i), b = act_load(key + i + D / 2), va = act_load(value + i), vb = act_load(value + i + D / 2), co = cos[i], si = sin[i];
+      const u32 rotated = pack_f16(a * co - b * si, b * co + a * si), w = pack_f16(va, vb);
+      fresh[i] = kc[row + i] = (u16)rotated, fresh[i + D / 2] = kc[row + i + D / 2] = (u16)(rotated >> 16);
+      fresh[D + i] = vc[row + i] = (u16)w, fresh[D + i + D / 2] = vc[row + i + D / 2] = (u16)(w >> 16);
+    }
+    __syncthreads();
+  }
+  make_query(operand, x, cos, sin);
+  finish(s, r, operand, rows, most, newest ? fresh : nullptr, fresh + D, shared + D, y, workspace);
+}

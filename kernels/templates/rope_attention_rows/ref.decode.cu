@@ -21,34 +21,7 @@ args      b0 b1 b2 b3 b4 b5 w d
 #define T_NOW (int)dims[TS_DIM_t]
 #endif
 
-extern "C" __global__ void __launch_bounds__(32 * WARPS, 1) decode(const act *qkv, const float *cos, const float *sin, u16 *kc, u16 *vc, act *y, float *workspace, const long long *dims) {
-  SHARED_MEMORY(raw);
-  float *shared = (float *)raw;
-  u16 *fresh = (u16 *)shared;
-  const split_range r = range_of(T_NOW);
-  const int kv = blockIdx.x, last = r.last, most = max(last - 1, 0);
-  const bool newest = (int)blockIdx.y == r.parts - 1;  // has the positions that end with the new one
-  cache_rows rows(kc, vc, nullptr, kv, r.tile, r.last);
-  warp_state s;
-  query_values x;
-  u32 operand[QK_CHUNKS][2][4];
-  begin(s, r, rows, most);
-  cos += (size_t)last * (D / 2), sin += (size_t)last * (D / 2);
-  dependents_may_start();
-  wait_for_predecessors();
-  if (!CLUSTER && (int)blockIdx.y >= r.parts) return;
-  load_query(x, qkv + (size_t)kv * GROUP * D);
-  if (newest) {
-    const act *key = qkv + (size_t)(TS_H + kv) * D, *value = qkv + (size_t)(TS_H + TS_HK + kv) * D;
-    u16 *krow = kc + ((size_t)kv * TS_P + last) * D, *vrow = vc + ((size_t)kv * TS_P + last) * D;
-    for (int i = threadIdx.x; i < D / 2; i += 32 * WARPS) {
-      const float a = act_load(key + i), b = act_load(key + i + D / 2), va = act_load(value + i), vb = act_load(value + i + D / 2), co = cos[i], si = sin[i];
-      const u32 rotated = pack_f16(a * co - b * si, b * co + a * si), w = pack_f16(va, vb);
-      fresh[i] = krow[i] = (u16)rotated, fresh[i + D / 2] = krow[i + D / 2] = (u16)(rotated >> 16);
-      fresh[D + i] = vrow[i] = (u16)w, fresh[D + i + D / 2] = vrow[i + D / 2] = (u16)(w >> 16);
-    }
-    __syncthreads();
-  }
-  make_query(operand, x, cos, sin);
-  finish(s, r, operand, rows, most, newest ? fresh : nullptr, fresh + D, shared + D, y, workspace);
+extern "C" __global__ void __launch_bounds__(32 * WARPS, 1)
+decode(const act *qkv, const float *cos, const float *sin, u16 *kc, u16 *vc, act *y, float *workspace, const long long *dims) {
+  attend_appended(qkv, cos, sin, nullptr, kc, vc, y, workspace, T_NOW);
 }
