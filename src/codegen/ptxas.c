@@ -25,10 +25,27 @@ const char *ts_codegen_ptxas(ts_arena *a) {
   return runs("/usr/local/cuda/bin/ptxas") ? "/usr/local/cuda/bin/ptxas" : NULL;
 }
 
+// The first complaint of what it said.
+static const char *complaint(const char *text) {
+  const char *error = strstr(text, "error"), *fatal = strstr(text, "fatal");
+  if (error && fatal) return TS_MIN(error, fatal);
+  return error ? error : fatal ? fatal : text;
+}
+
 static bool complain(ts_diag *d, const char *text, int code) {
-  const char *p = strstr(text, "error");
-  if (!p) p = text;
+  const char *p = complaint(text);
   return ts_refuse(d, "ptxas-failed", "ptxas failed (%d): %.*s", code, (int)TS_MIN(strcspn(p, "\n"), 400), p);
+}
+
+// An assembler of another age than the driver: it knows neither this PTX nor this GPU. The driver may.
+static bool is_too_old(const char *text) { return strstr(text, "Unsupported .version") || strstr(text, "is not defined for option 'gpu-name'"); }
+
+static bool leave_to_driver(ts_arena *a, ts__ptxas *out) {
+  const char *p = complaint(ts_text_str(&out->said)), *why = ts_arena_printf(a, "%.*s", (int)TS_MIN(strcspn(p, "\n"), 200), p);
+  ts_text_free(&out->said);
+  ts_text_addf(&out->said, "ptxas warning : too old, the driver translates: %s\n", why);
+  out->found = false;
+  return true;
 }
 
 static bool assemble(ts_arena *a, const char *tool, const char *dir, const char *ptx, size_t n, const char *arch,
@@ -40,6 +57,7 @@ static bool assemble(ts_arena *a, const char *tool, const char *dir, const char 
   bool ok = ts_proc_run(argv, 120, &out->said, &r, d);
   unlink(in);
   const char *text = ts_text_str(&out->said);
+  if (ok && r.exit_code != 0 && is_too_old(text)) return leave_to_driver(a, out);
   if (ok && r.exit_code != 0) ok = complain(d, text, r.exit_code);
   char *data;
   size_t size;

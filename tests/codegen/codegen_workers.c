@@ -372,10 +372,47 @@ static void test_gpu(void **state) {
   dlclose(lib);
 }
 
+// What an assembler refuses is told in its own words; one that is too old leaves the PTX to the driver.
+static void test_assembler(void **state) {
+  static const struct {
+    const char *says;
+    ts_gpu_image kind;
+    const char *told;
+  } rows[] = {
+      {"k.ptx, line 8; fatal   : (C7406) 232 is larger than 80\\nptxas fatal   : Ptx assembly aborted due to errors", TS_GPU_CUBIN, "ptxas failed (255): fatal   : (C7406) 232 is larger than 80"},
+      {"k.ptx, line 9; error   : Unknown symbol\\nptxas fatal   : aborted", TS_GPU_CUBIN, "ptxas failed (255): error   : Unknown symbol"},
+      {"k.ptx, line 1; fatal   : Unsupported .version 8.3; current version is '7.8'", TS_GPU_PTX, "too old, the driver translates: fatal   : Unsupported .version 8.3; current version is '7.8'"},
+      {"ptxas fatal   : Value 'sm_90a' is not defined for option 'gpu-name'", TS_GPU_PTX, "too old"},
+  };
+  fixture *x = *state;
+  const char *tool = ts_path_join(x->a, x->dir, "assembler");
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
+    const char *script = ts_arena_printf(x->a, "#!/bin/sh\nprintf \"%%b\\n\" \"%s\" >&2\nexit 255\n", rows[i].says);
+    ts_diag d = {0};
+    ts_object o;
+    ts_gpu_code code;
+    if (!ts_file_write(tool, script, strlen(script), &d)) fail_msg("%s", d.message);
+    assert_int_equal(chmod(tool, 0700), 0);
+    setenv("TUNESMITH_PTXAS", tool, 1);
+    ts_compiler *c = open_pool(x, "cuda:sm_90a", 1, NULL);
+    bool ok = ts_compiler_run(c, parse(x, gpu_text), x->a, &o, &d);
+    ts_compiler_close(c);
+    unsetenv("TUNESMITH_PTXAS");
+    assert_int_equal(ok, rows[i].kind == TS_GPU_PTX);
+    if (!ok) assert_string_equal(d.message, rows[i].told);
+    if (!ok) continue;
+    if (!ts_gpu_code_read(x->a, o.bytes, o.n, &code, &d)) fail_msg("%s", d.message);
+    assert_int_equal(code.kind, TS_GPU_PTX);
+    assert_int_equal(code.registers, -1);
+    if (strncmp(code.warnings, rows[i].told, strlen(rows[i].told)) != 0) fail_msg("%s", code.warnings);
+  }
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
   const struct CMUnitTest tests[] = {T(test_pool),    T(test_drop),       T(test_abort),        T(test_timeout),  T(test_refusal),
                                      T(test_cache),   T(test_public_cache), T(test_identity), T(test_bad_object),
-                                     T(test_library), T(test_no_linker),    T(test_faults),    T(test_gpu)};
+                                     T(test_library), T(test_no_linker),    T(test_faults),    T(test_gpu),
+                                     T(test_assembler)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -122,12 +122,12 @@ kernels() {
   done < <(kernel_files)
 }
 
-# cases NAME ARGUMENT...: the cases of tests/codegen/gpu through intrin.sh, a quarter in each of four; what they say goes to NAME.txt. Counts them.
+# cases NAME ARGUMENT...: the cases of tests/codegen/gpu and gpu_lowering through intrin.sh, a quarter in each of four; what they say goes to NAME.txt. Counts them.
 cases() {
   local name=$1 n part files mine
   shift
   if [ ! -d "$root/tests/codegen/gpu" ]; then skip "$name: no cases here"; return; fi
-  files=("$root"/tests/codegen/gpu/*.tir)
+  files=("$root"/tests/codegen/gpu/*.tir "$root"/tests/codegen/gpu_lowering/*.txt)
   for part in 0 1 2 3; do
     mapfile -t mine < <(printf '%s\n' "${files[@]}" | awk -v p=$part 'NR % 4 == p')
     timeout -k 5 120 "$here/intrin.sh" -t "$(command -v tunesmith)" "$@" "${mine[@]}" >"$out/$name-$part.txt" 2>&1 &

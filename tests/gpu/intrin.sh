@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Tensor intrinsics and what schedules ask of kernels (launch bounds, hints, prefetches) on a GPU: every case of a folder (a function;
-# "----- trace" and a trace that schedules it) is compiled, run on random data, and compared with the function as written, which the interpreter
-# computes. Cases that are to be refused, or whose schedule is a test's own ("# refuse", "# plain"), are left out. A line a case: "ok NAME", "FAILED
+# "----- trace" and a trace that schedules it; in .txt files also what lowering made of it) is compiled, run on random data, and compared with the
+# function as written, which the interpreter computes; symbolic dimensions have the first value of its last "# run". Cases that are to be refused, or
+# whose schedule is a test's own ("refuse", "# plain"), are left out. A line a case: "ok NAME", "FAILED
 # NAME: why", or "skipped NAME: feature" when the GPU lacks what an intrinsic wants. The exit status is 0 when none failed, 77 when
 # there is no GPU.
 #
@@ -20,26 +21,27 @@ while getopts t:T:c: option; do
 done
 shift $((OPTIND - 1))
 [ -x "$tunesmith" ] || tunesmith=$(command -v tunesmith) || { echo "intrin.sh: no tunesmith; name it with -t" >&2; exit 2; }
-[ $# -gt 0 ] || set -- "$root/tests/codegen/gpu"
+[ $# -gt 0 ] || set -- "$root/tests/codegen/gpu" "$root/tests/codegen/gpu_lowering"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 cases=()
 for where in "$@"; do
-  if [ -d "$where" ]; then cases+=("$where"/*.tir); else cases+=("$where"); fi
+  if [ -d "$where" ]; then cases+=("$where"/*.t[ix][rt]); else cases+=("$where"); fi
 done
 
 # The verdict of one case, a line.
 judge() {
-  local file=$1 name out code
-  name=$(basename "$file" .tir)
+  local file=$1 name out code n
+  name=$(basename "${file%.*}")
+  n=$(sed -n 's/^# run \([0-9]*\).*/\1/p' "$file" | tail -n 1)
   sed '/^----- trace$/,$d' "$file" >"$work/$name.tir"
   local function=("$work/$name.tir")
   if grep -q '^----- trace$' "$file"; then
-    sed '1,/^----- trace$/d' "$file" >"$work/$name.trace"
+    sed '1,/^----- trace$/d; /^----- /,$d' "$file" >"$work/$name.trace"
     function+=("$work/$name.trace")
   fi
-  out=$(timeout 60 ${under[@]+"${under[@]}"} "$tunesmith" schedule "${function[@]}" --quiet --execute --target "$target" 2>&1)
+  out=$(timeout 60 ${under[@]+"${under[@]}"} "$tunesmith" schedule "${function[@]}" --quiet --execute ${n:+-n $n} --target "$target" 2>&1)
   code=$?
   if [ -n "${under[*]}" ] && [ $code = 9 ]; then
     echo "FAILED $name under memcheck: $(grep -m 1 '^========= .*\(Invalid\|Misaligned\|[Ee]rror\)' <<<"$out")"
@@ -59,7 +61,7 @@ judge() {
 
 asked=()
 for file in "${cases[@]}"; do
-  grep -q '^# \(refuse\|plain\)' "$file" || asked+=("$file")
+  grep -q '^# \(refuse\|plain\)\|^----- refuse' "$file" || asked+=("$file")
 done
 for ((i = 0; i < ${#asked[@]}; i += 8)); do
   for ((k = i; k < i + 8 && k < ${#asked[@]}; k++)); do judge "${asked[k]}" >"$work/$k.line" & done
