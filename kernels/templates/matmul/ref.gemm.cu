@@ -19,15 +19,17 @@ where     SPLIT == 1 || TILES * SPLIT <= 4 * SMS
 where     STAGES < 8 || SPLIT < 4
 define    SMEM STAGES * (CREWS * 8192 + WIDTH * 128 + 16)
 where     SMEM <= SHARED && (SPLIT == 1 || WIDTH * CREWS * 256 <= STAGES * (CREWS * 8192 + WIDTH * 128))
+define    PER_SM CREWS == 1 && 2 * (SMEM + 1024) <= SM_SHARED ? 2 : 1
 start     CREWS=2 WIDTH=256 STAGES=4 GROUP=8 SPLIT=1 if n_hi > 512
 start     CREWS=2 WIDTH=128 STAGES=6 GROUP=8 SPLIT=1 if n_hi > 256 && n_hi <= 512
-start     CREWS=2 WIDTH=128 STAGES=6 GROUP=8 SPLIT=1 if n_hi > 64 && n_hi <= 256 && N > 8192
-start     CREWS=2 WIDTH=128 STAGES=6 GROUP=8 SPLIT=2 if n_hi > 64 && n_hi <= 256 && N <= 8192
+start     CREWS=2 WIDTH=128 STAGES=6 GROUP=8 SPLIT=1 if n_hi > 64 && n_hi <= 256 && N * ceildiv(n_hi, 128) > 16384
+start     CREWS=2 WIDTH=128 STAGES=6 GROUP=8 SPLIT=2 if n_hi > 64 && n_hi <= 256 && N * ceildiv(n_hi, 128) > 4096 && N * ceildiv(n_hi, 128) <= 16384
+start     CREWS=2 WIDTH=128 STAGES=6 GROUP=8 SPLIT=4 if n_hi > 64 && n_hi <= 256 && N * ceildiv(n_hi, 128) <= 4096
 start     CREWS=1 WIDTH=64 STAGES=6 GROUP=8 SPLIT=1 if n_hi <= 64 && N > 8192
 start     CREWS=1 WIDTH=64 STAGES=6 GROUP=8 SPLIT=2 if n_hi <= 64 && N > 2048 && N <= 8192
 start     CREWS=1 WIDTH=64 STAGES=6 GROUP=8 SPLIT=4 if n_hi <= 64 && N <= 2048
 launch    gemm_f16_entry
-grid      SPLIT == 1 ? min(ceildiv(n, 64 * CREWS) * ceildiv(N, WIDTH), SMS) : ceildiv(n, 64 * CREWS) * ceildiv(N, WIDTH) * SPLIT ; 1 ; 1
+grid      SPLIT == 1 ? min(ceildiv(n, 64 * CREWS) * ceildiv(N, WIDTH), SMS * PER_SM) : ceildiv(n, 64 * CREWS) * ceildiv(N, WIDTH) * SPLIT ; 1 ; 1
 block     128 * CREWS + 128 ; 1 ; 1
 shared    SMEM
 cluster   SPLIT ; 1 ; 1
