@@ -153,7 +153,7 @@ static void host_run_lane() {
 // One cluster: every lane in turn until all have ended; false when nobody can go on.
 static bool host_run_cluster(int first) {
   int lanes = host_threads * host_blocks;
-  host_memory.assign(host_blocks, std::vector<unsigned char>(HOST_SHARED + 1024, 0xa5));
+  host_memory.assign(host_blocks, std::vector<unsigned char>(HOST_SHARED + 1024, 0xff));  // no numbers
   host_copies.clear();
   host_cluster = host_meeting();
   host_some.assign(host_blocks, host_meeting());
