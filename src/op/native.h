@@ -69,7 +69,7 @@ typedef struct ts_native_fit {
 bool ts_native_bind(ts_arena *a, const ts_native *t, const ts_spec *spec, const ts_func *f, const ts_target *target, ts_native_fit *out,
                     ts_diag *d) TS_WARN_UNUSED;
 // The legal points, in the order of the lists, nparams values each; those of the `start` lines come first. Refuses more than
-// TS_NATIVE_POINTS of them. *all: the size of the space without constraints.
+// TS_NATIVE_POINTS of them, and a space in which too many values must be looked at to find them. *all: the size of the space without constraints.
 enum { TS_NATIVE_POINTS = 1 << 16 };
 bool ts_native_points(ts_arena *a, const ts_native_fit *f, const int64_t **points, size_t *n, double *all, ts_diag *d) TS_WARN_UNUSED;
 // The first of them alone; NULL: there is none. Takes no time where a start line serves.

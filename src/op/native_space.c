@@ -222,6 +222,7 @@ bool ts__native_fold(ts_arena *a, const ts__native_env *e, const char *what, ts_
 // --- points ---------------------------------------------------------------------------------------------------------------
 // A line of the template: it can be evaluated after parameter `level` was chosen, -1: before any. Of all the names known it uses only these, so
 // that hundred thousands of points need not look them up among all.
+enum { MOST_MET = 1 << 21 };
 typedef struct line {
   int level, n;
   const char **name;
@@ -235,7 +236,7 @@ typedef struct walk {
   ts__native_env env;
   line *defines, *wheres;
   TS_VEC(int64_t) points;  // nparams values each
-  size_t n;
+  size_t n, met;  // legal ones; values of parameters looked at
   int forbidden;  // line of the constraint that failed last
   ts_diag *d;
   bool first;  // one point is enough
@@ -318,6 +319,8 @@ static bool descend(walk *w, int at) {
   if (at + 1 == w->f->native->nparams) return push(w);
   const ts_native_param *p = &w->f->native->params[at + 1];
   for (int i = 0; i < p->n && !(w->first && w->n); i++) {
+    if (++w->met > MOST_MET)
+      return ts_refuse(w->d, "too-many-points", "%s: more than %d combinations of values to look at; take values away, or let constraints name parameters declared early", w->f->native->label, MOST_MET);
     w->env.value[w->f->nfacts + at + 1] = p->value[i];
     TS_TRY(descend(w, at + 1));
   }

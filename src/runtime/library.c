@@ -8,6 +8,7 @@
 struct ts_library {
   ts_arena *arena;
   void *handle;
+  uint64_t span;  // bytes of addresses that it takes
   const char *path;
   const ts_plan *plan;
   ts__kernel **steps;  // [phase][step]
@@ -15,7 +16,7 @@ struct ts_library {
 };
 
 // The parts of the file that the loader would map lie within it: a cut-off library is a refusal, not a crash.
-static bool elf_ok(const char *path, const ts_map *m, ts_diag *d) {
+static bool elf_ok(const char *path, const ts_map *m, uint64_t *span, ts_diag *d) {
   Elf64_Ehdr h;
   if (m->n < sizeof h || memcmp(m->p, ELFMAG, SELFMAG) != 0) return ts_refuse(d, "not-a-library", "%s: not a shared object", path);
   memcpy(&h, m->p, sizeof h);
@@ -30,6 +31,7 @@ static bool elf_ok(const char *path, const ts_map *m, ts_diag *d) {
     if (p.p_type == PT_LOAD && (p.p_offset > m->n || p.p_filesz > m->n - p.p_offset))
       return ts_refuse(d, "library-cut", "%s: the file is cut off: %zu bytes, a segment ends at %llu", path, m->n,
                        (unsigned long long)(p.p_offset + p.p_filesz));
+    if (p.p_type == PT_LOAD) *span = TS_MAX(*span, p.p_vaddr + p.p_memsz);
   }
   return true;
 }
@@ -37,12 +39,20 @@ static bool elf_ok(const char *path, const ts_map *m, ts_diag *d) {
 static bool open_handle(ts_library *l, ts_diag *d) {
   ts_map m;
   TS_TRY(ts_map_open(l->path, &m, d));
-  bool ok = elf_ok(l->path, &m, d);
+  bool ok = elf_ok(l->path, &m, &l->span, d);
   ts_map_close(&m);
   if (!ok) return false;
   const char *full = strchr(l->path, '/') ? l->path : ts_arena_printf(l->arena, "./%s", l->path);
   l->handle = dlopen(full, RTLD_NOW | RTLD_LOCAL);
   return l->handle || ts_env_fail(d, "library-open", "%s", dlerror());
+}
+
+// n bytes at p are the library's, by the size that it states itself.
+static bool holds(const ts_library *l, const char *name, const void *p, uint64_t n, ts_diag *d) {
+  Dl_info info;
+  bool known = dladdr(p, &info) != 0;
+  uint64_t at = known ? (uint64_t)((uintptr_t)p - (uintptr_t)info.dli_fbase) : 0;
+  return (known && at < l->span && n <= l->span - at) || ts_refuse(d, "library-cut", "%s: %s is %llu bytes, which the library lacks", l->path, name, (unsigned long long)n);
 }
 
 static bool read_plan(ts_library *l, ts_diag *d) {
@@ -53,6 +63,7 @@ static bool read_plan(ts_library *l, ts_diag *d) {
   if (*abi != TS_KERNEL_ABI)
     return ts_refuse(d, "library-abi", "%s: kernel interface %u, this runtime has %d; build the model again", l->path, *abi,
                      TS_KERNEL_ABI);
+  TS_TRY(holds(l, "the plan", text, *size, d));
   l->plan = ts_plan_parse(l->arena, l->path, text, *size, d);
   return l->plan != NULL;
 }
@@ -92,7 +103,7 @@ static bool resolve_artifact(const ts_library *l, const char *name, ts__kernel *
   if (!k->artifact || !n)
     return ts_refuse(d, "library-kernel", "%s: the plan names kernel %s, which the library lacks", l->path, k->artifact ? bytes : name);
   k->artifact_bytes = *n;
-  return true;
+  return holds(l, name, k->artifact, *n, d);
 }
 
 static bool resolve_one(const ts_library *l, const char *name, ts__kernel *k, ts_diag *d) {
