@@ -13,7 +13,7 @@ typedef struct options {
   bool list, counters;
 } options;
 
-static bool model_tasks(ts_arena *a, const options *o, ts_tune_task **tasks, size_t *n, ts_diag *d) {
+static bool model_tasks(ts_arena *a, const options *o, ts_tune_task **tasks, size_t *n, const ts_step_call **step, size_t *nstep, ts_diag *d) {
   ts_source src;
   const ts_quant *q = ts_quant_find(o->quant, d);
   if (!q || !ts_source_open(a, o->model, &src, d)) return false;
@@ -21,7 +21,8 @@ static bool model_tasks(ts_arena *a, const options *o, ts_tune_task **tasks, siz
   ts_target t;
   ts_paging paging;
   bool ok = ts_target_parse(o->target, &t, d) && ts_paging_parse(o->paging, &paging, d) &&
-            ts_model_tasks(a, &src.config, q, t.api, o->max_seq_len, o->chunk, paging, &list, n, d);
+            ts_model_tasks(a, &src.config, q, t.api, o->max_seq_len, o->chunk, paging, &list, n, d) &&
+            ts_model_decode_step(a, &src.config, q, t.api, o->max_seq_len, o->chunk, paging, list, *n, step, nstep, d);
   if (ok) {
     *tasks = ts_new_array(a, ts_tune_task, *n + 1);
     for (size_t i = 0; i < *n; i++)  // a prompt token counts as much as a generated one
@@ -64,6 +65,7 @@ static void print_table(const ts_tune_result *r) {
     if (x->library_ns > 0) printf("  (cuBLASLt: %.2f us, %.2f of its speed, %s)", x->library_ns * 1e-3, x->library_ns / x->best_ns, ts_verdict_name(x->against_library.verdict));
     printf("\n");
   }
+  if (r->step_ns > 0) printf("a decode step: %.2f us instead of %.2f\n", r->step_ns * 1e-3, r->step_default_ns * 1e-3);
   printf("%lld candidates in %.1f s, device busy %.0f %%\n", (long long)r->trials, r->wall_s, 100 * r->busy_s / fmax(r->wall_s, 1e-9));
 }
 
@@ -77,6 +79,7 @@ static void print_json(const ts_tune_result *r) {
            "\"failed\": %lld, \"library_ns\": %.1f}\n",
            x->workload, x->winner, ns, x->best_ns, ratio, none ? "no default" : ts_verdict_name(x->against_default.verdict), (long long)x->trials, (long long)x->failed, x->library_ns);
   }
+  if (r->step_ns > 0) printf("{\"event\": \"step\", \"default_ns\": %.1f, \"best_ns\": %.1f}\n", r->step_default_ns, r->step_ns);
   printf("{\"event\": \"done\", \"trials\": %lld, \"wall_s\": %.2f, \"busy_s\": %.2f, \"interrupted\": %s}\n", (long long)r->trials, r->wall_s, r->busy_s,
          r->interrupted ? "true" : "false");
 }
@@ -121,20 +124,22 @@ static bool list_tasks(const options *o, const ts_target *t, const ts_tune_task 
 static bool tune(ts_arena *a, const options *o, char **args, int nargs, const char *command, ts_tune_result *r, ts_diag *d) {
   ts_target t;
   ts_tune_task *tasks = NULL;
-  size_t n = 0;
+  const ts_step_call *step = NULL;
+  size_t n = 0, nstep = 0;
   bool json;
   TS_TRY(ts_cli_json(o->format, &json, d) && ts_target_parse(o->target, &t, d));
   TS_TRY(ts_op_numerics(o->numerics, d));
   if (o->threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)o->threads);
   if (strcmp(o->timer, "graph") != 0 && strcmp(o->timer, "cupti") != 0) return ts_refuse(d, "unknown-timer", "--timer %s: graph or cupti", o->timer);
   if (!o->list) TS_TRY(ts_target_runs_here(&t, d));
-  TS_TRY(o->model ? model_tasks(a, o, &tasks, &n, d) : named_tasks(a, args, nargs, &tasks, &n, d));
+  TS_TRY(o->model ? model_tasks(a, o, &tasks, &n, &step, &nstep, d) : named_tasks(a, args, nargs, &tasks, &n, d));
   ts_cli_note_gpu(&t);
   // a GPU compiles ahead while it measures: a fixed number for each workload
   int64_t trials = o->budget > 0 || o->trials ? o->trials : t.api == TS_API_CUDA ? (int64_t)TS_MAX(200, 40 * n) : 200;
   if (o->list) return list_tasks(o, &t, tasks, n, json, d);
   ts_tune_opts to = {.target = &t, .store = o->store, .cache = o->cache, .command = command, .numerics = o->numerics, .budget_s = o->budget, .trials = trials,
-                     .seed = (uint64_t)o->seed, .threads = (int)o->threads, .json = json, .spans = strcmp(o->timer, "cupti") == 0, .counters = o->counters};
+                     .seed = (uint64_t)o->seed, .threads = (int)o->threads, .json = json, .spans = strcmp(o->timer, "cupti") == 0, .counters = o->counters,
+                     .step = step, .nstep = nstep};
   return ts_tune(a, tasks, n, &to, r, d);
 }
 

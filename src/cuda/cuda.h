@@ -218,20 +218,4 @@ bool ts_cuda_clock(const ts_cuda_helpers *h, CUstream stream, CUdeviceptr p, ts_
 // Keeps the stream waiting until the u32 at flag is not 0, or ns have passed.
 bool ts_cuda_block(const ts_cuda_helpers *h, CUstream stream, CUdeviceptr flag, uint64_t ns, ts_diag *d) TS_WARN_UNUSED;
 
-// --- a kernel to time others beside (neighbour.c) -------------------------------------------------------------------------------
-// It reads cold bytes as a product of one row does: starts before its predecessor has ended, and lets its dependents start before it has.
-typedef struct ts_cuda_neighbour {
-  const ts_cuda *g;
-  CUmodule module;
-  CUfunction f;
-  CUdeviceptr data, vector;
-  int copies;     // of what one launch reads, in turn
-  int64_t bytes;  // that one launch reads
-} ts_cuda_neighbour;
-// Refuses GPUs whose launches cannot depend on each other (before sm_90): "no-dependent-launches". h must outlive it.
-bool ts_cuda_neighbour_open(const ts_cuda_helpers *h, ts_cuda_neighbour *out, ts_diag *d) TS_WARN_UNUSED;
-void ts_cuda_neighbour_close(ts_cuda_neighbour *n);  // accepts a zeroed object
-// dependent: as in ts_cuda_call_issue.
-bool ts_cuda_neighbour_issue(const ts_cuda_neighbour *n, int64_t turn, CUstream stream, bool dependent, ts_diag *d) TS_WARN_UNUSED;
-
 #endif

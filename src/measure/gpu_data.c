@@ -88,7 +88,7 @@ static bool fill_from_host(ts__gpu *w, const ts__slot *s, CUdeviceptr p, uint64_
   return ok;
 }
 
-static bool fill_device(ts__gpu *w, const ts__slot *s, CUdeviceptr p, uint64_t stream, ts_diag *d) {
+bool ts__gpu_fill(ts__gpu *w, const ts__slot *s, CUdeviceptr p, uint64_t stream, ts_diag *d) {
   uint64_t seed = ts_hash_mix(w->opts.seed, stream);
   const char *type = ts_code_name(s->code);
   switch (s->fill) {
@@ -107,7 +107,7 @@ static bool new_filled(ts__gpu *w, const ts__slot *s, uint64_t stream, ts__dmem 
   CUdeviceptr base = 0;
   TS_TRY(ts__gpu_ok(w, w->g.cu->cuMemAlloc(&base, (size_t)span(s->bytes)), d, "memory for a parameter"));
   *m = dmem_at(base, s->bytes);
-  return fill_device(w, s, m->p, stream, d) && ts__gpu_ok(w, w->g.cu->cuCtxSynchronize(), d, "filling a parameter") && put_guards(w, m, d);
+  return ts__gpu_fill(w, s, m->p, stream, d) && ts__gpu_ok(w, w->g.cu->cuCtxSynchronize(), d, "filling a parameter") && put_guards(w, m, d);
 }
 
 static bool device_copy(ts__gpu *w, CUdeviceptr from, int64_t bytes, CUdeviceptr *out, ts_diag *d) {

@@ -1,7 +1,5 @@
-// Timing on a GPU, the clock beside each sample. Four timers, one for all samples that are compared:
-//   between a graph of calls between two events, a neighbour before each and behind the last (cuda/neighbour.c), less what the neighbours take
-//           alone: what a kernel adds to kernels that start before it has ended, and before which it starts
-//   graph   a graph of calls that go round the copies of the weights, between two events: as the runtime launches them
+// Timing on a GPU, the clock beside each sample. Three timers, one for all samples that are compared:
+//   graph   a graph of calls that go round the copies of the weights, between two events: as the runtime launches them. Finals.
 //   cupti   what CUPTI recorded of each call's kernels, from the first start to the last end: no launch, no overlap with neighbours
 //   event   calls between two events, held back by a blocking kernel until all are queued: where neither of the others is to be had
 #include <math.h>
@@ -20,7 +18,7 @@ double ts__gpu_limit_ns(const ts__gpu *w, const ts__gpu_kernel *k, double calls)
 bool ts__gpu_is_long(const ts__gpu_kernel *k) { return k->estimate_ns >= LONG_NS; }
 
 const char *ts__timer_name(ts__timer t) {
-  static const char *const names[] = {"graph", "cupti", "event", "between"};
+  static const char *const names[] = {"graph", "cupti", "event"};
   return names[t];
 }
 
@@ -32,18 +30,16 @@ void ts__gpu_choose_timer(ts__gpu *w, bool search) {
   } else {
     ts_cuda_activity_end();  // graphs are slower while it records
   }
-  w->timer = search && w->opts.spans && !w->no_spans ? TS__SPANS : w->no_graphs ? TS__EVENTS : w->between ? TS__BETWEEN : TS__GRAPH;
-}
-
-static bool issue_call(ts__gpu *w, ts__gpu_kernel *k, int64_t i, bool dependent, ts_diag *d) {
-  if (ts_cuda_call_issue(k->calls[i % k->ncalls], w->stream, dependent, d)) return true;
-  if (!w->lost) snprintf(w->why, sizeof w->why, "the kernel cannot be launched");
-  return false;
+  w->timer = search && w->opts.spans && !w->no_spans ? TS__SPANS : w->no_graphs ? TS__EVENTS : TS__GRAPH;
 }
 
 // n calls from call `first` of the turn on. chained: each may start before the one before it has ended.
 static bool issue_calls(ts__gpu *w, ts__gpu_kernel *k, int64_t first, int64_t n, bool chained, ts_diag *d) {
-  for (int64_t i = 0; i < n; i++) TS_TRY(issue_call(w, k, first + i, chained && i > 0, d));
+  for (int64_t i = 0; i < n; i++) {
+    if (ts_cuda_call_issue(k->calls[(first + i) % k->ncalls], w->stream, chained && i > 0, d)) continue;
+    if (!w->lost) snprintf(w->why, sizeof w->why, "the kernel cannot be launched");
+    return false;
+  }
   return true;
 }
 
@@ -68,37 +64,25 @@ bool ts__gpu_estimate(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d) {
   return ts__gpu_is_long(k) || time_calls(w, k, TS_MIN((int64_t)k->ncalls, ESTIMATE_CALLS), d);
 }
 
-// n neighbours, and a call behind each but the last; without a kernel the neighbours alone.
-static bool issue_between(ts__gpu *w, ts__gpu_kernel *k, int64_t n, ts_diag *d) {
-  for (int64_t i = 0; i < n; i++) {
-    TS_TRY(ts_cuda_neighbour_issue(&w->neighbour, i, w->stream, i > 0, d));
-    if (k && i + 1 < n) TS_TRY(issue_call(w, k, i, true, d));
-  }
-  return true;
-}
-
-// n calls of k, or neighbours alone where k is NULL, as the timer wants them.
-static bool build_graph(ts__gpu *w, ts__gpu_kernel *k, int64_t n, CUgraphExec *out, ts_diag *d) {
+static bool build_graph(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d) {
   const ts_cuda_driver *cu = w->g.cu;
   CUgraph graph = NULL;
-  if (*out) (void)cu->cuGraphExecDestroy(*out);
-  *out = NULL;
+  if (k->graph) (void)cu->cuGraphExecDestroy(k->graph);
+  k->graph = NULL;
   TS_TRY(ts__gpu_ok(w, cu->cuStreamBeginCapture(w->stream, TS_CU_CAPTURE_THREAD), d, "recording a graph"));
-  bool ok = w->timer == TS__BETWEEN ? issue_between(w, k, k ? n + 1 : n, d) : issue_calls(w, k, 0, n, true, d);
+  bool ok = issue_calls(w, k, 0, k->reps, true, d);
   CUresult end = cu->cuStreamEndCapture(w->stream, &graph);
-  ok = ok && ts__gpu_ok(w, end, d, "recording a graph") && ts__gpu_ok(w, cu->cuGraphInstantiate(out, graph, 0), d, "instantiating a graph");
+  ok = ok && ts__gpu_ok(w, end, d, "recording a graph") && ts__gpu_ok(w, cu->cuGraphInstantiate(&k->graph, graph, 0), d, "instantiating a graph");
   if (graph) (void)cu->cuGraphDestroy(graph);
-  return ok && (!cu->cuGraphUpload || ts__gpu_ok(w, cu->cuGraphUpload(*out, w->stream), d, "uploading a graph"));
+  return ok && (!cu->cuGraphUpload || ts__gpu_ok(w, cu->cuGraphUpload(k->graph, w->stream), d, "uploading a graph"));
 }
-
-static bool in_graphs(const ts__gpu *w) { return w->timer == TS__GRAPH || w->timer == TS__BETWEEN; }
 
 // Calls in a sample: whole turns over the copies, about a millisecond long.
 static int64_t reps_of(const ts__gpu *w, const ts__gpu_kernel *k) {
   enum { QUEUED = 512 };  // launches that a stream takes without waiting
-  double launches = TS_MAX(1, ts_cuda_call_launches(k->calls[0])) + (w->timer == TS__BETWEEN), most = fmax(1, (in_graphs(w) ? MOST_NODES : QUEUED) / launches);
+  double launches = TS_MAX(1, ts_cuda_call_launches(k->calls[0])), most = fmax(1, (w->timer == TS__GRAPH ? MOST_NODES : QUEUED) / launches);
   if (ts__gpu_is_long(k)) return 1;  // it leaves nothing of its weights in the caches
-  if (!in_graphs(w)) return (int64_t)fmin(fmax(1, ceil(SAMPLE_NS / k->estimate_ns)), most);  // the next sample goes on in the turn
+  if (w->timer != TS__GRAPH) return (int64_t)fmin(fmax(1, ceil(SAMPLE_NS / k->estimate_ns)), most);  // the next sample goes on in the turn
   double turns = fmax(1, ceil(SAMPLE_NS / (k->estimate_ns * k->ncalls)));
   return (int64_t)fmin(turns, fmax(1, floor(most / k->ncalls))) * k->ncalls;
 }
@@ -109,7 +93,7 @@ bool ts__gpu_calibrate(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d) {
   k->timer = w->timer;
   k->reps = reps_of(w, k);
   double ignored;
-  return (!in_graphs(w) || build_graph(w, k, k->reps, &k->graph, d)) && ts__gpu_sample(w, k, &ignored, &ignored, d);
+  return (w->timer != TS__GRAPH || build_graph(w, k, d)) && ts__gpu_sample(w, k, &ignored, &ignored, d);
 }
 
 // MHz between two readings of the clock, NAN when they were taken on different multiprocessors.
@@ -120,7 +104,7 @@ static bool clocks_read(ts__gpu *w, double *mhz, ts_diag *d) {
   return true;
 }
 
-// The calls of one sample, issued. k NULL: neighbours alone.
+// The calls of one sample, issued.
 static bool issue_sample(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d) {
   const ts_cuda_driver *cu = w->g.cu;
   const uint64_t patience_ns = 1000000000;
@@ -130,7 +114,7 @@ static bool issue_sample(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d) {
     TS_TRY(ts_cuda_block(&w->h, w->stream, w->go_device, patience_ns, d));
   }
   TS_TRY(ts__gpu_ok(w, cu->cuEventRecord(w->from, w->stream), d, "an event"));
-  TS_TRY(in_graphs(w) ? ts__gpu_ok(w, cu->cuGraphLaunch(k ? k->graph : w->chain, w->stream), d, "launching a graph") : issue_calls(w, k, k->turn, k->reps, true, d));
+  TS_TRY(w->timer == TS__GRAPH ? ts__gpu_ok(w, cu->cuGraphLaunch(k->graph, w->stream), d, "launching a graph") : issue_calls(w, k, k->turn, k->reps, true, d));
   return ts__gpu_ok(w, cu->cuEventRecord(w->to, w->stream), d, "an event");
 }
 
@@ -150,28 +134,13 @@ static bool spans(const ts__gpu_kernel *k, double *ns, ts_diag *d) {
   return true;
 }
 
-// ns of all calls of a sample together.
-static bool sample(ts__gpu *w, ts__gpu_kernel *k, double calls, double *ns, double *mhz, ts_diag *d) {
+bool ts__gpu_sample(ts__gpu *w, ts__gpu_kernel *k, double *ns, double *mhz, ts_diag *d) {
+  double limit = ts__gpu_limit_ns(w, k, (double)k->reps);
   if (w->timer == TS__SPANS) TS_TRY(ts_cuda_activity_restart(d));
   TS_TRY(ts_cuda_clock(&w->h, w->stream, w->scratch + 1024, d) && issue_sample(w, k, d) && ts_cuda_clock(&w->h, w->stream, w->scratch + 1048, d));
   if (w->timer == TS__EVENTS) *w->go = 1;
-  return ts__gpu_wait(w, ts__gpu_limit_ns(w, k, calls), d) && clocks_read(w, mhz, d) && (w->timer == TS__SPANS ? spans(k, ns, d) : elapsed(w, ns, d));
-}
-
-bool ts__gpu_sample_neighbours(ts__gpu *w, ts_diag *d) {
-  enum { CHAIN = 120 };  // about a millisecond
-  double ns = 0, mhz;
-  if (w->timer != TS__BETWEEN) return true;
-  if (!w->chain) TS_TRY(build_graph(w, NULL, CHAIN, &w->chain, d));
-  TS_TRY(sample(w, NULL, CHAIN, &ns, &mhz, d) && sample(w, NULL, CHAIN, &ns, &mhz, d));  // the first brings its code in
-  w->neighbour_ns = ns / CHAIN;
-  return true;
-}
-
-bool ts__gpu_sample(ts__gpu *w, ts__gpu_kernel *k, double *ns, double *mhz, ts_diag *d) {
-  TS_TRY(sample(w, k, (double)k->reps, ns, mhz, d));
-  if (w->timer == TS__BETWEEN) *ns -= w->neighbour_ns * (double)(k->reps + 1);
-  *ns = fmax(*ns / (double)k->reps, 1);
+  TS_TRY(ts__gpu_wait(w, limit, d) && clocks_read(w, mhz, d) && (w->timer == TS__SPANS ? spans(k, ns, d) : elapsed(w, ns, d)));
+  *ns /= (double)k->reps;
   k->turn = (k->turn + k->reps) % k->ncalls;
   return true;
 }

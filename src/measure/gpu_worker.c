@@ -8,18 +8,6 @@
 // --- speeds that cannot be ----------------------------------------------------------------------------------------------------
 enum { MOST_OPS_A_CLOCK = 16384 };  // of a multiprocessor: twice what 8-bit tensor operations of present GPUs do
 
-// Kernels that overlap with what runs before and after them are timed so: those that take long beside that overlap are not worth it. All of a
-// worker's candidates are timed in one way.
-static bool find_neighbour(ts__gpu *w, double least_ns, double bandwidth, ts_diag *d) {
-  const double short_ns = 150000;
-  ts_diag why = {0};
-  if (!w->opts.between || w->opts.judge || w->no_graphs || least_ns > short_ns) return true;
-  w->between = ts_cuda_neighbour_open(&w->h, &w->neighbour, &why);
-  if (!w->between && why.kind != TS_REFUSAL) return (*d = why, false);
-  if (w->between) w->neighbour_floor_ns = (double)w->neighbour.bytes / bandwidth * 1e9;
-  return true;
-}
-
 // No call is faster than reading its cold bytes, or than its arithmetic at the highest rate there is.
 static bool find_floor(ts__gpu *w, ts_diag *d) {
   double bandwidth, cold = 0;
@@ -30,13 +18,13 @@ static bool find_floor(ts__gpu *w, ts_diag *d) {
     if (w->cases[0].layout.slot[i].cache == TS_COLD) cold += (double)w->cases[0].layout.slot[i].bytes;
   double bytes = fmin(cold, w->w->cost.bytes), rate = (double)w->g.sms * MOST_OPS_A_CLOCK * (double)khz * 1e3;
   w->floor_ns = fmax(bytes / bandwidth, rate > 0 ? w->w->cost.flops / rate : 0) * 1e9;
-  return find_neighbour(w, fmax(w->floor_ns, w->w->cost.bytes / bandwidth * 1e9), bandwidth, d);
+  return true;
 }
 
 // Smaller weights than the caches stay warm however they are rotated: nothing is said about those.
 static bool plausible(const ts__gpu *w, const ts__gpu_kernel *k, double ns, ts__reply *r) {
-  bool cold = k->w->cold_bytes + w->caches->cold_bytes >= 2 * w->g.l2_bytes, between = w->timer == TS__BETWEEN;
-  if (!cold || ns + (between ? w->neighbour_ns : 0) >= 0.95 * (w->floor_ns + (between ? w->neighbour_floor_ns : 0))) return true;
+  bool cold = k->w->cold_bytes + w->caches->cold_bytes >= 2 * w->g.l2_bytes;
+  if (!cold || ns >= 0.95 * w->floor_ns) return true;
   ts__say(r, TS_WRONG, "implausible: %.3g us a call, and reading what it reads takes %.3g us", ns / 1e3, w->floor_ns / 1e3);
   return false;
 }
@@ -92,7 +80,7 @@ static bool time_kernel(ts__gpu *w, ts__gpu_kernel *k, const ts_effort *e, ts__s
   TS_TRY(ts__gpu_estimate(w, k, d));
   if (w->opts.judge) return first_calls(k, s, r, "judged"), true;
   if (out_of_the_running(k, e)) return first_calls(k, s, r, "slow"), true;
-  TS_TRY(ts__gpu_calibrate(w, k, d) && ts__gpu_sample_neighbours(w, d));
+  TS_TRY(ts__gpu_calibrate(w, k, d));
   uint64_t begin = ts_now_ns();
   const char *why;
   while (!(why = ts__stop_reason(e, s, begin))) TS_TRY(one_sample(w, k, s, r, d));
@@ -147,10 +135,7 @@ static void serve_run(ts__gpu *w, const ts__request *q, ts__samples *s, ts__repl
   ts_diag d = {0};
   w->patient = q->keep_only || q->effort.patient;
   *k = (ts__gpu_kernel){.tag = q->tag, .placed = ++w->placements, .tolerance = q->tolerance, .used = true};
-  bool ok = get_ready(w, &d);
-  ts__gpu_choose_timer(w, !q->keep_only);
-  snprintf(r->timer, sizeof r->timer, "%s", ts__timer_name(w->timer));
-  if (ok && run_candidate(w, q, k, s, r, &d)) return;
+  if (get_ready(w, &d) && run_candidate(w, q, k, s, r, &d)) return;
   say_failure(w, &d, r);
   ts__gpu_kernel_drop(w, k);
 }
@@ -163,7 +148,6 @@ static ts__gpu_kernel *by_tag(ts__gpu *w, uint64_t tag) {
 }
 
 static bool final_round(ts__gpu *w, const ts__request *q, const uint64_t *tags, const size_t *order, ts__samples *s, double *best, ts__reply *r, ts_diag *d) {
-  TS_TRY(ts__gpu_sample_neighbours(w, d));
   for (size_t i = 0; i < q->ntags; i++) {
     ts__gpu_kernel *k = by_tag(w, tags[order[i]]);
     ts__samples *mine = &s[order[i]];
@@ -273,7 +257,8 @@ static bool serve_one(ts__gpu *w, int fd, ts_text *t) {
   q.pack_object.bytes = rest + q.object.n;
   uint64_t begin = ts_now_ns();
   ts__samples s = {0};
-  ts__reply r = ts__reply_new("");
+  ts__gpu_choose_timer(w, !q.keep_only);
+  ts__reply r = ts__reply_new(ts__timer_name(w->timer));
   serve_run(w, &q, &s, &r);
   if (r.kind != TS_MEASURED) s.n = 0;
   r.busy_s = (double)(ts_now_ns() - begin) * 1e-9;

@@ -29,7 +29,7 @@ typedef struct ts__set {
   int64_t cold_bytes;  // of all copies together
 } ts__set;
 
-typedef enum ts__timer { TS__GRAPH, TS__SPANS, TS__EVENTS, TS__BETWEEN } ts__timer;
+typedef enum ts__timer { TS__GRAPH, TS__SPANS, TS__EVENTS } ts__timer;
 typedef struct ts__gpu_kernel {
   uint64_t tag, placed;
   bool used;
@@ -72,11 +72,6 @@ typedef struct ts__gpu {
   ts_cuda_counters *counters;
   char no_counters[200];  // why there are none; "" as long as nobody asked
   bool ready;             // floor and clock are known: at the first candidate, when no other worker prepares itself any more
-  bool between;           // samples are of calls between neighbours
-  ts_cuda_neighbour neighbour;
-  CUgraphExec chain;      // of neighbours alone
-  double neighbour_ns;    // one of them there, as last sampled
-  double neighbour_floor_ns;
   double best_ns;         // fastest call yet; 0: none
   bool patient;           // the candidate is known to end
   bool late;              // the last wait took longer than its limit
@@ -97,6 +92,8 @@ bool ts__gpu_wait(ts__gpu *w, double limit_ns, ts_diag *d);
 bool ts__dmem_new(ts__gpu *w, int64_t bytes, ts__dmem *out, ts_diag *d);
 void ts__dmem_free(ts__gpu *w, ts__dmem *m);
 bool ts__dmem_guards(ts__gpu *w, const ts__dmem *m, bool *whole, ts_diag *d);
+// Random content as the slot wants it; writes whole words.
+bool ts__gpu_fill(ts__gpu *w, const ts__slot *s, CUdeviceptr p, uint64_t stream, ts_diag *d);
 // The data of a case, and what the reference makes of it.
 bool ts__gpu_prepare_case(ts__gpu *w, int which, ts_diag *d);
 // The reference against the interpreter's results on the small shape.
@@ -122,8 +119,6 @@ bool ts__gpu_calibrate(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d);
 bool ts__gpu_estimate(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d);
 bool ts__gpu_is_long(const ts__gpu_kernel *k);  // one call is enough for a sample
 bool ts__gpu_sample(ts__gpu *w, ts__gpu_kernel *k, double *ns, double *mhz, ts_diag *d);
-// With the timer "between": what a neighbour takes without candidates, measured beside the samples that it is subtracted from. Else nothing.
-bool ts__gpu_sample_neighbours(ts__gpu *w, ts_diag *d);
 // Keep the device busy until its clock has risen, a fraction of a second.
 bool ts__gpu_warm_up(ts__gpu *w, ts_diag *d);
 double ts__gpu_limit_ns(const ts__gpu *w, const ts__gpu_kernel *k, double calls);  // time after which calls are late

@@ -51,7 +51,6 @@ typedef struct ts_meter_opts {
   uint64_t seed;        // of the random data
   bool judge;           // of a GPU: only verdicts are wanted. Nothing is warmed up or kept out of caches; the only sample is of the first calls
   bool spans;           // of a GPU: candidates before a final are timed by CUPTI's records, where there is CUPTI
-  bool between;         // of a GPU: short workloads are timed between neighbours, where launches can depend on each other
   void (*idle)(void *arg);  // or NULL: called every few milliseconds while the worker is waited for
   void *idle_arg;
 } ts_meter_opts;
@@ -91,7 +90,7 @@ typedef struct ts_outcome_row {
   double *samples;        // in the arena given
   double *clocks;         // MHz beside each sample; NAN where not known
   uint8_t *flags;         // 1: the thread was interrupted during the sample; 2: the device ran below its sustained clock; 4: the driver held its clock back
-  const char *timer;      // "monotonic", "between", "graph", "cupti", "event": never compared with each other
+  const char *timer;      // "monotonic", "graph", "cupti", "event": never compared with each other
   ts_device_state state;
   ts_stats stats;
   const char *stop;       // "interval", "quota", "time"
@@ -115,6 +114,28 @@ bool ts_meter_final(ts_meter *m, const uint64_t *tags, size_t n, size_t rounds, 
 // counted. *n is 0 where there are none, which is usual, and why says so. In passes of their own: nothing is timed by them.
 bool ts_meter_count(ts_meter *m, uint64_t tag, ts_arena *a, const double **values, size_t *n, const char **why, ts_diag *d) TS_WARN_UNUSED;
 
+// --- a step of a model (step.c) ---------------------------------------------------------------------------------------------
+// Calls of several workloads one after the other as one graph, each allowed to start before its predecessor has ended, as a GPU's runtime
+// generates a token. How long a kernel takes there depends on those around it. Its worker makes up all data; nothing is verified.
+typedef struct ts_step_link {
+  const char *param;   // of the kernel
+  const char *memory;  // parameters of all calls with this name share memory
+} ts_step_link;
+typedef struct ts_step_call {
+  size_t part;  // which workload
+  int nlinks;   // parameters without a link are this call's own: its weights, in whatever layout
+  const ts_step_link *links;
+} ts_step_call;
+typedef struct ts_step ts_step;
+// Starts a worker. Everything given must outlive it.
+ts_step *ts_step_open(const ts_workload *const *parts, size_t nparts, const ts_step_call *calls, size_t ncalls, uint64_t seed, ts_diag *d) TS_WARN_UNUSED;
+void ts_step_close(ts_step *s);  // accepts NULL
+// A kernel for a part, main function f; *id counts from 0. A refusal where it cannot take part, ENVIRONMENT "step-failed" when the worker ended.
+bool ts_step_add(ts_step *s, size_t part, const ts_func *f, const ts_object *o, int *id, ts_diag *d) TS_WARN_UNUSED;
+// n ways to do the step, in turn for so many rounds in random order: pick[i * nparts + p] is the kernel of part p in way i, and
+// ns[i * rounds + r] the time of a step.
+bool ts_step_time(ts_step *s, const int *pick, size_t n, size_t rounds, double *ns, ts_diag *d) TS_WARN_UNUSED;
+
 // --- one at a time (lock.c) ---------------------------------------------------------------------------------------------
 // Wait (with a line on stderr) until no other program of this user measures on the device. The lock ends with the process.
 bool ts_device_lock(const char *device, int *lock, ts_diag *d) TS_WARN_UNUSED;
@@ -128,7 +149,8 @@ typedef struct ts_place {
 } ts_place;
 bool ts_place_put(ts_db *db, const ts_target *t, int threads, ts_place *out, ts_diag *d) TS_WARN_UNUSED;
 ts_db_target ts_place_target(const ts_target *t, ts_text *limits);  // limits holds the text it points to
-// The key under which winners are decided: timer (of the final; on CPUs it is the monotonic clock), launch, cold weights, free clocks.
+// The key under which winners are decided: timer ("graph", or "step" for those chosen in a whole step; of CPUs it is the monotonic clock),
+// launch, cold weights, free clocks.
 char *ts_place_policy(const ts_target *t, const char *timer, ts_arena *a);
 // How r was measured: timer, cache, launch, clock_mhz and clocks of a row.
 void ts_place_method(const ts_target *t, const ts_outcome_row *r, ts_arena *a, ts_db_measurement *out);

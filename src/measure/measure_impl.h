@@ -115,4 +115,22 @@ typedef struct ts__worker_arg {
 void ts__worker_serve(int fd, void *arg);
 void ts__gpu_worker_serve(int fd, void *arg);  // gpu_worker.c
 
+// --- a step (step.c and its worker, gpu_step.c) ------------------------------------------------------------------------------
+typedef struct ts__step_arg {
+  const ts_workload *const *parts;
+  size_t nparts, ncalls;
+  const ts_step_call *calls;
+  uint64_t seed;
+  ts_target target;
+} ts__step_arg;
+typedef struct ts__step_request {
+  bool add;            // a kernel whose bytes follow; else picks of n ways follow, an int for each part
+  size_t part;
+  int64_t dims[8];
+  ts__layout layout;
+  size_t n, rounds;
+} ts__step_request;
+enum { TS__STEP_WAYS = 64 };  // of one request
+void ts__gpu_step_serve(int fd, void *arg);
+
 #endif

@@ -111,7 +111,7 @@ bool ts_place_put(ts_db *db, const ts_target *t, int threads, ts_place *out, ts_
 
 static const char *launch_of(const ts_target *t, const char *timer) {
   if (t->api == TS_API_CPU) return "pool";
-  return strcmp(timer, "graph") == 0 || strcmp(timer, "between") == 0 ? "graph" : "stream";
+  return strcmp(timer, "graph") == 0 || strcmp(timer, "step") == 0 ? "graph" : "stream";
 }
 
 char *ts_place_policy(const ts_target *t, const char *timer, ts_arena *a) {

@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "ir/ir.h"
+#include "measure/measure.h"
 #include "op/op.h"
 #include "target/target.h"
 
@@ -172,6 +173,10 @@ typedef struct ts_task {
 } ts_task;
 bool ts_model_tasks(ts_arena *a, const ts_model_config *c, const ts_quant *q, ts_api api, int64_t max_seq_len,
                     int64_t prefill_chunk, ts_paging paging, const ts_task **out, size_t *n, ts_diag *d) TS_WARN_UNUSED;
+
+// The calls of a decode step, head included, by index of the task; of a large model only some of its layers.
+bool ts_model_decode_step(ts_arena *a, const ts_model_config *c, const ts_quant *q, ts_api api, int64_t max_seq_len, int64_t prefill_chunk, ts_paging paging, const ts_task *tasks,
+                          size_t ntasks, const ts_step_call **out, size_t *n, ts_diag *d) TS_WARN_UNUSED;
 
 // --- build -------------------------------------------------------------------------------------------------
 typedef struct ts_build_opts {

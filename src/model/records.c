@@ -91,14 +91,18 @@ bool ts__records_find(ts_arena *a, ts_db *db, const ts_spec *spec, const ts_targ
   if (!op || !workload_row(a, spec, &row, d)) return false;
   ts_text limits = {0};
   ts_db_target target = ts_place_target(t, &limits);
-  ts_db_winner *w;
+  ts_db_winner *w, *chosen;
   ts_db_tried *tried = NULL;
-  size_t found, ntried = 0;
-  bool ok = ts_db_find_winners(db, &row, &target, 0, NULL, MOST, a, &w, &found, d) &&
-            find_tried(a, db, &row, &target, &tried, &ntried, d);
+  size_t found, nchosen, ntried = 0;
+  bool ok = ts_db_find_winners(db, &row, &target, 0, ts_place_policy(t, "step", a), MOST, a, &chosen, &nchosen, d) &&
+            ts_db_find_winners(db, &row, &target, 0, NULL, MOST, a, &w, &found, d) && find_tried(a, db, &row, &target, &tried, &ntried, d);
   ts_text_free(&limits);
   if (!ok) return false;
-  *out = ts_new_array(a, ts__record, found + ntried + 1);
+  *out = ts_new_array(a, ts__record, nchosen + found + ntried + 1);
+  for (size_t i = 0; i < nchosen; i++) {  // what was chosen in a whole step comes before what is fastest alone
+    ts__record r = make_record(a, &chosen[i]);
+    if (r.exact && ts__variant_permitted(op, r.variant, t, numerics)) (*out)[(*n)++] = r;
+  }
   for (int pass = 0; pass < 3; pass++) {  // the winner, what was tried, winners of others
     for (size_t i = 0; pass != 1 && i < found; i++) {
       ts__record r = make_record(a, &w[i]);

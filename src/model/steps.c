@@ -304,3 +304,52 @@ bool ts_model_tasks(ts_arena *a, const ts_model_config *c, const ts_quant *q, ts
   *n = v.n;
   return true;
 }
+
+// --- a decode step -------------------------------------------------------------------------------------------
+static const char *memory_name(ts_arena *a, const ts__step *s, const ts__step_arg *x) {
+  switch (x->use) {
+    case TS__WEIGHT: return x->weight;
+    case TS__COS: return "cos";
+    case TS__SIN: return "sin";
+    case TS__KEYS: return ts_arena_printf(a, "keys %lld", (long long)s->layer);
+    case TS__VALUES: return ts_arena_printf(a, "values %lld", (long long)s->layer);
+    case TS__TABLE: return "table";
+    default: return ts_arena_printf(a, "buffer %d", x->buf);
+  }
+}
+
+static ts_step_call make_call(ts_arena *a, const ts__step *s, size_t task) {
+  ts_step_link *links = ts_new_array(a, ts_step_link, s->nargs + 1);
+  for (int i = 0; i < s->nargs; i++) links[i] = (ts_step_link){.param = s->args[i].name, .memory = memory_name(a, s, &s->args[i])};
+  return (ts_step_call){.part = task, .nlinks = s->nargs, .links = links};
+}
+
+// As many layers as make a step's weights about this large: enough that none stays in a cache, or all of a small model.
+static int64_t layers_of_step(const ts_model_config *c, const ts_quant *q) {
+  const double most = 1.5e9, heads = (double)((c->heads + 2 * c->kv_heads + c->heads) * c->head_dim);
+  double weights = (double)c->hidden * (heads + 3 * (double)c->intermediate), bytes = weights * (q->bits ? q->bits + 0.5 : 16) / 8;
+  return TS_MIN(c->layers, TS_MAX((int64_t)(most / bytes), (int64_t)3));
+}
+
+bool ts_model_decode_step(ts_arena *a, const ts_model_config *c, const ts_quant *q, ts_api api, int64_t max_seq_len, int64_t prefill_chunk, ts_paging paging, const ts_task *tasks,
+                          size_t ntasks, const ts_step_call **out, size_t *n, ts_diag *d) {
+  static const ts__phase phases[] = {TS__DECODE, TS__HEAD};
+  TS_VEC(ts_step_call) v = {0};
+  ts_model_config few = *c;
+  few.layers = layers_of_step(c, q);
+  TS_TRY(ts_model_extent(c, api, &max_seq_len, &prefill_chunk, d) && ts_paging_extent(&paging, &max_seq_len, d));
+  for (size_t k = 0; k < TS_COUNTOF(phases); k++) {
+    const ts__step *s;
+    size_t ns;
+    TS_TRY(ts__steps(a, &few, q, api, max_seq_len, prefill_chunk, paging, phases[k], &s, &ns, d));
+    for (size_t i = 0; i < ns; i++)
+      for (size_t t = 0; t < ntasks; t++)
+        if (!strcmp(spec_text(a, &tasks[t].spec), s[i].text)) {
+          ts_vec_push(a, &v, make_call(a, &s[i], t));
+          break;
+        }
+  }
+  *out = v.p;
+  *n = v.n;
+  return true;
+}

@@ -5,7 +5,7 @@
 #include "cuda/cuda.h"
 #include "search/search_impl.h"
 
-enum { FINAL_ROUNDS = 15, MOST = TS__FINALISTS + TS__GUESSES + 3 };
+enum { FINAL_ROUNDS = 15, MOST = TS__FINALISTS + TS__GUESSES + 4 };
 
 typedef struct final {
   ts__member *m[MOST];
@@ -29,6 +29,7 @@ static bool hold_final(ts__session *s, ts_arena *a, final *f, ts_diag *d) {
   if (s->incumbent) admit(f, s->incumbent);
   for (size_t i = 0; i < s->members.n; i++)
     if (ts__is_guess(s, s->members.p[i])) admit(f, s->members.p[i]);
+  if (s->pick) admit(f, s->pick);
   for (size_t i = 0; i < n; i++) admit(f, top[i]);
   if (s->library) f->m[f->n++] = s->library;
   for (size_t i = 0; i < f->n; i++) tags[i] = f->m[i]->tag;
@@ -112,6 +113,39 @@ static bool record_decision(ts__session *s, const final *f, size_t best, const t
                             d) != 0;
 }
 
+// --- what was chosen in a whole step ----------------------------------------------------------------------------------------
+static bool record_steps(ts__session *s, const ts__member *m, const ts__step_samples *x, ts_diag *d) {
+  ts_arena *a = ts_arena_new("record");
+  uint64_t *flags = ts_new_array(a, uint64_t, x->n);
+  ts_stats t = ts_stats_of(x->v, x->n);
+  ts_db_measurement row = {.build_id = m->build_id, .device_id = s->place.device_id, .environment_id = s->place.environment_id, .session_id = s->session_id,
+                           .metric = "step", .unit = "ns", .timer = "step", .cache = "cold-weights", .launch = "graph", .rung = 1, .round = TS_DB_NONE, .n = (int64_t)x->n,
+                           .median = t.median, .min = t.min, .q1 = t.q1, .q3 = t.q3, .mad = t.mad, .ci_lo = t.ci_lo, .ci_hi = t.ci_hi, .clock_mhz = NAN, .stop_reason = "quota",
+                           .elapsed_ms = TS_DB_NONE, .samples = ts__encode_samples(a, x->v, x->n), .flags = ts_samples_encode(a, flags, x->n)};
+  bool ok = ts_db_put_measurement(s->db, &row, d) != 0;
+  ts_arena_free(a);
+  return ok;
+}
+
+// A decision of its own, under its own policy: models are built with it rather than with the fastest alone.
+static bool record_pick(ts__session *s, ts_diag *d) {
+  const ts_compare *c = &s->pick_ratio;
+  if (!s->pick) return true;
+  TS_TRY(record_steps(s, s->pick, &s->pick_samples, d));
+  if (s->pick != s->pick_base)
+    TS_TRY(record_steps(s, s->pick_base, &s->base_samples, d) &&
+           ts_db_put_comparison(s->db,
+                                &(ts_db_comparison){.a_build_id = s->pick->build_id, .b_build_id = s->pick_base->build_id, .device_id = s->place.device_id,
+                                                    .environment_id = s->place.environment_id, .session_id = s->session_id, .metric = "step", .rounds = (int64_t)s->pick_samples.n,
+                                                    .log_ratio = c->log_ratio, .ci_lo = c->ci_lo, .ci_hi = c->ci_hi, .verdict = ts_verdict_name(c->verdict)},
+                                d) != 0);
+  return ts_db_put_decision(s->db,
+                            &(ts_db_decision){.workload_id = s->workload_id, .target_id = s->place.target_id, .toolchain_id = s->place.toolchain_id,
+                                              .policy = ts_place_policy(s->o->target, "step", s->arena), .build_id = s->pick->build_id, .beat_build_id = s->pick_base->build_id,
+                                              .log_ratio = c->log_ratio, .ci_lo = c->ci_lo, .ci_hi = c->ci_hi, .session_id = s->session_id},
+                            d) != 0;
+}
+
 // The winner beside the library, where it took part.
 static bool against_library(ts__session *s, const final *f, size_t best, ts_tune_row *out, ts_diag *d) {
   size_t l = library_of(f);
@@ -145,7 +179,9 @@ bool ts__session_end(ts__session *s, bool interrupted, ts_tune_row *out, ts_aren
   if (ok) {
     ts_compare c;
     size_t best = elect(s, &f, &c);
-    ok = record_decision(s, &f, best, &c, d);
+    ok = record_decision(s, &f, best, &c, d) && record_pick(s, d);
+    for (size_t i = 0; i < f.n; i++)
+      if (s->pick && f.m[i] == s->pick && usable(&f, i)) best = i, c = compare_rows(&f, i, 0);
     *out = (ts_tune_row){.workload = ts_arena_strdup(a, s->text), .winner = ts_arena_strdup(a, s->space.sketch[f.m[best]->sketch].name),
                          .default_ns = s->no_default ? NAN : f.row[0].stats.median, .best_ns = f.row[best].stats.median, .against_default = c, .trials = s->trials,
                          .failed = s->failed, .kept_incumbent = f.m[best] == s->incumbent};

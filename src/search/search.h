@@ -77,7 +77,8 @@ typedef struct ts_tune_opts {
   bool json;               // progress as JSON lines on stdout
   bool counters;           // of a GPU: hardware counters of finalists go to the store
   bool spans;              // of a GPU: candidates before the final are timed by CUPTI's records, not by graphs
-  bool between;            // of a GPU: short workloads are timed between neighbours (ts_meter_opts)
+  const ts_step_call *step;  // of a GPU: a decode step of the model, part: index of the task. The kernels of its tasks are chosen in whole steps
+  size_t nstep;              // 0: no step
 } ts_tune_opts;
 typedef struct ts_tune_row {  // result of one task
   const char *workload;
@@ -94,6 +95,7 @@ typedef struct ts_tune_result {
   bool told;               // the tuning failed because all of them did: the failure is one that was told
   ts_tune_row *rows;
   double wall_s, busy_s;   // busy: the device was running kernels
+  double step_ns, step_default_ns;  // of a decode step with the kernels chosen, and with those of a build without records; 0: not measured
   int64_t trials;
   bool interrupted;
 } ts_tune_result;

@@ -27,8 +27,13 @@ typedef struct ts__member {
   ts_id build_id;
   bool incumbent;
   bool library;           // a vendor's: compared with, never the winner
+  bool stepped;           // it was given to the worker that runs a whole step, or refused there
 } ts__member;
 
+typedef struct ts__step_samples {  // ns of whole steps
+  size_t n;
+  const double *v;
+} ts__step_samples;
 typedef struct ts__session {
   const ts_tune_opts *o;
   ts_tune_task task;
@@ -64,6 +69,10 @@ typedef struct ts__session {
   uint64_t begin_ns;
   double slack;           // expected relative gain of another batch
   const char *text;       // the workload's text
+  bool in_step;           // its kernel is chosen in a whole step
+  ts__member *pick, *pick_base;  // what was chosen there, and what it was compared with; NULL: nothing was
+  ts_compare pick_ratio;         // of steps with the one and with the other
+  ts__step_samples pick_samples, base_samples;
 } ts__session;
 
 // --- a session step by step ---------------------------------------------------------------------------------------
@@ -86,10 +95,26 @@ bool ts__session_revive(ts__session *s, ts_diag *d) TS_WARN_UNUSED;
 // The interleaved final and the decision (final.c).
 bool ts__session_end(ts__session *s, bool interrupted, ts_tune_row *out, ts_arena *a, ts_diag *d) TS_WARN_UNUSED;
 void ts__session_close(ts__session *s);
+// Have a candidate compiled, to be measured with the next batch.
+bool ts__session_try(ts__session *s, ts__member *m, ts_diag *d) TS_WARN_UNUSED;
+
+// Choose the kernels of a model's decode step by the time of whole steps, before the finals (step.c). try_all measures what was submitted,
+// elapsed_s tells how long the tuning has taken. Sessions keep what was chosen; a step that cannot be run is told, and leaves the choice to
+// the finals.
+typedef struct ts__step_host {
+  ts__session *s;
+  size_t n;
+  const ts_tune_opts *o;
+  bool (*try_all)(void *arg, ts_diag *d);
+  double (*elapsed_s)(const void *arg);
+  void *arg;
+} ts__step_host;
+bool ts__step_choose(const ts__step_host *h, ts_tune_result *out, ts_diag *d) TS_WARN_UNUSED;
 
 // session.c, for the final
 bool ts__measure_one(ts__session *s, ts__member *m, const ts_effort *e, ts_diag *d) TS_WARN_UNUSED;
 bool ts__record_verdict(ts__session *s, const ts__member *m, const ts_outcome_row *r, ts_diag *d) TS_WARN_UNUSED;
+ts_blob ts__encode_samples(ts_arena *a, const double *ns, size_t n);
 // *measurement may be NULL.
 bool ts__record_times(ts__session *s, const ts__member *m, const ts_outcome_row *r, int rung, ts_id *measurement, ts_diag *d) TS_WARN_UNUSED;
 

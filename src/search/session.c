@@ -4,7 +4,7 @@
 
 #include "search/search_impl.h"
 
-enum { KEPT = 8 };
+enum { KEPT = 8, KEPT_FOR_STEP = 160 };
 
 // --- open -------------------------------------------------------------------------------------------------------------
 // The shape class: everything but the sizes, "n=1" or the facts of n included.
@@ -77,7 +77,7 @@ static bool find_winner(ts__session *s, ts_diag *d) {
   ts_text limits = {0};
   ts_db_target t = ts_place_target(s->o->target, &limits);
   ts_diag ignored = {0};
-  static const char *const timers[] = {"between", "graph"};  // however it was timed, it takes part in this session's final
+  static const char *const timers[] = {"step", "graph"};  // however it was timed, it takes part in this session's final
   bool ok = true;
   for (size_t i = 0; ok && i < TS_COUNTOF(timers) && !(n && w[0].match == TS_DB_EXACT); i++) {
     ts_db_winner *these;
@@ -129,7 +129,8 @@ bool ts__session_open(ts__session *s, uint64_t number, const ts_tune_task *task,
   s->row = ts_workload_row(s->arena, &task->spec, ts_workload_reference(s->workload), ts_workload_cost(s->workload));
   TS_TRY((s->workload_id = ts_db_put_workload(db, &s->row, d)) != 0);
   TS_TRY(resume_or_start(s, d) && find_winner(s, d) && compile_packs(s, d));
-  ts_meter_opts mo = {.threads = o->threads, .seed = o->seed + 1, .spans = o->spans, .between = o->between, .idle = idle, .idle_arg = idle_arg};
+  for (size_t i = 0; i < o->nstep; i++) s->in_step |= o->step[i].part == number;
+  ts_meter_opts mo = {.threads = o->threads, .seed = o->seed + 1, .spans = o->spans, .idle = idle, .idle_arg = idle_arg};
   return (s->meter = ts_meter_start(s->workload, &mo, d)) != NULL;
 }
 
@@ -192,7 +193,7 @@ bool ts__record_verdict(ts__session *s, const ts__member *m, const ts_outcome_ro
                            d) != 0;
 }
 
-static ts_blob encode(ts_arena *a, const double *v, size_t n) {
+ts_blob ts__encode_samples(ts_arena *a, const double *v, size_t n) {
   uint64_t *ns = ts_new_array(a, uint64_t, n + 1);
   for (size_t i = 0; i < n; i++) ns[i] = (uint64_t)llround(v[i]);
   return ts_samples_encode(a, ns, n);
@@ -216,7 +217,7 @@ bool ts__record_times(ts__session *s, const ts__member *m, const ts_outcome_row 
                            .metric = "time", .unit = "ns", .rung = rung, .round = TS_DB_NONE,
                            .n = (int64_t)r->n, .flagged = flagged, .median = t->median, .min = t->min, .q1 = t->q1, .q3 = t->q3, .mad = t->mad,
                            .ci_lo = t->ci_lo, .ci_hi = t->ci_hi, .stop_reason = r->stop, .elapsed_ms = (int64_t)elapsed_ms(s),
-                           .samples = encode(a, r->samples, r->n), .flags = ts_samples_encode(a, flags, r->n)};
+                           .samples = ts__encode_samples(a, r->samples, r->n), .flags = ts_samples_encode(a, flags, r->n)};
   ts_place_method(s->o->target, r, a, &row);
   ts_id id = ts_db_put_measurement(s->db, &row, d);
   ts_arena_free(a);
@@ -232,8 +233,8 @@ static void retire(ts__member *m) {
 
 // Keep the objects of the best few; the others only leave their decisions and time.
 static void retire_losers(ts__session *s) {
-  ts__member *top[KEPT];
-  size_t n = ts__ranked(s, top, KEPT);
+  ts__member *top[KEPT_FOR_STEP];
+  size_t n = ts__ranked(s, top, s->in_step ? KEPT_FOR_STEP : KEPT);
   for (size_t i = 0; i < s->members.n; i++) {
     ts__member *m = s->members.p[i];
     bool keep = m == s->fallback || m == s->incumbent || m->state == TS__PROPOSED || ts__is_guess(s, m);
@@ -313,7 +314,7 @@ static bool compile(ts__session *s, ts__member *m, ts_diag *d) {
   return ts_compiler_submit(s->compiler, m->func, compiler_tag(s, m), d);
 }
 
-static bool submit(ts__session *s, ts__member *m, ts_diag *d) {
+bool ts__session_try(ts__session *s, ts__member *m, ts_diag *d) {
   m->tag = s->members.n + 1;
   ts_vec_push(s->arena, &s->members, m);
   return compile(s, m, d);
@@ -459,7 +460,7 @@ static bool first_guess(ts__session *s, int sketch, ts_diag *d) {
   if (guessed(&s->space, k->variant) != k || s->nguesses == TS__GUESSES) return true;
   s->guess[s->nguesses++] = ts__point_hash(k, k->points);
   ts__member *m = ts__member_point(s, sketch, k->points, &ignored);
-  return !m || submit(s, m, d);
+  return !m || ts__session_try(s, m, d);
 }
 
 // First guesses of a native template: the points that its author names, and the best by what is known before measuring.
@@ -471,7 +472,7 @@ static bool first_points(ts__session *s, int sketch, ts_diag *d) {
     ts_diag ignored = {0};
     const int64_t *p = n < named ? k->points + n++ * (size_t)k->native->native->nparams : i < 3 ? ts__point_best(s, sketch, NULL) : NULL;
     ts__member *m = p ? ts__member_point(s, sketch, p, &ignored) : NULL;
-    if (m) TS_TRY(submit(s, m, d));
+    if (m) TS_TRY(ts__session_try(s, m, d));
   }
   return true;
 }
@@ -480,7 +481,7 @@ static bool first_points(ts__session *s, int sketch, ts_diag *d) {
 static bool first_default(ts__session *s, ts_diag *d) {
   ts_diag why = {0};
   s->fallback = ts__member_draw(s, 0, s->space.sketch[0].trace, 0, &why);
-  if (s->fallback) return submit(s, s->fallback, d);
+  if (s->fallback) return ts__session_try(s, s->fallback, d);
   if (why.kind != TS_REFUSAL) return (*d = why, false);
   fprintf(stderr, "warning: %s: the default schedule is refused: %s  [%s]\n", s->text, why.message, why.code);
   return true;
@@ -490,7 +491,7 @@ bool ts__session_first(ts__session *s, ts_diag *d) {
   size_t sketches = s->space.n;
   TS_TRY(first_default(s, d));
   s->incumbent = draw_incumbent(s);
-  if (s->incumbent) TS_TRY(submit(s, s->incumbent, d));
+  if (s->incumbent) TS_TRY(ts__session_try(s, s->incumbent, d));
   for (size_t k = 1; k < sketches; k++) {
     ts_diag ignored = {0};
     ts__member *m = NULL;
@@ -499,7 +500,7 @@ bool ts__session_first(ts__session *s, ts_diag *d) {
       continue;
     }
     for (uint64_t seed = 0; seed < 4 && !m; seed++) m = ts__member_draw(s, (int)k, s->space.sketch[k].trace, s->o->seed + seed, &ignored);
-    if (m) TS_TRY(submit(s, m, d));
+    if (m) TS_TRY(ts__session_try(s, m, d));
   }
   return s->batch.n || ts_bug(d, "default-failed", "%s: the default schedule is refused, and so is every other candidate", s->text);
 }
@@ -512,7 +513,7 @@ bool ts__session_next(ts__session *s, int n, ts_diag *d) {
     for (int i = 0; i < n && i < MOST; i++) {
       ts__member *m = ts__propose(s, (uint64_t)s->batches * MOST + (uint64_t)i);
       if (!m) break;
-      TS_TRY(submit(s, m, d));
+      TS_TRY(ts__session_try(s, m, d));
     }
     s->batches++;
   }

@@ -24,8 +24,8 @@ static int64_t trials(const tuner *t) {
   return n;
 }
 
-// What the finals will take.
-static double reserve_s(const tuner *t) { return 0.4 * (double)t->n; }
+// What the finals will take, and the choice in a whole step.
+static double reserve_s(const tuner *t) { return 0.4 * (double)t->n + (t->o->nstep ? 8 : 0); }
 
 static bool spent(const tuner *t) {
   if (ts_interrupted()) return true;
@@ -186,6 +186,20 @@ static bool revive(tuner *t, ts_diag *d) {
   return true;
 }
 
+static bool try_all(void *arg, ts_diag *d) {
+  tuner *t = arg;
+  while (submitted(t) && !ts_interrupted()) TS_TRY(measure(t, d));
+  return true;
+}
+
+static double since_begin(const void *arg) { return elapsed_s(arg); }
+
+static bool choose_in_step(tuner *t, ts_tune_result *out, ts_diag *d) {
+  if (!t->o->nstep || !overlaps(t)) return true;
+  ts_progress_step(&t->progress, (uint64_t)trials(t), "the decode step as a whole");
+  return ts__step_choose(&(ts__step_host){.s = t->s, .n = t->n, .o = t->o, .try_all = try_all, .elapsed_s = since_begin, .arg = t}, out, d);
+}
+
 static bool finish(tuner *t, ts_arena *a, ts_tune_result *out, ts_diag *d) {
   out->rows = ts_new_array(a, ts_tune_row, t->n + 1);
   for (size_t i = 0; i < t->n; i++) {
@@ -246,7 +260,7 @@ bool ts_tune(ts_arena *a, const ts_tune_task *tasks, size_t n, const ts_tune_opt
     t.progress.total = n;
     ts_progress_step(&t.progress, i + 1, t.s[i].text);
   }
-  ok = ok && search(&t, d) && (ts_interrupted() || revive(&t, d));
+  ok = ok && search(&t, d) && (ts_interrupted() || (revive(&t, d) && choose_in_step(&t, out, d)));
   out->interrupted = ts_interrupted();
   out->trials = trials(&t);
   ok = ok && finish(&t, a, out, d);

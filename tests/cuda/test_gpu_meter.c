@@ -211,40 +211,69 @@ static void records(void **state) {
   close_meter(&x);
 }
 
-static ts_outcome_row *final_of_two(fixture *x, ts_outcome_row f[2]) {
+// --- a whole step -----------------------------------------------------------------------------------------------------------
+static int add(fixture *x, ts_step *s, size_t part, const char *behaviour) {
+  ts_object o = artifact(x, behaviour, "64");
   ts_diag d = {0};
-  if (!ts_meter_final(x->m, (uint64_t[]){1, 2}, 2, 12, 5, x->a, f, &d)) fail_msg("%s", d.message);
-  return f;
+  int id = -1;
+  if (!ts_step_add(s, part, x->f, &o, &id, &d)) fail_msg("%s", d.message);
+  return id;
 }
 
-// Between neighbours a kernel's time is what it adds to them, in the search and in the final, and may rank otherwise than alone. Where launches
-// cannot depend on each other, or nobody asked for it, kernels are alone.
-static void between(void **state) {
+// Ways to do a step of four calls of two parts: each is timed as a whole. A kernel that is no kernel does not take part and harms nobody; one that
+// faults ends the worker, which is said.
+static void step(void **state) {
   (void)state;
+  fixture x = {0};
+  enum { ROUNDS = 6 };
+  ts_diag d = {0};
+  double ns[3 * ROUNDS];
+  int id;
+  open_meter(&x, SILU);
+  const ts_workload *parts[] = {x.w, x.w};
+  const ts_step_call calls[] = {{.part = 0}, {.part = 1}, {.part = 0}, {.part = 1}};
+  ts_step *s = ts_step_open(parts, 2, calls, 4, 1, &d);
+  if (!s) fail_msg("%s", d.message);
+  int quick = add(&x, s, 0, "right ns=5000 near=9000"), slow_alone = add(&x, s, 0, "right ns=7000 near=6000"), other = add(&x, s, 1, "right ns=1000");
+  ts_object none = {.symbol = "k", .bytes = "nothing", .n = 7};
+  assert_false(ts_step_add(s, 0, x.f, &none, &id, &d));
+  assert_int_equal(d.kind, TS_REFUSAL);
+  const int pick[] = {quick, other, slow_alone, other, quick, other};
+  static const double want[] = {20000, 14000, 20000};
+  if (!ts_step_time(s, pick, 3, ROUNDS, ns, &d)) fail_msg("%s", d.message);
+  for (int i = 0; i < 3; i++)
+    for (int r = 0; r < ROUNDS; r++) assert_true(fabs(ns[i * ROUNDS + r] - want[i]) < 1);
+  int bad = add(&x, s, 1, "fault");
+  assert_false(ts_step_time(s, (int[]){quick, bad}, 1, ROUNDS, ns, &d));
+  assert_string_equal(d.code, "step-failed");
+  assert_non_null(strstr(d.message, "ILLEGAL_ADDRESS"));
+  assert_false(ts_step_time(s, pick, 1, ROUNDS, ns, &d));
+  assert_string_equal(d.code, "step-failed");
+  ts_step_close(s);
+  close_meter(&x);
+}
+
+// Parameters with one name share memory, others are each call's own. "cold" is slow where the memory is that of the launch before.
+static void step_memory(void **state) {
+  (void)state;
+  static const ts_step_link same[] = {{"y", "h"}}, another[] = {{"y", "i"}}, unused[] = {{"z", "h"}};
   static const struct {
-    const char *settings;
-    bool asked;
-    const char *timer;
-    double first, second;
-  } rows[] = {{"op=silu:4:64", true, "between", 9000, 6000}, {"op=silu:4:64", false, "graph", 5000, 7000}, {"op=silu:4:64 compute=80", true, "graph", 5000, 7000}};
+    ts_step_call calls[2];
+    double ns;
+  } rows[] = {{{{.nlinks = 1, .links = same}, {.nlinks = 1, .links = same}}, 20000}, {{{.nlinks = 1, .links = same}, {.nlinks = 1, .links = another}}, 2000}, {{{0}, {0}}, 2000},
+              {{{.nlinks = 1, .links = unused}, {.nlinks = 1, .links = unused}}, 2000}};
   for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
     fixture x = {0};
-    ts_outcome_row f[2];
-    open_meter_with(&x, "silu_mul A=f32 I=64 n=4", rows[i].settings, &(ts_meter_opts){.timeout_s = 4, .seed = 4, .between = rows[i].asked});
-    ts_outcome_row r = run(&x, "right ns=5000 near=9000"), other = run(&x, "right ns=7000 near=6000");
-    if (r.kind != TS_MEASURED || other.kind != TS_MEASURED) fail_msg("%s %s", r.message, other.message);
-    assert_string_equal(r.timer, rows[i].timer);
-    assert_true(fabs(r.stats.median - rows[i].first) < 10 && fabs(other.stats.median - rows[i].second) < 10);
-    final_of_two(&x, f);
-    for (int k = 0; k < 2; k++) {
-      assert_string_equal(f[k].timer, rows[i].timer);
-      assert_true(f[k].n == 12 && fabs(f[k].stats.median - (k ? rows[i].second : rows[i].first)) < 10);
-    }
-    assert_int_equal(ts_compare_paired(f[0].samples, f[1].samples, 12, 0.01).verdict, rows[i].first < rows[i].second ? TS_FASTER : TS_SLOWER);
-    assert_int_equal(run(&x, "fault").kind, TS_CRASHED);
-    final_of_two(&x, f);  // by another worker, in the same way
-    assert_string_equal(f[0].timer, rows[i].timer);
-    assert_int_equal(ts_meter_restarts(x.m), 1);
+    ts_diag d = {0};
+    double ns;
+    open_meter(&x, SILU);
+    const ts_workload *parts[] = {x.w};
+    ts_step *s = ts_step_open(parts, 1, rows[i].calls, 2, 1, &d);
+    if (!s) fail_msg("%s", d.message);
+    int id = add(&x, s, 0, "cold ns=1000");
+    if (!ts_step_time(s, &id, 1, 1, &ns, &d)) fail_msg("%s", d.message);
+    if (fabs(ns - rows[i].ns) > 1) fail_msg("row %zu: %.0f ns", i, ns);
+    ts_step_close(s);
     close_meter(&x);
   }
 }
@@ -462,6 +491,6 @@ static void probe(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(slow), cmocka_unit_test(judged), cmocka_unit_test(records), cmocka_unit_test(between), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(slow), cmocka_unit_test(judged), cmocka_unit_test(records), cmocka_unit_test(step), cmocka_unit_test(step_memory), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

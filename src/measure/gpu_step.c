@@ -1,0 +1,169 @@
+// The worker that runs a whole step on a GPU: memory by name, kernels bound to every call of their part, a graph for each way to do the step.
+#include <math.h>
+#include <stdlib.h>
+
+#include "measure/gpu_worker.h"
+
+typedef struct memory {
+  const char *name;  // a link's, or "CALL.PARAMETER"
+  int64_t bytes;
+  CUdeviceptr p;
+} memory;
+typedef struct kernel {
+  size_t part;
+  ts_cuda_kernel *code;
+  ts_cuda_call **calls;  // of the step's calls those of its part, in order
+} kernel;
+typedef struct stepper {
+  const ts__step_arg *arg;
+  ts__gpu *w;
+  ts_arena *a;
+  TS_VEC(memory) memories;
+  TS_VEC(kernel) kernels;
+} stepper;
+
+// --- kernels ----------------------------------------------------------------------------------------------------------------
+// One name may have several sizes, as a buffer of one row and of many has: each its own memory.
+static bool memory_of(stepper *s, const char *name, const ts__slot *slot, CUdeviceptr *p, ts_diag *d) {
+  enum { SPARE = 256 };  // filling writes whole words
+  for (size_t i = 0; i < s->memories.n; i++)
+    if (s->memories.p[i].bytes == slot->bytes && strcmp(s->memories.p[i].name, name) == 0) return *p = s->memories.p[i].p, true;
+  TS_TRY(ts__gpu_ok(s->w, s->w->g.cu->cuMemAlloc(p, (size_t)slot->bytes + SPARE), d, "memory for a step"));
+  TS_TRY(slot->fill != TS__FILL_NONE || ts__gpu_ok(s->w, s->w->g.cu->cuMemsetD8(*p, 0, (size_t)slot->bytes), d, "memory for a step"));
+  TS_TRY(ts__gpu_fill(s->w, slot, *p, s->memories.n, d));
+  ts_vec_push(s->a, &s->memories, ((memory){.name = ts_arena_strdup(s->a, name), .bytes = slot->bytes, .p = *p}));
+  return true;
+}
+
+static const char *memory_name(stepper *s, size_t call, const char *param) {
+  const ts_step_call *c = &s->arg->calls[call];
+  for (int i = 0; i < c->nlinks; i++)
+    if (strcmp(c->links[i].param, param) == 0) return c->links[i].memory;
+  return ts_arena_printf(s->a, "%zu.%s", call, param);
+}
+
+static bool workspace_of(stepper *s, const ts_cuda_kernel *k, const int64_t *dims, CUdeviceptr *p, CUdeviceptr *dims_memory, ts_diag *d) {
+  const ts_cuda_driver *cu = s->w->g.cu;
+  int64_t bytes, zeroed;
+  TS_TRY(ts_cuda_kernel_workspace(k, dims, &bytes, &zeroed, d) && ts__gpu_ok(s->w, cu->cuMemAlloc(dims_memory, 64), d, "memory for dimensions") &&
+         ts__gpu_ok(s->w, cu->cuMemcpyHtoD(*dims_memory, dims, 64), d, "dimensions"));
+  if (!bytes) return *p = 0, true;
+  return ts__gpu_ok(s->w, cu->cuMemAlloc(p, (size_t)bytes), d, "a workspace") && ts__gpu_ok(s->w, cu->cuMemsetD8(*p, 0, (size_t)bytes), d, "a workspace");
+}
+
+static bool bind_call(stepper *s, const ts__step_request *q, const kernel *k, size_t call, CUdeviceptr workspace, CUdeviceptr dims_memory, ts_cuda_call **out, ts_diag *d) {
+  CUdeviceptr buf[TS__MOST_PARAMS + 1];
+  for (int i = 0; i < q->layout.n; i++) TS_TRY(memory_of(s, memory_name(s, call, q->layout.slot[i].name), &q->layout.slot[i], &buf[i], d));
+  buf[q->layout.n] = workspace;
+  return (*out = ts_cuda_call_new(k->code, s->a, buf, q->dims, dims_memory, d)) != NULL;
+}
+
+static bool add_kernel(stepper *s, const ts__step_request *q, const char *bytes, size_t n, ts_diag *d) {
+  kernel k = {.part = q->part, .calls = ts_new_array(s->a, ts_cuda_call *, s->arg->ncalls)};
+  CUdeviceptr workspace, dims_memory;
+  if (!(k.code = ts_cuda_kernel_load(&s->w->g, ts_arena_dup(s->a, bytes, n), n, d))) return false;
+  if (ts_cuda_kernel_code(k.code)->nparams != q->layout.n) return ts_refuse(d, "bad-artifact", "compiled for %d buffers instead of %d", ts_cuda_kernel_code(k.code)->nparams, q->layout.n);
+  TS_TRY(workspace_of(s, k.code, q->dims, &workspace, &dims_memory, d));
+  for (size_t i = 0, at = 0; i < s->arg->ncalls; i++)
+    if (s->arg->calls[i].part == q->part) TS_TRY(bind_call(s, q, &k, i, workspace, dims_memory, &k.calls[at++], d));
+  TS_TRY(ts__gpu_ok(s->w, s->w->g.cu->cuCtxSynchronize(), d, "loading a kernel"));
+  ts_vec_push(s->a, &s->kernels, k);
+  return true;
+}
+
+// --- time -------------------------------------------------------------------------------------------------------------------
+static bool issue(stepper *s, const int *pick, ts_diag *d) {
+  size_t at[TS__STEP_WAYS] = {0};
+  for (size_t i = 0; i < s->arg->ncalls; i++) {
+    size_t part = s->arg->calls[i].part;
+    TS_TRY(ts_cuda_call_issue(s->kernels.p[pick[part]].calls[at[part]++], s->w->stream, i > 0, d));
+  }
+  return true;
+}
+
+static bool make_graph(stepper *s, const int *pick, CUgraphExec *out, ts_diag *d) {
+  const ts_cuda_driver *cu = s->w->g.cu;
+  CUgraph graph = NULL;
+  TS_TRY(ts__gpu_ok(s->w, cu->cuStreamBeginCapture(s->w->stream, TS_CU_CAPTURE_THREAD), d, "recording a step"));
+  bool ok = issue(s, pick, d);
+  CUresult end = cu->cuStreamEndCapture(s->w->stream, &graph);
+  ok = ok && ts__gpu_ok(s->w, end, d, "recording a step") && ts__gpu_ok(s->w, cu->cuGraphInstantiate(out, graph, 0), d, "instantiating a step");
+  if (graph) (void)cu->cuGraphDestroy(graph);
+  return ok;
+}
+
+static bool sample(stepper *s, CUgraphExec graph, double *ns, ts_diag *d) {
+  enum { STEPS = 2, LIMIT_S = 5 };
+  const ts_cuda_driver *cu = s->w->g.cu;
+  float ms = 0;
+  TS_TRY(ts__gpu_ok(s->w, cu->cuEventRecord(s->w->from, s->w->stream), d, "an event"));
+  for (int i = 0; i < STEPS; i++) TS_TRY(ts__gpu_ok(s->w, cu->cuGraphLaunch(graph, s->w->stream), d, "launching a step"));
+  TS_TRY(ts__gpu_ok(s->w, cu->cuEventRecord(s->w->to, s->w->stream), d, "an event") && ts__gpu_wait(s->w, LIMIT_S * 1e9, d) &&
+         ts__gpu_ok(s->w, cu->cuEventElapsedTime(&ms, s->w->from, s->w->to), d, "reading the time"));
+  *ns = (double)ms * 1e6 / STEPS;
+  return true;
+}
+
+static bool time_ways(stepper *s, const ts__step_request *q, const int *pick, double *ns, ts_diag *d) {
+  CUgraphExec graph[TS__STEP_WAYS] = {0};
+  size_t order[TS__STEP_WAYS];
+  ts_rng rng = ts_rng_new(s->arg->seed, q->n);
+  bool ok = true;
+  double ignored;
+  for (size_t i = 0; i < q->n && ok; i++) ok = make_graph(s, pick + i * s->arg->nparts, &graph[i], d) && sample(s, graph[i], &ignored, d);
+  for (size_t r = 0; r < q->rounds && ok; r++) {
+    ts__shuffle(order, q->n, &rng);
+    for (size_t i = 0; i < q->n && ok; i++) ok = sample(s, graph[order[i]], &ns[order[i] * q->rounds + r], d);
+  }
+  for (size_t i = 0; i < q->n && !s->w->lost; i++)
+    if (graph[i]) (void)s->w->g.cu->cuGraphExecDestroy(graph[i]);
+  return ok;
+}
+
+// --- serving ----------------------------------------------------------------------------------------------------------------
+static bool open_device(stepper *s, ts_diag *d) {
+  ts__gpu *w = s->w;
+  TS_TRY(ts_cuda_open(s->arg->target.gpu.device, &w->g, d));
+  const ts_cuda_driver *cu = w->g.cu;
+  if (s->arg->nparts > TS__STEP_WAYS) return ts_refuse(d, "long-step", "a step of more than %d different kernels", TS__STEP_WAYS);
+  if (!cu->cuGraphInstantiate) return ts_refuse(d, "no-graphs", "the CUDA driver has no graphs");
+  return ts_cuda_helpers_open(&w->g, &w->h, d) && ts__gpu_ok(w, cu->cuStreamCreate(&w->stream, TS_CU_STREAM_NON_BLOCKING), d, "a stream") &&
+         ts__gpu_ok(w, cu->cuEventCreate(&w->from, TS_CU_EVENT_DEFAULT), d, "an event") && ts__gpu_ok(w, cu->cuEventCreate(&w->to, TS_CU_EVENT_DEFAULT), d, "an event") &&
+         ts__gpu_ok(w, cu->cuMemAlloc(&w->scratch, TS__SCRATCH), d, "scratch") && ts__gpu_warm_up(w, d);
+}
+
+// ORDER: as step.c asks.
+static bool serve_one(stepper *s, int fd, const ts_text *t) {
+  ts__step_request q;
+  ts__samples v = {0};
+  ts_diag d = {0};
+  if (t->n < sizeof q) return false;
+  memcpy(&q, t->p, sizeof q);
+  const char *rest = t->p + sizeof q;
+  double *ns = calloc(q.n * q.rounds + 1, sizeof *ns);
+  if (!ns) abort();
+  ts__reply r = ts__reply_new("step");
+  bool ok = q.add ? add_kernel(s, &q, rest, t->n - sizeof q, &d) : time_ways(s, &q, (const int *)(const void *)rest, ns, &d);
+  for (size_t i = 0; i < q.n * q.rounds && ok; i++) ts__samples_add(&v, ns[i], NAN, 0);
+  if (!ok) ts__say(&r, q.add && !s->w->lost ? TS_WRONG : TS_CRASHED, "%.190s", s->w->lost ? s->w->why : d.message);
+  r.over = s->w->lost;
+  bool sent = ts__send_reply(fd, &r, &v);
+  ts__samples_free(&v);
+  free(ns);
+  return sent && !r.over;
+}
+
+void ts__gpu_step_serve(int fd, void *arg) {
+  stepper s = {.arg = arg, .w = calloc(1, sizeof *s.w), .a = ts_arena_new("step")};
+  ts__reply r = ts__reply_new("step");
+  ts__samples none = {0};
+  ts_diag d = {0};
+  if (!s.w) return;
+  s.w->opts.seed = s.arg->seed;
+  bool ok = open_device(&s, &d);
+  if (!ok) ts__say(&r, TS_CRASHED, "%.190s", d.message);
+  if (!ts__send_reply(fd, &r, &none) || !ok) return;
+  ts_text t = {0};
+  while (ts_msg_recv(fd, &t, 0) == 1)
+    if (!serve_one(&s, fd, &t)) break;
+}

@@ -1,0 +1,82 @@
+// The parent's side of a step: gives kernels to its worker, asks for times.
+#include <stdlib.h>
+
+#include "measure/measure_impl.h"
+
+struct ts_step {
+  ts__step_arg arg;
+  ts_worker worker;
+  int n;  // kernels given
+};
+
+enum { READY_S = 60, ADD_S = 30, TIME_S = 60 };
+
+static bool failed(ts_step *s, const char *why, ts_diag *d) {
+  ts_worker_stop(&s->worker, NULL);
+  return ts_env_fail(d, "step-failed", "the worker that runs a whole step ended: %s", why);
+}
+
+// What the worker says next; doubles of it to ns, n of them. A refusal of one kernel leaves the worker as it was.
+static bool answer(ts_step *s, double timeout_s, double *ns, size_t n, ts_diag *d) {
+  ts_text t = {0};
+  ts__reply r = ts__reply_new("");
+  int got = ts_msg_recv(s->worker.fd, &t, timeout_s);
+  bool whole = got == 1 && t.n >= sizeof r;
+  if (whole) memcpy(&r, t.p, sizeof r);
+  whole = whole && t.n == sizeof r + r.n * 17;
+  bool ok = whole && r.kind == TS_MEASURED && !r.over && r.n == n;
+  if (ok && n) memcpy(ns, t.p + sizeof r, n * sizeof *ns);
+  ts_text_free(&t);
+  if (ok) return true;
+  if (whole && r.kind == TS_WRONG && !r.over) return ts_refuse(d, "not-in-step", "%s", r.message);
+  return failed(s, whole ? r.message : got == 0 ? "no answer" : "no word", d);
+}
+
+ts_step *ts_step_open(const ts_workload *const *parts, size_t nparts, const ts_step_call *calls, size_t ncalls, uint64_t seed, ts_diag *d) {
+  ts_step *s = calloc(1, sizeof *s);
+  if (!s) abort();
+  s->arg = (ts__step_arg){.parts = parts, .nparts = nparts, .calls = calls, .ncalls = ncalls, .seed = seed, .target = parts[0]->target};
+  if (ts_worker_start(&s->worker, ts__gpu_step_serve, &s->arg, d) && answer(s, READY_S, NULL, 0, d)) return s;
+  ts_step_close(s);
+  return NULL;
+}
+
+void ts_step_close(ts_step *s) {
+  if (!s) return;
+  ts_worker_stop(&s->worker, NULL);
+  free(s);
+}
+
+static bool send(ts_step *s, const ts__step_request *q, const void *more, size_t n) {
+  ts_text t = {0};
+  ts_text_addn(&t, (const char *)q, sizeof *q);
+  ts_text_addn(&t, more, n);
+  bool ok = s->worker.pid && ts_msg_send(s->worker.fd, t.p, t.n);
+  ts_text_free(&t);
+  return ok;
+}
+
+bool ts_step_add(ts_step *s, size_t part, const ts_func *f, const ts_object *o, int *id, ts_diag *d) {
+  const ts_workload *w = s->arg.parts[part];
+  ts__step_request q;
+  memset(&q, 0, sizeof q);  // it travels as bytes
+  q.add = true;
+  q.part = part;
+  TS_TRY(ts__layout_of(f, &w->spec, w->reference, w->dims[0], &q.layout, d) && ts__dims_of(f, w->reference, w->dims[0], q.dims, d));
+  if (!send(s, &q, o->bytes, o->n)) return failed(s, "it is gone", d);
+  TS_TRY(answer(s, ADD_S, NULL, 0, d));
+  *id = s->n++;
+  return true;
+}
+
+bool ts_step_time(ts_step *s, const int *pick, size_t n, size_t rounds, double *ns, ts_diag *d) {
+  for (size_t i = 0; i < n; i += TS__STEP_WAYS) {
+    ts__step_request q;
+    memset(&q, 0, sizeof q);
+    q.n = TS_MIN(n - i, (size_t)TS__STEP_WAYS);
+    q.rounds = rounds;
+    if (!send(s, &q, pick + i * s->arg.nparts, q.n * s->arg.nparts * sizeof *pick)) return failed(s, "it is gone", d);
+    TS_TRY(answer(s, TIME_S, ns + i * rounds, q.n * rounds, d));
+  }
+  return true;
+}

@@ -1,0 +1,249 @@
+// The kernels of a model's decode step, chosen by the time of whole steps: kernels that start before their predecessor has ended share memory
+// and multiprocessors with it, and the fastest alone are not the fastest there. Coordinate descent from what a build without records takes.
+#include <math.h>
+#include <stdlib.h>
+
+#include "search/search_impl.h"
+
+enum { MOST_PARTS = 32, SCREEN = 3, SHORT = 5, SHORT_ROUNDS = 11, FINAL_ROUNDS = 21, PASSES = 3, MOST_WAYS = 256 };
+static const double noise = 0.001;  // of a comparison of whole steps in turn: smaller gains are none
+static const double slack = 1.4;    // candidates that are slower alone by more than this are not tried
+
+typedef struct part {
+  ts__session *s;
+  ts__member *base;
+  TS_VEC(ts__member *) m;  // [0] is base; their index in the worker is id
+  TS_VEC(int) id;
+  size_t now;              // the one chosen so far
+  bool open;               // there is a choice
+} part;
+typedef struct chooser {
+  const ts__step_host *h;
+  ts_arena *a;
+  ts_step *step;
+  size_t n;
+  part part[MOST_PARTS];
+  size_t ncalls;
+  ts_step_call *calls;
+  const ts_workload *workload[MOST_PARTS];
+} chooser;
+
+// --- who takes part -----------------------------------------------------------------------------------------------------------
+static bool alive(const ts__member *m) { return m->state == TS__GOOD && m->object.bytes; }
+
+// What a build without records takes; where no template guesses, the fastest, without a choice.
+static bool find_base(part *p) {
+  const ts__session *s = p->s;
+  ts__member *top[1];
+  for (size_t i = 0; i < s->members.n && !p->base; i++)
+    if (ts__is_guess(s, s->members.p[i]) && alive(s->members.p[i])) p->base = s->members.p[i];
+  p->open = p->base != NULL;
+  if (!p->base && ts__ranked(s, top, 1) && alive(top[0])) p->base = top[0];
+  return p->base != NULL;
+}
+
+// Parts of the step from tasks. False: a task has nothing that runs.
+static bool make_parts(chooser *c) {
+  const ts_tune_opts *o = c->h->o;
+  size_t task[MOST_PARTS];
+  c->ncalls = o->nstep;
+  c->calls = ts_new_array(c->a, ts_step_call, o->nstep);
+  for (size_t i = 0; i < o->nstep; i++) {
+    size_t p = 0;
+    while (p < c->n && task[p] != o->step[i].part) p++;
+    c->calls[i] = o->step[i];
+    c->calls[i].part = p;
+    if (p < c->n) continue;
+    if (p == MOST_PARTS || o->step[i].part >= c->h->n) return false;
+    ts__session *s = &c->h->s[o->step[i].part];
+    if (!s->begun || s->given_up) return false;
+    task[c->n++] = o->step[i].part;
+    c->part[p].s = s;
+    c->workload[p] = s->workload;
+    if (!find_base(&c->part[p])) return false;
+  }
+  return c->n > 0;
+}
+
+static bool add(chooser *c, size_t p, ts__member *m, ts_diag *d) {
+  int id;
+  ts_diag why = {0};
+  m->stepped = true;
+  if (!ts_step_add(c->step, p, m->func, &m->object, &id, &why)) {
+    if (why.kind == TS_REFUSAL && m != c->part[p].base) return true;
+    return (*d = why, false);
+  }
+  ts_vec_push(c->a, &c->part[p].m, m);
+  ts_vec_push(c->a, &c->part[p].id, id);
+  return true;
+}
+
+// The base first, then what reads weights in the same layout and is not far behind alone.
+static bool add_new(chooser *c, ts_diag *d) {
+  for (size_t p = 0; p < c->n; p++) {
+    part *x = &c->part[p];
+    const ts_space *space = &x->s->space;
+    if (!x->m.n) TS_TRY(add(c, p, x->base, d));
+    for (size_t i = 0; i < x->s->members.n && x->open && x->m.n < MOST_WAYS; i++) {
+      ts__member *m = x->s->members.p[i];
+      if (!alive(m) || m->stepped || m->median > slack * x->s->best->median || strcmp(space->sketch[m->sketch].variant, space->sketch[x->base->sketch].variant) != 0) continue;
+      TS_TRY(add(c, p, m, d));
+    }
+  }
+  return true;
+}
+
+// --- choosing -----------------------------------------------------------------------------------------------------------------
+static void now(const chooser *c, int *pick) {
+  for (size_t p = 0; p < c->n; p++) pick[p] = c->part[p].id.p[c->part[p].now];
+}
+
+typedef struct scored {
+  double ns;
+  size_t which;
+} scored;
+static int by_time(const void *x, const void *y) {
+  double a = ((const scored *)x)->ns, b = ((const scored *)y)->ns;
+  return (a > b) - (a < b);
+}
+
+// Steps with each of the kernels `which` of part p, the others as chosen so far: ns[i * rounds + r].
+static bool time_part(chooser *c, size_t p, const size_t *which, size_t n, size_t rounds, double *ns, ts_diag *d) {
+  int *pick = malloc(n * c->n * sizeof *pick);
+  if (!pick) abort();
+  for (size_t i = 0; i < n; i++) {
+    now(c, pick + i * c->n);
+    pick[i * c->n + p] = c->part[p].id.p[which[i]];
+  }
+  bool ok = ts_step_time(c->step, pick, n, rounds, ns, d);
+  free(pick);
+  return ok;
+}
+
+// All kernels of a part for a few steps, the best of them beside the one chosen so far for more: another is chosen when it is clearly faster.
+static bool choose_part(chooser *c, size_t p, bool *changed, ts_diag *d) {
+  part *x = &c->part[p];
+  size_t n = x->m.n, which[MOST_WAYS] = {0}, few[SHORT + 1] = {x->now}, nfew = 1, best = 0;
+  double *ns = malloc(n * SCREEN * sizeof *ns), final[(SHORT + 1) * SHORT_ROUNDS];
+  scored *order = malloc(n * sizeof *order);
+  if (!ns || !order) abort();
+  for (size_t i = 0; i < n; i++) which[i] = i;
+  bool ok = time_part(c, p, which, n, SCREEN, ns, d);
+  for (size_t i = 0; i < n && ok; i++) order[i] = (scored){ts_stats_of(ns + i * SCREEN, SCREEN).median, i};
+  if (ok) qsort(order, n, sizeof *order, by_time);
+  for (size_t i = 0; i < n && nfew <= SHORT && ok; i++)
+    if (order[i].which != x->now) few[nfew++] = order[i].which;
+  ok = ok && time_part(c, p, few, nfew, SHORT_ROUNDS, final, d);
+  for (size_t i = 1; i < nfew && ok; i++)
+    if (ts_stats_of(final + i * SHORT_ROUNDS, SHORT_ROUNDS).median < ts_stats_of(final + best * SHORT_ROUNDS, SHORT_ROUNDS).median) best = i;
+  if (ok && best && ts_compare_paired(final + best * SHORT_ROUNDS, final, SHORT_ROUNDS, noise).verdict == TS_FASTER) x->now = few[best], *changed = true;
+  free(ns);
+  free(order);
+  return ok;
+}
+
+static bool descend(chooser *c, ts_diag *d) {
+  bool changed = true;
+  for (int pass = 0; pass < PASSES && changed; pass++) {
+    changed = false;
+    for (size_t p = 0; p < c->n && !ts_interrupted(); p++)
+      if (c->part[p].m.n > 1) TS_TRY(choose_part(c, p, &changed, d));
+  }
+  return true;
+}
+
+// --- points around those chosen --------------------------------------------------------------------------------------------------
+// Each parameter changed alone.
+static bool try_around(part *x, ts_diag *d) {
+  ts__session *s = x->s;
+  const ts__member *m = x->m.p[x->now];
+  const ts_sketch *k = &s->space.sketch[m->sketch];
+  ts_native_fit fit;
+  const int64_t *point;
+  ts_diag ignored = {0};
+  if (!k->native || !ts_native_replay(s->arena, m->trace, s->space.spec, k->variant, k->func, s->space.target, &fit, &point, &ignored)) return true;
+  const ts_native *t = fit.native;
+  for (int p = 0; p < t->nparams; p++)
+    for (int v = 0; v < t->params[p].n; v++) {
+      int64_t *other = ts_arena_dup(s->arena, point, (size_t)t->nparams * sizeof *point);
+      other[p] = t->params[p].value[v];
+      ts__member *next = ts__member_point(s, m->sketch, other, &ignored);
+      if (next) TS_TRY(ts__session_try(s, next, d));
+    }
+  return true;
+}
+
+static bool search_around(chooser *c, ts_diag *d) {
+  for (size_t p = 0; p < c->n; p++)
+    if (c->part[p].open) TS_TRY(try_around(&c->part[p], d));
+  return c->h->try_all(c->h->arg, d) && add_new(c, d) && descend(c, d);
+}
+
+// --- the final ----------------------------------------------------------------------------------------------------------------
+// Ways of the final: the base, what was chosen, and that with one part as in the base.
+static bool time_final(chooser *c, double *ns, ts_diag *d) {
+  int pick[(MOST_PARTS + 2) * MOST_PARTS];
+  for (size_t i = 0; i < c->n + 2; i++) {
+    now(c, pick + i * c->n);
+    for (size_t p = 0; p < c->n; p++)
+      if (i == 0 || i == p + 2) pick[i * c->n + p] = c->part[p].id.p[0];
+  }
+  return ts_step_time(c->step, pick, c->n + 2, FINAL_ROUNDS, ns, d);
+}
+
+static ts__step_samples kept(ts__session *s, const double *ns) { return (ts__step_samples){FINAL_ROUNDS, ts_arena_dup(s->arena, ns, FINAL_ROUNDS * sizeof *ns)}; }
+
+// A part that gains nothing goes back to its base, and then the rest is measured again.
+static bool hold_final(chooser *c, ts_tune_result *out, ts_diag *d) {
+  double ns[(MOST_PARTS + 2) * FINAL_ROUNDS];
+  const double *chosen = ns + FINAL_ROUNDS;
+  for (bool again = true; again;) {
+    again = false;
+    TS_TRY(time_final(c, ns, d));
+    bool faster = ts_compare_paired(chosen, ns, FINAL_ROUNDS, noise).verdict == TS_FASTER;
+    for (size_t p = 0; p < c->n; p++) {
+      part *x = &c->part[p];
+      x->s->pick_ratio = ts_compare_paired(chosen, ns + (p + 2) * FINAL_ROUNDS, FINAL_ROUNDS, noise);
+      if (x->now && (!faster || x->s->pick_ratio.verdict == TS_SLOWER || x->s->pick_ratio.verdict == TS_SAME)) x->now = 0, again = true;
+    }
+  }
+  for (size_t p = 0; p < c->n; p++) {
+    part *x = &c->part[p];
+    if (!x->open) continue;
+    x->s->pick = x->m.p[x->now];
+    x->s->pick_base = x->base;
+    x->s->pick_samples = kept(x->s, chosen);
+    x->s->base_samples = kept(x->s, ns + (p + 2) * FINAL_ROUNDS);
+  }
+  out->step_default_ns = ts_stats_of(ns, FINAL_ROUNDS).median;
+  out->step_ns = ts_stats_of(chosen, FINAL_ROUNDS).median;
+  return true;
+}
+
+static bool choose(chooser *c, ts_tune_result *out, ts_diag *d) {
+  enum { AROUND = 2, LEAST_S = 15 };
+  const ts_tune_opts *o = c->h->o;
+  if (!(c->step = ts_step_open(c->workload, c->n, c->calls, c->ncalls, o->seed, d)) || !add_new(c, d) || !descend(c, d)) return false;
+  for (int i = 0; i < AROUND && !ts_interrupted(); i++)
+    if (o->budget_s <= 0 || c->h->elapsed_s(c->h->arg) + LEAST_S < o->budget_s) TS_TRY(search_around(c, d));
+  return ts_interrupted() || hold_final(c, out, d);
+}
+
+bool ts__step_choose(const ts__step_host *h, ts_tune_result *out, ts_diag *d) {
+  chooser *c = calloc(1, sizeof *c);
+  if (!c) abort();
+  c->h = h;
+  c->a = ts_arena_new("step");
+  ts_diag why = {0};
+  bool ok = true;
+  if (!make_parts(c)) fprintf(stderr, "note: the decode step is not measured whole: not all of its kernels run\n");
+  else if (!choose(c, out, &why)) {
+    ok = strcmp(why.code, "step-failed") == 0 || why.kind == TS_REFUSAL;
+    if (ok) fprintf(stderr, "note: the decode step is not measured whole: %s\n", why.message);
+    else *d = why;
+  }
+  ts_step_close(c->step);
+  ts_arena_free(c->a);
+  free(c);
+  return ok;
+}
