@@ -149,13 +149,24 @@ static bool load_macros(ts_arena *a, const char *quant, ts_macros *m, ts_diag *d
   return true;
 }
 
-// Whether the text of the functions has "NAME: dim(": a dimension made constant leaves no trace in what was parsed.
-static bool declares_dim(ts_lex l, const char *name) {
+// Whether the text of the functions has "NAME: KIND", or, for name NULL, ": KIND" behind any: a dimension made constant, and a weight, leave
+// no trace in what was parsed.
+static bool declares(ts_lex l, const char *name, const char *kind) {
   while (l.tok != TS_TOK_EOF) {
-    bool here = ts_lex_is(&l, name);
+    bool here = !name || ts_lex_is(&l, name);
     ts_lex_next(&l);
-    if (here && ts_lex_accept(&l, ":") && ts_lex_is(&l, "dim")) return true;
+    if (here && ts_lex_accept(&l, ":") && ts_lex_is(&l, kind)) return true;
   }
+  return false;
+}
+
+// A quantization is given where there is a weight, and only there.
+static bool check_quant(const ts_op *op, const ts_spec *s, const ts_lex *body, ts_diag *d) {
+  bool weight = declares(*body, NULL, "weight");
+  if (weight == (*s->quant != 0)) return true;
+  if (!weight) return ts_refuse(d, "wrong-quantization", "%s has no weight, and takes no quantization '%s'", op->name, s->quant);
+  ts_refuse(d, "no-quantization", "%s: the quantization of its weight is not given", op->name);
+  ts_hint(d, "%s q4f16_1 ...; others: kernels/quant", op->name);
   return false;
 }
 
@@ -166,7 +177,7 @@ static bool check_names(const ts_op *op, const ts_spec *s, const ts_func *f, con
     bool known = false;
     for (int p = 0; p < op->nparams; p++) known |= strcmp(op->params[p].name, b->name) == 0;
     for (int k = 0; k < f->ndims; k++) known |= strcmp(f->dims[k].var->name, b->name) == 0;
-    if (known || (b->kind == TS_BIND_INT && declares_dim(*body, b->name))) continue;
+    if (known || (b->kind == TS_BIND_INT && declares(*body, b->name, "dim"))) continue;
     ts_refuse(d, "unknown-parameter", "%s: no parameter or dimension '%s'", op->name, b->name);
     ts_hint(d, "tunesmith ops %s lists them", op->name);
     return false;
@@ -207,6 +218,7 @@ bool ts_op_instantiate(ts_ir *ir, const ts_spec *spec, const char *variant, ts_o
   ts__opfile f;
   TS_TRY(ts__opfile_read(a, v->file, &f, d));
   const ts_lex body = f.body;
+  TS_TRY(check_quant(op, spec, &body, d));
   int nbind;
   const ts_bind *bind = all_binds(a, op, spec, &nbind);
   while (f.body.tok != TS_TOK_EOF) {

@@ -57,6 +57,8 @@ refused 2 "workload" tunesmith tune "matmul q4f16_1 K=" --store "$top/w.db" --tr
 refused 2 "no parameter or dimension 'Z'" tunesmith tune "matmul q4f16_1 A=f32 K=128 N=64 Z=3 n=1" --store "$top/w.db" --trials 1
 refused 2 "100 / 8 is not an integer  \[not-divisible\]" tunesmith tune "matmul q4f16_1 A=f32 K=100 N=64 n=1" --store "$top/w.db" --trials 1
 has "$top/err" 'hint: .*q4f16_1'
+refused 2 "softmax has no weight.*q4f16_1" tunesmith tune "softmax q4f16_1 A=f32 V=256 inv_temperature=1.0 n=1" --store "$top/w.db" --trials 1
+refused 2 "matmul: the quantization of its weight is not given" tunesmith tune "matmul A=f32 K=128 N=64 n=1" --store "$top/w.db" --trials 1
 small="softmax A=f32 V=256 inv_temperature=1.0 n=1"
 for option in "--threads -2" "--threads 2000" "--trials -1" "--max-seq-len -1" "--prefill-chunk -8"; do
   # shellcheck disable=SC2086
