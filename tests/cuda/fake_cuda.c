@@ -11,7 +11,7 @@
 //   right, wrong (x instead), short (the last element left out), outside (writes behind y), input (writes to x), dirty (leaves something in
 //   the workspace), fault (an illegal access, which loses the context), hang, refuse (cannot be launched), cold (slow when an operand
 //   was the last launch's too)
-// What NVRTC compiled says it in its entry's name: NAME_nsT_nearT.
+// What NVRTC compiled says it in its entry's name: NAME_nsT_nearT; with _blocks these are for each block of the grid.
 // The libraries beside the driver are here too, when a folder that TUNESMITH_CUDA_LIBS names holds links of their names to this file: CUPTI
 // (records of the kernels launched in streams; drop=N: every Nth is lost), NVML (watts=N throttle=N) and cuBLASLt (blas=T: a product takes this
 // long; it knows two algorithms, the second twice as fast).
@@ -55,6 +55,7 @@ typedef struct launch_record {
   struct CUfunc_st *f;
   uint64_t arg[16];
   int n;
+  unsigned blocks;
 } launch_record;
 struct CUgraph_st {
   launch_record *r;
@@ -359,6 +360,7 @@ static CUresult behave(const launch_record *r) {
   long count = 0;
   uint64_t ns = (uint64_t)setting(t, "ns", named(r->f->name, "_ns", 20000));
   if (beside) ns = (uint64_t)setting(t, "near", named(r->f->name, "_near", (long)ns));
+  if (strstr(r->f->name, "_blocks")) ns *= r->blocks;
   if (strstr(t, "refuse")) return 701;
   if (strstr(t, "fault")) return lost = TS_CU_ILLEGAL_ADDRESS, 0;
   if (strstr(t, "hang")) return hanging = true, 0;
@@ -395,9 +397,9 @@ static bool known(const struct CUfunc_st *f, void **args) {
   return true;
 }
 
-static CUresult run(CUfunction f, void **args, CUstream s, bool ours) {
+static CUresult run(CUfunction f, unsigned blocks, void **args, CUstream s, bool ours) {
   ALIVE();
-  launch_record r = {.f = f};
+  launch_record r = {.f = f, .blocks = blocks};
   if (!s || !s->capture) {
     if (ours && known(f, args)) return 0;
   }
@@ -425,10 +427,10 @@ static CUresult run(CUfunction f, void **args, CUstream s, bool ours) {
 static bool is_ours(const struct CUfunc_st *f) { return strncmp(f->module->text, ".version", 8) == 0 && (strstr(f->module->text, "fill_f32") || strstr(f->module->text, "entry read") || strstr(f->module->text, "operands[")); }
 
 API CUresult cuLaunchKernel(CUfunction f, unsigned a, unsigned b, unsigned c, unsigned d, unsigned e, unsigned g, unsigned shared, CUstream s, void **args, void **extra) {
-  (void)a, (void)b, (void)c, (void)d, (void)e, (void)g, (void)shared, (void)extra;
-  return run(f, args, s, is_ours(f));
+  (void)b, (void)c, (void)d, (void)e, (void)g, (void)shared, (void)extra;
+  return run(f, a, args, s, is_ours(f));
 }
-API CUresult cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **args, void **extra) { return (void)extra, run(f, args, c->stream, is_ours(f)); }
+API CUresult cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **args, void **extra) { return (void)extra, run(f, c->gx, args, c->stream, is_ours(f)); }
 
 // --- streams, events, graphs -------------------------------------------------------------------------------------------------------
 API CUresult cuStreamCreate(CUstream *s, unsigned f) { return (void)f, *s = calloc(1, sizeof **s), lost; }
@@ -573,5 +575,5 @@ API int cublasLtMatmul(cublasLtHandle h, void *desc, const void *alpha, const vo
   int which = (int)*(const uint64_t *)algo & 1;
   snprintf(module[which].text, sizeof module[which].text, "//fake right ns=%ld", env("blas", 0) / (which + 1));
   void *args[] = {&x, &w, &y, NULL};
-  return run(&f[which], args, s, false);
+  return run(&f[which], 1, args, s, false);
 }

@@ -1,5 +1,6 @@
 // Tuning on a driver without a GPU (fake_cuda.c): candidates compile while others are measured, a vendor's library is compared with and wins
 // nothing, an interrupted run goes on.
+#include <math.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -191,6 +192,26 @@ static void first_guess(void **state) {
   take_templates(x, x->templates);
 }
 
+// Points around those chosen in a step are tried, though the search had no time for them.
+static void around(void **state) {
+  fixture *x = *state;
+  static const char text[] = "/* tunesmith\ndoc a test\nrequires sm_90a\nparam P 12 11 10 9 8 7 6 5 4 3 2 1\nstart P=12\nlaunch k_ns1000_blocks\ngrid P ; 1 ; 1\nblock 32 ; 1 ; 1\nshared 0\n"
+                             "args b0 b1 b2\n*/\nextern \"C\" __global__ void k_ns1000_blocks(const float *x, const float *w, float *y) {}\n";
+  static const ts_step_call calls[3] = {{0}};
+  const char *dir = ts_path_join(x->a, x->dir, "blocks/matmul"), *store = ts_path_join(x->a, x->dir, "around.db");
+  ts_tune_result r;
+  ts_diag d = {0};
+  if (!ts_codegen_nvrtc()) skip();
+  setenv("TS_FAKE_CUDA", OPERATOR, 1);
+  if (!ts_dir_make(dir, &d) || !ts_file_write(ts_path_join(x->a, dir, "ref.blocks.cu"), text, sizeof text - 1, &d)) fail_msg("%s", d.message);
+  take_templates(x, ts_path_join(x->a, x->dir, "blocks"));
+  bool ok = tune_with(x, (ts_tune_opts){.store = store, .trials = 3, .step = calls, .nstep = 3}, &r, &d);
+  take_templates(x, x->templates);
+  if (!ok) fail_msg("%s", d.message);
+  assert_non_null(strstr(winner_of(x, store, "step"), "P=1\n"));
+  assert_true(fabs(r.step_default_ns / r.step_ns - 12) < 0.1);
+}
+
 // Either the run was interrupted, or it had tried all there is before the signal came: this small product has few candidates.
 static void interrupted(void **state) {
   fixture *x = *state;
@@ -244,6 +265,6 @@ static int teardown(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(assembled), cmocka_unit_test(no_library), cmocka_unit_test(noisy), cmocka_unit_test(first_guess), cmocka_unit_test(interrupted)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(assembled), cmocka_unit_test(no_library), cmocka_unit_test(noisy), cmocka_unit_test(first_guess), cmocka_unit_test(around), cmocka_unit_test(interrupted)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

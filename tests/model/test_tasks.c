@@ -298,8 +298,52 @@ static void no_buffer_is_overwritten_in_use(void **state) {
   no_buffer_is_overwritten(TS_API_CUDA);
 }
 
+// --- a decode step ----------------------------------------------------------------------------------------------------------
+static const char *memory_of(const ts_step_call *c, const char *param) {
+  for (int i = 0; i < c->nlinks; i++)
+    if (!strcmp(c->links[i].param, param)) return c->links[i].memory;
+  return "none";
+}
+
+// Every call in order, as tasks; what a kernel writes is what the next reads, caches are a layer's own. Of a large model only some layers.
+static void decode_step(void **state) {
+  (void)state;
+  static const struct {
+    const char *model;
+    int64_t layers;  // least
+    bool all;
+  } rows[] = {{"synthetic:SmolLM2-135M", 30, true}, {"synthetic:Llama-3-8B", 8, false}, {"synthetic:Llama-2-70B", 3, false}};
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
+    ts_arena *a = ts_arena_new("test");
+    ts_source s;
+    ts_diag d = {0};
+    const ts_task *t;
+    const ts_step_call *c;
+    size_t n, calls_n;
+    must(ts_source_open(a, rows[i].model, &s, &d), &d);
+    const ts_quant *q = ts_quant_find("q4f16_1", &d);
+    must(ts_model_tasks(a, &s.config, q, TS_API_CUDA, 0, 0, (ts_paging){0}, &t, &n, &d), &d);
+    must(ts_model_decode_step(a, &s.config, q, TS_API_CUDA, 0, 0, (ts_paging){0}, t, n, &c, &calls_n, &d), &d);
+    int64_t layers = (int64_t)(calls_n - 2) / 5;
+    assert_int_equal(calls_n, 5 * layers + 2);
+    assert_true(rows[i].all ? layers == rows[i].layers : layers >= rows[i].layers && layers < s.config.layers);
+    static const char *const ops[] = {"norm_matmul", "rope_attention_rows", "matmul_add", "norm_matmul_silu", "matmul_add"};
+    for (size_t k = 0; k < calls_n; k++) assert_string_equal(t[c[k].part].spec.op, k == 0 ? "embed" : k + 1 == calls_n ? "norm_matmul" : ops[(k - 1) % 5]);
+    assert_string_equal(t[c[calls_n - 1].part].phase, "head");
+    assert_string_equal(memory_of(&c[0], "y"), memory_of(&c[1], "x"));
+    assert_string_equal(memory_of(&c[1], "y"), memory_of(&c[2], "qkv"));
+    assert_string_equal(memory_of(&c[2], "y"), memory_of(&c[3], "x"));
+    assert_string_equal(memory_of(&c[3], "y"), memory_of(&c[1], "x"));
+    assert_string_not_equal(memory_of(&c[2], "kc"), memory_of(&c[7], "kc"));
+    assert_string_not_equal(memory_of(&c[1], "g"), memory_of(&c[6], "g"));
+    assert_string_equal(memory_of(&c[1], "w_q"), "none");
+    ts_source_close(&s);
+    ts_arena_free(a);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(llama_tasks), cmocka_unit_test(cuda_tasks), cmocka_unit_test(qwen_has_biases),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(decode_step), cmocka_unit_test(llama_tasks), cmocka_unit_test(cuda_tasks), cmocka_unit_test(qwen_has_biases),
                                      cmocka_unit_test(extents), cmocka_unit_test(small_chunks), cmocka_unit_test(paging), cmocka_unit_test(paged_tasks), cmocka_unit_test(odd_groups),
                                      cmocka_unit_test(no_buffer_is_overwritten_in_use)};
   return cmocka_run_group_tests(tests, NULL, NULL);
