@@ -104,9 +104,9 @@ void ts_object_unload(ts_loaded *l);  // accepts a zeroed object
 
 // --- shared libraries (library.c) ---------------------------------------------------------------------------
 // A shared object with the kernels and the plan: data symbols tunesmith_library_abi (u32, TS_KERNEL_ABI),
-// tunesmith_library_plan (bytes) and tunesmith_library_plan_size (u64). Linked by ld.lld-19, ld.lld, or cc as a child
-// process; environment failure "no-linker" when there is none. GPU artifacts become data: SYMBOL (the bytes) and
-// SYMBOL_bytes (u64); such a library is written without a linker. Objects with one id are linked once.
+// tunesmith_library_plan (bytes) and tunesmith_library_plan_size (u64). GPU artifacts become data: SYMBOL (the bytes) and
+// SYMBOL_bytes (u64). It is written without a linker, unless an object imports a symbol or holds data that is written: then ld.lld-19, ld.lld,
+// or cc links as a child process; environment failure "no-linker" when there is none. Objects with one id are linked once.
 bool ts_link_library(const ts_object *objects, size_t n, const void *plan, size_t plan_n, const ts_target *t,
                      const char *path, ts_diag *d) TS_WARN_UNUSED;
 

@@ -21,14 +21,31 @@ int64_t ts__start_registers(const ts_target *t, int64_t threads, int64_t minbloc
 // its warnings are added to *warnings as one line, at most a few hundred characters.
 void ts__assembler_read(const char *log, ts_gpu_code *c, ts_text *warnings);
 
-// --- data in a shared object (elf_data.c) -------------------------------------------------------------------
+// --- shared objects without a linker (elf_read.c, elf_write.c) -------------------------------------------------
+typedef struct ts__elf_piece {
+  const void *p;
+  uint64_t n, align;
+  bool code;
+} ts__elf_piece;
 typedef struct ts__elf_symbol {
   const char *name;
-  const void *p;
-  size_t n;
+  size_t piece;
+  uint64_t at, n;
 } ts__elf_symbol;
-// An x86-64 shared object with these symbols (at least one, names different), each at a multiple of 64; no linker is needed.
-bool ts__elf_data(const char *path, const ts__elf_symbol *s, size_t n, ts_diag *d) TS_WARN_UNUSED;
+// 32 bits in a piece become the distance from there to a place in another.
+typedef struct ts__elf_distance {
+  size_t piece, to;
+  uint64_t at;
+  int64_t to_at;
+} ts__elf_distance;
+typedef struct ts__elf {
+  TS_VEC(ts__elf_piece) pieces;
+  TS_VEC(ts__elf_symbol) symbols;  // at least one, names different
+  TS_VEC(ts__elf_distance) distances;
+} ts__elf;
+// Adds an x86-64 object. False when it has what only a linker can do; then *out is of no use.
+bool ts__elf_read(ts_arena *a, const void *bytes, size_t n, ts__elf *out);
+bool ts__elf_write(const char *path, const ts__elf *e, ts_diag *d) TS_WARN_UNUSED;
 
 // --- the artifact cache (cache.c): DIR/ID.o, checked by a digest of its content --------------------------------
 // o->id names the artifact. get: false on a miss (a damaged file is one). put: best effort; a cache that cannot be

@@ -1,4 +1,4 @@
-// Shared libraries: kernels and plan, linked by a linker in a child process.
+// Shared libraries: kernels and plan. Objects that refer to nothing outside of themselves need no linker; others have one in a child process.
 #include <errno.h>
 #include <llvm-c/Core.h>
 #include <llvm-c/Target.h>
@@ -138,29 +138,39 @@ static bool link_in(linking *k, const ts_object *objects, size_t n, const void *
   return true;
 }
 
-// GPU artifacts are data, SYMBOL and SYMBOL_bytes, beside the plan's symbols.
-static bool write_gpu(ts_arena *a, const ts_object *o, size_t n, const void *plan, size_t plan_n, const char *path, ts_diag *d) {
-  TS_VEC(ts__elf_symbol) v = {0};
-  const uint32_t abi = TS_KERNEL_ABI;
-  const uint64_t size = plan_n;
-  ts_vec_push(a, &v, ((ts__elf_symbol){"tunesmith_library_abi", &abi, sizeof abi}));
-  ts_vec_push(a, &v, ((ts__elf_symbol){"tunesmith_library_plan", plan, plan_n}));
-  ts_vec_push(a, &v, ((ts__elf_symbol){"tunesmith_library_plan_size", &size, sizeof size}));
+// --- without a linker ---------------------------------------------------------------------------------------------------
+
+static void put(ts_arena *a, ts__elf *e, const char *name, const void *p, size_t n) {
+  ts_vec_push(a, &e->symbols, ((ts__elf_symbol){.name = name, .piece = e->pieces.n, .n = n}));
+  ts_vec_push(a, &e->pieces, ((ts__elf_piece){.p = p, .n = n, .align = 64}));
+}
+
+// GPU artifacts are data, SYMBOL and SYMBOL_bytes, beside the plan's symbols; kernels of CPUs are taken apart. False: an object wants a linker.
+static bool assemble(ts_arena *a, const ts_object *o, size_t n, const void *plan, size_t plan_n, bool gpu, ts__elf *e) {
+  uint32_t *abi = ts_new(a, uint32_t);
+  uint64_t *size = ts_new_array(a, uint64_t, n + 1);
+  *abi = TS_KERNEL_ABI;
+  size[n] = plan_n;
+  put(a, e, "tunesmith_library_abi", abi, sizeof *abi);
+  put(a, e, "tunesmith_library_plan", plan, plan_n);
+  put(a, e, "tunesmith_library_plan_size", &size[n], sizeof *size);
   for (size_t i = 0; i < n; i++) {
     if (already(o, i)) continue;
-    uint64_t *bytes = ts_new(a, uint64_t);
-    *bytes = o[i].n;
-    ts_vec_push(a, &v, ((ts__elf_symbol){o[i].symbol, o[i].bytes, o[i].n}));
-    ts_vec_push(a, &v, ((ts__elf_symbol){ts_arena_printf(a, "%s_bytes", o[i].symbol), bytes, sizeof *bytes}));
+    size[i] = o[i].n;
+    if (!gpu && !ts__elf_read(a, o[i].bytes, o[i].n, e)) return false;
+    if (!gpu) continue;
+    put(a, e, o[i].symbol, o[i].bytes, o[i].n);
+    put(a, e, ts_arena_printf(a, "%s_bytes", o[i].symbol), &size[i], sizeof *size);
   }
-  return ts__elf_data(path, v.p, v.n, d);
+  return true;
 }
 
 bool ts_link_library(const ts_object *objects, size_t n, const void *plan, size_t plan_n, const ts_target *t,
                      const char *path, ts_diag *d) {
   linking k = {.a = ts_arena_new("link"), .path = path};
-  if (t->api != TS_API_CPU) {
-    bool written = write_gpu(k.a, objects, n, plan, plan_n, path, d);
+  ts__elf e = {0};
+  if (assemble(k.a, objects, n, plan, plan_n, t->api != TS_API_CPU, &e)) {
+    bool written = ts__elf_write(path, &e, d);
     ts_arena_free(k.a);
     return written;
   }

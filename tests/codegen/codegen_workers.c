@@ -7,6 +7,7 @@
 // cmocka needs the four above
 #include <cmocka.h>
 #include <dlfcn.h>
+#include <elf.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -282,20 +283,69 @@ static void test_library(void **state) {
   assert_int_equal(n, 1);
 }
 
+// A copy of o whose code asks for an address in a table, which only a linker makes.
+static ts_object wants_linker(fixture *x, const ts_object *o) {
+  ts_object other = *o;
+  char *bytes = ts_arena_alloc(x->a, o->n, 16);
+  memcpy(bytes, o->bytes, o->n);
+  const Elf64_Ehdr *h = (const void *)bytes;
+  const Elf64_Shdr *s = (const void *)(bytes + h->e_shoff);
+  bool found = false;
+  for (int i = 0; i < h->e_shnum; i++) {
+    if (s[i].sh_type != SHT_RELA || !s[i].sh_size) continue;
+    Elf64_Rela *r = (void *)(bytes + s[i].sh_offset);
+    r->r_info = ELF64_R_INFO(ELF64_R_SYM(r->r_info), R_X86_64_GOTPCREL);
+    found = true;
+  }
+  assert_true(found);
+  other.bytes = bytes;
+  return other;
+}
+
+// Kernels that refer to nothing outside of themselves are linked where there is no linker; others are told what to install.
 static void test_no_linker(void **state) {
   fixture *x = *state;
-  ts_object o;
+  ts_object o, other;
   ts_diag d = {0};
   char *path = ts_path_join(x->a, x->dir, "lib.so"), *before = ts_arena_strdup(x->a, getenv("PATH"));
-  assert_true(ts_codegen_object(scale_by(x, 2), &x->t, x->a, &o, &d));
+  assert_true(ts_codegen_object(scale_by(x, 3), &x->t, x->a, &o, &d));
+  other = wants_linker(x, &o);
   setenv("PATH", x->dir, 1);
-  bool ok = ts_link_library(&o, 1, "p", 1, &x->t, path, &d);
+  bool own = ts_link_library(&o, 1, "p", 1, &x->t, path, &d), ok = ts_link_library(&other, 1, "p", 1, &x->t, path, &d);
   setenv("PATH", before, 1);
+  assert_true(own);
   assert_false(ok);
   assert_string_equal(d.code, "no-linker");
   assert_int_equal(d.kind, TS_ENVIRONMENT);
   assert_false(ts_link_library(&o, 1, "p", 1, &x->t, "/nonexistent/dir/lib.so", &d));
   assert_int_equal(d.kind, TS_ENVIRONMENT);
+}
+
+// Whatever the bytes of an object are, linking them ends well, or with a refusal.
+static void test_strange_objects(void **state) {
+  fixture *x = *state;
+  ts_object o;
+  ts_diag d = {0};
+  char *path = ts_path_join(x->a, x->dir, "lib.so"), *before = ts_arena_strdup(x->a, getenv("PATH"));
+  ts_rng rng = ts_rng_new(3, 0);
+  int linked = 0, refused = 0;
+  assert_true(ts_codegen_object(scale_by(x, 3), &x->t, x->a, &o, &d));
+  setenv("PATH", x->dir, 1);
+  for (int i = 0; i < 600; i++) {
+    ts_object other = o;
+    uint8_t *bytes = malloc(o.n);  // of its own, so that memory checkers see reads beyond it
+    memcpy(bytes, o.bytes, o.n);
+    for (uint32_t k = ts_rng_below(&rng, 4); k-- > 0;) bytes[ts_rng_below(&rng, (uint32_t)o.n)] = (uint8_t)ts_rng_below(&rng, 256);
+    if (i % 3 == 0) other.n = ts_rng_below(&rng, (uint32_t)o.n);
+    if (i % 3 == 1) bytes[o.n - 1 - ts_rng_below(&rng, TS_MIN(1024, (uint32_t)o.n))] ^= (uint8_t)(1u << ts_rng_below(&rng, 8));  // the section headers
+    other.bytes = bytes;
+    bool ok = ts_link_library(&other, 1, "p", 1, &x->t, path, &d);
+    if (!ok && strcmp(d.code, "no-linker") != 0) fail_msg("%s", d.message);
+    *(ok ? &linked : &refused) += 1;
+    free(bytes);
+  }
+  setenv("PATH", before, 1);
+  assert_true(linked > 50 && refused > 150);
 }
 
 // Fork, spawn and write failures: an environment failure each, nothing left behind, and the next attempt works.
@@ -317,9 +367,11 @@ static void test_faults(void **state) {
   ts_compiler_close(c);
   char *path = ts_path_join(x->a, x->dir, "lib.so");
   static const char *const faults[] = {"write:1", "spawn:1"};
+  assert_true(ts_codegen_object(scale_by(x, 3), &x->t, x->a, &o, &d));
+  const ts_object other = wants_linker(x, &o);
   for (size_t i = 0; i < TS_COUNTOF(faults); i++) {
     ts_fault_set(faults[i]);
-    assert_false(ts_link_library(&o, 1, "p", 1, &x->t, path, &d));
+    assert_false(ts_link_library(&other, 1, "p", 1, &x->t, path, &d));
     assert_int_equal(d.kind, TS_ENVIRONMENT);
     ts_fault_set(NULL);
     char **names;
@@ -327,6 +379,9 @@ static void test_faults(void **state) {
     assert_true(ts_dir_list(x->dir, "", x->a, &names, &n, NULL));
     assert_int_equal(n, 0);
   }
+  ts_fault_set("write:1");
+  assert_false(ts_link_library(&o, 1, "p", 1, &x->t, path, &d));
+  ts_fault_set(NULL);
   assert_true(ts_link_library(&o, 1, "p", 1, &x->t, path, &d));
 }
 
@@ -412,7 +467,7 @@ int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
   const struct CMUnitTest tests[] = {T(test_pool),    T(test_drop),       T(test_abort),        T(test_timeout),  T(test_refusal),
                                      T(test_cache),   T(test_public_cache), T(test_identity), T(test_bad_object),
-                                     T(test_library), T(test_no_linker),    T(test_faults),    T(test_gpu),
+                                     T(test_library), T(test_no_linker),    T(test_strange_objects), T(test_faults),    T(test_gpu),
                                      T(test_assembler)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
