@@ -16,6 +16,7 @@ typedef struct world {
   ts_target target;
   ts_place place;
   ts_id session;
+  const char *timer;  // of the policy under which record() decides
 } world;
 
 static void open_world_for(world *w, const char *target) {
@@ -102,7 +103,7 @@ static void record(world *w, const char *spec_text, const char *generator, const
   ts_db_decision x = {.workload_id = workload,
                       .target_id = w->place.target_id,
                       .toolchain_id = w->place.toolchain_id,
-                      .policy = ts_place_policy(&w->target, "graph", w->a),
+                      .policy = ts_place_policy(&w->target, w->timer ? w->timer : "graph", w->a),
                       .build_id = build,
                       .log_ratio = NAN,
                       .ci_lo = NAN,
@@ -313,6 +314,23 @@ static void native_winner(void **state) {
   close_world(&w);
 }
 
+// What was chosen in a whole step serves, though another is faster alone and was decided on later.
+static void chosen_in_step(void **state) {
+  (void)state;
+  world w;
+  if (!ts_codegen_nvrtc()) skip();
+  open_world_for(&w, "cuda:sm_90a");
+  const char *variant = "", *point = native_point(&w, FUSED, 3, &variant), *other = native_point(&w, FUSED, 4, &variant), *generator = ts_arena_printf(w.a, "native %s 1", *variant ? variant : "ref");
+  w.timer = "step";
+  record(&w, FUSED, generator, point, 3000, true);
+  w.timer = "graph";
+  record(&w, FUSED, generator, other, 2000, true);
+  ts_build_result r = build(&w, "q4f16_1", "");
+  check(&r, FUSED, "exact", variant);
+  assert_true(kernel(&r, FUSED)->expected_us == 3);
+  close_world(&w);
+}
+
 #define DOWN "matmul_add q4f16_1 A=f32 K=160 N=64 n=1"
 #define WIDER "matmul_add q4f16_1 A=f32 K=192 N=64 n=1"
 
@@ -411,7 +429,7 @@ static void measured_thresholds(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(exact_and_nearest), cmocka_unit_test(bad_traces),
                                      cmocka_unit_test(packed_variant), cmocka_unit_test(cheapest_over_phases),
-                                     cmocka_unit_test(opt_in_numerics), cmocka_unit_test(native_winner), cmocka_unit_test(measured_thresholds),
+                                     cmocka_unit_test(opt_in_numerics), cmocka_unit_test(native_winner), cmocka_unit_test(chosen_in_step), cmocka_unit_test(measured_thresholds),
                                      cmocka_unit_test(impossible_variant), cmocka_unit_test(record_that_does_not_compile)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
