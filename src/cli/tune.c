@@ -139,7 +139,7 @@ static bool tune(ts_arena *a, const options *o, char **args, int nargs, const ch
   if (o->list) return list_tasks(o, &t, tasks, n, json, d);
   ts_tune_opts to = {.target = &t, .store = o->store, .cache = o->cache, .command = command, .numerics = o->numerics, .budget_s = o->budget, .trials = trials,
                      .seed = (uint64_t)o->seed, .threads = (int)o->threads, .json = json, .spans = strcmp(o->timer, "cupti") == 0, .counters = o->counters,
-                     .step = step, .nstep = nstep};
+                     .step = step, .nstep = t.api == TS_API_CUDA ? nstep : 0};
   return ts_tune(a, tasks, n, &to, r, d);
 }
 
