@@ -1,21 +1,23 @@
 // gemm_f16: y[n, N] = x[n, K] . w[N, K]^T for any number of rows, on f16 weights as they are stored.
 //
 // Both operands of wgmma lie in shared memory, copied there by the tensor copy engine, which writes zeros where a tile reaches beyond the rows of x, the
-// outputs or K: any n, and K and N in steps of eight. A producer warp fills a ring of stages of 64 of K; a warpgroup (crew) for each 64 rows of x empties
+// outputs or K: any n, and K and N in steps of eight. Of few rows the box of x holds those that there are; what a crew reads behind them goes to sums that
+// nobody stores. A producer warp fills a ring of stages of 64 of K; a warpgroup (crew) for each 64 rows of x empties
 // it. SPLIT: so many blocks, a cluster, share K, and each ends an equal part of the tile's columns.
 #pragma once
 #include "put_pair.cuh"
 #include "wgmma.cuh"
 
-// WIDTH: outputs a tile; GROUP: tiles of rows that walk over the weights together.
-template <int a_outputs, int a_inputs, int a_crews, int a_width, int a_stages, int a_group, int a_split> struct gemm_f16_shape {
+// BOX: rows of x that a copy brings, a multiple of eight; WIDTH: outputs a tile; GROUP: tiles of rows that walk over the weights together.
+template <int a_outputs, int a_inputs, int a_crews, int a_box, int a_width, int a_stages, int a_group, int a_split> struct gemm_f16_shape {
   static constexpr int outputs = a_outputs, inputs = a_inputs, crews = a_crews, width = a_width, stages = a_stages, group = a_group, split = a_split;
   static constexpr int steps = (inputs + 63) / 64, height = 64 * crews, threads = 128 * crews + 128;
   static constexpr int down = (outputs + width - 1) / width;
-  static constexpr int x_bytes = height * 128, w_bytes = width * 128;
+  static constexpr int x_bytes = a_box * 128, w_bytes = width * 128;
   static constexpr int share = width / 8 / split;  // eights of columns that a block ends
   static constexpr int barriers_at = stages * (x_bytes + w_bytes);
   static constexpr int bytes = barriers_at + 16 * stages;
+  static_assert(a_box <= height && crews * 8192 <= x_bytes + stages * w_bytes, "what is read behind a box lies in the ring");
   static_assert(split == 1 || width * crews * 256 <= barriers_at, "sums of a cluster fit where the ring was");
 };
 
