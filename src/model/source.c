@@ -107,7 +107,7 @@ static bool open_any(ts_arena *a, const char *spec, ts_source *s, ts_diag *d) {
   static const char prefix[] = "synthetic:";
   s->path = spec;
   if (!strncmp(spec, prefix, sizeof prefix - 1)) return ts__synthetic_open(a, spec + sizeof prefix - 1, s, d);
-  if (is_dir(spec)) return open_hf(a, spec, s, d);
+  if (is_dir(spec) && ts_file_exists(ts_path_join(a, spec, "config.json"))) return open_hf(a, spec, s, d);
   if (!ts_file_exists(spec)) return ts_refuse(d, "no-such-model", "%s: no such file or directory", spec);
   if (ends_with(spec, ".gguf")) return open_gguf(a, spec, s, d);
   return ts_refuse(d, "unknown-model", "%s: neither a directory with config.json nor a .gguf file", spec);

@@ -113,6 +113,9 @@ static ts_change judge(const ts_compared *c, double gate) {
   return c->lo >= 1 - gate && c->hi <= 1 + gate ? TS_CHANGE_SAME : TS_CHANGE_UNCLEAR;
 }
 
+// Sample for sample: one measurement that came into both stores.
+static bool one_measurement(const timed *a, const timed *b) { return a->n == b->n && memcmp(a->v, b->v, a->n * sizeof *a->v) == 0; }
+
 // a or b may be NULL, not both.
 static ts_compared compare_one(const timed *a, const timed *b, double gate) {
   const timed *any = a ? a : b;
@@ -128,7 +131,7 @@ static ts_compared compare_one(const timed *a, const timed *b, double gate) {
                    .change = TS_CHANGE_MISSING};
   if (!c.na || !c.nb) return c;
   estimate(a, b, &c);
-  c.change = judge(&c, gate);
+  c.change = one_measurement(a, b) ? TS_CHANGE_SAME : judge(&c, gate);
   return c;
 }
 

@@ -32,6 +32,7 @@ PY
 
 # Models.
 bad_model 2 "nowhere" "$top/nowhere"
+mkdir "$top/none"; bad_model 2 "none: neither a directory with config.json nor a .gguf file" "$top/none"
 copy short; truncate -s 100000 "$top/short/model.safetensors"; bad_model 2 "model.safetensors" "$top/short"
 copy empty; : >"$top/empty/model.safetensors"; bad_model 2 "model.safetensors" "$top/empty"
 copy outside; header outside 'h[first]["data_offsets"][1] += 1 << 40'; bad_model 2 "model.safetensors" "$top/outside"

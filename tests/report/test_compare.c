@@ -88,6 +88,18 @@ static void verdicts_follow_the_samples(void **state) {
   ts_db_close(a);
 }
 
+// One measurement that both stores have is the same however wide its interval: a store equals itself.
+static void one_measurement_is_itself(void **state) {
+  (void)state;
+  ts_db *a = store_with("wide", 10000, 0.3, 1e6, "1", false);
+  ts_compared *c;
+  size_t n;
+  must(ts_report_compare(a, NULL, a, NULL, 0.02, test_arena, &c, &n, &d));
+  assert_int_equal(change_of(c, n, "matmul"), TS_CHANGE_SAME);
+  assert_int_equal(ts_compared_exit(c, n), 0);
+  ts_db_close(a);
+}
+
 static void few_samples_decide_little(void **state) {
   (void)state;
   static const struct {
@@ -149,6 +161,7 @@ static void what_one_side_lacks_is_missing(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(verdicts_follow_the_samples),
+      cmocka_unit_test(one_measurement_is_itself),
       cmocka_unit_test(few_samples_decide_little),
       cmocka_unit_test(what_one_side_lacks_is_missing),
   };
