@@ -223,7 +223,7 @@ void ts_fault_set(const char *spec);   // for tests; NULL clears
 uint64_t ts_fault_visits(const char *name);
 
 // --- progress on a terminal (progress.c) -------------------------------------------------------------------
-// One line rewritten in place on stderr when it is a terminal, else a plain line at most every 10 s; quiet under TS_QUIET=1.
+// One line rewritten in place on stderr when it is a terminal (cut at its width), else a plain line at most every 10 s; quiet under TS_QUIET=1.
 typedef struct ts_progress {
   const char *what;
   uint64_t total, done, start_ns, last_ns;
@@ -232,5 +232,7 @@ typedef struct ts_progress {
 void ts_progress_begin(ts_progress *p, const char *what, uint64_t total);
 void ts_progress_step(ts_progress *p, uint64_t done, const char *note);  // shows done/total, rate, ETA, note
 void ts_progress_end(ts_progress *p, const char *note);
+void ts_progress_aside(void);  // before anything else is said on stderr meanwhile: takes the line away until the next step
+void ts_say(const char *fmt, ...) TS_PRINTF(1, 2);  // a line of its own on stderr: notes and warnings
 
 #endif

@@ -38,6 +38,7 @@ void ts_hint(ts_diag *d, const char *fmt, ...) {
 
 void ts_diag_print(FILE *f, const ts_diag *d) {
   if (d->kind == TS_OK) return;
+  if (f == stderr) ts_progress_aside();
   fprintf(f, "error: %s  [%s]\n", d->message, d->code);
   if (d->hint[0]) fprintf(f, "  hint: %s\n", d->hint);
 }

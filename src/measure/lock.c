@@ -17,7 +17,7 @@ bool ts_device_lock(const char *device, int *lock, ts_diag *d) {
   while (flock(*lock, LOCK_EX | LOCK_NB) != 0) {
     bool busy = errno == EWOULDBLOCK;
     if (busy && !ts_interrupted()) {
-      if (!said) fprintf(stderr, "waiting: another program measures on %s\n", device);
+      if (!said) ts_say("waiting: another program measures on %s", device);
       said = true;
       usleep(200000);
       continue;

@@ -312,7 +312,7 @@ static bool make_reference(ts_workload *w, ts_compiler *c, double tolerance, ts_
   if (w->target.api != TS_API_CUDA) return validate(&w->spec, c, tolerance, d) && ts_compiler_run(c, w->reference, w->arena, &w->object, d);
   ts_diag why = {0};
   if (gpu_reference(w, c, tolerance, &why)) return true;
-  if (getenv("TS_EXPLAIN")) fprintf(stderr, "note: %s: the CPU computes the reference: %s\n", w->spec.op, why.message);
+  if (getenv("TS_EXPLAIN")) ts_say("note: %s: the CPU computes the reference: %s", w->spec.op, why.message);
   return host_reference(w, tolerance, d);
 }
 

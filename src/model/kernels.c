@@ -279,7 +279,7 @@ static bool submit(ts_compiler *c, const ts__kernels *k, ts_diag *d) {
 static bool replace(maker *m, ts_compiler *c, size_t i, const ts_diag *why, ts_diag *d) {
   ts__kernel_row *r = &m->k->row[i];
   bool recorded = *r->record != 0;
-  fprintf(stderr, "note: %s: %.*s does not compile, the default serves: %s\n", r->text, (int)strcspn(recorded ? r->record : r->trace, "\n"),
+  ts_say("note: %s: %.*s does not compile, the default serves: %s", r->text, (int)strcspn(recorded ? r->record : r->trace, "\n"),
           recorded ? r->record : r->trace, why->message);
   r->unit = (ts_unit){0};
   r->expected_us = 0;

@@ -163,7 +163,7 @@ static bool count_finalists(ts__session *s, const final *f, ts_arena *a, ts_diag
     size_t n = 0;
     if (!timed(f, i) || !f->measurement[i]) continue;
     TS_TRY(ts_meter_count(s->meter, f->m[i]->tag, a, &v, &n, &why, d));
-    if (!n) return fprintf(stderr, "note: %s: counters: unavailable (%s)\n", s->text, why), true;
+    if (!n) return ts_say("note: %s: counters: unavailable (%s)", s->text, why), true;
     for (size_t k = 0; k < n; k++)
       if (!isnan(v[k]) && !ts_db_put_counter(s->db, &(ts_db_counter){f->measurement[i], ts_cuda_counter_name((int)k), v[k]}, d)) return false;
   }

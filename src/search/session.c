@@ -259,7 +259,7 @@ bool ts__measure_one(ts__session *s, ts__member *m, const ts_effort *e, ts_diag 
     if (!s->best || m->median < s->best->median) s->best = m;
   } else if (ok) {
     s->failed++;
-    if (getenv("TS_EXPLAIN")) fprintf(stderr, "note: %s %s: %s: %s\n", s->text, k->name, ts_outcome_kind_name(r.kind), r.message);
+    if (getenv("TS_EXPLAIN")) ts_say("note: %s %s: %s: %s", s->text, k->name, ts_outcome_kind_name(r.kind), r.message);
   }
   s->trials++;
   ts_arena_free(a);
@@ -276,7 +276,7 @@ static bool measure_choice(ts__session *s, ts__member *m, bool *good, ts_diag *d
   ts_outcome_row r;
   bool ok = ts_meter_run(s->meter, m->tag, &c, &ts_effort_search, a, &r, d);
   *good = ok && r.kind == TS_MEASURED;
-  if (ok && !*good && getenv("TS_EXPLAIN")) fprintf(stderr, "note: %s %s: %s: %s\n", s->text, m->trace, ts_outcome_kind_name(r.kind), r.message);
+  if (ok && !*good && getenv("TS_EXPLAIN")) ts_say("note: %s %s: %s: %s", s->text, m->trace, ts_outcome_kind_name(r.kind), r.message);
   if (*good) {
     m->state = TS__GOOD;
     m->median = r.stats.median;
@@ -344,7 +344,7 @@ bool ts__session_take(ts__session *s, const ts_compiled *c, ts_diag *d) {
   m->object = c->object;
   if (c->ok) m->object.bytes = ts_arena_dup(m->arena, c->object.bytes, c->object.n);
   else m->state = TS__BAD, s->failed++;
-  if (!c->ok && getenv("TS_EXPLAIN")) fprintf(stderr, "note: %s %s: %s\n", s->text, s->space.sketch[m->sketch].name, c->diag.message);
+  if (!c->ok && getenv("TS_EXPLAIN")) ts_say("note: %s %s: %s", s->text, s->space.sketch[m->sketch].name, c->diag.message);
   return record_build(s, m, c->ok ? NULL : &c->diag, d);
 }
 
@@ -436,7 +436,7 @@ static bool first_measured(ts__session *s, ts_diag *d) {
   TS_TRY(measure_library(s, d));
   if (s->fallback && s->fallback->state == TS__GOOD) return recall(s, d);
   if (!s->best) return ts_bug(d, "default-failed", "%s: neither the default schedule nor any other candidate passed verification", s->text);
-  if (s->fallback) fprintf(stderr, "warning: %s: the default schedule did not pass verification; %s takes its place\n", s->text, s->space.sketch[s->best->sketch].name);
+  if (s->fallback) ts_say("warning: %s: the default schedule did not pass verification; %s takes its place", s->text, s->space.sketch[s->best->sketch].name);
   s->fallback = s->best;
   s->no_default = true;
   return recall(s, d);
@@ -483,7 +483,7 @@ static bool first_default(ts__session *s, ts_diag *d) {
   s->fallback = ts__member_draw(s, 0, s->space.sketch[0].trace, 0, &why);
   if (s->fallback) return ts__session_try(s, s->fallback, d);
   if (why.kind != TS_REFUSAL) return (*d = why, false);
-  fprintf(stderr, "warning: %s: the default schedule is refused: %s  [%s]\n", s->text, why.message, why.code);
+  ts_say("warning: %s: the default schedule is refused: %s  [%s]", s->text, why.message, why.code);
   return true;
 }
 

@@ -118,7 +118,7 @@ static bool variant_fits(const ts_op_variant *v, const ts_spec *spec, const ts_t
 }
 
 static void not_applying(const ts_space *s, const char *name, const ts_diag *why) {
-  if (getenv("TS_EXPLAIN")) fprintf(stderr, "note: %s/%s does not apply: %s\n", s->spec->op, name, why->message);
+  if (getenv("TS_EXPLAIN")) ts_say("note: %s/%s does not apply: %s", s->spec->op, name, why->message);
 }
 
 // Does a sketch apply to this shape? One draw tells; shapes that do not divide refuse here.

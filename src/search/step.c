@@ -236,10 +236,10 @@ bool ts__step_choose(const ts__step_host *h, ts_tune_result *out, ts_diag *d) {
   c->a = ts_arena_new("step");
   ts_diag why = {0};
   bool ok = true;
-  if (!make_parts(c)) fprintf(stderr, "note: the decode step is not measured whole: not all of its kernels run\n");
+  if (!make_parts(c)) ts_say("note: the decode step is not measured whole: not all of its kernels run");
   else if (!choose(c, out, &why)) {
     ok = strcmp(why.code, "step-failed") == 0 || why.kind == TS_REFUSAL;
-    if (ok) fprintf(stderr, "note: the decode step is not measured whole: %s\n", why.message);
+    if (ok) ts_say("note: the decode step is not measured whole: %s", why.message);
     else *d = why;
   }
   ts_step_close(c->step);

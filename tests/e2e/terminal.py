@@ -9,11 +9,13 @@ import time
 
 
 class Terminal:
-    def __init__(self, argv):
+    def __init__(self, argv, before=None):
         self.seen = ""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.environ["TERM"] = "vt100"
+            if before:
+                before()
             os.execvp(argv[0], argv)
 
     def keys(self, text):
