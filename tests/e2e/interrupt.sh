@@ -38,11 +38,11 @@ run 0 tunesmith db check --store "$store"
 run 0 tunesmith tune "$work" --store "$store" --trials 4 --format json
 has "$top/out" '"event": "result"'
 run 0 tunesmith db check --store "$store"
-# interrupted WORDS COMMAND...: at a signal, half a second after its first sign of life or so, COMMAND ends with 130 and says WORDS.
+# interrupted WORDS COMMAND...: at one Ctrl-C (--foreground: timeout would send two), soon after its start, COMMAND ends with 130 and says WORDS.
 interrupted() {
   local words=$1
   shift
-  timeout --preserve-status -s INT -k 20 0.7 "$@" >"$top/out" 2>"$top/err" </dev/null
+  timeout --foreground --preserve-status -s INT -k 20 0.7 "$@" >"$top/out" 2>"$top/err" </dev/null
   local got=$?
   [ $got = 130 ] || { fail "exit status $got, expected 130: $*"; tail -n 3 "$top/out" "$top/err"; }
   cat "$top/out" >>"$top/err"
