@@ -232,11 +232,12 @@ static bool fill_directory(builder *b, ts_diag *d) {
 
 static bool build(builder *b, ts_diag *d) {
   TS_TRY(prepare(b, d));
-  if (!b->o->reuse_lib) TS_TRY(make_kernels(b, d));
   b->r->name = b->name;
   b->r->library = b->library;
   b->r->dir = ts_path_join(b->a, b->o->out ? b->o->out : "dist", b->name);
-  return ts__staging_begin(&b->stage, b->r->dir, d) && fill_directory(b, d) && ts__staging_commit(&b->stage, d);
+  TS_TRY(ts__staging_begin(&b->stage, b->r->dir, d));  // before what takes long: a place that cannot be written is told at once
+  if (!b->o->reuse_lib) TS_TRY(make_kernels(b, d));
+  return fill_directory(b, d) && ts__staging_commit(&b->stage, d);
 }
 
 bool ts_build(ts_arena *a, const ts_build_opts *o, ts_build_result *r, ts_diag *d) {

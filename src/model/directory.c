@@ -67,13 +67,30 @@ bool ts__staging_begin(ts__staging *s, const char *final_path, ts_diag *d) {
   return ok;
 }
 
+static bool exchange(const char *one, const char *other) {
+  if (ts_fault("exchange")) return errno = EINVAL, false;
+  return renameat2(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE) == 0;
+}
+
+// Where the file system cannot exchange, as some of networks and virtual machines: for a moment nothing is at the place.
+static bool replace_in_two(const ts__staging *s) {
+  char old[4096];
+  if (snprintf(old, sizeof old, "%s.old", s->path) >= (int)sizeof old) return errno = ENAMETOOLONG, false;
+  if (rename(s->final_path, old)) return false;
+  if (rename(s->path, s->final_path)) {
+    int why = errno;
+    (void)!rename(old, s->final_path);
+    return errno = why, false;
+  }
+  return rename(old, s->path) == 0;
+}
+
 bool ts__staging_commit(ts__staging *s, ts_diag *d) {
   struct stat st;
   bool there = !lstat(s->final_path, &st);
   // exchanged: what was there is now at s->path, and abandon removes it
-  if (there ? renameat2(AT_FDCWD, s->path, AT_FDCWD, s->final_path, RENAME_EXCHANGE) : rename(s->path, s->final_path))
-    return ts_env_fail(d, "rename-failed", "%s: %s", s->final_path, strerror(errno));
-  return true;
+  bool ok = there ? exchange(s->path, s->final_path) || ((errno == EINVAL || errno == ENOSYS) && replace_in_two(s)) : rename(s->path, s->final_path) == 0;
+  return ok || ts_env_fail(d, "rename-failed", "%s: %s", s->final_path, strerror(errno));
 }
 
 void ts__staging_abandon(ts__staging *s) {

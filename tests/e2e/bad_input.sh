@@ -116,6 +116,8 @@ has "$top/out" '^temperature=0 '
 # A place that cannot be written.
 if [ "$(id -u)" = 0 ]; then nowrite=/proc/tunesmith; else mkdir -m 500 "$top/ro"; nowrite=$top/ro/x; fi
 refused 3 "${nowrite%/*}" tunesmith build --model "$tiny" --quantization q4f16_1 --target cpu --out "$nowrite"
+run 3 env TS_QUIET=0 tunesmith build --model "$tiny" --quantization q4f16_1 --target cpu --out "$nowrite"
+grep -q compile "$top/err" && fail "kernels were compiled for a place that cannot be written"
 refused 3 "params.*too large" bash -c 'ulimit -f 100 && exec tunesmith build --model "$0" --quantization q4f16_1 --target cpu --out "$1"' "$tiny" "$top/full"
 [ -z "$(ls -A "$top/full" 2>/dev/null)" ] || fail "a full disk left half a model"
 run 0 tunesmith tune "$small" --store "$top/many.db" --trials 40

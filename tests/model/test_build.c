@@ -318,6 +318,16 @@ static void staging(void **state) {
   assert_int_equal(rmdir(other), 0);
   assert_true(ts_file_exists(ts_path_join(a, dir, "new")));
   assert_false(ts_file_exists(ts_path_join(a, dir, "thesis.txt")));
+  ts_fault_set("exchange:1");  // a file system that cannot
+  must(ts__staging_begin(&s, dir, &d), &d);
+  put(a, s.path, "newer", "z", 1);
+  must(ts__staging_commit(&s, &d), &d);
+  ts__staging_abandon(&s);
+  assert_int_equal(ts_fault_visits("exchange"), 1);
+  ts_fault_set(NULL);
+  assert_true(ts_file_exists(ts_path_join(a, dir, "newer")));
+  assert_false(ts_file_exists(ts_path_join(a, dir, "new")));
+  assert_int_equal(entries(a, out), 1);
   assert_int_equal(entries(a, out), 1);
   remove_folder(out);
   ts_arena_free(a);
