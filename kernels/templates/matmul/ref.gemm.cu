@@ -25,8 +25,8 @@ define    PER_SM CREWS == 1 && 2 * (SMEM + 1024) <= SM_SHARED ? 2 : 1
 start     CREWS=2 WIDTH=256 STAGES=4 GROUP=8 SPLIT=1 if n_hi > 512
 start     CREWS=2 WIDTH=128 STAGES=4 GROUP=8 SPLIT=1 if n_hi > 256 && n_hi <= 512
 start     CREWS=2 WIDTH=128 STAGES=6 GROUP=8 SPLIT=1 if n_hi > 64 && n_hi <= 256 && N * ceildiv(n_hi, 128) > 16384
-start     CREWS=2 WIDTH=128 STAGES=6 GROUP=8 SPLIT=2 if n_hi > 64 && n_hi <= 256 && N * ceildiv(n_hi, 128) > 4096 && N * ceildiv(n_hi, 128) <= 16384
-start     CREWS=1 WIDTH=64 STAGES=8 GROUP=8 SPLIT=1 if n_hi > 64 && n_hi <= 256 && N * ceildiv(n_hi, 128) <= 4096
+start     CREWS=1 WIDTH=128 STAGES=6 GROUP=8 SPLIT=1 if n_hi > 64 && n_hi <= 256 && N * ceildiv(n_hi, 128) > 4096 && N * ceildiv(n_hi, 128) <= 16384
+start     CREWS=2 WIDTH=64 STAGES=8 GROUP=8 SPLIT=1 if n_hi > 64 && n_hi <= 256 && N * ceildiv(n_hi, 128) <= 4096
 start     CREWS=1 WIDTH=128 STAGES=8 GROUP=8 SPLIT=1 if n_hi <= 64 && N > 8192
 start     CREWS=1 WIDTH=64 STAGES=8 GROUP=8 SPLIT=1 if n_hi <= 64 && N > 4096 && N <= 8192
 start     CREWS=1 WIDTH=64 STAGES=8 GROUP=8 SPLIT=2 if n_hi <= 64 && N > 2048 && N <= 4096
