@@ -216,6 +216,16 @@ static bool finish(tuner *t, ts_arena *a, ts_tune_result *out, ts_diag *d) {
   return true;
 }
 
+// A dimension that nothing was said about is measured at its largest, which is rarely what was meant.
+static void note_open_dims(const ts_spec *spec, const ts_func *f) {
+  for (int i = 0; i < f->ndims; i++) {
+    bool given = false;
+    for (int k = 0; k < spec->nbind; k++) given |= strcmp(spec->bind[k].name, f->dims[i].var->name) == 0;
+    const char *name = f->dims[i].var->name;
+    if (!given) ts_say("note: %s: %s is not given, and may be up to %lld; %s=1, or %s=8..128%%8, would say which", spec->op, name, (long long)f->dims[i].hi, name, name);
+  }
+}
+
 // Every workload can be instantiated: a typing mistake is told before anything is opened or waited for.
 static bool check_tasks(const ts_tune_task *tasks, size_t n, ts_diag *d) {
   bool ok = true;
@@ -223,6 +233,7 @@ static bool check_tasks(const ts_tune_task *tasks, size_t n, ts_diag *d) {
     ts_arena *scratch = ts_arena_new("check");
     ts_op_inst inst;
     ok = ts_op_instantiate(ts_ir_new(scratch), &tasks[i].spec, "", &inst, d);
+    if (ok) note_open_dims(&tasks[i].spec, inst.func);
     ts_arena_free(scratch);
   }
   return ok;

@@ -70,6 +70,8 @@ for command in "tune --store $top/w.db --trials 1" try; do
   refused 2 "numerics 'zz'" tunesmith $command "$small" --numerics zz
 done
 refused 2 "numerics 'zz'" tunesmith build --model "$tiny" --numerics zz --out "$top/dist"
+run 0 tunesmith tune "silu_mul A=f32 I=8" --store "$top/open.db" --trials 1
+has "$top/err" '^note: silu_mul: n is not given, and may be up to 8192; '
 [ ! -e "$top/w.db" ] || fail "a refused command made a store"
 # One that cannot be measured at all is told once.
 refused 3 "too large" tunesmith tune "matmul q4f16_1 A=f32 K=1048576 N=1048576 n=1" --store "$top/w.db" --trials 1
