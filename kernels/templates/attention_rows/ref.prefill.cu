@@ -4,12 +4,14 @@ requires  sm_90a
 op        attention_rows
 include   prefill_attention.params
 launch    prefill
-grid      min(SMS, H * ceildiv(n, 128)) ; 1 ; 1
+workspace LEAST ? 1024 + 512 * SMS * (D + 4) : 0
+zeroed    LEAST ? 1024 : 0
+grid      min(SMS, HK * ceildiv(n, HEIGHT) * (LEAST ? max(1, min(SMS / (HK * ceildiv(n, HEIGHT)), ceildiv(t + n, 128 * max(LEAST, 1)))) : 1)) ; 1 ; 1
 block     384 ; 1 ; 1
 shared    128 * D * 2 * 5 + 1024 + 128
 dependent 2
-args      t0 t1 t2 b3 d
-tmap      0 b0 f16 swizzle 128 dims D ; H ; n strides 2 * D ; 2 * D * H box 64 ; 1 ; 128
+args      t0 t1 t2 b3 w d
+tmap      0 b0 f16 swizzle 128 dims D ; H ; n strides 2 * D ; 2 * D * H box 64 ; H / HK ; HEIGHT
 tmap      1 b1 f16 swizzle 128 dims D ; t + n ; HK strides 2 * D ; 2 * D * P box 64 ; 128 ; 1
 tmap      2 b2 f16 swizzle 128 dims D ; t + n ; HK strides 2 * D ; 2 * D * P box 64 ; 128 ; 1
 */
@@ -26,19 +28,7 @@ tmap      2 b2 f16 swizzle 128 dims D ; t + n ; HK strides 2 * D ; 2 * D * P box
 #define T_NOW (int)dims[TS_DIM_t]
 #endif
 
-extern "C" __global__ void __launch_bounds__(384, 1) prefill(const __grid_constant__ tensor_map qm, const __grid_constant__ tensor_map km, const __grid_constant__ tensor_map vm, u16 *y,
-                                                            const long long *dims) {
-  SHARED_MEMORY(raw);
-  const shared_layout s = lay_out(raw);
-  dependents_may_start();
-  wait_for_predecessors();
-  __syncthreads();
-  const int rows = N_NOW, t = T_NOW, warpgroup = threadIdx.x >> 7;
-  if (warpgroup == 0) {
-    registers_give<24>();
-    if (threadIdx.x == 0) produce(s, &qm, &km, &vm, t, rows);
-  } else {
-    registers_take<240>();
-    consume(s, warpgroup - 1, t, rows, y);
-  }
+extern "C" __global__ void __launch_bounds__(384, 1)
+prefill(const __grid_constant__ tensor_map qm, const __grid_constant__ tensor_map km, const __grid_constant__ tensor_map vm, u16 *y, void *workspace, const long long *dims) {
+  attend_rows(&qm, &km, &vm, nullptr, y, workspace, T_NOW, N_NOW);
 }

@@ -49,6 +49,28 @@ static __device__ __forceinline__ void wgmma_values(float (&d)[32], const u32 (&
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 
+// The block's number, read again at every call.
+static __device__ __forceinline__ int block_number() {
+  int n;
+  asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(n));
+  return n;
+}
 // Named barriers 1 and 2: turns at the tensor cores.
 static __device__ __forceinline__ void turn_wait(int warpgroup) { asm volatile("bar.sync %0, 256;" ::"r"(1 + warpgroup) : "memory"); }
 static __device__ __forceinline__ void turn_give(int warpgroup) { asm volatile("bar.arrive %0, 256;" ::"r"(1 + warpgroup) : "memory"); }
+
+// Blocks that share an item meet at a counter, which is zero at first: the 256 consumers of each wait until what all of `parts` have written is there ...
+static __device__ __forceinline__ void parts_meet(u32 *counter, int parts) {
+  __threadfence();
+  threads_meet(3, 256);
+  if (threadIdx.x == 128) {
+    u32 come = atomicAdd(counter, 1u) + 1;
+    while (come < (u32)parts) asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(come) : "l"(counter) : "memory");
+    __threadfence();
+  }
+  threads_meet(3, 256);
+}
+// ... and leave it at zero, once all have read.
+static __device__ __forceinline__ void parts_leave(u32 *counter, int parts) {
+  if (threadIdx.x == 128 && atomicAdd(counter, 1u) == 2 * (u32)parts - 1) *counter = 0;
+}

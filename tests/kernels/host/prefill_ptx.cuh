@@ -65,3 +65,18 @@ static inline void turn_wait(int warpgroup) {
 static inline void turn_give(int warpgroup) {
   host_come(warpgroup);
 }
+
+static inline int block_number() {
+  return blockIdx.x;
+}
+static inline void parts_meet(u32 *counter, int parts) {
+  threads_meet(3, 256);
+  if (threadIdx.x == 128) {
+    ++*counter;
+    while (*counter < (u32)parts) host_yield();
+  }
+  threads_meet(3, 256);
+}
+static inline void parts_leave(u32 *counter, int parts) {
+  if (threadIdx.x == 128 && ++*counter == 2 * (u32)parts) *counter = 0;
+}
