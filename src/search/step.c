@@ -1,11 +1,12 @@
 // The kernels of a model's decode step, chosen by the time of whole steps: kernels that start before their predecessor has ended share memory
-// and multiprocessors with it, and the fastest alone are not the fastest there. Coordinate descent from what a build without records takes.
+// and multiprocessors with it, and the fastest alone are not the fastest there. Coordinate descent from what a build without records takes,
+// among candidates of the search and points that a model of the steps' times proposes.
 #include <math.h>
 #include <stdlib.h>
 
 #include "search/search_impl.h"
 
-enum { MOST_PARTS = 32, SCREEN = 3, SHORT = 5, SHORT_ROUNDS = 11, FINAL_ROUNDS = 21, PASSES = 3, MOST_WAYS = 256 };
+enum { MOST_PARTS = 32, SCREEN = 3, SHORT = 5, SHORT_ROUNDS = 11, FINAL_ROUNDS = 21, PASSES = 3, ROUNDS = 4, MOST_WAYS = 256 };
 static const double noise = 0.001;  // of a comparison of whole steps in turn: smaller gains are none
 static const double slack = 1.4;    // candidates that are slower alone by more than this are not tried
 
@@ -14,6 +15,7 @@ typedef struct part {
   ts__member *base;
   TS_VEC(ts__member *) m;  // [0] is base; their index in the worker is id
   TS_VEC(int) id;
+  TS_VEC(double) ns;       // of a step with each, when it was last tried
   size_t now;              // the one chosen so far
   bool open;               // there is a choice
 } part;
@@ -75,6 +77,7 @@ static bool add(chooser *c, size_t p, ts__member *m, ts_diag *d) {
   }
   ts_vec_push(c->a, &c->part[p].m, m);
   ts_vec_push(c->a, &c->part[p].id, id);
+  ts_vec_push(c->a, &c->part[p].ns, NAN);
   return true;
 }
 
@@ -99,11 +102,11 @@ static void now(const chooser *c, int *pick) {
 }
 
 typedef struct scored {
-  double ns;
+  double score;  // the least is the best
   size_t which;
 } scored;
-static int by_time(const void *x, const void *y) {
-  double a = ((const scored *)x)->ns, b = ((const scored *)y)->ns;
+static int by_score(const void *x, const void *y) {
+  double a = ((const scored *)x)->score, b = ((const scored *)y)->score;
   return (a > b) - (a < b);
 }
 
@@ -120,17 +123,20 @@ static bool time_part(chooser *c, size_t p, const size_t *which, size_t n, size_
   return ok;
 }
 
-// All kernels of a part for a few steps, the best of them beside the one chosen so far for more: another is chosen when it is clearly faster.
+// Kernels of a part for a few steps, but for those that were far behind before; the best of them beside the one chosen so far for more: another is
+// chosen when it is clearly faster.
 static bool choose_part(chooser *c, size_t p, bool *changed, ts_diag *d) {
+  const double hopeless = 1.03;
   part *x = &c->part[p];
-  size_t n = x->m.n, which[MOST_WAYS] = {0}, few[SHORT + 1] = {x->now}, nfew = 1, best = 0;
-  double *ns = malloc(n * SCREEN * sizeof *ns), final[(SHORT + 1) * SHORT_ROUNDS];
-  scored *order = malloc(n * sizeof *order);
-  if (!ns || !order) abort();
-  for (size_t i = 0; i < n; i++) which[i] = i;
+  size_t n = 0, which[MOST_WAYS] = {0}, few[SHORT + 1] = {x->now}, nfew = 1, best = 0;
+  double *ns = malloc(x->m.n * SCREEN * sizeof *ns), final[(SHORT + 1) * SHORT_ROUNDS];
+  scored order[MOST_WAYS];
+  if (!ns) abort();
+  for (size_t i = 0; i < x->m.n; i++)
+    if (i == x->now || !(x->ns.p[i] > hopeless * x->ns.p[x->now])) which[n++] = i;
   bool ok = time_part(c, p, which, n, SCREEN, ns, d);
-  for (size_t i = 0; i < n && ok; i++) order[i] = (scored){ts_stats_of(ns + i * SCREEN, SCREEN).median, i};
-  if (ok) qsort(order, n, sizeof *order, by_time);
+  for (size_t i = 0; i < n && ok; i++) order[i] = (scored){x->ns.p[which[i]] = ts_stats_of(ns + i * SCREEN, SCREEN).median, which[i]};
+  if (ok) qsort(order, n, sizeof *order, by_score);
   for (size_t i = 0; i < n && nfew <= SHORT && ok; i++)
     if (order[i].which != x->now) few[nfew++] = order[i].which;
   ok = ok && time_part(c, p, few, nfew, SHORT_ROUNDS, final, d);
@@ -138,7 +144,6 @@ static bool choose_part(chooser *c, size_t p, bool *changed, ts_diag *d) {
     if (ts_stats_of(final + i * SHORT_ROUNDS, SHORT_ROUNDS).median < ts_stats_of(final + best * SHORT_ROUNDS, SHORT_ROUNDS).median) best = i;
   if (ok && best && ts_compare_paired(final + best * SHORT_ROUNDS, final, SHORT_ROUNDS, noise).verdict == TS_FASTER) x->now = few[best], *changed = true;
   free(ns);
-  free(order);
   return ok;
 }
 
@@ -152,30 +157,74 @@ static bool descend(chooser *c, ts_diag *d) {
   return true;
 }
 
-// --- points around those chosen --------------------------------------------------------------------------------------------------
-// Each parameter changed alone.
-static bool try_around(part *x, ts_diag *d) {
-  ts__session *s = x->s;
-  const ts__member *m = x->m.p[x->now];
-  const ts_sketch *k = &s->space.sketch[m->sketch];
-  ts_native_fit fit;
-  const int64_t *point;
-  ts_diag ignored = {0};
-  if (!k->native || !ts_native_replay(s->arena, m->trace, s->space.spec, k->variant, k->func, s->space.target, &fit, &point, &ignored)) return true;
-  const ts_native *t = fit.native;
-  for (int p = 0; p < t->nparams; p++)
-    for (int v = 0; v < t->params[p].n; v++) {
-      int64_t *other = ts_arena_dup(s->arena, point, (size_t)t->nparams * sizeof *point);
-      other[p] = t->params[p].value[v];
-      ts__member *next = ts__member_point(s, m->sketch, other, &ignored);
-      if (next) TS_TRY(ts__session_try(s, next, d));
-    }
-  return true;
+// --- more points ---------------------------------------------------------------------------------------------------------------
+// The native sketch with all points of the template that the chosen kernel is a point of; -1: none.
+static int sketch_of(const part *x) {
+  const ts_space *s = &x->s->space;
+  const ts_sketch *k = &s->sketch[x->m.p[x->now]->sketch];
+  for (size_t i = 1; i < s->n && k->native; i++)
+    if (s->sketch[i].native && s->sketch[i].npoints > 1 && strcmp(s->sketch[i].native->native->label, k->native->native->label) == 0) return (int)i;
+  return -1;
 }
 
-static bool search_around(chooser *c, ts_diag *d) {
+// Time of steps by the decisions of the sketch's points that were tried, as a model of log time makes of it: what differs is small beside the whole.
+static ts_gp *fit(const part *x, ts_arena *a, int sketch, double base) {
+  enum { MOST = 200 };
+  const double stretch = 20;
+  const ts_sketch *k = &x->s->space.sketch[sketch];
+  const double **at = ts_new_array(a, const double *, MOST);
+  double *y = ts_new_array(a, double, MOST);
+  size_t n = 0;
+  for (size_t i = x->m.n; i-- > 0 && n < MOST;) {
+    const ts_sketch *mine = &x->s->space.sketch[x->m.p[i]->sketch];
+    if (isnan(x->ns.p[i]) || !mine->native || strcmp(mine->native->native->label, k->native->native->label) != 0) continue;
+    at[n] = x->m.p[i]->decisions;
+    y[n++] = stretch * log(x->ns.p[i] / base);
+  }
+  return n < 3 ? NULL : ts_gp_fit(a, at, y, n, (size_t)k->native->native->nparams);
+}
+
+static int distance(const double *x, const double *y, size_t n) {
+  int d = 0;
+  for (size_t i = 0; i < n; i++) d += x[i] != y[i];
+  return d;
+}
+
+// The most promising of the points that differ from the chosen one in at most two parameters, and of some from the whole list.
+static bool try_points(chooser *c, part *x, int most, ts_diag *d) {
+  enum { SAMPLED = 6000, NEAR = 2 };
+  ts__session *s = x->s;
+  int sketch = sketch_of(x);
+  if (sketch < 0) return true;
+  const ts_sketch *k = &s->space.sketch[sketch];
+  size_t np = (size_t)k->native->native->nparams, n = 0, stride = k->npoints / SAMPLED + 1;
+  ts_arena *a = ts_arena_new("points");
+  ts_gp *g = fit(x, a, sketch, x->ns.p[x->now]);
+  scored *order = ts_new_array(a, scored, k->npoints);
+  double *at = ts_new_array(a, double, np + 1), mean, sd;
+  ts_rng rng = ts_rng_new(c->h->o->seed, x->m.n);
+  for (size_t i = 0; g && i < k->npoints; i++) {
+    for (size_t j = 0; j < np; j++) at[j] = log2(1 + fabs((double)k->points[i * np + j]));
+    if (ts_rng_below(&rng, (uint32_t)stride) && distance(at, x->m.p[x->now]->decisions, np) > NEAR) continue;
+    ts_gp_predict(g, at, &mean, &sd);
+    order[n++] = (scored){-ts_expected_gain(0, mean, sd), i};
+  }
+  qsort(order, n, sizeof *order, by_score);
+  bool ok = true;
+  for (size_t i = 0; i < n && most > 0 && ok; i++) {
+    ts_diag ignored = {0};
+    ts__member *m = ts__member_point(s, sketch, k->points + order[i].which * np, &ignored);
+    if (m) ok = ts__session_try(s, m, d), most--;
+  }
+  ts_arena_free(a);
+  return ok;
+}
+
+static bool search_more(chooser *c, ts_diag *d) {
+  enum { LEAST = 4, MOST = 24 };
+  int64_t trials = c->h->o->trials, most = trials ? trials / (ROUNDS * (int64_t)c->n) : MOST;  // with a limit: no more again
   for (size_t p = 0; p < c->n; p++)
-    if (c->part[p].open) TS_TRY(try_around(&c->part[p], d));
+    if (c->part[p].open) TS_TRY(try_points(c, &c->part[p], (int)TS_MIN(TS_MAX(most, (int64_t)LEAST), (int64_t)MOST), d));
   return c->h->try_all(c->h->arg, d) && add_new(c, d) && descend(c, d);
 }
 
@@ -221,11 +270,11 @@ static bool hold_final(chooser *c, ts_tune_result *out, ts_diag *d) {
 }
 
 static bool choose(chooser *c, ts_tune_result *out, ts_diag *d) {
-  enum { AROUND = 2, LEAST_S = 15 };
+  enum { LEAST_S = 15 };
   const ts_tune_opts *o = c->h->o;
   if (!(c->step = ts_step_open(c->workload, c->n, c->calls, c->ncalls, o->seed, d)) || !add_new(c, d) || !descend(c, d)) return false;
-  for (int i = 0; i < AROUND && !ts_interrupted(); i++)
-    if (o->budget_s <= 0 || c->h->elapsed_s(c->h->arg) + LEAST_S < o->budget_s) TS_TRY(search_around(c, d));
+  for (int i = 0; i < ROUNDS && !ts_interrupted(); i++)
+    if (o->budget_s <= 0 || c->h->elapsed_s(c->h->arg) + LEAST_S < o->budget_s) TS_TRY(search_more(c, d));
   return ts_interrupted() || hold_final(c, out, d);
 }
 
