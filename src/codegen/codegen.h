@@ -20,7 +20,7 @@ bool ts_lower(ts_ir *ir, const ts_func *blocks, const ts_target *t, const ts_fun
 
 // What the heaviest kernel of a function for a GPU asks of the machine, against the target's limits: threads of a
 // block, bytes of shared memory, registers by estimate, blocks of the grid. Of a function with blocks only threads and
-// grid are known. Refusals block-threads, shared-memory, registers, grid-limit say the number. ts_lower checks too,
+// grid are known. Refusals block-threads, shared-memory, registers, grid-limit and kernel-option (an annotation) say the number. ts_lower checks too,
 // first and last. Takes microseconds.
 typedef struct ts_gpu_use {
   int kernels;

@@ -11,6 +11,7 @@ typedef struct survey {
   int64_t extent[TS_AXIS__COUNT];  // of the kernel at hand
   int64_t shared, local, fragments;  // bytes
   int64_t moved;                     // registers of those who have most, 0: all have the same
+  int64_t minblocks, maxnreg;        // as annotated; 1 and 0 unless they are
   ts_gpu_use *use;
 } survey;
 
@@ -43,9 +44,33 @@ static void see_alloc(survey *v, const ts_buffer *b) {
   v->shared = TS_MAX(v->shared, at * ts_code_bytes(b->code) + bytes_of(b));
 }
 
+// What loops along block and thread axes may say of their kernel (docs/schedule.md, annotate). ORDER options
+enum { MINBLOCKS, MAXNREG, EVICT_FIRST, PREFETCH, DEPENDENT, OPTIONS };
+static const struct {
+  const char *key;
+  int64_t least, most;  // most of minblocks and maxnreg: the GPU's
+} options[OPTIONS] = {[MINBLOCKS] = {"minblocks", 1, 0}, [MAXNREG] = {"maxnreg", 24, 0}, [EVICT_FIRST] = {"evict_first", 0, 1}, [PREFETCH] = {"prefetch", 0, INT32_MAX}, [DEPENDENT] = {"dependent", 0, 2}};
+
+static void see_options(survey *v, ts_notes notes) {
+  for (int i = 0; i < OPTIONS; i++) {
+    const ts_note *note = ts_notes_find(notes, options[i].key);
+    int64_t most = i == MINBLOCKS ? v->t->gpu.sm_blocks : i == MAXNREG ? v->t->gpu.max_registers : options[i].most;
+    if (!note) continue;
+    if (note->kind != TS_NOTE_INT)
+      refuse(v, "kernel-option", "%s is no integer", options[i].key);
+    else if (note->i < options[i].least || note->i > most)
+      refuse(v, "kernel-option", "%s is %lld; %lld to %lld are allowed", options[i].key, (long long)note->i, (long long)options[i].least, (long long)most);
+    else if (i == MINBLOCKS)
+      v->minblocks = note->i;
+    else if (i == MAXNREG)
+      v->maxnreg = note->i;
+  }
+}
+
 static void see_axis(survey *v, const ts_stmt *s) {
   int64_t n = ts_bound(v->an, s->loop.extent).hi;
   v->extent[s->loop.axis] = TS_MAX(v->extent[s->loop.axis], n);
+  see_options(v, s->loop.notes);
 }
 
 // What a thread may have at most where threads of some warpgroups have more than others.
@@ -72,6 +97,19 @@ static void check_grid(survey *v) {
   }
 }
 
+// Blocks that a multiprocessor is to hold together.
+static void check_blocks(survey *v, int64_t threads, int64_t registers) {
+  const ts_target_gpu *g = &v->t->gpu;
+  int64_t n = v->minblocks;
+  if (n * threads > g->sm_threads)
+    refuse(v, "block-threads", "%lld blocks of %lld threads on a multiprocessor; it holds %d threads", (long long)n, (long long)threads, g->sm_threads);
+  if (n * v->shared > g->sm_shared)
+    refuse(v, "shared-memory", "%lld blocks of %lld bytes of shared memory on a multiprocessor; it has %lld", (long long)n, (long long)v->shared, (long long)g->sm_shared);
+  if (!v->moved && n * threads * registers > g->sm_registers)
+    refuse(v, "registers", "about %lld registers for each of %lld threads; a multiprocessor has %d for %lld blocks", (long long)registers, (long long)threads, g->sm_registers,
+           (long long)n);
+}
+
 // Registers by estimate: private buffers and what addresses and loops take. Elements of fragments that are moved to private buffers, or back,
 // stay where they are.
 static void check_kernel(survey *v) {
@@ -90,6 +128,9 @@ static void check_kernel(survey *v) {
   if (v->moved ? registers > v->moved : threads > g->warp && threads * registers > g->sm_registers)
     refuse(v, "registers", "about %lld registers for each of %lld threads; a multiprocessor has %d",
            (long long)registers, (long long)threads, g->sm_registers);
+  if (v->minblocks > 1) check_blocks(v, threads, registers);
+  if (v->maxnreg && !v->moved && registers > v->maxnreg)
+    refuse(v, "registers", "about %lld registers for a thread; maxnreg is %lld", (long long)registers, (long long)v->maxnreg);
   v->use->kernels++;
   v->use->threads = TS_MAX(v->use->threads, threads);
   v->use->shared = TS_MAX(v->use->shared, v->shared);
@@ -105,7 +146,8 @@ static void walk(survey *v, const ts_stmt *s) {
     walk(v, s->block->body);
   } else {
     for (int a = 0; a < TS_AXIS__COUNT; a++) v->extent[a] = 1;
-    v->shared = v->local = v->fragments = v->moved = 0;
+    v->shared = v->local = v->fragments = v->moved = v->maxnreg = 0;
+    v->minblocks = 1;
     ts_stmt_visit(s, see, NULL, v);
     if (!v->failed) check_kernel(v);
   }
