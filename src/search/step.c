@@ -147,12 +147,21 @@ static bool choose_part(chooser *c, size_t p, bool *changed, ts_diag *d) {
   return ok;
 }
 
+static void explain(const chooser *c, size_t p) {
+  const part *x = &c->part[p];
+  const char *trace = x->m.p[x->now]->trace;
+  if (getenv("TS_EXPLAIN")) fprintf(stderr, "note: step: %.2f us, %s: %.*s of %zu\n", x->ns.p[x->now] * 1e-3, x->s->text, (int)strcspn(trace, "\n"), trace, x->m.n);
+}
+
 static bool descend(chooser *c, ts_diag *d) {
   bool changed = true;
   for (int pass = 0; pass < PASSES && changed; pass++) {
     changed = false;
     for (size_t p = 0; p < c->n && !ts_interrupted(); p++)
-      if (c->part[p].m.n > 1) TS_TRY(choose_part(c, p, &changed, d));
+      if (c->part[p].m.n > 1) {
+        TS_TRY(choose_part(c, p, &changed, d));
+        explain(c, p);
+      }
   }
   return true;
 }
