@@ -67,10 +67,13 @@ static bool beats(const final *f, size_t i, size_t j) {
   return v == TS_FASTER || (v == TS_UNCLEAR && clearly_ahead(f, i, j));
 }
 
+// Whether times alone say too little: the kernel was to be chosen in a whole step, and was not.
+static bool undecided(const ts__session *s) { return s->in_step && !s->pick; }
+
 // Who stays unless beaten: the default; what a build takes without records, unless that is slower; the incumbent, unless it is slower than those.
 static size_t holder_of(const ts__session *s, const final *f) {
   size_t holder = 0;
-  for (int incumbent = 0; incumbent < 2; incumbent++)
+  for (int incumbent = 0; incumbent < (undecided(s) && !s->winner_in_step ? 1 : 2); incumbent++)
     for (size_t i = 1; i < f->n; i++) {
       bool may = incumbent ? f->m[i] == s->incumbent && s->incumbent->incumbent : ts__is_guess(s, f->m[i]);
       if (may && usable(f, i) && compare_rows(f, i, holder).verdict != TS_SLOWER) holder = i;
@@ -83,7 +86,7 @@ static size_t elect(const ts__session *s, const final *f, ts_compare *against_de
   size_t best = 0, holder = holder_of(s, f);
   for (size_t i = 1; i < f->n; i++)
     if (usable(f, i) && f->row[i].stats.q1 < f->row[best].stats.q1) best = i;
-  if (best != holder && !beats(f, best, holder)) best = holder;
+  if (best != holder && ((undecided(s) && holder) || !beats(f, best, holder))) best = holder;
   *against_default = compare_rows(f, best, 0);
   if (best && against_default->verdict == TS_SLOWER) best = 0, *against_default = compare_rows(f, 0, 0);
   return best;

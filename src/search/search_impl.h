@@ -52,6 +52,7 @@ typedef struct ts__session {
   int nguesses;
   const ts_db_winner *winner;  // of the store, or NULL
   int winner_sketch;
+  bool winner_in_step;         // it was chosen in a whole step
   TS_VEC(ts__member *) members;
   TS_VEC(ts__member *) batch;  // those that were submitted and not yet measured
   uint64_t number;             // of the session in its run: the upper half of the compiler's tags

@@ -83,7 +83,7 @@ static bool find_winner(ts__session *s, ts_diag *d) {
     ts_db_winner *these;
     size_t found;
     ok = ts_db_find_winners(s->db, &s->row, &t, 0, ts_place_policy(s->o->target, timers[i], s->arena), 4, s->arena, &these, &found, d);
-    if (ok && found && (!n || these[0].match == TS_DB_EXACT)) w = these, n = found;
+    if (ok && found && (!n || these[0].match == TS_DB_EXACT)) w = these, n = found, s->winner_in_step = i == 0;
   }
   ts_text_free(&limits);
   if (!ok || !n) return ok;

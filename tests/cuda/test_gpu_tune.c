@@ -192,6 +192,25 @@ static void first_guess(void **state) {
   take_templates(x, x->templates);
 }
 
+// Where the step cannot be run, its kernels stay what a build without records takes: that others are faster alone says too little.
+static void no_step(void **state) {
+  fixture *x = *state;
+  static const ts_step_call calls[2] = {{.part = 0}, {.part = 7}};  // of a workload that nobody tunes
+  const char *store = ts_path_join(x->a, x->dir, "no_step.db");
+  ts_tune_result r;
+  ts_diag d = {0};
+  if (!ts_codegen_nvrtc()) skip();
+  setenv("TS_FAKE_CUDA", OPERATOR, 1);
+  write_templates(x, "ns9000", "ns6000");
+  take_templates(x, ts_path_join(x->a, x->dir, "templates"));
+  bool ok = tune_with(x, (ts_tune_opts){.store = store, .trials = 8, .step = calls, .nstep = 2}, &r, &d);
+  take_templates(x, x->templates);
+  if (!ok) fail_msg("%s", d.message);
+  assert_true(r.step_ns == 0);
+  assert_non_null(strstr(winner_of(x, store, "graph"), "first"));
+  assert_int_equal(number(x, store, "SELECT count(*) FROM winner"), 1);
+}
+
 // Points around those chosen in a step are tried, though the search had no time for them.
 static void around(void **state) {
   fixture *x = *state;
@@ -265,6 +284,6 @@ static int teardown(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(assembled), cmocka_unit_test(no_library), cmocka_unit_test(noisy), cmocka_unit_test(first_guess), cmocka_unit_test(around), cmocka_unit_test(interrupted)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(assembled), cmocka_unit_test(no_library), cmocka_unit_test(noisy), cmocka_unit_test(first_guess), cmocka_unit_test(no_step), cmocka_unit_test(around), cmocka_unit_test(interrupted)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
