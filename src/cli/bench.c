@@ -229,12 +229,17 @@ static void row(const bench *b, const test *t, char cell[COLUMNS][64]) {
 
 static void print_csv(const bench *b) {
   char cell[COLUMNS][64];
-  for (size_t i = 0; i < TS_COUNTOF(columns); i++) printf("%s%s", i ? "," : "", columns[i]);
+  ts_text t = {0};
+  for (size_t i = 0; i < TS_COUNTOF(columns); i++) ts_text_addf(&t, "%s%s", i ? "," : "", columns[i]);
   for (int k = 0; k < b->ntests; k++) {
     row(b, &b->tests[k], cell);
-    for (size_t i = 0; i < TS_COUNTOF(columns); i++) printf("%s\"%s\"", i ? "," : "\n", cell[i]);
+    for (size_t i = 0; i < TS_COUNTOF(columns); i++) {
+      ts_text_add(&t, i ? "," : "\n");
+      ts__csv_string(&t, cell[i]);
+    }
   }
-  putchar('\n');
+  puts(ts_text_str(&t));
+  ts_text_free(&t);
 }
 
 static void print_table(const bench *b, bool markdown) {
@@ -323,8 +328,10 @@ static bool whole(bench *b, ts_diag *d) {
 }
 
 static void remember_command(bench *b, int argc, char **argv) {
-  size_t n = (size_t)snprintf(b->command, sizeof b->command, "tunesmith");
-  for (int i = 0; i < argc && n < sizeof b->command; i++) n += (size_t)snprintf(b->command + n, sizeof b->command - n, " %s", argv[i]);
+  ts_text t = {0};
+  ts_cli_command(&t, argc, argv);
+  snprintf(b->command, sizeof b->command, "%s", ts_text_str(&t));
+  ts_text_free(&t);
 }
 
 int ts_cmd_bench(int argc, char **argv) {

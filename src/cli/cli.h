@@ -35,6 +35,8 @@ typedef struct ts_cli {
 // Parses argv (argv[0] is the command). Positional arguments move to the front: *args. Returns -1 to go on, else the exit code
 // (0 after --help, 2 after a complaint on stderr).
 int ts_cli_parse(const ts_cli *c, int argc, char **argv, char ***args, int *nargs);
+// "tunesmith ARG ..." as a shell takes it: what records say they were made by.
+void ts_cli_command(ts_text *out, int argc, char **argv);
 // Prints the diagnostic and gives its exit code; 130 when a signal asked for the end.
 int ts_cli_fail(const ts_diag *d);
 
@@ -45,6 +47,7 @@ void ts_cli_note_gpu(const ts_target *t);
 bool ts_cli_json(const char *format, bool *json, ts_diag *d) TS_WARN_UNUSED;
 // s as a JSON string, quotes included; the same behind `before` and a key.
 void ts__json_string(ts_text *out, const char *s);
+void ts__csv_string(ts_text *out, const char *s);  // a field of CSV, quotes included
 void ts__json_pair(ts_text *out, const char *before, const char *key, const char *s);
 
 #endif

@@ -40,9 +40,13 @@ static void print_json(const ts_compared *c, size_t n, ts_arena *a) {
 
 static void print_csv(const ts_compared *c, size_t n, ts_arena *a) {
   puts("what,unit,a,b,ratio,lo,hi,na,nb,change");
-  for (size_t i = 0; i < n; i++, c++)
-    printf("\"%s\",%s,%s,%s,%s,%s,%s,%zu,%zu,%s\n", c->what, c->unit, number(a, c->a), number(a, c->b),
+  for (size_t i = 0; i < n; i++, c++) {
+    ts_text what = {0};
+    ts__csv_string(&what, c->what);
+    printf("%s,%s,%s,%s,%s,%s,%s,%zu,%zu,%s\n", ts_text_str(&what), c->unit, number(a, c->a), number(a, c->b),
            number(a, c->ratio), number(a, c->lo), number(a, c->hi), c->na, c->nb, ts_change_name(c->change));
+    ts_text_free(&what);
+  }
 }
 
 static void print_md(const ts_compared *c, size_t n, ts_arena *a) {

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,54 +21,51 @@ typedef struct db_action {
   bool (*run)(ts_db *db, const db_opts *o, char **args, ts_diag *d);
 } db_action;
 
+static void print_text(const char *text, const char *format, ts_text *t) {
+  bool csv = !strcmp(format, "csv");
+  if (!strcmp(format, "jsonl")) ts__json_string(t, text);
+  else if (csv && strpbrk(text, ",\"\n\r")) ts__csv_string(t, text);
+  else
+    for (; *text; text++) ts_text_addf(t, "%c", (unsigned char)*text < 0x20 ? ' ' : *text);
+}
+
 static void print_cell(const ts_db_cell *c, const char *format, ts_text *t) {
   bool json = !strcmp(format, "jsonl");
   switch (c->type) {
-    case TS_DB_NULL:
-      ts_text_add(t, json ? "null" : "");
-      return;
-    case TS_DB_INT:
-      ts_text_addf(t, "%" PRId64, c->i);
-      return;
+    case TS_DB_NULL: ts_text_add(t, json ? "null" : ""); return;
+    case TS_DB_INT: ts_text_addf(t, "%" PRId64, c->i); return;
     case TS_DB_REAL:
-      ts_text_add_double(t, c->r);
+      if (json && !isfinite(c->r)) ts_text_add(t, "null");
+      else ts_text_add_double(t, c->r);
       return;
     case TS_DB_BLOB:
       if (json) ts_text_add(t, "\"");
       for (size_t i = 0; i < c->blob.n; i++) ts_text_addf(t, "%02x", ((const uint8_t *)c->blob.p)[i]);
       if (json) ts_text_add(t, "\"");
       return;
-    case TS_DB_TEXT:
-      break;
+    case TS_DB_TEXT: print_text(c->text, format, t); return;
   }
-  bool csv_quote = !strcmp(format, "csv") && strpbrk(c->text, ",\"\n\r");
-  if (json || csv_quote) ts_text_add(t, "\"");
-  for (const char *s = c->text; *s; s++) {
-    unsigned char b = (unsigned char)*s;
-    if (json && (b < 0x20 || b == 0x7f))
-      ts_text_addf(t, "\\u%04x", b);
-    else if (json && (b == '"' || b == '\\'))
-      ts_text_addf(t, "\\%c", b);
-    else if (csv_quote && b == '"')
-      ts_text_add(t, "\"\"");
-    else if (!json && !csv_quote && (b < 0x20))
-      ts_text_add(t, " ");
-    else
-      ts_text_addn(t, s, 1);
-  }
-  if (json || csv_quote) ts_text_add(t, "\"");
 }
 
 static void print_table(const ts_db_table *t, const char *format, FILE *out) {
   bool json = !strcmp(format, "jsonl");
   const char *gap = !strcmp(format, "csv") || json ? "," : "\t";
-  for (int c = 0; !json && c < t->ncols; c++) fprintf(out, "%s%s", c ? gap : "", t->cols[c]);
-  if (!json) fputc('\n', out);
+  ts_text head = {0};
+  for (int c = 0; !json && c < t->ncols; c++) {
+    if (c) ts_text_add(&head, gap);
+    print_text(t->cols[c], format, &head);
+  }
+  if (!json) fprintf(out, "%s\n", ts_text_str(&head));
+  ts_text_free(&head);
   for (size_t r = 0; r < t->nrows; r++) {
     ts_text line = {0};
     for (int c = 0; c < t->ncols; c++) {
       if (c) ts_text_add(&line, gap);
-      if (json) ts_text_addf(&line, "%s\"%s\":", c ? "" : "{", t->cols[c]);
+      if (json) {
+        if (!c) ts_text_add(&line, "{");
+        print_text(t->cols[c], format, &line);
+        ts_text_add(&line, ":");
+      }
       print_cell(&t->cells[r * (size_t)t->ncols + (size_t)c], format, &line);
     }
     fprintf(out, "%s%s\n", ts_text_str(&line), json ? "}" : "");

@@ -99,6 +99,23 @@ int ts_cli_parse(const ts_cli *c, int argc, char **argv, char ***args, int *narg
   return -1;
 }
 
+// Words as they are, blanks and the like in "", what a shell would still change there in ''.
+static void add_word(ts_text *out, const char *s) {
+  bool plain = *s && !strpbrk(s, " \t\n*?[]{}()<>|&;#~'\"\\$`!"), tame = !strpbrk(s, "\"\\$`!");
+  if (plain || tame) {
+    ts_text_addf(out, plain ? " %s" : " \"%s\"", s);
+    return;
+  }
+  ts_text_add(out, " '");
+  for (; *s; s++) *s == '\'' ? ts_text_add(out, "'\\''") : ts_text_addn(out, s, 1);
+  ts_text_add(out, "'");
+}
+
+void ts_cli_command(ts_text *out, int argc, char **argv) {
+  ts_text_add(out, "tunesmith");
+  for (int i = 0; i < argc; i++) add_word(out, argv[i]);
+}
+
 int ts_cli_fail(const ts_diag *d) {
   ts_diag_print(stderr, d);
   return ts_interrupted() ? 130 : ts_diag_exit(d);
@@ -122,6 +139,12 @@ void ts__json_string(ts_text *out, const char *s) {
     else
       ts_text_addn(out, s, 1);
   }
+  ts_text_add(out, "\"");
+}
+
+void ts__csv_string(ts_text *out, const char *s) {
+  ts_text_add(out, "\"");
+  for (; *s; s++) *s == '"' ? ts_text_add(out, "\"\"") : ts_text_addn(out, s, 1);
   ts_text_add(out, "\"");
 }
 

@@ -45,8 +45,7 @@ static bool named_tasks(ts_arena *a, char **args, int nargs, ts_tune_task **task
 
 static char *command_line(ts_arena *a, int argc, char **argv) {
   ts_text t = {0};
-  ts_text_add(&t, "tunesmith");
-  for (int i = 0; i < argc; i++) ts_text_addf(&t, strpbrk(argv[i], " *'") ? " \"%s\"" : " %s", argv[i]);
+  ts_cli_command(&t, argc, argv);
   char *out = ts_arena_strdup(a, ts_text_str(&t));
   ts_text_free(&t);
   return out;

@@ -19,6 +19,23 @@ if "$BIN/tunesmith" "${point[@]}" >/dev/null 2>&1; then  # where there is NVRTC
   [ "$(lines)" = 1 ] || fail "one point, one line"
   has "$top/out" '"point": "native ..fused.. PARTS=4 THREADS=256", "registers": [1-9]'
 fi
+# Names with quotes, commas and newlines come out as one value.
+build_tiny q4f16_1 --name 'ti"n,y $x'
+dir="$top/dist/ti\"n,y \$x-q4f16_1"
+run 0 tunesmith bench "$dir" -p 4 -n 4 -r 1 --no-bandwidth --format csv --store "$top/s.db"
+fields() { python3 -c 'import csv, sys; rows = list(csv.reader(open(sys.argv[1], newline=""))); print(*{len(r) for r in rows}, rows[-1][0])' "$top/out"; }
+[ "$(fields)" = '10 ti"n,y $x-q4f16_1' ] || fail "bench CSV: $(fields)"
+run 0 tunesmith compare "$top/s.db" "$top/s.db" --format csv
+[ "$(fields | cut -c 1-15)" = '10 ti"n,y $x-q4' ] || fail "compare CSV: $(fields)"
+odd='select 1 as "a""b,c", '"'x\"y,z'"' || char(10) as "d e", 1e999 as f'
+run 0 tunesmith db query "$odd" --store "$top/s.db" --format csv
+[ "$(fields | tail -n 1)" = "3 1" ] || fail "query CSV: $(fields)"
+run 0 tunesmith db query "$odd" --store "$top/s.db" --format jsonl
+python3 -c 'import json, sys; assert json.load(open(sys.argv[1])) == {"a\"b,c": 1, "d e": "x\"y,z\n", "f": None}' "$top/out" || fail "query JSON"
+# The command that a record was made by can be given to a shell again.
+run 0 tunesmith db query "select reproduce from run limit 1" --store "$top/s.db"
+again=$(tail -n 1 "$top/out")
+[ "$(bash -c "set -- $again; printf '%s|%s|%s' \"\$1\" \"\$2\" \"\$3\"")" = "tunesmith|bench|$dir" ] || fail "the command is not what was typed: $again"
 for command in "ops" "template --list matmul" "tune argmax" "probe" "try argmax" "build --model synthetic:tiny"; do
   # shellcheck disable=SC2086
   run 2 tunesmith $command --format xml
