@@ -36,11 +36,21 @@ void ts_hint(ts_diag *d, const char *fmt, ...) {
   memcpy(d->hint, hint, sizeof hint);
 }
 
+// Names out of files may hold anything; a terminal gets neither line ends nor escape sequences from them.
+static void put_plain(FILE *f, const char *s) {
+  for (; *s; s++) fputc((unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s, f);
+}
+
 void ts_diag_print(FILE *f, const ts_diag *d) {
   if (d->kind == TS_OK) return;
   if (f == stderr) ts_progress_aside();
-  fprintf(f, "error: %s  [%s]\n", d->message, d->code);
-  if (d->hint[0]) fprintf(f, "  hint: %s\n", d->hint);
+  fputs("error: ", f);
+  put_plain(f, d->message);
+  fprintf(f, "  [%s]\n", d->code);
+  if (!d->hint[0]) return;
+  fputs("  hint: ", f);
+  put_plain(f, d->hint);
+  fputc('\n', f);
 }
 
 int ts_diag_exit(const ts_diag *d) {

@@ -234,12 +234,26 @@ static void diag_keeps_own_fields(void **state) {
   assert_int_equal(ts_diag_exit(&d), 3);
 }
 
+static void diag_is_one_line(void **state) {
+  (void)state;
+  ts_diag d = {0};
+  char *out = NULL;
+  size_t n;
+  ts_refuse(&d, "bad", "a name\n\033]0;gotcha\007 of a file");
+  ts_hint(&d, "\r%s", "plain \xc3\xbc");
+  FILE *f = open_memstream(&out, &n);
+  ts_diag_print(f, &d);
+  fclose(f);
+  assert_string_equal(out, "error: a name??]0;gotcha? of a file  [bad]\n  hint: ?plain \xc3\xbc\n");
+  free(out);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(arena_restores),   cmocka_unit_test(lexer_tokens),   cmocka_unit_test(lexer_newlines),
       cmocka_unit_test(sha256_known),     cmocka_unit_test(half_against_compiler), cmocka_unit_test(rng_reference),
       cmocka_unit_test(files_and_faults), cmocka_unit_test(processes),      cmocka_unit_test(workers),
-      cmocka_unit_test(doubles_read_back), cmocka_unit_test(diag_keeps_own_fields),
+      cmocka_unit_test(doubles_read_back), cmocka_unit_test(diag_keeps_own_fields), cmocka_unit_test(diag_is_one_line),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
