@@ -1,5 +1,6 @@
 // tunesmith: the command line.
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 
 #include "cli/cli.h"
@@ -28,7 +29,15 @@ static int finish(int code) {
   return 3;
 }
 
+// A closed standard descriptor would be given to the next file that is opened, and what is said would be written into it. In its
+// place stands one that cannot be written.
+static void hold_descriptors(void) {
+  for (int fd = 0; fd <= 2; fd++)
+    if (fcntl(fd, F_GETFD) < 0) (void)!open("/dev/null", O_RDONLY);  // the lowest that is free: fd
+}
+
 int main(int argc, char **argv) {
+  hold_descriptors();
   ts_interrupt_install();
   signal(SIGXFSZ, SIG_IGN);  // a file at its size limit fails the write, as a full disk does
   if (argc < 2) return usage(stderr), 2;

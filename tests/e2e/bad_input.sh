@@ -134,4 +134,12 @@ if [ -w /dev/full ]; then
   tunesmith ops >/dev/full 2>"$top/err" && fail "a full disk under the output must be an error"
   has "$top/err" '^error: standard output: '
 fi
+# Closed descriptors are not taken by the files that a command writes.
+(exec tunesmith ops >&- 2>"$top/err")
+[ $? = 3 ] || fail "output that is closed must be an error"
+has "$top/err" '^error: standard output: '
+(exec tunesmith build --model "$tiny" --quantization q4f16_1 --target cpu --out "$top/closed" <&- >&- 2>&-)
+[ $? = 3 ] || fail "a build that cannot say what it did"
+(exec env TS_QUIET=0 tunesmith perplexity "$top/closed/tiny-q4f16_1" --text "$tiny/config.json" >"$top/out" 2>&-) || fail "perplexity without standard error"
+has "$top/out" '^perplexity [0-9.]+ perplexity$'
 done_testing
