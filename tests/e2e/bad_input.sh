@@ -138,7 +138,7 @@ fi
 (exec tunesmith ops >&- 2>"$top/err")
 [ $? = 3 ] || fail "output that is closed must be an error"
 has "$top/err" '^error: standard output: '
-(exec tunesmith build --model "$tiny" --quantization q4f16_1 --target cpu --out "$top/closed" <&- >&- 2>&-)
+(exec env TS_QUIET=0 tunesmith build --model "$tiny" --quantization q4f16_1 --target cpu --use-cache 0 --out "$top/closed" >&- 2>&-)
 [ $? = 3 ] || fail "a build that cannot say what it did"
 (exec env TS_QUIET=0 tunesmith perplexity "$top/closed/tiny-q4f16_1" --text "$tiny/config.json" >"$top/out" 2>&-) || fail "perplexity without standard error"
 has "$top/out" '^perplexity [0-9.]+ perplexity$'
