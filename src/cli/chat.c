@@ -252,7 +252,10 @@ static void converse(chat *c) {
     if (end == TS__LINE_END) break;
     if (end == TS__LINE_INTERRUPTED || !*line) continue;
     if (line[0] == '/') more = command(c, line);
-    else if (!answer(c, line, &d)) ts_diag_print(stderr, &d);
+    else if (!answer(c, line, &d)) {
+      int code = ts_cli_fail(&d);
+      if (!tty) c->exit_code = code;  // a script is told that some turn had no answer
+    }
     if (tty) (void)ts_interrupt_clear();
   }
   if (tty) putchar('\n');

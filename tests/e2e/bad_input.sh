@@ -115,6 +115,10 @@ printf '/set temperature=nan\n/set presence_penalty=inf\n/set\n/reload %s/nowher
 [ "$(grep -c '^error: ' "$top/err")" = 3 ] || { fail "three commands of the conversation are refused"; cat "$top/err"; }
 has "$top/out" '^temperature=0 '
 
+printf 'Who is Mia?\n%s\nWho is Mia?\n' "$(printf 'word %.0s' $(seq 600))" | tunesmith chat "$dir" --temperature 0 >"$top/out" 2>"$top/err"
+[ $? = 2 ] || fail "a turn without an answer must show in the status"
+[ "$(wc -l <"$top/out")" = 2 ] || fail "the turns beside one that does not fit are answered"
+
 # A place that cannot be written.
 if [ "$(id -u)" = 0 ]; then nowrite=/proc/tunesmith; else mkdir -m 500 "$top/ro"; nowrite=$top/ro/x; fi
 refused 3 "${nowrite%/*}" tunesmith build --model "$tiny" --quantization q4f16_1 --target cpu --out "$nowrite"
