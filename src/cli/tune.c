@@ -134,7 +134,7 @@ static bool tune(ts_arena *a, const options *o, char **args, int nargs, const ch
   TS_TRY(o->model ? model_tasks(a, o, &tasks, &n, &step, &nstep, d) : named_tasks(a, args, nargs, &tasks, &n, d));
   ts_cli_note_gpu(&t);
   // a GPU compiles ahead while it measures: a fixed number for each workload
-  int64_t trials = o->budget > 0 || o->trials ? o->trials : t.api == TS_API_CUDA ? (int64_t)TS_MAX(200, (nstep ? 30 : 40) * n) : 200;
+  int64_t trials = o->budget > 0 || o->trials ? o->trials : t.api == TS_API_CUDA ? (int64_t)TS_MAX(200, (nstep ? 25 : 40) * n) : 200;
   if (o->list) return list_tasks(o, &t, tasks, n, json, d);
   ts_tune_opts to = {.target = &t, .store = o->store, .cache = o->cache, .command = command, .numerics = o->numerics, .budget_s = o->budget, .trials = trials,
                      .seed = (uint64_t)o->seed, .threads = (int)o->threads, .json = json, .spans = strcmp(o->timer, "cupti") == 0, .counters = o->counters,

@@ -27,6 +27,7 @@ typedef struct ts__member {
   ts_id build_id;
   bool incumbent;
   bool library;           // a vendor's: compared with, never the winner
+  double step_ns;         // of a whole step with it, when that was last tried; 0: never
   bool stepped;           // it was given to the worker that runs a whole step, or refused there
 } ts__member;
 

@@ -4,7 +4,7 @@
 
 #include "search/search_impl.h"
 
-enum { KEPT = 8, KEPT_FOR_STEP = 160 };
+enum { KEPT = 8, KEPT_FOR_STEP = 400 };
 
 // --- open -------------------------------------------------------------------------------------------------------------
 // The shape class: everything but the sizes, "n=1" or the facts of n included.

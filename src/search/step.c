@@ -6,7 +6,7 @@
 
 #include "search/search_impl.h"
 
-enum { MOST_PARTS = 32, SCREEN = 3, SHORT = 5, SHORT_ROUNDS = 11, FINAL_ROUNDS = 21, PASSES = 3, ROUNDS = 4, MOST_WAYS = 256 };
+enum { MOST_PARTS = 32, SCREEN = 3, SHORT = 5, SHORT_ROUNDS = 15, FINAL_ROUNDS = 31, PASSES = 3, ROUNDS = 12, MOST_WAYS = 384 };
 static const double noise = 0.001;  // of a comparison of whole steps in turn: smaller gains are none
 static const double slack = 1.4;    // candidates that are slower alone by more than this are not tried
 
@@ -15,7 +15,7 @@ typedef struct part {
   ts__member *base;
   TS_VEC(ts__member *) m;  // [0] is base; their index in the worker is id
   TS_VEC(int) id;
-  TS_VEC(double) ns;       // of a step with each, when it was last tried
+  int calls;               // in the step
   size_t now;              // the one chosen so far
   bool open;               // there is a choice
 } part;
@@ -55,6 +55,7 @@ static bool make_parts(chooser *c) {
     while (p < c->n && task[p] != o->step[i].part) p++;
     c->calls[i] = o->step[i];
     c->calls[i].part = p;
+    c->part[p].calls++;
     if (p < c->n) continue;
     if (p == MOST_PARTS || o->step[i].part >= c->h->n) return false;
     ts__session *s = &c->h->s[o->step[i].part];
@@ -77,7 +78,6 @@ static bool add(chooser *c, size_t p, ts__member *m, ts_diag *d) {
   }
   ts_vec_push(c->a, &c->part[p].m, m);
   ts_vec_push(c->a, &c->part[p].id, id);
-  ts_vec_push(c->a, &c->part[p].ns, NAN);
   return true;
 }
 
@@ -133,9 +133,9 @@ static bool choose_part(chooser *c, size_t p, bool *changed, ts_diag *d) {
   scored order[MOST_WAYS];
   if (!ns) abort();
   for (size_t i = 0; i < x->m.n; i++)
-    if (i == x->now || !(x->ns.p[i] > hopeless * x->ns.p[x->now])) which[n++] = i;
+    if (i == x->now || !(x->m.p[i]->step_ns > hopeless * x->m.p[x->now]->step_ns)) which[n++] = i;
   bool ok = time_part(c, p, which, n, SCREEN, ns, d);
-  for (size_t i = 0; i < n && ok; i++) order[i] = (scored){x->ns.p[which[i]] = ts_stats_of(ns + i * SCREEN, SCREEN).median, which[i]};
+  for (size_t i = 0; i < n && ok; i++) order[i] = (scored){x->m.p[which[i]]->step_ns = ts_stats_of(ns + i * SCREEN, SCREEN).median, which[i]};
   if (ok) qsort(order, n, sizeof *order, by_score);
   for (size_t i = 0; i < n && nfew <= SHORT && ok; i++)
     if (order[i].which != x->now) few[nfew++] = order[i].which;
@@ -150,7 +150,7 @@ static bool choose_part(chooser *c, size_t p, bool *changed, ts_diag *d) {
 static void explain(const chooser *c, size_t p) {
   const part *x = &c->part[p];
   const char *trace = x->m.p[x->now]->trace;
-  if (getenv("TS_EXPLAIN")) fprintf(stderr, "note: step: %.2f us, %s: %.*s of %zu\n", x->ns.p[x->now] * 1e-3, x->s->text, (int)strcspn(trace, "\n"), trace, x->m.n);
+  if (getenv("TS_EXPLAIN")) fprintf(stderr, "note: step: %.2f us, %s: %.*s of %zu\n", x->m.p[x->now]->step_ns * 1e-3, x->s->text, (int)strcspn(trace, "\n"), trace, x->m.n);
 }
 
 static bool descend(chooser *c, ts_diag *d) {
@@ -176,20 +176,25 @@ static int sketch_of(const part *x) {
   return -1;
 }
 
-// Time of steps by the decisions of the sketch's points that were tried, as a model of log time makes of it: what differs is small beside the whole.
-static ts_gp *fit(const part *x, ts_arena *a, int sketch, double base) {
-  enum { MOST = 200 };
+// Time of steps by the decisions of the sketch's points, as a model of log time makes of it: what differs is small beside the whole. Points that
+// were too slow alone to be tried in a step count as if they took as much longer there.
+static ts_gp *fit(const part *x, ts_arena *a, const ts_sketch *k) {
+  enum { MOST = 160 };
   const double stretch = 20;
-  const ts_sketch *k = &x->s->space.sketch[sketch];
+  const ts__session *s = x->s;
+  const ts__member *chosen = x->m.p[x->now];
   const double **at = ts_new_array(a, const double *, MOST);
   double *y = ts_new_array(a, double, MOST);
   size_t n = 0;
-  for (size_t i = x->m.n; i-- > 0 && n < MOST;) {
-    const ts_sketch *mine = &x->s->space.sketch[x->m.p[i]->sketch];
-    if (isnan(x->ns.p[i]) || !mine->native || strcmp(mine->native->native->label, k->native->native->label) != 0) continue;
-    at[n] = x->m.p[i]->decisions;
-    y[n++] = stretch * log(x->ns.p[i] / base);
-  }
+  for (int tried = 1; tried >= 0; tried--)
+    for (size_t i = s->members.n; i-- > 0 && n < MOST;) {
+      const ts__member *m = s->members.p[i];
+      const ts_native_fit *f = s->space.sketch[m->sketch].native;
+      if (m->state != TS__GOOD || (m->step_ns > 0) != tried || !f || strcmp(f->native->label, k->native->native->label) != 0) continue;
+      double ns = tried ? m->step_ns : chosen->step_ns + x->calls * fmax(m->median - chosen->median, 0);
+      at[n] = m->decisions;
+      y[n++] = stretch * log(ns / chosen->step_ns);
+    }
   return n < 3 ? NULL : ts_gp_fit(a, at, y, n, (size_t)k->native->native->nparams);
 }
 
@@ -208,7 +213,7 @@ static bool try_points(chooser *c, part *x, int most, ts_diag *d) {
   const ts_sketch *k = &s->space.sketch[sketch];
   size_t np = (size_t)k->native->native->nparams, n = 0, stride = k->npoints / SAMPLED + 1;
   ts_arena *a = ts_arena_new("points");
-  ts_gp *g = fit(x, a, sketch, x->ns.p[x->now]);
+  ts_gp *g = fit(x, a, k);
   scored *order = ts_new_array(a, scored, k->npoints);
   double *at = ts_new_array(a, double, np + 1), mean, sd;
   ts_rng rng = ts_rng_new(c->h->o->seed, x->m.n);
