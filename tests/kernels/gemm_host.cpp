@@ -96,7 +96,7 @@ int main() {
 #endif
 #endif
 #if defined(GEMM) && defined(WEIGHT_F16)
-  tensor_map map = {x.data(), {K, ROWS, 1}, {K * 2, 0}, {64, BOX / PAIR, 1}, 2, 128};
+  tensor_map map = {x.data(), {K, ROWS, 1}, {K * 2, 0}, {64, BOX, 1}, 2, 128};
   tensor_map w_map = {wp, {K, N, 1}, {K * 2, 0}, {64, WIDTH, 1}, 2, 128};
   long long dims = ROWS;
 #elif defined(GEMM)

@@ -3,23 +3,21 @@
 // Both operands of wgmma lie in shared memory, copied there by the tensor copy engine, which writes zeros where a tile reaches beyond the rows of x, the
 // outputs or K: any n, and K and N in steps of eight. Of few rows the box of x holds those that there are; what a crew reads behind them goes to sums that
 // nobody stores. A producer warp fills a ring of stages of 64 of K; a warpgroup (crew) for each 64 rows of x empties
-// it. SPLIT: so many blocks, a cluster, share K, and each ends an equal part of the tile's columns. PAIR: two blocks with neighbouring outputs fetch halves of
-// the rows of x for each other.
+// it. SPLIT: so many blocks, a cluster, share K, and each ends an equal part of the tile's columns.
 #pragma once
 #include "put_pair.cuh"
 #include "wgmma.cuh"
 
 // BOX: rows of x that a copy brings, a multiple of eight; WIDTH: outputs a tile; GROUP: tiles of rows that walk over the weights together.
-template <int a_outputs, int a_inputs, int a_crews, int a_box, int a_width, int a_stages, int a_group, int a_split, int a_pair> struct gemm_f16_shape {
-  static constexpr int outputs = a_outputs, inputs = a_inputs, crews = a_crews, width = a_width, stages = a_stages, group = a_group, split = a_split, pair = a_pair;
+template <int a_outputs, int a_inputs, int a_crews, int a_box, int a_width, int a_stages, int a_group, int a_split> struct gemm_f16_shape {
+  static constexpr int outputs = a_outputs, inputs = a_inputs, crews = a_crews, width = a_width, stages = a_stages, group = a_group, split = a_split;
   static constexpr int steps = (inputs + 63) / 64, height = 64 * crews, threads = 128 * crews + 128;
-  static constexpr int down = (outputs + width * pair - 1) / (width * pair);  // tiles of weights, or pairs of them
+  static constexpr int down = (outputs + width - 1) / width;
   static constexpr int x_bytes = a_box * 128, w_bytes = width * 128;
   static constexpr int share = width / 8 / split;  // eights of columns that a block ends
   static constexpr int barriers_at = stages * (x_bytes + w_bytes);
   static constexpr int bytes = barriers_at + 16 * stages;
-  static_assert(split == 1 || pair == 1, "a cluster shares K or rows");
-  static_assert(a_box % (8 * pair) == 0 && a_box <= height && crews * 8192 <= x_bytes + stages * w_bytes, "what is read behind a box lies in the ring");
+  static_assert(a_box <= height && crews * 8192 <= x_bytes + stages * w_bytes, "what is read behind a box lies in the ring");
   static_assert(split == 1 || width * crews * 256 <= barriers_at, "sums of a cluster fit where the ring was");
 };
 
@@ -28,27 +26,17 @@ template <typename S> struct gemm_f16_block {
   u32 base;
   int first, last;  // steps of K
   int across;       // tiles of rows
-  int side;         // of the pair
 
   __device__ __forceinline__ u32 full(int s) { return base + S::barriers_at + 16 * s; }
   __device__ __forceinline__ u32 free(int s) { return full(s) + 8; }
   __device__ __forceinline__ u32 x_at(int s) { return base + s * S::x_bytes; }
   __device__ __forceinline__ u32 w_at(int s) { return base + S::stages * S::x_bytes + s * S::w_bytes; }
   __device__ __forceinline__ int tiles() { return across * S::down; }
-  // Rows of x at step k into a slot, of a pair half of them to both.
-  __device__ __forceinline__ void fetch(const tensor_map *x, int k, int c, int s) {
-    if (S::pair == 1) {
-      copy_tensor_2d(x_at(s), x, k * 64, c * S::height, full(s));
-    } else {
-      const int half = S::x_bytes / 256;
-      copy_tensor_2d_to(x_at(s) + side * half * 128, x, k * 64, c * S::height + side * half, full(s), 3);
-    }
-  }
   // Groups of rows of x, in each all weights, in each of them the rows.
   __device__ __forceinline__ void tile(int i, int &m, int &c) {
     int per = S::down * S::group, begin = i / per * S::group, wide = min(S::group, across - begin);
     i %= per;
-    m = i / wide * S::pair + side;
+    m = i / wide;
     c = begin + i % wide;
   }
 };
@@ -73,7 +61,7 @@ template <typename S> __device__ __forceinline__ void gemm_f16_fill(gemm_f16_blo
         barrier_expect(me.full(stage), S::x_bytes + S::w_bytes);
         copy_tensor_2d(me.w_at(stage), w, k * 64, m * S::width, me.full(stage));
       }
-      me.fetch(x, k, c, stage);
+      copy_tensor_2d(me.x_at(stage), x, k * 64, c * S::height, me.full(stage));
       if (++stage == S::stages) {
         stage = 0;
         parity ^= 1;
@@ -89,11 +77,7 @@ template <typename S> struct gemm_f16_crew {
   u32 parity;
 
   __device__ __forceinline__ void release(int s) {
-    if (S::pair == 1) {
-      if (lane == 0) barrier_arrive(me.free(s));
-    } else if (lane < S::pair) {
-      barrier_arrive_cluster(cluster_address(me.free(s), lane));
-    }
+    if (lane == 0) barrier_arrive(me.free(s));
   }
   __device__ __forceinline__ void multiply(float (&d)[S::width / 2]) {
     const int steps = me.last - me.first;
@@ -168,18 +152,16 @@ __device__ __forceinline__ void gemm_f16_store(Y *y, const float (&d)[S::width /
 
 template <typename S, int END, typename Y> __device__ __forceinline__ void gemm_f16(const tensor_map *x, const tensor_map *w, Y *y, int rows) {
   SHARED_MEMORY(smem);
-  constexpr int cluster = S::split * S::pair;
-  const int group = threadIdx.x >> 7, rank = blockIdx.x % cluster, begin = blockIdx.x / cluster, apart = gridDim.x / cluster, part = rank % S::split;
+  const int group = threadIdx.x >> 7, rank = blockIdx.x % S::split, begin = blockIdx.x / S::split, apart = gridDim.x / S::split;
   gemm_f16_block<S> me;
   me.base = shared_address(smem);
-  me.first = S::steps * part / S::split;
-  me.last = S::steps * (part + 1) / S::split;
-  me.side = S::pair > 1 ? rank : 0;
+  me.first = S::steps * rank / S::split;
+  me.last = S::steps * (rank + 1) / S::split;
   me.across = (rows + S::height - 1) / S::height;
   if (threadIdx.x == 0) {
     for (int s = 0; s < S::stages; s++) {
       barrier_init(me.full(s), 1);
-      barrier_init(me.free(s), 4 * S::crews * S::pair);
+      barrier_init(me.free(s), 4 * S::crews);
     }
     barrier_init_fence();
     prefetch_tensor_map(x);
@@ -187,10 +169,6 @@ template <typename S, int END, typename Y> __device__ __forceinline__ void gemm_
   }
   __syncthreads();
   dependents_may_start();
-  if (S::pair > 1) {
-    cluster_arrive();  // the neighbour's barriers are there
-    cluster_wait();
-  }
   if (group == 0) {
     registers_give<40>();
     if (threadIdx.x == 0) gemm_f16_fill<S>(me, x, w, begin, apart);
@@ -199,10 +177,6 @@ template <typename S, int END, typename Y> __device__ __forceinline__ void gemm_
       cluster_arrive();  // everybody's ring is empty
       cluster_wait();
       cluster_arrive();  // everybody's sums are where they belong
-      cluster_wait();
-    }
-    if (S::pair > 1) {
-      cluster_arrive();  // nobody leaves while the neighbour writes to it
       cluster_wait();
     }
     return;
@@ -218,13 +192,9 @@ template <typename S, int END, typename Y> __device__ __forceinline__ void gemm_
     if (S::split > 1) {
       cluster_arrive();
       cluster_wait();
-      gemm_f16_gather<S>(d, smem, me.base, part, thread);
+      gemm_f16_gather<S>(d, smem, me.base, rank, thread);
     }
     wait_for_predecessors();
-    gemm_f16_store<S, END>(y, d, m * S::width + part * S::share * 8, c * S::height + thread / 32 * 16, rows, it.lane);
-  }
-  if (S::pair > 1) {
-    cluster_arrive();
-    cluster_wait();
+    gemm_f16_store<S, END>(y, d, m * S::width + rank * S::share * 8, c * S::height + thread / 32 * 16, rows, it.lane);
   }
 }
