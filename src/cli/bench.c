@@ -289,10 +289,10 @@ static void print(const bench *b) {
 // The GPU is asked for its name in a child process, before this one starts CUDA.
 static bool find_target(bench *b, ts_diag *d) {
   ts_api api;
-  const char *number = getenv("TUNESMITH_GPU");
+  int number;
   char text[32] = "cpu";
-  TS_TRY(ts_engine_api(b->dir, b->o.library, &api, d));
-  if (api == TS_API_CUDA) snprintf(text, sizeof text, "cuda:%d", number && *number ? atoi(number) : 0);
+  TS_TRY(ts_engine_api(b->dir, b->o.library, &api, d) && ts_engine_gpu(&number, d));
+  if (api == TS_API_CUDA) snprintf(text, sizeof text, "cuda:%d", number);
   return ts_target_parse(text, &b->target, d);
 }
 

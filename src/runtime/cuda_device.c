@@ -31,13 +31,19 @@ static bool load_entries(ts__gpu *g, ts_diag *d) {
   return true;
 }
 
-static int ordinal(void) {
+bool ts_engine_gpu(int *number, ts_diag *d) {
   const char *s = getenv("TUNESMITH_GPU");
-  return s && *s ? atoi(s) : 0;
+  char *end;
+  long n = s && *s ? strtol(s, &end, 10) : (end = "", 0);
+  if (*end || n < 0 || n > 1023) return ts_refuse(d, "bad-option", "TUNESMITH_GPU is '%s', not the number of a GPU", s);
+  *number = (int)n;
+  return true;
 }
 
 static bool open_gpu(ts__gpu *g, const ts_plan *p, const char *file, ts_diag *d) {
-  if (!ts_cuda_open(ordinal(), &g->g, d)) {
+  int number;
+  TS_TRY(ts_engine_gpu(&number, d));
+  if (!ts_cuda_open(number, &g->g, d)) {
     if (d && d->kind == TS_ENVIRONMENT && !strcmp(d->code, "no-cuda-driver")) {
       ts_diag why = *d;
       (void)ts_env_fail(d, "no-cuda-driver", "%s: built for NVIDIA GPUs (%s), and %s", file, p->gpu, why.message);

@@ -200,6 +200,8 @@ ts_engine *ts_engine_open(const char *dir, const ts_engine_opts *o, ts_diag *d) 
 void ts_engine_close(ts_engine *e);  // accepts NULL
 // What the library of a model directory runs on. Starts nothing: a process that has started CUDA cannot fork others that use it.
 bool ts_engine_api(const char *dir, const char *library, ts_api *out, ts_diag *d) TS_WARN_UNUSED;
+// The number of the GPU that models run on, by TUNESMITH_GPU (0 unless set); refuses what is no number.
+bool ts_engine_gpu(int *number, ts_diag *d) TS_WARN_UNUSED;
 const ts_plan *ts_engine_plan(const ts_engine *e);
 const ts_tokenizer *ts_engine_tokenizer(const ts_engine *e);
 const ts_chat_config *ts_engine_config(const ts_engine *e);

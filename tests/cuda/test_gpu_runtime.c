@@ -423,6 +423,9 @@ static void refusals(void **state) {
   refused("compute=80", gpu_library, "wrong-gpu", "sm_90a");
   refused("compute=100", gpu_library, "wrong-gpu", "Fake GPU");
   refused("devices=0", gpu_library, "no-gpu", "0");
+  setenv("TUNESMITH_GPU", "first", 1);
+  refused("", gpu_library, "bad-option", "TUNESMITH_GPU is 'first'");
+  unsetenv("TUNESMITH_GPU");
   refused("alloc=2", gpu_library, "out-of-device-memory", "weights");
   refused("init=100", gpu_library, "cuda-error", "NO_DEVICE");
   snprintf(path, sizeof path, "%s/broken-cuda.so", tiny_dir());
