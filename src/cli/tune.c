@@ -10,7 +10,7 @@ typedef struct options {
   const char *model, *quant, *target, *store, *cache, *numerics, *format, *timer, *paging;
   double budget;
   int64_t trials, seed, threads, max_seq_len, chunk;
-  bool list, counters;
+  bool list, counters, unstable;
 } options;
 
 static bool model_tasks(ts_arena *a, const options *o, ts_tune_task **tasks, size_t *n, const ts_step_call **step, size_t *nstep, ts_diag *d) {
@@ -60,7 +60,7 @@ static void print_table(const ts_tune_result *r) {
     printf("%-*s ", width, x->workload);
     if (isnan(x->default_ns)) printf("%10s %10.2f %8s  %-9s ", "-", x->best_ns * 1e-3, "-", "no default");
     else printf("%10.2f %10.2f %7.2fx  %-9s ", x->default_ns * 1e-3, x->best_ns * 1e-3, x->default_ns / x->best_ns, ts_verdict_name(x->against_default.verdict));
-    printf("%s%s", x->winner, x->kept_incumbent ? " (kept)" : "");
+    printf("%s%s%s", x->winner, x->kept_incumbent ? " (kept)" : "", x->unstable ? " (unstable)" : "");
     if (x->library_ns > 0) printf("  (cuBLASLt: %.2f us, %.2f of its speed, %s)", x->library_ns * 1e-3, x->library_ns / x->best_ns, ts_verdict_name(x->against_library.verdict));
     printf("\n");
   }
@@ -75,8 +75,9 @@ static void print_json(const ts_tune_result *r) {
     char ns[32] = "null", ratio[32] = "null";
     if (!none) snprintf(ns, sizeof ns, "%.1f", x->default_ns), snprintf(ratio, sizeof ratio, "%.5f", x->against_default.log_ratio);
     printf("{\"event\": \"result\", \"workload\": \"%s\", \"winner\": \"%s\", \"default_ns\": %s, \"best_ns\": %.1f, \"log_ratio\": %s, \"verdict\": \"%s\", \"trials\": %lld, "
-           "\"failed\": %lld, \"library_ns\": %.1f}\n",
-           x->workload, x->winner, ns, x->best_ns, ratio, none ? "no default" : ts_verdict_name(x->against_default.verdict), (long long)x->trials, (long long)x->failed, x->library_ns);
+           "\"failed\": %lld, \"library_ns\": %.1f, \"unstable\": %s}\n",
+           x->workload, x->winner, ns, x->best_ns, ratio, none ? "no default" : ts_verdict_name(x->against_default.verdict), (long long)x->trials, (long long)x->failed, x->library_ns,
+           x->unstable ? "true" : "false");
   }
   if (r->step_ns > 0) printf("{\"event\": \"step\", \"default_ns\": %.1f, \"best_ns\": %.1f}\n", r->step_default_ns, r->step_ns);
   printf("{\"event\": \"done\", \"trials\": %lld, \"wall_s\": %.2f, \"busy_s\": %.2f, \"interrupted\": %s}\n", (long long)r->trials, r->wall_s, r->busy_s,
@@ -137,7 +138,7 @@ static bool tune(ts_arena *a, const options *o, char **args, int nargs, const ch
   int64_t trials = o->budget > 0 || o->trials ? o->trials : t.api == TS_API_CUDA ? (int64_t)TS_MAX(200, (nstep ? 25 : 40) * n) : 200;
   if (o->list) return list_tasks(o, &t, tasks, n, json, d);
   ts_tune_opts to = {.target = &t, .store = o->store, .cache = o->cache, .command = command, .numerics = o->numerics, .budget_s = o->budget, .trials = trials,
-                     .seed = (uint64_t)o->seed, .threads = (int)o->threads, .json = json, .spans = strcmp(o->timer, "cupti") == 0, .counters = o->counters,
+                     .seed = (uint64_t)o->seed, .threads = (int)o->threads, .json = json, .spans = strcmp(o->timer, "cupti") == 0, .counters = o->counters, .accept_unstable = o->unstable,
                      .step = step, .nstep = t.api == TS_API_CUDA ? nstep : 0};
   return ts_tune(a, tasks, n, &to, r, d);
 }
@@ -160,6 +161,7 @@ int ts_cmd_tune(int argc, char **argv) {
       {"cache", TS_OPT_TEXT, &o.cache, "DIR", "keep compiled kernels here"},
       {"format", TS_OPT_TEXT, &o.format, "F", "table or json (progress and results as JSON lines)"},
       {"timer", TS_OPT_TEXT, &o.timer, "T", "GPUs, before the final: graph, or cupti (kernels alone, without launches and overlap; finals are timed by graphs)"},
+      {"accept-unstable", TS_OPT_FLAG, &o.unstable, NULL, "GPUs: record a winner although heat or its supply slowed the GPU during the final"},
       {"counters", TS_OPT_FLAG, &o.counters, NULL, "GPUs: hardware counters of the finalists go to the store (memory traffic, cache hits, tensor cores, occupancy)"},
       {"list", TS_OPT_FLAG, &o.list, NULL, "only say what would be tuned: workloads, their weight, sketches (native templates: legal points)"},
   };

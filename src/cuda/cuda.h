@@ -181,7 +181,8 @@ typedef struct ts_cuda_sensors {
   int64_t throttle;       // clocks event reasons; -1: not known
   int64_t sm_mhz, memory_mhz;  // -1: not known
 } ts_cuda_sensors;
-enum { TS_CUDA_THROTTLED = 0x0e4 | 0x008 };  // reasons that lower clocks under load: power, thermal, hardware slowdown, power brake
+// Reasons that lower clocks under load: a power cap, and those that pass: heat, hardware slowdown, power brake.
+enum { TS_CUDA_SLOWED = 0x0e0 | 0x008, TS_CUDA_THROTTLED = TS_CUDA_SLOWED | 0x004 };
 // pci: of ts_cuda. Everything unknown where there is no NVML.
 ts_cuda_sensors ts_cuda_sense(const char *pci);
 

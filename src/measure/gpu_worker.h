@@ -50,6 +50,7 @@ typedef struct ts__gpu_kernel {
   int64_t reps;           // calls in a sample; 0: not calibrated
   int64_t turn;           // the call that the next sample begins with, where it is no graph
   double estimate_ns;     // of one call, from the first turn; 0: not known
+  int again;              // samples of it taken again, because the device was slowed
 } ts__gpu_kernel;
 
 typedef struct ts__gpu {

@@ -81,6 +81,7 @@ typedef struct ts_device_state {
   int registers;        // of a thread; heaviest entry
   int64_t local_bytes;  // of a thread: spills and arrays in memory
 } ts_device_state;
+enum { TS_FLAG_SLOWED = 8 };
 typedef struct ts_outcome_row {
   ts_outcome_kind kind;
   double rel_error;       // largest |candidate - reference| / largest |reference|, over all outputs and runs
@@ -89,7 +90,8 @@ typedef struct ts_outcome_row {
   size_t n;               // samples, ns per launch
   double *samples;        // in the arena given
   double *clocks;         // MHz beside each sample; NAN where not known
-  uint8_t *flags;         // 1: the thread was interrupted during the sample; 2: the device ran below its sustained clock; 4: the driver held its clock back
+  uint8_t *flags;         // 1: the thread was interrupted during the sample; 2: the device ran below its sustained clock; 4: the driver held its clock back;
+                          // 8 (TS_FLAG_SLOWED): because of heat or its supply, three pauses notwithstanding
   const char *timer;      // "monotonic", "graph", "cupti", "event": never compared with each other
   ts_device_state state;
   ts_stats stats;

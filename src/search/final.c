@@ -49,6 +49,14 @@ static ts_compare compare_rows(const final *f, size_t i, size_t j) {
 
 static bool timed(const final *f, size_t i) { return f->row[i].kind == TS_MEASURED && f->row[i].n && f->row[i].stats.median > 0; }
 
+// Of a device that was slowed by heat or its supply for more than a fifth of the samples nobody knows what it would do otherwise.
+static bool unstable(const final *f) {
+  size_t n = 0, slowed = 0;
+  for (size_t i = 0; i < f->n; i++)
+    for (size_t k = 0; timed(f, i) && k < f->row[i].n; k++) n++, slowed += (f->row[i].flags[k] & TS_FLAG_SLOWED) != 0;
+  return 5 * slowed > n;
+}
+
 // May be the winner.
 static bool usable(const final *f, size_t i) { return !f->m[i]->library && timed(f, i); }
 
@@ -176,21 +184,25 @@ static bool count_finalists(ts__session *s, const final *f, ts_arena *a, ts_diag
 bool ts__session_end(ts__session *s, bool interrupted, ts_tune_row *out, ts_arena *a, ts_diag *d) {
   ts_arena *scratch = ts_arena_new("final");
   final f;
-  bool ok = hold_final(s, scratch, &f, d);
+  bool ok = hold_final(s, scratch, &f, d), shaky = false;
   for (int again = 0; ok && again < 2 && !interrupted && usable(&f, 0) && disturbed(s, &f); again++) ok = hold_final(s, scratch, &f, d);
   if (ok && !usable(&f, 0)) ok = ts_bug(d, "default-failed", "%s: the default schedule failed in the final: %s", s->text, f.row[0].message);
   if (ok) {
     ts_compare c;
     size_t best = elect(s, &f, &c);
-    ok = record_decision(s, &f, best, &c, d) && record_pick(s, d);
+    shaky = unstable(&f);
+    if (shaky && !s->o->accept_unstable)
+      fprintf(stderr, "note: %s: heat or its supply slowed the GPU during the final: no winner is recorded; tune again, or give --accept-unstable\n", s->text);
+    else
+      ok = record_decision(s, &f, best, &c, d) && record_pick(s, d);
     for (size_t i = 0; i < f.n; i++)
       if (s->pick && f.m[i] == s->pick && usable(&f, i)) best = i, c = compare_rows(&f, i, 0);
     *out = (ts_tune_row){.workload = ts_arena_strdup(a, s->text), .winner = ts_arena_strdup(a, s->space.sketch[f.m[best]->sketch].name),
                          .default_ns = s->no_default ? NAN : f.row[0].stats.median, .best_ns = f.row[best].stats.median, .against_default = c, .trials = s->trials,
-                         .failed = s->failed, .kept_incumbent = f.m[best] == s->incumbent};
+                         .failed = s->failed, .kept_incumbent = f.m[best] == s->incumbent, .unstable = shaky};
     ok = ok && against_library(s, &f, best, out, d) && count_finalists(s, &f, scratch, d);
   }
-  if (ok && !interrupted) ok = ts_db_end_session(s->db, s->session_id, "done", d);
+  if (ok && !interrupted) ok = ts_db_end_session(s->db, s->session_id, shaky ? "unstable" : "done", d);
   ts_arena_free(scratch);
   return ok;
 }

@@ -75,6 +75,7 @@ typedef struct ts_tune_opts {
   uint64_t seed;
   int threads;
   bool json;               // progress as JSON lines on stdout
+  bool accept_unstable;    // of a GPU: a winner is recorded although heat or its supply slowed the device
   bool counters;           // of a GPU: hardware counters of finalists go to the store
   bool spans;              // of a GPU: candidates before the final are timed by CUPTI's records, not by graphs
   const ts_step_call *step;  // of a GPU: a decode step of the model, part: index of the task. The kernels of its tasks are chosen in whole steps
@@ -87,6 +88,7 @@ typedef struct ts_tune_row {  // result of one task
   ts_compare against_default;  // the winner, against the default or what stands for it
   int64_t trials, failed;
   bool kept_incumbent;
+  bool unstable;               // heat or its supply slowed the device during the final; no winner is recorded unless the options say so
   double library_ns;           // of a vendor's library in the same final; 0: none took part
   ts_compare against_library;  // the winner, against it
 } ts_tune_row;

@@ -13,13 +13,14 @@
 //   was the last launch's too)
 // What NVRTC compiled says it in its entry's name: NAME_nsT_nearT; with _blocks these are for each block of the grid.
 // The libraries beside the driver are here too, when a folder that TUNESMITH_CUDA_LIBS names holds links of their names to this file: CUPTI
-// (records of the kernels launched in streams; drop=N: every Nth is lost), NVML (watts=N throttle=N) and cuBLASLt (blas=T: a product takes this
+// (records of the kernels launched in streams; drop=N: every Nth is lost), NVML (watts=N throttle=N; cools=N: N times, then no more) and cuBLASLt (blas=T: a product takes this
 // long; it knows two algorithms, the second twice as fast).
 // One that begins with "//host N W D" is the function of its entry's name in the shared object TS_FAKE_CUDA_HOST, called as a kernel of a
 // CPU (target/target.h) with the first N arguments, the workspace when W is 1, the dims when D is 1. The runtime's own kernels are here.
 #include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -540,7 +541,10 @@ API int nvmlDeviceGetHandleByPciBusId_v2(const char *id, nvmlDevice_t *d) { retu
 API int nvmlDeviceGetClockInfo(nvmlDevice_t d, int clock, unsigned *mhz) { return (void)d, *mhz = clock == 1 ? 1980 : 2619, 0; }
 API int nvmlDeviceGetPowerUsage(nvmlDevice_t d, unsigned *mw) { return (void)d, *mw = (unsigned)env("watts", 300) * 1000, 0; }
 API int nvmlDeviceGetTemperature(nvmlDevice_t d, int sensor, unsigned *c) { return (void)d, (void)sensor, *c = 45, 0; }
-API int nvmlDeviceGetCurrentClocksEventReasons(nvmlDevice_t d, unsigned long long *r) { return (void)d, *r = (unsigned long long)env("throttle", 0), 0; }
+API int nvmlDeviceGetCurrentClocksEventReasons(nvmlDevice_t d, unsigned long long *r) {
+  static long asked;
+  return (void)d, *r = asked++ < env("cools", LONG_MAX) ? (unsigned long long)env("throttle", 0) : 0, 0;
+}
 
 // --- cuBLASLt: y = x . w^T in f32 ----------------------------------------------------------------------------------------------------------
 typedef struct fake_layout {

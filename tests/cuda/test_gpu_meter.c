@@ -295,6 +295,30 @@ static void sensors(void **state) {
   close_meter(&x);
 }
 
+// Samples of a device that heat slows are taken again when it has cooled; those of one that stays hot are kept, marked. A power cap is waited for by nobody.
+static void heat(void **state) {
+  (void)state;
+  static const struct {
+    const char *sensors;
+    int flags, pauses;
+  } rows[] = {{"throttle=64 cools=2", 0, 2}, {"throttle=64", 4 | 8, 3}, {"throttle=8", 4 | 8, 3}, {"throttle=4", 4, 0}};
+  double busy[TS_COUNTOF(rows)];
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
+    fixture x = {0};
+    char with[80];
+    snprintf(with, sizeof with, "op=silu:4:64 %s", rows[i].sensors);
+    open_meter(&x, "silu_mul A=f32 I=64 n=4", with);
+    double before = ts_meter_busy_s(x.m);
+    ts_outcome_row r = run(&x, "right ns=5000");
+    busy[i] = ts_meter_busy_s(x.m) - before;
+    assert_true(r.n > 3);
+    for (size_t k = 1; k < r.n; k++) assert_int_equal(r.flags[k], rows[i].flags);
+    if (busy[i] < 0.1 * rows[i].pauses) fail_msg("row %zu: %.3f s", i, busy[i]);
+    close_meter(&x);
+  }
+  assert_true(busy[3] < busy[1] - 0.1);
+}
+
 // Weights are used in turn: never the same twice in a row, at least twice the cache in all; and nothing is faster than reading them.
 static void cold(void **state) {
   (void)state;
@@ -491,6 +515,6 @@ static void probe(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(slow), cmocka_unit_test(judged), cmocka_unit_test(records), cmocka_unit_test(step), cmocka_unit_test(step_memory), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(slow), cmocka_unit_test(judged), cmocka_unit_test(records), cmocka_unit_test(step), cmocka_unit_test(step_memory), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(heat), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -283,7 +283,27 @@ static int teardown(void **state) {
   return ok ? 0 : -1;
 }
 
+// A final in which heat slowed the device names no winner unless that is accepted; a power cap does not matter.
+static void unstable(void **state) {
+  static const struct {
+    const char *name, *sensors;
+    bool accept, told, recorded;
+  } rows[] = {{"hot", "throttle=32", false, true, false}, {"accepted", "throttle=32", true, true, true}, {"capped", "throttle=4", false, false, true}};
+  fixture *x = *state;
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
+    const char *store = ts_path_join(x->a, x->dir, ts_arena_printf(x->a, "%s.db", rows[i].name));
+    ts_tune_result r;
+    ts_diag d = {0};
+    setenv("TS_FAKE_CUDA", ts_arena_printf(x->a, OPERATOR " %s", rows[i].sensors), 1);
+    if (!tune_with(x, (ts_tune_opts){.store = store, .trials = 3, .accept_unstable = rows[i].accept}, &r, &d)) fail_msg("%s", d.message);
+    assert_int_equal(r.rows[0].unstable, rows[i].told);
+    assert_int_equal(number(x, store, "SELECT count(*) FROM winner"), rows[i].recorded);
+    assert_int_equal(number(x, store, "SELECT count(*) FROM session WHERE outcome = 'unstable'"), rows[i].told);
+    assert_true(number(x, store, "SELECT count(*) FROM measurement WHERE rung = 1 AND flagged = n") > 0);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(assembled), cmocka_unit_test(no_library), cmocka_unit_test(noisy), cmocka_unit_test(first_guess), cmocka_unit_test(no_step), cmocka_unit_test(around), cmocka_unit_test(interrupted)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(assembled), cmocka_unit_test(no_library), cmocka_unit_test(noisy), cmocka_unit_test(unstable), cmocka_unit_test(first_guess), cmocka_unit_test(no_step), cmocka_unit_test(around), cmocka_unit_test(interrupted)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
