@@ -177,6 +177,8 @@ static void shipped_templates_compile(void **state) {
   static const char *const specs[] = {
       "matmul q4f16_1 A=f16 K=4096 N=4096 n=64", "matmul_add q4f16_1 A=f16 K=4096 N=4096 R=f32 n=16", "matmul_add q4f16_1 A=f32 K=576 N=576 n=1",
       "norm_matmul q4f16_1 A=f32 K=4096 N=6144 eps=1e-05 n=1", "norm_matmul_silu q4f16_1 A=f32 I=1536 K=576 eps=1e-05 n=1",
+      "norm_matmul_silu q4f16_1 A=f32 I=4864 K=896 eps=1e-06 n=1", "matmul_add q4f16_1 A=f32 K=4864 N=896 R=f32 n=1", "matmul_add q4f16_1 A=f32 K=11008 N=4096 R=f32 n=1",
+      "norm_matmul q4f16_1 A=f32 K=4096 N=32000 eps=1e-05 n=1", "rope_attention_rows A=f32 C=f16 D=128 H=32 HK=32 P=4096 n=1 t=0..4095",
       "norm_matmul_bias q4f16_1 A=f32 K=896 N=1152 eps=1e-06 n=1", "norm_matmul_bias q0f16 A=f32 K=896 N=1152 eps=1e-06 n=1", "matmul q4f16_1 A=f16 K=4096 N=4096 n=16..2048%16", "matmul q0f16 A=f32 K=896 N=1152 n=1",
       "matmul q0f16 A=f16 K=4096 N=4096 n=16..2048%16", "matmul_add q0f16 A=f16 K=4096 N=4096 R=f32 n=100", "norm_matmul q4f16_1 A=f32 K=576 N=960 eps=1e-05 n=1",
       "norm_matmul q0f16 A=f32 K=896 N=1152 eps=1e-06 n=1", "norm_matmul_silu q0f16 A=f32 I=4864 K=896 eps=1e-06 n=1", "argmax A=f16 V=49152 n=7", "sample A=f32 V=128256 inv_temperature=0.7 n=1..16",

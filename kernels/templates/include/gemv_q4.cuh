@@ -369,7 +369,7 @@ __device__ __forceinline__ void gemv_q4(const X *x, const float *g, const void *
       for (int at = first; at < last; at += S::chunk, b += S::each * S::rows * S::parts * 4) {
         barrier_wait(bars + 16 * stage, parity);
         const unsigned char *q = smem + stage * S::stage_bytes + warp * 512, *s = smem + stage * S::stage_bytes + S::tiles * S::chunk * 512 + warp * 64;
-        if (last - at >= S::chunk) {
+        if (at + warp + (S::each - 1) * S::warps < last) {  // all of this warp's units are there
 #pragma unroll
           for (int i = 0; i < S::each; i++)
             gemv_unit<S>(acc, q + i * S::warps * 512, s + i * S::warps * 64, b + i * S::rows * S::parts * 4, column, lane);
