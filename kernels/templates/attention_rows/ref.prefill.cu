@@ -8,7 +8,7 @@ workspace LEAST ? 1024 + 512 * SMS * (D + 4) : 0
 zeroed    LEAST ? 1024 : 0
 grid      min(SMS, HK * ceildiv(n, HEIGHT) * (LEAST ? max(1, min(SMS / (HK * ceildiv(n, HEIGHT)), ceildiv(t + n, 128 * max(LEAST, 1)))) : 1)) ; 1 ; 1
 block     384 ; 1 ; 1
-shared    128 * D * 2 * 5 + 1024 + 128
+shared    128 * D * 2 * 5 + 1024 + 192
 dependent 2
 args      t0 t1 t2 b3 w d
 tmap      0 b0 f16 swizzle 128 dims D ; H ; n strides 2 * D ; 2 * D * H box 64 ; H / HK ; HEIGHT

@@ -16,15 +16,25 @@ enum { D = TS_D, GROUP = TS_H / TS_HK, LINES = 128, TILE = 128, CHUNKS = D / 64,
 static_assert(D == 64 || D == 128, "heads of 64 or 128");
 static_assert(HEIGHT >= 1 && HEIGHT * GROUP <= LINES, "all heads of a group in an item");
 
-struct shared_layout {
-  u32 q, k, v, full_q, empty_q, full_k, full_v, empty_k, empty_v;  // addresses; two stages of k and v, barriers of 8 bytes a stage
+// The work of a block: items by falling length, so that the sums of what blocks have are nearly the same; or a part of the keys of one item.
+struct work {
+  int item, head, row;     // of keys and values; the first query row
+  int first, tiles;        // of keys; no tiles: the block has nothing to do
+  int part, parts, items;  // of the item; all items
+  int more;                // the block has another item
 };
 
-// Its places in the block's dynamic shared memory, 128 * D * 2 * 5 + 1024 + 128 bytes; thread 0 begins the barriers. The block must meet afterwards.
-static __device__ __forceinline__ shared_layout lay_out(const void *raw) {
+struct shared_layout {
+  u32 q, k, v, full_q, empty_q, full_k, full_v, empty_k, empty_v;  // addresses; two stages of k and v, barriers of 8 bytes a stage
+  work *item;              // of even and odd rounds: beside the queries, from the thread that copies them
+};
+
+// Its places in the block's dynamic shared memory, 128 * D * 2 * 5 + 1024 + 192 bytes; thread 0 begins the barriers. The block must meet afterwards.
+static __device__ __forceinline__ shared_layout lay_out(unsigned char *raw) {
   shared_layout s;
   s.q = (shared_address(raw) + 1023) & ~1023u, s.k = s.q + LINES * D * 2, s.v = s.k + 2 * KV_BYTES;
   s.full_q = s.v + 2 * KV_BYTES, s.empty_q = s.full_q + 8, s.full_k = s.empty_q + 8, s.full_v = s.full_k + 16, s.empty_k = s.full_v + 16, s.empty_v = s.empty_k + 16;
+  s.item = (work *)(raw + (s.empty_v + 16 - shared_address(raw)));
   if (threadIdx.x == 0) {
     barrier_init(s.full_q, 1), barrier_init(s.empty_q, 256);
     for (int i = 0; i < 2; i++) {
@@ -36,15 +46,9 @@ static __device__ __forceinline__ shared_layout lay_out(const void *raw) {
   return s;
 }
 
-// The work of a block: items by falling length, so that the sums of what blocks have are nearly the same; or a part of the keys of one item. It is
-// computed anew where it is asked for, as products leave no registers to keep it in.
-struct work {
-  int item, head, row;     // of keys and values; the first query row
-  int first, tiles;        // of keys
-  int part, parts, items;  // of the item; all items
-};
+// Item number `round` of the block.
 static __device__ __forceinline__ bool work_item(work &w, int round, int t, int rows) {
-  const int blocks = (int)gridDim.x, me = block_number(), at = round * blocks + (round & 1 ? blocks - 1 - me : me), tall = (rows + HEIGHT - 1) / HEIGHT;
+  const int blocks = (int)gridDim.x, me = (int)blockIdx.x, at = round * blocks + (round & 1 ? blocks - 1 - me : me), tall = (rows + HEIGHT - 1) / HEIGHT;
   w.items = tall * TS_HK;
   const bool divided = LEAST && blocks >= w.items;
   w.part = divided ? at / w.items : 0;
@@ -61,10 +65,6 @@ static __device__ __forceinline__ bool work_item(work &w, int round, int t, int 
     w.tiles = all * (w.part + 1) / w.parts - w.first;
   }
   return w.part < w.parts;
-}
-static __device__ __forceinline__ bool has_item(int round, int t, int rows) {
-  work w;
-  return work_item(w, round, t, rows);
 }
 
 // Lines of an item: the heads of the first row, of the second, ...
@@ -114,15 +114,22 @@ static __device__ __forceinline__ void produce_tile(const shared_layout &s, cons
 // One thread copies for all items of the block. Rows of positions before t were written by earlier passes, which have ended before any kernel of this
 // one starts: the first tiles, where they are older, are asked for before the wait for the preceding kernel.
 static __device__ __forceinline__ void produce(const shared_layout &s, const tensor_map *qm, const tensor_map *km, const tensor_map *vm, const int *table, int t, int rows) {
-  work w;
+  work w, next;
   u32 done = 0;
-  for (int round = 0; work_item(w, round, t, rows); round++) {
+  bool more = work_item(w, 0, t, rows);
+  if (!more) {
+    s.item[0].tiles = 0;
+    barrier_arrive(s.full_q);
+  }
+  for (int round = 0; more; round++, w = next) {
     int i = 0;
+    w.more = more = work_item(next, round + 1, t, rows);
     if (round == 0) {
       for (; i < min(2, w.tiles) && (w.first + w.tiles - i) * TILE <= t; i++, done++) produce_tile(s, km, vm, table, w, i, done, t + rows - 1);
       wait_for_predecessors();
     }
     barrier_wait(s.empty_q, (round & 1) ^ 1);
+    s.item[round & 1] = w;
     produce_queries(s, qm, w);
     for (; i < w.tiles; i++, done++) produce_tile(s, km, vm, table, w, i, done, t + rows - 1);
   }
@@ -213,9 +220,7 @@ static __device__ __forceinline__ u16 *result(u16 *y, const work &w, int line) {
 }
 
 // What a warpgroup has of an item: results, or the record of a part.
-static __device__ __forceinline__ void leave(const float (&o)[D / 2], const float (&m)[2], const float (&l)[2], int round, int t, int rows, u16 *y, void *workspace) {
-  work w;
-  (void)work_item(w, round, t, rows);
+static __device__ __forceinline__ void leave(const float (&o)[D / 2], const float (&m)[2], const float (&l)[2], const work &w, int rows, u16 *y, void *workspace) {
   const int column = 2 * (threadIdx.x & 3), lines = min(HEIGHT, rows - w.row) * GROUP;
 #pragma unroll
   for (int r = 0; r < 2; r++) {
@@ -235,9 +240,8 @@ static __device__ __forceinline__ void leave(const float (&o)[D / 2], const floa
   }
 }
 
-// One item. t: position of query row 0; rows: query rows in all; done: tiles of earlier items; more: another item follows.
-static __device__ __forceinline__ void consume_item(const shared_layout &sh, const work &w, int round, u32 done, bool more, int warpgroup, int t, int rows, u16 *y,
-                                                    void *workspace) {
+// One item, whose queries are there. t: position of query row 0; rows: query rows in all; done: tiles of earlier items.
+static __device__ __forceinline__ void consume_item(const shared_layout &sh, const work &w, u32 done, int warpgroup, int t, int rows, u16 *y, void *workspace) {
   const int thread = threadIdx.x & 127, tiles = w.tiles, newest = w.first + tiles - 1, position = t + w.row;
   float s[64], o[D / 2], m[2] = {UNSEEN, UNSEEN}, l[2] = {0, 0}, f[2];
   u32 q[D / 16][4], p[TILE / 16][4];
@@ -246,7 +250,6 @@ static __device__ __forceinline__ void consume_item(const shared_layout &sh, con
   // the last tile that needs no mask for any row of this warpgroup is before this one
   const int first_masked = (position + 64 * warpgroup / GROUP + 1) / TILE;
 
-  barrier_wait(sh.full_q, round & 1);
   load_queries(q, sh.q + warpgroup * 64 * 128);
   barrier_arrive(sh.empty_q);
   barrier_wait(sh.full_k + 8 * (done & 1), done >> 1 & 1);
@@ -303,7 +306,7 @@ static __device__ __forceinline__ void consume_item(const shared_layout &sh, con
   issue_values(o, p, sh.v + (last & 1) * KV_BYTES);
   wgmma_end();
 #if PINGPONG
-  if (warpgroup == 0 || more) turn_give(1 - warpgroup);
+  if (warpgroup == 0 || w.more) turn_give(1 - warpgroup);
 #endif
 #pragma unroll
   for (int r = 0; r < 2; r++) {
@@ -312,23 +315,23 @@ static __device__ __forceinline__ void consume_item(const shared_layout &sh, con
   }
   wgmma_wait_for<0>();
   if (thread == 0) barrier_arrive(sh.empty_v + 8 * (last & 1));
-  leave(o, m, l, round, t, rows, y, workspace);
+  leave(o, m, l, w, rows, y, workspace);
 }
 
 // The same for a warpgroup without lines: it takes part in what the others wait for.
-static __device__ __forceinline__ void idle_item(const shared_layout &sh, const work &w, int round, u32 done, bool more) {
+static __device__ __forceinline__ void idle_item(const shared_layout &sh, const work &w, u32 done) {
   const bool speaks = (threadIdx.x & 127) == 0;
-  barrier_wait(sh.full_q, round & 1);
+  const int tiles = w.tiles;
   barrier_arrive(sh.empty_q);
-  for (int i = 0; i <= w.tiles; i++) {
+  for (int i = 0; i <= tiles; i++) {
     const u32 now = done + i, last = now - 1;
-    if (i < w.tiles) barrier_wait(sh.full_k + 8 * (now & 1), now >> 1 & 1);
+    if (i < tiles) barrier_wait(sh.full_k + 8 * (now & 1), now >> 1 & 1);
     if (i > 0) barrier_wait(sh.full_v + 8 * (last & 1), last >> 1 & 1);
 #if PINGPONG
     turn_wait(1);
-    if (i < w.tiles || more) turn_give(0);
+    if (i < tiles || w.more) turn_give(0);
 #endif
-    if (speaks && i < w.tiles) barrier_arrive(sh.empty_k + 8 * (now & 1));
+    if (speaks && i < tiles) barrier_arrive(sh.empty_k + 8 * (now & 1));
     if (speaks && i > 0) barrier_arrive(sh.empty_v + 8 * (last & 1));
   }
 }
@@ -340,12 +343,9 @@ struct record_walk {
     if (++part == parts) part = 0, line += 8;
   }
 };
-// Where the block had a part of an item, which was all it had: once all parts have left their records, this block's share of the lines, from all of them.
-// Some records are on the way at once.
-static __device__ __forceinline__ void combine(int t, int rows, u16 *y, void *workspace) {
+// Once all parts of the item have left their records, this block's share of the lines, from all of them. Some records are on the way at once.
+static __device__ __forceinline__ void combine(const work &w, int rows, u16 *y, void *workspace) {
   enum { MANY = 8 };
-  work w;
-  if (!work_item(w, 0, t, rows) || w.parts == 1) return;
   const float scale = 1.4426950408889634f * rsqrtf((float)D);
   const int lane = threadIdx.x & 31, lines = min(HEIGHT, rows - w.row) * GROUP, end = lines * (w.part + 1) / w.parts;
   record_walk ahead = {0, lines * w.part / w.parts + (int)(threadIdx.x >> 5) - 4}, at = ahead;
@@ -383,17 +383,20 @@ static __device__ __forceinline__ void combine(int t, int rows, u16 *y, void *wo
 
 static __device__ __forceinline__ void consume(const shared_layout &sh, int warpgroup, int t, int rows, u16 *y, void *workspace) {
   u32 done = 0;
+  for (int round = 0;; round++) {
+    barrier_wait(sh.full_q, round & 1);
+    const work &w = sh.item[round & 1];
+    const int tiles = w.tiles;
+    if (tiles == 0) return;
 #if PINGPONG
-  if (warpgroup == 1 && has_item(0, t, rows)) turn_give(0);
+    if (warpgroup == 1 && round == 0) turn_give(0);
 #endif
-  work w;
-  for (int round = 0; work_item(w, round, t, rows); round++) {
-    const bool more = has_item(round + 1, t, rows);
-    if (w.row + 64 * warpgroup / GROUP < rows) consume_item(sh, w, round, done, more, warpgroup, t, rows, y, workspace);
-    else idle_item(sh, w, round, done, more);
-    done += w.tiles;
+    if (w.row + 64 * warpgroup / GROUP < rows) consume_item(sh, w, done, warpgroup, t, rows, y, workspace);
+    else idle_item(sh, w, done);
+    done += tiles;
+    if (!w.more) break;
   }
-  if (LEAST) combine(t, rows, y, workspace);
+  if (LEAST && sh.item[0].parts > 1) combine(sh.item[0], rows, y, workspace);  // which was all that the block had
 }
 
 // The whole of a block. table: of pages.

@@ -49,12 +49,6 @@ static __device__ __forceinline__ void wgmma_values(float (&d)[32], const u32 (&
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 
-// The block's number, read again at every call.
-static __device__ __forceinline__ int block_number() {
-  int n;
-  asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(n));
-  return n;
-}
 // Named barriers 1 and 2: turns at the tensor cores.
 static __device__ __forceinline__ void turn_wait(int warpgroup) { asm volatile("bar.sync %0, 256;" ::"r"(1 + warpgroup) : "memory"); }
 static __device__ __forceinline__ void turn_give(int warpgroup) { asm volatile("bar.arrive %0, 256;" ::"r"(1 + warpgroup) : "memory"); }

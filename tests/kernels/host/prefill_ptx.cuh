@@ -66,9 +66,6 @@ static inline void turn_give(int warpgroup) {
   host_come(warpgroup);
 }
 
-static inline int block_number() {
-  return blockIdx.x;
-}
 static inline void parts_meet(u32 *counter, int parts) {
   threads_meet(3, 256);
   if (threadIdx.x == 128) {
