@@ -183,7 +183,10 @@ __device__ __forceinline__ void gemv_unit(float (&acc)[S::tiles][S::columns][4],
                                           const int (&column)[S::columns], int lane) {
   const float start = 12582912.0f;
   const int bits[4] = {0x4b400000, 0x4b400000, 0x4b400000, 0x4b400000};
-  const u32 sevens[4] = {0xf9f9f9f9u, 0x90909090u, 0xf9f9f9f9u, 0x90909090u};  // -7 for rows g, -112 for rows g + 8
+  // Low nibbles alone, or whole bytes, less the high nibbles' product afterwards: as exact, and half of the masks, for a row of two bytes.
+  constexpr bool whole = S::parts == 2 && S::rows == 1;
+  const u32 low = whole ? ~0u : 0x0f0f0f0fu, seven = whole ? 0x89898989u : 0xf9f9f9f9u;
+  const u32 sevens[4] = {seven, 0x90909090u, seven, 0x90909090u};  // -7 (and -112) for rows g, -112 for rows g + 8
   int zero[S::columns][2][4];
   uint4 b[S::columns];
 #pragma unroll
@@ -199,14 +202,14 @@ __device__ __forceinline__ void gemv_unit(float (&acc)[S::tiles][S::columns][4],
 #pragma unroll
     for (int h = 0; h < 2; h++) {
       u32 q0 = h ? q.z : q.x, q1 = h ? q.w : q.y;
-      u32 a[4] = {q0 & 0x0f0f0f0fu, q0 & 0xf0f0f0f0u, q1 & 0x0f0f0f0fu, q1 & 0xf0f0f0f0u};
+      u32 a[4] = {q0 & low, q0 & 0xf0f0f0f0u, q1 & low, q1 & 0xf0f0f0f0u};
       float2 scale = unpack_f16(h ? s.y : s.x);
 #pragma unroll
       for (int c = 0; c < S::columns; c++) {
         int d[4];
         mma_u8_s8(d, a, h ? b[c].z : b[c].x, h ? b[c].w : b[c].y, zero[c][h]);
-        acc[r][c][0] = fmaf(scale.x, __int_as_float(d[0]) - start, acc[r][c][0]);
-        acc[r][c][1] = fmaf(scale.x, __int_as_float(d[1]) - start, acc[r][c][1]);
+        acc[r][c][0] = fmaf(scale.x, __int_as_float(d[0]) - (whole ? __int_as_float(d[2]) : start), acc[r][c][0]);
+        acc[r][c][1] = fmaf(scale.x, __int_as_float(d[1]) - (whole ? __int_as_float(d[3]) : start), acc[r][c][1]);
         acc[r][c][2] = fmaf(scale.y, __int_as_float(d[2]) - start, acc[r][c][2]);
         acc[r][c][3] = fmaf(scale.y, __int_as_float(d[3]) - start, acc[r][c][3]);
       }

@@ -3,8 +3,8 @@ doc       few rows: exact integer sums of packed codes in tensor cores, a ring o
 requires  sm_90a
 define    OUTPUTS N
 include   gemv_q4.params
-where     PARTS == 3 || n > 2  # two rows of three bytes are one tile of columns
-start     WARPS=10 STAGES=2 EACH=1 TILES=2 SPLIT=4 PARTS=3 HINT=1 LEFT=99 FILL=0 FLIGHT=0 PER_SM=1 if n == 1 && K >= 4 * N && K / 256 % 10 > 8
+where     PARTS == 3 || n > 2 || LEFT == 99  # two rows of three bytes are one tile of columns
+start     WARPS=12 STAGES=2 EACH=1 TILES=2 SPLIT=4 PARTS=2 HINT=1 LEFT=99 FILL=0 FLIGHT=0 PER_SM=1 if n == 1 && K >= 4 * N && K <= 6144
 start     WARPS=8 STAGES=2 EACH=2 TILES=2 SPLIT=4 PARTS=3 HINT=1 LEFT=99 FILL=0 FLIGHT=0 PER_SM=1 if n == 1 && K >= 4 * N
 start     WARPS=8 STAGES=4 EACH=2 TILES=1 SPLIT=1 PARTS=3 HINT=1 LEFT=99 FILL=0 FLIGHT=0 PER_SM=1
 start     WARPS=8 STAGES=6 EACH=2 TILES=2 SPLIT=2 PARTS=3 HINT=1 LEFT=99 FILL=0 FLIGHT=0 PER_SM=1 if n == 1 && K <= 4096

@@ -5,7 +5,7 @@ define    OUTPUTS 2 * I
 include   gemv_q4.params
 where     PARTS == 3 || n > 2 || LEFT == 99  # two rows of three bytes are one tile of columns
 where     TILES % 2 == 0  # a tile of gate and its tile of up
-start     WARPS=8 STAGES=6 EACH=2 TILES=2 SPLIT=1 PARTS=2 HINT=1 LEFT=99 FILL=0 FLIGHT=0 PER_SM=1 if n == 1 && K <= 1024 && I >= 16 * SMS && I <= 48 * SMS
+start     WARPS=8 STAGES=6 EACH=2 TILES=2 SPLIT=1 PARTS=2 HINT=1 LEFT=99 FILL=1 FLIGHT=0 PER_SM=1 if n == 1 && K <= 1024 && I >= 16 * SMS && I <= 48 * SMS
 start     WARPS=8 STAGES=3 EACH=2 TILES=4 SPLIT=1 PARTS=2 HINT=1 LEFT=99 FILL=0 FLIGHT=0 PER_SM=1 if n == 1 && K < 2048 && I >= 16 * SMS
 start     WARPS=8 STAGES=2 EACH=2 TILES=2 SPLIT=1 PARTS=3 HINT=1 LEFT=99 FILL=0 FLIGHT=0 PER_SM=1
 start     WARPS=8 STAGES=5 EACH=2 TILES=2 SPLIT=2 PARTS=3 HINT=1 LEFT=8 FILL=2 FLIGHT=2 PER_SM=2 if n == 1 && K < 8192 && I < 12288
