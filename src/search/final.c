@@ -189,6 +189,8 @@ bool ts__session_end(ts__session *s, bool interrupted, ts_tune_row *out, ts_aren
   if (ok && !usable(&f, 0)) ok = ts_bug(d, "default-failed", "%s: the default schedule failed in the final: %s", s->text, f.row[0].message);
   if (ok) {
     ts_compare c;
+    for (size_t i = 0; i < f.n; i++)
+      if (f.m[i] == s->pick && !usable(&f, i)) s->pick = NULL;  // it was not right, or ended the worker: nothing was chosen
     size_t best = elect(s, &f, &c);
     shaky = unstable(&f);
     if (shaky && !s->o->accept_unstable)
