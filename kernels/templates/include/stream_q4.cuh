@@ -228,14 +228,31 @@ __device__ __forceinline__ bool stream_is_there(uint4 v) {
   return v.x && v.y && v.z && v.w;
 }
 
+// Sums of codes that are halves below the normal ones.
+__device__ __forceinline__ float4 stream_whole(const float (&d)[4]) {
+  const float low = 16777216.0f, high = 1048576.0f;
+  return make_float4(d[0] * low, d[1] * low, d[2] * high, d[3] * high);
+}
+
 // The sums of a group over the slice of this block, to the workspace: [group][fragment][slice][lane].
 template <typename S> __device__ __forceinline__ void stream_pass_on(uint4 *work, float (&acc)[S::tiles][S::columns][4], int group, int rank, int lane) {
-  const float low = 16777216.0f, high = 1048576.0f;
 #pragma unroll
   for (int f = 0; f < S::fragments; f++) {
-    float(&d)[4] = acc[f / S::columns][f % S::columns];
-    uint4 v = {stream_there(d[0] * low), stream_there(d[1] * low), stream_there(d[2] * high), stream_there(d[3] * high)};
+    const float4 d = stream_whole(acc[f / S::columns][f % S::columns]);
+    uint4 v = {stream_there(d.x), stream_there(d.y), stream_there(d.z), stream_there(d.w)};
     store_relaxed4(work + (((size_t)group * S::fragments + f) * S::split + rank) * 32 + lane, v);
+  }
+}
+
+// One fragment to y: lanes of rows g and g ^ 1 exchange, so that each has two neighbouring features of one row of x.
+template <typename S, int END, typename Y> __device__ __forceinline__ void stream_put(Y *y, float4 v, int fragment, int lane) {
+  const int g = lane >> 2, t = lane & 3, odd = g & 1;
+  float a = __shfl_xor_sync(~0u, odd ? v.x : v.y, 4), b = __shfl_xor_sync(~0u, odd ? v.z : v.w, 4);
+  int tile = fragment / S::columns, row = fragment % S::columns * 8 + 2 * t + odd;
+  if (tile < S::row_tiles && row < S::rows) {
+    Y *to = y + (size_t)row * S::outputs + tile * 16 + (g & ~1);
+    put_pair(to, odd ? a : v.x, odd ? v.y : a, END == GEMM_ADD);
+    put_pair(to + 8, odd ? b : v.z, odd ? v.w : b, END == GEMM_ADD);
   }
 }
 
@@ -243,7 +260,6 @@ template <typename S> __device__ __forceinline__ void stream_pass_on(uint4 *work
 template <typename S, int END, typename Y> __device__ __forceinline__ void stream_finish(Y *y, uint4 *work, int first, int end, int step, int lane) {
   constexpr int MANY = S::split > 6 ? 1 : S::split > 4 ? 2 : 3;
   const uint4 nothing = {0, 0, 0, 0};
-  const int g = lane >> 2, t = lane & 3, odd = g & 1;
   for (int from = first; from < end; from += step * MANY) {
     uint4 part[MANY][S::split];
     bool there;
@@ -272,14 +288,7 @@ template <typename S, int END, typename Y> __device__ __forceinline__ void strea
         v.z += __uint_as_float(part[m][s].z);
         v.w += __uint_as_float(part[m][s].w);
       }
-      // Lanes of rows g and g ^ 1 exchange, so that each has two neighbouring features of one row of x.
-      float a = __shfl_xor_sync(~0u, odd ? v.x : v.y, 4), b = __shfl_xor_sync(~0u, odd ? v.z : v.w, 4);
-      int tile = fragment / S::columns, row = fragment % S::columns * 8 + 2 * t + odd;
-      if (tile < S::row_tiles && row < S::rows) {
-        Y *to = y + (size_t)row * S::outputs + tile * 16 + (g & ~1);
-        put_pair(to, odd ? a : v.x, odd ? v.y : a, END == GEMM_ADD);
-        put_pair(to + 8, odd ? b : v.z, odd ? v.w : b, END == GEMM_ADD);
-      }
+      stream_put<S, END>(y, v, fragment, lane);
 #pragma unroll
       for (int s = 0; s < S::split; s++) store_relaxed4(work + ((size_t)fragment * S::split + s) * 32 + lane, nothing);
     }
