@@ -26,6 +26,12 @@ __device__ __forceinline__ void wait_for_predecessors() {
 __device__ __forceinline__ void threads_meet(int number, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory");
 }
+// Cycles that the multiprocessor has counted, modulo 2^32.
+__device__ __forceinline__ u32 cycles_now() {
+  u32 v;
+  asm volatile("mov.u32 %0, %%clock;" : "=r"(v)::"memory");
+  return v;
+}
 // The largest value of the warp; none is negative.
 __device__ __forceinline__ float warp_most(float v) {
   return __uint_as_float(__reduce_max_sync(~0u, __float_as_uint(v)));

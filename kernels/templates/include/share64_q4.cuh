@@ -2,26 +2,32 @@
 //
 // Weights are the A operand of wgmma, from registers: a crew of four warps owns 64 rows of weights and turns codes into halves while
 // the tensor cores work for the other crews. Every block has an equal share: TILES times 64 rows and one of SPLIT slices of K, CREWS tiles
-// a pass. One warp fills a ring whose stages hold two units of 64 of K, of weights and of x; a pair of blocks with the same slice of K
-// fetches every second stage of x for each other. The parts of a sum meet in the workspace: the crews that worked on a tile each finish
-// some rows of x of it, in one order of the parts, so that results do not vary. Two halves (NEAR) meet in the shared memory of a cluster.
+// a pass, or fewer where ALONG crews take turns at the stages of one tile. Four threads fill a ring whose stages hold two units of 64 of K,
+// of weights and of x; a pair of blocks with the same slice of K fetches every second stage of x for each other. The parts of a sum meet
+// in the workspace: the crews that worked on a tile each finish some rows of x of it, in one order of the parts, so that results do not
+// vary. Two halves (NEAR), and what crews that take turns have, meet in the shared memory of a cluster.
 #pragma once
 #include "gemm_q4.cuh"
 #include "put_pair.cuh"
 
 // ORDER: the sizes are those of the defines of the template that includes this.
-template <int a_outputs, int a_inputs, int a_rows, int a_width, int a_crews, int a_tiles, int a_stages, int a_split, int a_pair, int a_near, int a_room, int a_tall>
+template <int a_outputs, int a_inputs, int a_rows, int a_width, int a_crews, int a_tiles, int a_stages, int a_split, int a_pair, int a_near, int a_room, int a_tall,
+          int a_along, int a_pace>
 struct share_shape {
-  static constexpr int outputs = a_outputs, inputs = a_inputs, rows = a_rows, width = a_width, tall = a_tall, tiles = a_tiles;
-  static constexpr int crews = a_crews, wide = crews * tall;  // warpgroups that multiply; tiles of a pass
+  static constexpr int w_bytes = 4 * 1152;  // of a tile in a stage
+  static constexpr int outputs = a_outputs, inputs = a_inputs, rows = a_rows, width = a_width, tall = a_tall, tiles = a_tiles, along = a_along;
+  static constexpr int crews = a_crews, across = crews / along, wide = across * tall;  // warpgroups that multiply; side by side; tiles of a pass
   static constexpr int stages = a_stages, split = a_split, pair = a_pair, near = a_near, met = pair > 1 || near;  // met: by a cluster
   static constexpr int all = (outputs + 63) / 64, passes = (tiles + wide - 1) / wide;  // tiles of 64 rows of weights: all, of a block
+  static constexpr int together = wide >= tiles ? tiles : tiles % wide == 0 ? wide : 1;    // tiles of a copy
+  static constexpr u32 pause = (wide < tiles ? wide : tiles) * w_bytes / a_pace;  // cycles between stages that are asked for ahead of x
   static constexpr int steps = (inputs / 64 + 1) / 2, columns = width / 8;  // steps: of two units of K; behind K there are zeros
-  static constexpr int few = a_room == 2 ? 24 : crews == 2 ? 40 : crews == 3 ? 32 : 24, many = a_room == 2 ? 104 : crews == 2 ? 232 : crews == 3 ? 160 : 112;  // registers
-  static constexpr int x_bytes = width * 128, w_bytes = 4 * 1152;  // of a unit; of a tile in a stage
+  static constexpr int few = a_room == 2 ? 24 : crews <= 2 ? 40 : crews == 3 ? 32 : 24, many = a_room == 2 ? 104 : crews <= 2 ? 232 : crews == 3 ? 160 : 112;  // registers
+  static constexpr int x_bytes = width * 128;  // of a unit
   static constexpr int w_at = stages * 2 * x_bytes, near_at = w_at + stages * wide * w_bytes;
-  static constexpr int half_bytes = near ? columns / 2 * 2048 : 0;  // of a tile: what the other block of a cluster sends
-  static constexpr int bars_at = near_at + tiles * half_bytes, bytes = bars_at + 16 * stages + (near ? 8 * tiles : 0);
+  static constexpr int parts = along * (near + 1), own = columns / parts;  // crews that meet in shared memory for a tile; fragments that each finishes
+  static constexpr int part_bytes = own * 2048, got_bytes = (parts - 1) * part_bytes;  // of a tile and crew: what one other sends; what all do
+  static constexpr int bars_at = near_at + tiles * along * got_bytes, bytes = bars_at + 16 * stages + 8 * along + (parts > 1 ? 8 * tiles * along : 0);
 };
 
 // Who a block is: its tiles and its slice of K.
@@ -30,27 +36,34 @@ template <typename S> struct share_block {
   int part, first, last, from, end;  // slice of K in steps; tiles
 
   __device__ __forceinline__ u32 bar(int stage) { return base + S::bars_at + 16 * stage; }  // full, then empty
-  __device__ __forceinline__ u32 here(int i) { return bar(S::stages) + 8 * i; }               // the other part of the block's tile i is here
+  __device__ __forceinline__ u32 early(int step) { return bar(S::stages) + 8 * step; }       // weights of a first step, before x
+  __device__ __forceinline__ u32 here(int i) { return early(S::along) + 8 * i; }             // the other parts of a tile, for one of its crews
   __device__ __forceinline__ int steps() { return last - first; }
   __device__ __forceinline__ int tile(int pass) { return from + pass * S::wide; }
   __device__ __forceinline__ int active(int pass) { return min(S::wide, end - tile(pass)); }  // tiles of a pass, perhaps less than none
 };
 
-// What is copied next into a ring that two threads fill: one with weights, at once, the other with x, after the kernels before.
+// What is copied next into a ring that four threads fill, each every second stage: two with weights, at once, two with x, after the
+// kernels before. A copy takes a thread 150 cycles and more beside warps that multiply. Before the ring is full, weights are asked for at
+// the pace of the memory: what waits in front of it would delay x and the end of the kernel before.
 template <typename S> struct share_ring {
   share_block<S> me;
   int side, k, pass, stage, step;
   u32 parity;
 
+  // How many copies bring the weights of a pass: as few as can be, for each costs the thread that asks for it.
+  __device__ __forceinline__ int copies() { return S::together > 1 ? 1 : max(me.active(pass), 0); }
+  // Of the first steps weights are waited for alone: what can be done before x is here is done.
   __device__ __forceinline__ void weights(const tensor_map *codes, const tensor_map *scales) {
-    const int n = me.active(pass), tile = me.tile(pass) * 4;
-    const u32 bar = me.bar(stage);
-    u32 to = me.base + S::w_at + stage * S::wide * S::w_bytes;
-    barrier_expect(bar, max(n, 0) * S::w_bytes + 2 * S::x_bytes);
+    const bool early = step < S::along;
+    const u32 bar = early ? me.early(step) : me.bar(stage), to = me.base + S::w_at + stage * S::wide * S::w_bytes;
+    const int n = copies();
+    if (early) barrier_expect(me.bar(stage), 2 * S::x_bytes);
+    barrier_expect(bar, n * S::together * S::w_bytes + (early ? 0 : 2 * S::x_bytes));
 #pragma unroll 1
-    for (int i = 0; i < n; i++, to += S::w_bytes) {
-      copy_tensor_3d(to, codes, 0, 2 * k, tile + i * 4, bar);
-      copy_tensor_3d(to + 4096, scales, 0, 2 * k, tile + i * 4, bar);
+    for (int i = 0; i < n; i++) {
+      copy_tensor_3d(to + i * 4096, codes, 0, 2 * k, (me.tile(pass) + i) * 4, bar);
+      copy_tensor_3d(to + S::wide * 4096 + i * 512, scales, 0, 2 * k, (me.tile(pass) + i) * 4, bar);
     }
   }
   __device__ __forceinline__ void rows(const tensor_map *x) {
@@ -61,26 +74,54 @@ template <typename S> struct share_ring {
       copy_tensor_3d_to(to, x, 0, 0, 2 * k, bar, (1 << S::pair) - 1);
     }
   }
+  // Until a stage of the first round is due.
+  __device__ __forceinline__ void pace(u32 begun) {
+    if (step < S::stages)
+      while (cycles_now() - begun < step * S::pause) {}
+  }
   // Until what was here has been used, if there was anything.
   __device__ __forceinline__ void wait() {
     if (step >= S::stages) barrier_wait(me.bar(stage) + 8, parity);
   }
-  __device__ __forceinline__ void next() {
-    if (++k == me.last) {
-      k = me.first;
+  __device__ __forceinline__ void next(int by) {
+    step += by;
+    k += by;
+#pragma unroll 1
+    while (k >= me.last) {
+      k -= me.steps();
       pass++;
     }
-    step++;
-    if (++stage == S::stages) {
-      stage = 0;
+    stage += by;
+    if (stage >= S::stages) {
+      stage -= S::stages;
       parity ^= 1;
     }
   }
 };
 
+// Codes and scales of a unit -> A fragments of its four steps, 64 times too small: the bits of 15 - code are a half without leading one,
+// so that one operation subtracts 8 and multiplies, exactly but for one rounding.
+__device__ __forceinline__ void share_halves(u32 (&a)[4][4], uint4 q, uint2 s) {
+  const u32 codes[4] = {q.x, q.y, q.z, q.w};
+#pragma unroll
+  for (int h = 0; h < 2; h++) {
+    const u32 both = h ? s.y : s.x, by = mul_f16x2(both, 0xe800f800u), eight = mul_f16x2(both, 0x30003000u);  // -2^15 and -2^11; 1/8
+#pragma unroll
+    for (int i = 2 * h; i < 2 * h + 2; i++) {
+      const u32 low = ~(codes[i] << 3), high = ~(codes[i] >> 5);
+      a[i][0] = fma_f16x2(low & 0x00780078u, low_twice(by), low_twice(eight));
+      a[i][1] = fma_f16x2(low & 0x07800780u, high_twice(by), high_twice(eight));
+      a[i][2] = fma_f16x2(high & 0x00780078u, low_twice(by), low_twice(eight));
+      a[i][3] = fma_f16x2(high & 0x07800780u, high_twice(by), high_twice(eight));
+    }
+  }
+}
+
 template <typename S> struct share_crew {
   share_block<S> at;
   const unsigned char *codes, *scales;  // of this lane in the first stage
+  u64 x;                                // describes x of the first stage
+  int turn;                             // of the crews that share a tile along K
   u32 freeing;                          // stages that are wanted again
   int lane, stage, step;
   u32 parity;
@@ -88,92 +129,113 @@ template <typename S> struct share_crew {
   uint2 f[S::tall][2];
 
   // Codes and scales of a stage's two units.
-  __device__ __forceinline__ void fetch() {
+  __device__ __forceinline__ void fetch(int stage) {
 #pragma unroll
     for (int m = 0; m < S::tall; m++)
 #pragma unroll
       for (int u = 0; u < 2; u++) {
-        q[m][u] = *(const uint4 *)(codes + (stage * S::wide + m) * S::w_bytes + u * 512);
-        f[m][u] = *(const uint2 *)(scales + (stage * S::wide + m) * S::w_bytes + u * 64);
+        q[m][u] = *(const uint4 *)(codes + stage * S::wide * S::w_bytes + m * 4096 + u * 512);
+        f[m][u] = *(const uint2 *)(scales + stage * S::wide * S::w_bytes + m * 512 + u * 64);
       }
   }
-  // The low word of what describes x of a stage's unit.
-  __device__ __forceinline__ u32 rows(int unit) { return ((at.base >> 4 & 0x3fff) | 0x10000) + stage * (S::x_bytes / 8) + unit * (S::x_bytes / 16); }
-  __device__ __forceinline__ void multiply(float (&d)[S::width / 2], u32 (&a)[4][4], u32 x) {
+  // What describes x of a stage's unit.
+  __device__ __forceinline__ u64 rows(int stage, int unit) { return x + WGMMA_STEP((u32)(2 * stage + unit) * S::x_bytes); }
+  __device__ __forceinline__ void multiply(float (&d)[S::width / 2], u32 (&a)[4][4], u64 x) {
     wgmma_begin();
 #pragma unroll
-    for (int i = 0; i < 4; i++) wgmma_rs(d, a[i], wgmma_rows128_at(x + 2 * i));
+    for (int i = 0; i < 4; i++) wgmma_rs(d, a[i], x + WGMMA_STEP(32 * i));
     wgmma_end();
   }
-  // The stage before this one goes back to all that copy into it.
-  __device__ __forceinline__ void release_before() {
-    const u32 bar = at.bar(stage == 0 ? S::stages - 1 : stage - 1) + 8;
-    const bool again = (u32)(step - 1) < freeing;
+  // This crew's stage before this one goes back to all that copy into it.
+  __device__ __forceinline__ void release(int stage, int step) {
+    const u32 bar = at.bar(stage) + 8;
     if (S::pair > 1) {
-      if (again && lane < S::pair) barrier_arrive_cluster(cluster_address(bar, lane));
+      if ((u32)step < freeing && lane < S::pair) barrier_arrive_cluster(cluster_address(bar, lane));
     } else {
-      if (again && lane == 0) barrier_arrive(bar);
+      if (step >= 0 && lane == 0) barrier_arrive(bar);
     }
   }
-  __device__ __forceinline__ void next() {
-    step++;
-    if (++stage == S::stages) {
-      stage = 0;
+  __device__ __forceinline__ int stage_before() { return stage < S::along ? stage + S::stages - S::along : stage - S::along; }
+  __device__ __forceinline__ void next(int by) {
+    step += by * S::along;
+    stage += by * S::along;
+    if (stage >= S::stages) {
+      stage -= S::stages;
       parity ^= 1;
     }
   }
-  // The tiles of a pass: while one is multiplied with a unit, the fragments of what comes next are made of codes that were fetched before.
-  __device__ __forceinline__ void multiply_all(float (&d)[S::tall][S::width / 2]) {
-    u32 a[4][4], b[4][4];
-    const int steps = at.steps();
-    barrier_wait(at.bar(stage), parity);
-    fetch();
-    gemm_halves(a, q[0][0], f[0][0]);
-#pragma unroll 1
-    for (int k = 0; k + 1 < steps; k++) {
-      const u32 x = rows(1);
-      multiply(d[0], a, rows(0));
-      wgmma_wait_for<1>();  // all of the stage before
-      release_before();
-      if (S::tall == 2) {
-        gemm_halves(b, q[1 % S::tall][0], f[1 % S::tall][0]);
-        multiply(d[1 % S::tall], b, rows(0));
-        wgmma_wait_for<1>();
-        gemm_halves(a, q[0][1], f[0][1]);
-        multiply(d[0], a, x);
-        wgmma_wait_for<1>();
-      }
-      gemm_halves(b, q[S::tall - 1][1], f[S::tall - 1][1]);
-      next();
-      barrier_wait(at.bar(stage), parity);
-      fetch();
-      multiply(d[S::tall - 1], b, x);
+  // Of the steps before this one, those that are still to come for this crew.
+  __device__ __forceinline__ int before(int end) { return (end - step + S::along - 1) / S::along; }
+  // A stage's products; then the first fragments of the next. Alone, or the first or the second of two that lie side by side.
+  enum { ALONE, FIRST, SECOND };
+  template <int WHICH> __device__ __forceinline__ void one(float (&d)[S::tall][S::width / 2], u32 (&a)[4][4], u32 (&b)[4][4]) {
+    const int here = stage + (WHICH == SECOND ? S::along : 0);
+    const u64 x = rows(here, 1);
+    multiply(d[0], a, rows(here, 0));
+    wgmma_wait_for<1>();  // all of the stage before
+    release(WHICH == SECOND ? stage : stage_before(), WHICH == SECOND ? step : step - S::along);
+    if (S::tall == 2) {
+      share_halves(b, q[1 % S::tall][0], f[1 % S::tall][0]);
+      multiply(d[1 % S::tall], b, rows(here, 0));
       wgmma_wait_for<1>();
-      gemm_halves(a, q[0][0], f[0][0]);
+      share_halves(a, q[0][1], f[0][1]);
+      multiply(d[0], a, x);
+      wgmma_wait_for<1>();
     }
-    multiply(d[0], a, rows(0));
+    share_halves(b, q[S::tall - 1][1], f[S::tall - 1][1]);
+    if (WHICH != FIRST) next(WHICH == ALONE ? 1 : 2);
+    const int then = stage + (WHICH == FIRST ? S::along : 0);
+    barrier_wait(at.bar(then), parity);
+    fetch(then);
+    multiply(d[S::tall - 1], b, x);
+    wgmma_wait_for<1>();
+    share_halves(a, q[0][0], f[0][0]);
+  }
+  // The tiles of a pass: while one is multiplied with a unit, the fragments of what comes next are made of codes that were fetched before.
+  __device__ __forceinline__ void multiply_all(float (&d)[S::tall][S::width / 2], int pass) {
+    u32 a[4][4], b[4][4];
+    const int steps = before((pass + 1) * at.steps());
+    constexpr bool twos = S::stages % (2 * S::along) == 0;
+    int k = 0;
+    barrier_wait(pass == 0 ? at.early(turn) : at.bar(stage), parity);
+    fetch(stage);
+    share_halves(a, q[0][0], f[0][0]);
+    if (pass == 0) barrier_wait(at.bar(stage), parity);
+    if (S::passes > 1 && twos && stage / S::along % 2 && steps > 1) {
+      one<ALONE>(d, a, b);
+      k++;
+    }
+#pragma unroll 1
+    for (; twos && k + 2 < steps; k += 2) {
+      one<FIRST>(d, a, b);
+      one<SECOND>(d, a, b);
+    }
+#pragma unroll 1
+    for (; k + 1 < steps; k++) one<ALONE>(d, a, b);
+    multiply(d[0], a, rows(stage, 0));
     wgmma_wait_for<1>();
     if (S::tall == 2) {
-      gemm_halves(b, q[1 % S::tall][0], f[1 % S::tall][0]);
-      multiply(d[1 % S::tall], b, rows(0));
+      share_halves(b, q[1 % S::tall][0], f[1 % S::tall][0]);
+      multiply(d[1 % S::tall], b, rows(stage, 0));
       wgmma_wait_for<1>();
-      gemm_halves(a, q[0][1], f[0][1]);
-      multiply(d[0], a, rows(1));
+      share_halves(a, q[0][1], f[0][1]);
+      multiply(d[0], a, rows(stage, 1));
       wgmma_wait_for<1>();
     }
-    gemm_halves(b, q[S::tall - 1][1], f[S::tall - 1][1]);
-    multiply(d[S::tall - 1], b, rows(1));
+    share_halves(b, q[S::tall - 1][1], f[S::tall - 1][1]);
+    multiply(d[S::tall - 1], b, rows(stage, 1));
     wgmma_wait_for<0>();
-    release_before();
-    next();
+    release(stage_before(), step - S::along);
+    next(1);
   }
   // The stages of a pass in which this crew has no tile.
-  __device__ __forceinline__ void idle() {
+  __device__ __forceinline__ void idle(int pass) {
+    const int steps = before((pass + 1) * at.steps());
 #pragma unroll 1
-    for (int k = 0; k < at.steps(); k++) {
-      release_before();
+    for (int k = 0; k < steps; k++) {
+      release(stage_before(), step - S::along);
       barrier_wait(at.bar(stage), parity);
-      next();
+      next(1);
     }
   }
 };
@@ -186,30 +248,47 @@ template <typename S, int END, typename Y> __device__ __forceinline__ void share
   const float c = __shfl_xor_sync(~0u, far ? low[0] : high[0], 8), d = __shfl_xor_sync(~0u, far ? low[1] : high[1], 8);
   const int row = column * 8 + (lane & 3) * 2 + (odd ? 1 : 0);
   if (row >= S::rows || feature >= S::outputs) return;
-  const float4 four = far ? make_float4(c, d, high[0], high[1]) : make_float4(low[0], low[1], c, d);
+  float4 four = far ? make_float4(c, d, high[0], high[1]) : make_float4(low[0], low[1], c, d);
+  four = make_float4(four.x * 64.0f, four.y * 64.0f, four.z * 64.0f, four.w * 64.0f);
   put_four(y + (size_t)row * S::outputs + feature + (lane >> 2 & 4) + (far ? 8 : 0), four, END == GEMM_ADD);
 }
 
-// Two blocks of a cluster have the halves of K: each sends the other some rows of x of its parts, and finishes the rest.
-template <typename S, int END, typename Y> __device__ __forceinline__ void share_swap(share_block<S> &me, const unsigned char *smem, float (&d)[S::width / 2], Y *y, int i, int thread) {
-  constexpr int half = S::columns / 2;
-  const u32 to = me.base + S::near_at + i * S::half_bytes + thread * 16, other = cluster_address(to, me.part ^ 1), bar = cluster_address(me.here(i), me.part ^ 1);
-  float4 mine[half];
+// Crews of a block and of its cluster that have parts of K: each sends the others their fragments of eight rows of x, and sums its own.
+template <typename S> __device__ __forceinline__ void share_gather(share_block<S> &me, const unsigned char *smem, float (&d)[S::width / 2], float4 (&mine)[S::own], int i, int turn, int thread) {
+  const int self = (S::near ? me.part * S::along : 0) + turn;
 #pragma unroll
-  for (int c = 0; c < half; c++) {
-    float4 low = {d[c * 4], d[c * 4 + 1], d[c * 4 + 2], d[c * 4 + 3]};
-    float4 high = {d[(c + half) * 4], d[(c + half) * 4 + 1], d[(c + half) * 4 + 2], d[(c + half) * 4 + 3]};
-    send_cluster4(other + c * 2048, me.part ? low : high, bar);
-    mine[c] = me.part ? high : low;
-  }
-  barrier_wait(me.here(i), 0);
-  const float4 *got = (const float4 *)(smem + S::near_at + i * S::half_bytes) + thread;
+  for (int to = 0; to < S::parts; to++)
 #pragma unroll
-  for (int c = 0; c < half; c++) {
-    float4 v = got[c * 128];
-    v = make_float4(mine[c].x + v.x, mine[c].y + v.y, mine[c].z + v.z, mine[c].w + v.w);
-    share_put<S, END>(y, v, (me.from + i) * 64 + thread / 32 * 16, me.part * half + c, thread & 31);
+    for (int c = 0; c < S::own; c++) {
+      const float *v = d + (to * S::own + c) * 4;
+      if (to == self) mine[c] = make_float4(v[0], v[1], v[2], v[3]);
+    }
+  if (S::parts == 1) return;
+  const int slot = i * S::along + turn;
+#pragma unroll
+  for (int to = 0; to < S::parts; to++) {
+    if (to == self) continue;
+    const int there = i * S::along + to % S::along;
+    u32 at = me.base + S::near_at + there * S::got_bytes + (self - (self > to)) * S::part_bytes + thread * 16, bar = me.here(there);
+    if (S::near) {
+      at = cluster_address(at, to / S::along);
+      bar = cluster_address(bar, to / S::along);
+    }
+#pragma unroll
+    for (int c = 0; c < S::own; c++) {
+      const float *v = d + (to * S::own + c) * 4;
+      send_cluster4(at + c * 2048, make_float4(v[0], v[1], v[2], v[3]), bar);
+    }
   }
+  barrier_wait(me.here(slot), 0);
+  const float4 *got = (const float4 *)(smem + S::near_at + slot * S::got_bytes) + thread;
+#pragma unroll
+  for (int j = 0; j < S::parts - 1; j++)
+#pragma unroll
+    for (int c = 0; c < S::own; c++) {
+      const float4 v = got[(j * S::own + c) * 128];
+      mine[c] = make_float4(mine[c].x + v.x, mine[c].y + v.y, mine[c].z + v.z, mine[c].w + v.w);
+    }
 }
 
 // Four sums as they lie in the workspace: no word of them is zero, so that what is zero has not come yet.
@@ -221,46 +300,55 @@ __device__ __forceinline__ void share_lay_down(float4 *p, float4 v) {
 
 // Blocks with the same tile and other slices of K: each lays down its part for those that finish them, and finishes some rows of x. What
 // was read becomes zero again.
-template <typename S, int END, typename Y> __device__ __forceinline__ void share_meet(share_block<S> &me, float4 *parts, float (&d)[S::width / 2], Y *y, int tile, int thread) {
-  constexpr int most = (S::columns + S::split - 1) / S::split;
-  const int from = S::columns * me.part / S::split, end = S::columns * (me.part + 1) / S::split;
-  parts += (size_t)tile * S::split * S::columns * 128 + thread;
+template <typename S, int END, typename Y> __device__ __forceinline__ void share_meet(share_block<S> &me, float4 *parts, float4 (&sums)[S::own], Y *y, int tile, int first, int thread) {
+  constexpr int most = (S::own + S::split - 1) / S::split;
+  int from = S::own * me.part / S::split;
+  const int end = S::own % S::split ? S::own * (me.part + 1) / S::split : from + most;
+  asm("" : "+r"(from));  // else the sums would be indexed in memory
+  parts += (size_t)tile * S::split * S::columns * 128 + first * 128 + thread;
   float4 mine[most];
 #pragma unroll
-  for (int c = 0; c < S::columns; c++) {
-    float4 v = {d[c * 4], d[c * 4 + 1], d[c * 4 + 2], d[c * 4 + 3]};
-    if (c < from || c >= end) share_lay_down(parts + (me.part * S::columns + c) * 128, v);
+  for (int c = 0; c < S::own; c++) {
+    if (c < from || c >= end) share_lay_down(parts + (me.part * S::columns + c) * 128, sums[c]);
 #pragma unroll
     for (int j = 0; j < most; j++)
-      if (c == from + j) mine[j] = v;
+      if (c == from + j) mine[j] = sums[c];
   }
+  float4 *other[S::split];  // the slices behind this one, then those before it
+#pragma unroll
+  for (int s = 1; s < S::split; s++) other[s] = parts + ((me.part + s < S::split ? me.part + s : me.part + s - S::split) * S::columns + from) * 128;
   uint4 v[most][S::split];
   bool here;
   do {
+    const uint4 w = load_relaxed4(other[S::split - 1] + (end - from - 1) * 128);
+    here = w.x != 0;
+  } while (!__all_sync(~0u, here));
+  do {
+#pragma unroll
+    for (int j = 0; j < most; j++)
+#pragma unroll
+      for (int s = 1; s < S::split; s++)
+        if (from + j < end) v[j][s] = load_relaxed4(other[s] + j * 128);
     here = true;
 #pragma unroll
     for (int j = 0; j < most; j++)
 #pragma unroll
-      for (int s = 0; s < S::split; s++) {
-        if (s == me.part || from + j >= end) continue;
-        v[j][s] = load_relaxed4(parts + (s * S::columns + from + j) * 128);
-        here = here && v[j][s].x && v[j][s].y && v[j][s].z && v[j][s].w;
-      }
+      for (int s = 1; s < S::split; s++)
+        if (from + j < end) here = here & (v[j][s].x != 0) & (v[j][s].y != 0) & (v[j][s].z != 0) & (v[j][s].w != 0);
   } while (!__all_sync(~0u, here));
 #pragma unroll
   for (int j = 0; j < most; j++) {
     if (from + j >= end) break;
-    float4 sum = {0.0f, 0.0f, 0.0f, 0.0f};
+    float4 sum = mine[j];
 #pragma unroll
-    for (int s = 0; s < S::split; s++) {
-      const bool own = s == me.part;
-      sum.x += own ? mine[j].x : __uint_as_float(v[j][s].x);
-      sum.y += own ? mine[j].y : __uint_as_float(v[j][s].y);
-      sum.z += own ? mine[j].z : __uint_as_float(v[j][s].z);
-      sum.w += own ? mine[j].w : __uint_as_float(v[j][s].w);
-      if (!own) store_relaxed4(parts + (s * S::columns + from + j) * 128, make_uint4(0, 0, 0, 0));
+    for (int s = 1; s < S::split; s++) {
+      sum.x += __uint_as_float(v[j][s].x);
+      sum.y += __uint_as_float(v[j][s].y);
+      sum.z += __uint_as_float(v[j][s].z);
+      sum.w += __uint_as_float(v[j][s].w);
+      store_relaxed4(other[s] + j * 128, make_uint4(0, 0, 0, 0));
     }
-    share_put<S, END>(y, sum, tile * 64 + thread / 32 * 16, from + j, thread & 31);
+    share_put<S, END>(y, sum, tile * 64 + thread / 32 * 16, first + from + j, thread & 31);
   }
 }
 
@@ -269,6 +357,7 @@ __device__ __forceinline__ void share64_q4(const tensor_map *x, const tensor_map
   SHARED_MEMORY(smem);
   const int warp = __shfl_sync(~0u, threadIdx.x >> 5, 0), lane = threadIdx.x & 31;  // known to be the same in a warp
   const int group = blockIdx.x / (S::split * S::pair) * S::pair + blockIdx.x % S::pair;
+  const u32 begun = cycles_now();
   share_block<S> me;
   me.base = shared_address(smem);
   me.part = blockIdx.x / S::pair % S::split;
@@ -285,53 +374,60 @@ __device__ __forceinline__ void share64_q4(const tensor_map *x, const tensor_map
     if (which == 0) {
       for (int s = 0; s < S::stages; s++) {
         barrier_init(me.bar(s), 1);
-        barrier_init(me.bar(s) + 8, 4 * S::crews * S::pair);
+        barrier_init(me.bar(s) + 8, 4 * S::across * S::pair);
       }
-      for (int i = 0; S::near && i < S::tiles; i++) {
+      for (int i = 0; i < S::along; i++) barrier_init(me.early(i), 1);
+      for (int i = 0; S::parts > 1 && i < S::tiles * S::along; i++) {
         barrier_init(me.here(i), 1);
-        barrier_expect(me.here(i), S::half_bytes);
+        barrier_expect(me.here(i), S::got_bytes);
       }
       barrier_init_fence();
     }
     __syncthreads();
     dependents_may_start();
     if (S::met) cluster_arrive_bare();  // who reaches into another block waits for it at once, the others when they have time
-    if (which == 32) prefetch_tensor_map(x);
+    if (lane == 0 && warp & 2) prefetch_tensor_map(x);
     __syncwarp();
-    if (S::pair > 1 && warp == 4 * S::crews + 1) cluster_wait();
-    if (which == 0) {
+    if (S::pair > 1 && warp & 2) cluster_wait();
+    if (lane == 0) {
+      asm volatile("" : "+r"(ring.me.base));  // else it would be made anew for each copy
+      ring.next(warp & 1);
+      if (warp & 2) {
+        wait_for_predecessors();
 #pragma unroll 1
-      for (; ring.step < all; ring.next()) {
-        ring.wait();
-        ring.weights(codes, scales);
-      }
-    } else if (which == 32) {
-      wait_for_predecessors();
+        for (; ring.step < all; ring.next(2)) {
+          ring.wait();
+          ring.rows(x);
+        }
+      } else {
 #pragma unroll 1
-      for (; ring.step < all; ring.next()) {
-        ring.wait();
-        ring.rows(x);
+        for (; ring.step < all; ring.next(2)) {
+          ring.wait();
+          ring.pace(begun);
+          ring.weights(codes, scales);
+        }
       }
     }
     __syncwarp();
-    if (S::met && !(S::pair > 1 && warp == 4 * S::crews + 1)) cluster_wait();
+    if (S::met && !(S::pair > 1 && warp & 2)) cluster_wait();
   } else {
     registers_take<S::many>();
     __syncthreads();
     dependents_may_start();
     if (S::met) cluster_arrive_bare();
-    const int crew = warp >> 2, thread = threadIdx.x & 127;
-    const unsigned char *mine = smem + S::w_at + crew * S::tall * S::w_bytes;
-    share_crew<S> it = {me, mine + (warp & 3) * 1024 + lane * 16, mine + 4096 + (warp & 3) * 128 + (lane >> 2) * 8, (u32)max(all - S::stages, 0), lane, 0, 0, 0};
+    const int crew = S::along == 1 ? warp >> 2 : (warp >> 2) % S::across, turn = S::along == 1 ? 0 : (warp >> 2) / S::across, thread = threadIdx.x & 127;
+    const int row16 = crew * S::tall * 4 + (warp & 3);
+    share_crew<S> it = {me, smem + S::w_at + row16 * 1024 + lane * 16, smem + S::w_at + S::wide * 4096 + row16 * 128 + (lane >> 2) * 8, wgmma_rows128(me.base), turn, (u32)max(all - S::stages, 0), lane, turn, turn, 0};
+    asm volatile("" : "+l"(it.x));  // were its upper half known, it would be moved anew for every product
 #pragma unroll 1
     for (int pass = 0; pass < S::passes; pass++) {
       if (crew * S::tall >= me.active(pass)) {
-        it.idle();
+        it.idle(pass);
         if (S::met && pass == 0) cluster_wait();
         continue;
       }
       float d[S::tall][S::width / 2] = {};
-      it.multiply_all(d);
+      it.multiply_all(d, pass);
 #pragma unroll
       for (int m = 0; m < S::tall; m++) wgmma_touch(d[m]);
       if (pass == 0) {
@@ -342,14 +438,14 @@ __device__ __forceinline__ void share64_q4(const tensor_map *x, const tensor_map
       for (int m = 0; m < S::tall; m++) {
         const int number = pass * S::wide + crew * S::tall + m, tile = me.from + number;
         if (tile >= me.end) break;
-        if (S::near) {
-          share_swap<S, END>(me, smem, d[m], y, number, thread);
-        } else if (S::split > 1) {
-          share_meet<S, END>(me, (float4 *)workspace, d[m], y, tile, thread);
+        float4 mine[S::own];
+        share_gather(me, smem, d[m], mine, number, turn, thread);
+        const int first = ((S::near ? me.part * S::along : 0) + turn) * S::own;
+        if (S::split > 1 && !S::near) {
+          share_meet<S, END>(me, (float4 *)workspace, mine, y, tile, first, thread);
         } else {
 #pragma unroll
-          for (int c = 0; c < S::columns; c++)
-            share_put<S, END>(y, make_float4(d[m][c * 4], d[m][c * 4 + 1], d[m][c * 4 + 2], d[m][c * 4 + 3]), tile * 64 + (warp & 3) * 16, c, lane);
+          for (int c = 0; c < S::own; c++) share_put<S, END>(y, mine[c], tile * 64 + (warp & 3) * 16, first + c, lane);
         }
       }
     }

@@ -6,33 +6,40 @@ param     CREWS 4 3 2                    # at once
 param     SPLIT 1 2 4 6 3 8              # of K
 param     STAGES 6 4 5 3 8
 param     PAIR 1 2                       # blocks that fetch x for each other
+param     ALONG 1 2                      # crews share a tile along K
 param     NEAR 0 1                       # two parts of K meet in a cluster, not in the workspace
 param     ROOM 1 2                       # blocks that fit side by side, of this kernel or the next
 param     PER_SM 1 2
+param     PACE 16 12 8 64                # bytes of weights a cycle until the ring is full
 where     A_F16 && K % 64 == 0 && N % 16 == 0
 where     n > 32 && n <= 128
 define    WIDTH n <= 64 ? 64 : 128
-where     SPLIT <= max(1, K / 128)
+where     (ALONG == 1 || NEAR) && SPLIT * ALONG <= max(1, K / 128) && CREWS % ALONG == 0 && STAGES % ALONG == 0 && STAGES >= 2 * ALONG && ALONG * (NEAR + 1) <= WIDTH / 8
 define    MOST SMS * PER_SM / (SPLIT * PAIR) * PAIR
 define    TILES ceildiv(ceildiv(N, 64), MOST)
+define    WIDE CREWS / ALONG * TALL
+define    TOGETHER WIDE >= TILES ? TILES : TILES % WIDE == 0 ? WIDE : 1
 define    GROUPS ceildiv(ceildiv(ceildiv(N, 64), TILES), PAIR) * PAIR
 where     !NEAR || SPLIT == 2 && PAIR == 1
-define    SMEM STAGES * (WIDTH * 256 + CREWS * TALL * 4608) + 16 * STAGES + (NEAR ? TILES * (WIDTH * 128 + 8) : 0)
+define    SMEM STAGES * (WIDTH * 256 + WIDE * 4608) + 16 * STAGES + 8 * ALONG + (ALONG * (NEAR + 1) > 1 ? TILES * ((ALONG * (NEAR + 1) - 1) * WIDTH * 256 / (NEAR + 1) + 8 * ALONG) : 0)
 where     SMEM <= SHARED && SMEM * ROOM <= SM_SHARED - 1024 * ROOM && MOST > 0 && PER_SM <= ROOM && (ROOM == 1 || CREWS == 2 && TALL * WIDTH == 64)
-where     CREWS * TALL <= max(2, TILES) && (TALL == 1 || CREWS <= 3 && WIDTH == 64)
-start     TALL=2 CREWS=3 SPLIT=2 STAGES=4 PAIR=1 NEAR=1 ROOM=1 PER_SM=1 if N > 16384 && N <= 25344
-start     TALL=2 CREWS=2 SPLIT=1 STAGES=5 PAIR=1 NEAR=0 ROOM=1 PER_SM=1 if N > 25344
-start     TALL=1 CREWS=3 SPLIT=2 STAGES=6 PAIR=1 NEAR=1 ROOM=1 PER_SM=1 if N > 8192
-start     TALL=1 CREWS=3 SPLIT=1 STAGES=6 PAIR=1 NEAR=0 ROOM=1 PER_SM=1 if N > 16384
-start     TALL=1 CREWS=4 SPLIT=2 STAGES=4 PAIR=1 NEAR=1 ROOM=1 PER_SM=1 if N > 8192
-start     TALL=1 CREWS=2 SPLIT=2 STAGES=6 PAIR=1 NEAR=1 ROOM=1 PER_SM=1 if N <= 8192 && K < 8192
-start     TALL=1 CREWS=2 SPLIT=4 STAGES=8 PAIR=1 NEAR=0 ROOM=1 PER_SM=1 if N <= 5120
-start     TALL=1 CREWS=3 SPLIT=4 STAGES=6 PAIR=1 NEAR=0 ROOM=1 PER_SM=1 if N <= 8192
-start     TALL=1 CREWS=2 SPLIT=4 STAGES=8 PAIR=2 NEAR=0 ROOM=1 PER_SM=1 if N <= 5120
-start     TALL=1 CREWS=2 SPLIT=4 STAGES=4 PAIR=1 NEAR=0 ROOM=2 PER_SM=2 if N <= 5120
-start     TALL=1 CREWS=3 SPLIT=2 STAGES=3 PAIR=1 NEAR=1 ROOM=1 PER_SM=1 if n > 64 && N > 8192
-start     TALL=1 CREWS=2 SPLIT=4 STAGES=4 PAIR=1 NEAR=0 ROOM=1 PER_SM=1 if n > 64
-start     TALL=1 CREWS=2 SPLIT=1 STAGES=3 PAIR=1 NEAR=0 ROOM=1 PER_SM=1
+where     CREWS * TALL <= max(2, TILES) * ALONG && (TALL == 1 || CREWS <= 3 && WIDTH == 64 && (NEAR || SPLIT == 1))
+start     TALL=2 CREWS=3 SPLIT=2 STAGES=4 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if N > 16384 && N <= 25344
+start     TALL=2 CREWS=2 SPLIT=1 STAGES=5 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16 if N > 25344
+start     TALL=1 CREWS=3 SPLIT=2 STAGES=6 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if N > 8192
+start     TALL=1 CREWS=3 SPLIT=1 STAGES=6 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16 if N > 16384
+start     TALL=1 CREWS=4 SPLIT=2 STAGES=4 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if N > 8192
+start     TALL=1 CREWS=2 SPLIT=2 STAGES=8 PAIR=1 ALONG=2 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if N <= 5120 && K < 8192
+start     TALL=1 CREWS=2 SPLIT=2 STAGES=6 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if N <= 8192 && K < 8192
+start     TALL=1 CREWS=2 SPLIT=4 STAGES=6 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=12 if N <= 5120
+start     TALL=1 CREWS=2 SPLIT=4 STAGES=8 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=12 if N <= 5120
+start     TALL=1 CREWS=3 SPLIT=4 STAGES=6 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=12 if N <= 8192
+start     TALL=1 CREWS=2 SPLIT=2 STAGES=8 PAIR=1 ALONG=2 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if N <= 5120 && K >= 8192
+start     TALL=1 CREWS=2 SPLIT=4 STAGES=8 PAIR=2 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=12 if N <= 5120
+start     TALL=1 CREWS=3 SPLIT=2 STAGES=3 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=64 if n > 64 && N > 8192
+start     TALL=1 CREWS=2 SPLIT=2 STAGES=4 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=64 if n > 64 && N <= 8192 && K < 8192
+start     TALL=1 CREWS=2 SPLIT=4 STAGES=4 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=64 if n > 64
+start     TALL=1 CREWS=2 SPLIT=1 STAGES=3 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=64
 launch    share64_q4_entry
 grid      GROUPS * SPLIT ; 1 ; 1
 block     CREWS * 128 + 128 ; 1 ; 1
@@ -43,14 +50,14 @@ args      t0 t1 t2 b3 w
 zeroed    SPLIT > 1 && !NEAR ? ceildiv(N, 64) * SPLIT * WIDTH * 256 : 0
 workspace SPLIT > 1 && !NEAR ? ceildiv(N, 64) * SPLIT * WIDTH * 256 : 0
 tmap      0 b0 f16 swizzle 128 dims 64 ; n ; K / 64 strides K * 2 ; 128 box 64 ; WIDTH ; 2
-tmap      1 b1 i32 swizzle 0 dims 128 ; K / 64 ; N / 16 strides 512 ; K / 64 * 512 box 128 ; 2 ; 4
-tmap      2 b2 f16 swizzle 0 dims 32 ; K / 64 ; N / 16 strides 64 ; K / 64 * 64 box 32 ; 2 ; 4
+tmap      1 b1 i32 swizzle 0 dims 128 ; K / 64 ; N / 16 strides 512 ; K / 64 * 512 box 128 ; 2 ; 4 * TOGETHER
+tmap      2 b2 f16 swizzle 0 dims 32 ; K / 64 ; N / 16 strides 64 ; K / 64 * 64 box 32 ; 2 ; 4 * TOGETHER
 */
 #include "share64_q4.cuh"
 #include "matmul_types.cuh"
 
 enum { END = ADDS ? GEMM_ADD : GEMM_STORE };
-typedef share_shape<TS_N, TS_K, TS_n, WIDTH, CREWS, TILES, STAGES, SPLIT, PAIR, NEAR, ROOM, TALL> shape;
+typedef share_shape<TS_N, TS_K, TS_n, WIDTH, CREWS, TILES, STAGES, SPLIT, PAIR, NEAR, ROOM, TALL, ALONG, PACE> shape;
 static_assert(shape::bytes == SMEM, "the layout of shared memory");
 
 extern "C" __global__ void __launch_bounds__(CREWS * 128 + 128, ROOM)

@@ -128,6 +128,10 @@ static inline void atomicAdd(float *p, float v) {
   *p += v;
 }
 
+static inline u32 cycles_now() {  // time passes by being asked for
+  static u32 now;
+  return now += 100;
+}
 static inline void threads_meet(int, int threads) {
   host_meet_some(threads);
 }
