@@ -1,5 +1,6 @@
 // Finding operators and their variants, and binding their parameters.
 #include "op/op_impl.h"
+#include "target/gpu.h"
 
 // kernels/ops holds NAME.tir and NAME.VARIANT.tir.
 static char *ops_dir(ts_arena *a) { return ts_path_join(a, ts_data_dir(), "kernels/ops"); }
@@ -41,7 +42,7 @@ const ts_op *ts_op_find(ts_arena *a, const char *name, ts_diag *d) {
     ts_vec_push(a, &v, one);
   }
   ts_op *op = ts_new(a, ts_op);
-  *op = (ts_op){.name = f.name, .doc = f.doc, .nparams = (int)f.params.n, .params = f.params.p, .tolerance = f.tolerance, .templates = f.templates, .nvariants = (int)v.n, .variants = v.p};
+  *op = (ts_op){.name = f.name, .doc = f.doc, .nparams = (int)f.params.n, .params = f.params.p, .tolerance = f.tolerance, .nfits = (int)f.fits.n, .fits = f.fits.p, .templates = f.templates, .nvariants = (int)v.n, .variants = v.p};
   return op;
 }
 
@@ -185,6 +186,51 @@ static bool check_names(const ts_op *op, const ts_spec *s, const ts_func *f, con
   return true;
 }
 
+// One corner of what a workload says about its dimensions: integers, and every dimension at its lowest but `high` at its highest.
+typedef struct corner {
+  TS_VEC(const char *) name;
+  TS_VEC(int64_t) value;
+  ts_text shown;
+} corner;
+
+static void corner_add(ts_arena *a, corner *c, const char *name, int64_t v) {
+  ts_vec_push(a, &c->name, name);
+  ts_vec_push(a, &c->value, v);
+  ts_text_addf(&c->shown, " %s=%lld", name, (long long)v);
+}
+
+// A dimension that nothing is said about stands at its lowest.
+static void corner_fill(ts_arena *a, corner *c, const ts_spec *s, const ts_func *f, const char *high) {
+  for (int i = 0; i < s->nbind; i++)
+    if (s->bind[i].kind == TS_BIND_INT) corner_add(a, c, s->bind[i].name, s->bind[i].i);
+  for (int i = 0; i < f->ndims; i++) {
+    const char *name = f->dims[i].var->name;
+    corner_add(a, c, name, strcmp(name, high) == 0 ? f->dims[i].hi : f->dims[i].lo);
+  }
+}
+
+static bool corner_fits(const ts_op *op, const corner *c, ts_diag *d) {
+  for (int i = 0; i < op->nfits; i++) {
+    int64_t holds;
+    TS_TRY(ts_gpu_eval(op->fits[i], c->name.p, c->value.p, (int)c->name.n, &holds, d));
+    if (!holds) return ts_refuse(d, "wrong-facts", "%s: %s does not hold at%s", op->name, op->fits[i], ts_text_str(&c->shown));
+  }
+  return true;
+}
+
+// Each dimension that the workload speaks of may be at its highest while the others are at their lowest.
+static bool check_fits(ts_arena *a, const ts_op *op, const ts_spec *s, const ts_func *f, ts_diag *d) {
+  bool ok = true;
+  for (int i = -1; op->nfits && ok && i < s->nbind; i++) {
+    if (i >= 0 && s->bind[i].kind != TS_BIND_DIM) continue;
+    corner c = {0};
+    corner_fill(a, &c, s, f, i < 0 ? "" : s->bind[i].name);
+    ok = corner_fits(op, &c, d);
+    ts_text_free(&c.shown);
+  }
+  return ok;
+}
+
 bool ts_op_numerics(const char *name, ts_diag *d) {
   if (!*name) return true;
   ts_arena *a = ts_arena_new("numerics");
@@ -234,5 +280,5 @@ bool ts_op_instantiate(ts_ir *ir, const ts_spec *spec, const char *variant, ts_o
   }
   if (!out->func) return ts_refuse(d, "no-main", "%s: no function main", f.file);
   out->tolerance = f.tolerance >= 0 ? f.tolerance : op->tolerance;
-  return check_names(op, spec, out->func, &body, d);
+  return check_names(op, spec, out->func, &body, d) && check_fits(a, op, spec, out->func, d);
 }

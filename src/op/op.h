@@ -29,6 +29,8 @@ typedef struct ts_op {
   int nparams;
   const ts_op_param *params;
   double tolerance;      // relative to the largest magnitude of the output
+  int nfits;             // expressions over integers and dimensions that hold wherever it is used
+  const char *const *fits;
   const char *templates; // folder of starting traces in kernels/templates: its own name, or an operator with the same blocks
   int nvariants;
   const ts_op_variant *variants;

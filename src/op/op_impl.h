@@ -16,6 +16,7 @@ typedef struct ts__opfile {
   TS_VEC(ts_op_param) params;
   TS_VEC(const char *) quants;
   TS_VEC(const char *) features;
+  TS_VEC(const char *) fits;    // what parameters and dimensions must satisfy together
   ts_lex body;                  // at the first function
 } ts__opfile;
 bool ts__opfile_read(ts_arena *a, const char *path, ts__opfile *out, ts_diag *d) TS_WARN_UNUSED;

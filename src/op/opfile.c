@@ -6,6 +6,7 @@
 //     float eps                        requires avx512vnni
 //     type A R = A                     numerics "a8"
 //     tolerance 0.001                  tolerance 0.02      # of its own numerics, when coarser
+//     fits t + n <= P
 //     templates matmul               }
 //   }
 #include "op/op_impl.h"
@@ -35,6 +36,15 @@ static bool read_number(ts_lex *l, double *out, ts_diag *d) {
   return true;
 }
 
+// The rest of the line, as it stands.
+static bool read_fits(ts_arena *a, ts_lex *l, ts__opfile *f) {
+  int line = l->line;
+  const char *text = ts_arena_strndup(a, l->start, strcspn(l->start, "\n#"));
+  while (l->tok != TS_TOK_EOF && l->line == line) ts_lex_next(l);
+  ts_vec_push(a, &f->fits, text);
+  return true;
+}
+
 static bool read_line(ts_arena *a, ts_lex *l, ts__opfile *f, ts_diag *d) {
   int line = l->line;
   bool variant = f->of != NULL;
@@ -43,6 +53,7 @@ static bool read_line(ts_arena *a, ts_lex *l, ts__opfile *f, ts_diag *d) {
   if (!variant && ts_lex_accept(l, "float")) return read_params(a, l, TS_BIND_FLOAT, f, d);
   if (!variant && ts_lex_accept(l, "type")) return read_params(a, l, TS_BIND_TYPE, f, d);
   if (ts_lex_accept(l, "tolerance")) return read_number(l, &f->tolerance, d);
+  if (!variant && ts_lex_accept(l, "fits")) return read_fits(a, l, f);
   if (!variant && ts_lex_accept(l, "templates")) return (f->templates = ts_lex_ident(l, a, d)) != NULL;
   if (variant && ts_lex_accept(l, "numerics")) return (f->numerics = ts_lex_string(l, a, d)) != NULL;
   bool quant = ts_lex_is(l, "quant");
@@ -54,7 +65,7 @@ static bool read_line(ts_arena *a, ts_lex *l, ts__opfile *f, ts_diag *d) {
     }
     return true;
   }
-  return ts_lex_error(l, d, "expected a line of %s", variant ? "a variant (doc, quant, requires, numerics, tolerance)" : "an operator (doc, param, float, type, tolerance, templates)");
+  return ts_lex_error(l, d, "expected a line of %s", variant ? "a variant (doc, quant, requires, numerics, tolerance)" : "an operator (doc, param, float, type, tolerance, fits, templates)");
 }
 
 bool ts__opfile_read(ts_arena *a, const char *path, ts__opfile *f, ts_diag *d) {

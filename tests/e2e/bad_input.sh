@@ -60,6 +60,9 @@ refused 2 "100 / 8 is not an integer  \[not-divisible\]" tunesmith tune "matmul 
 has "$top/err" 'hint: .*q4f16_1'
 refused 2 "softmax has no weight.*q4f16_1" tunesmith tune "softmax q4f16_1 A=f32 V=256 inv_temperature=1.0 n=1" --store "$top/w.db" --trials 1
 refused 2 "matmul: the quantization of its weight is not given" tunesmith tune "matmul A=f32 K=128 N=64 n=1" --store "$top/w.db" --trials 1
+for dims in "n=1 t=512" "n=600 t=0" "n=8..128%8 t=0..512"; do
+  refused 2 "attention: t \+ n <= P does not hold at .*P=512" tunesmith tune "attention A=f32 C=f16 D=32 H=4 HK=2 P=512 $dims" --store "$top/w.db" --trials 1
+done
 small="softmax A=f32 V=256 inv_temperature=1.0 n=1"
 for option in "--threads -2" "--threads 2000" "--trials -1" "--max-seq-len -1" "--prefill-chunk -8"; do
   # shellcheck disable=SC2086
