@@ -100,7 +100,7 @@ template <typename S> struct share_ring {
 };
 
 // Codes and scales of a unit -> A fragments of its four steps, 64 times too small: the bits of 15 - code are a half without leading one,
-// so that one operation subtracts 8 and multiplies, exactly but for one rounding.
+// so that one operation subtracts 8 and multiplies, exactly but for one rounding. Scales are less than 2: of others come no numbers.
 __device__ __forceinline__ void share_halves(u32 (&a)[4][4], uint4 q, uint2 s) {
   const u32 codes[4] = {q.x, q.y, q.z, q.w};
 #pragma unroll
@@ -254,8 +254,11 @@ template <typename S, int END, typename Y> __device__ __forceinline__ void share
 }
 
 // Crews of a block and of its cluster that have parts of K: each sends the others their fragments of eight rows of x, and sums its own.
-template <typename S> __device__ __forceinline__ void share_gather(share_block<S> &me, const unsigned char *smem, float (&d)[S::width / 2], float4 (&mine)[S::own], int i, int turn, int thread) {
-  const int self = (S::near ? me.part * S::along : 0) + turn;
+template <typename S>
+__device__ __forceinline__ void share_gather(share_block<S> &me, const unsigned char *smem, float (&d)[S::width / 2], float4 (&mine)[S::own], int i, int turn,
+                                             int thread) {
+  static_assert(S::parts == 1 || S::near, "a block without a cluster cannot send to itself");
+  const int self = S::near ? me.part * S::along + turn : 0;
 #pragma unroll
   for (int to = 0; to < S::parts; to++)
 #pragma unroll
@@ -269,11 +272,8 @@ template <typename S> __device__ __forceinline__ void share_gather(share_block<S
   for (int to = 0; to < S::parts; to++) {
     if (to == self) continue;
     const int there = i * S::along + to % S::along;
-    u32 at = me.base + S::near_at + there * S::got_bytes + (self - (self > to)) * S::part_bytes + thread * 16, bar = me.here(there);
-    if (S::near) {
-      at = cluster_address(at, to / S::along);
-      bar = cluster_address(bar, to / S::along);
-    }
+    const u32 at = cluster_address(me.base + S::near_at + there * S::got_bytes + (self - (self > to)) * S::part_bytes + thread * 16, to / S::along);
+    const u32 bar = cluster_address(me.here(there), to / S::along);
 #pragma unroll
     for (int c = 0; c < S::own; c++) {
       const float *v = d + (to * S::own + c) * 4;
@@ -300,7 +300,9 @@ __device__ __forceinline__ void share_lay_down(float4 *p, float4 v) {
 
 // Blocks with the same tile and other slices of K: each lays down its part for those that finish them, and finishes some rows of x. What
 // was read becomes zero again.
-template <typename S, int END, typename Y> __device__ __forceinline__ void share_meet(share_block<S> &me, float4 *parts, float4 (&sums)[S::own], Y *y, int tile, int first, int thread) {
+template <typename S, int END, typename Y>
+__device__ __forceinline__ void share_meet(share_block<S> &me, float4 *parts, float4 (&sums)[S::own], Y *y, int tile, int first, int thread) {
+  static_assert(S::own >= S::split, "each has something to finish");
   constexpr int most = (S::own + S::split - 1) / S::split;
   int from = S::own * me.part / S::split;
   const int end = S::own % S::split ? S::own * (me.part + 1) / S::split : from + most;
@@ -319,7 +321,7 @@ template <typename S, int END, typename Y> __device__ __forceinline__ void share
   for (int s = 1; s < S::split; s++) other[s] = parts + ((me.part + s < S::split ? me.part + s : me.part + s - S::split) * S::columns + from) * 128;
   uint4 v[most][S::split];
   bool here;
-  do {
+  do {  // one of them first: that many ask for all of them delays what they ask for
     const uint4 w = load_relaxed4(other[S::split - 1] + (end - from - 1) * 128);
     here = w.x != 0;
   } while (!__all_sync(~0u, here));
@@ -417,7 +419,8 @@ __device__ __forceinline__ void share64_q4(const tensor_map *x, const tensor_map
     if (S::met) cluster_arrive_bare();
     const int crew = S::along == 1 ? warp >> 2 : (warp >> 2) % S::across, turn = S::along == 1 ? 0 : (warp >> 2) / S::across, thread = threadIdx.x & 127;
     const int row16 = crew * S::tall * 4 + (warp & 3);
-    share_crew<S> it = {me, smem + S::w_at + row16 * 1024 + lane * 16, smem + S::w_at + S::wide * 4096 + row16 * 128 + (lane >> 2) * 8, wgmma_rows128(me.base), turn, (u32)max(all - S::stages, 0), lane, turn, turn, 0};
+    const unsigned char *codes_at = smem + S::w_at + row16 * 1024 + lane * 16, *scales_at = smem + S::w_at + S::wide * 4096 + row16 * 128 + (lane >> 2) * 8;
+    share_crew<S> it = {me, codes_at, scales_at, wgmma_rows128(me.base), turn, (u32)max(all - S::stages, 0), lane, turn, turn, 0};
     asm volatile("" : "+l"(it.x));  // were its upper half known, it would be moved anew for every product
 #pragma unroll 1
     for (int pass = 0; pass < S::passes; pass++) {
@@ -440,7 +443,7 @@ __device__ __forceinline__ void share64_q4(const tensor_map *x, const tensor_map
         if (tile >= me.end) break;
         float4 mine[S::own];
         share_gather(me, smem, d[m], mine, number, turn, thread);
-        const int first = ((S::near ? me.part * S::along : 0) + turn) * S::own;
+        const int first = S::near ? (me.part * S::along + turn) * S::own : 0;
         if (S::split > 1 && !S::near) {
           share_meet<S, END>(me, (float4 *)workspace, mine, y, tile, first, thread);
         } else {
