@@ -33,6 +33,7 @@ struct gemv_shape {
   static constexpr int units = inputs / 64, chunk = warps * each;             // units of K; of a stage and tile
   static constexpr int slice = (units + split - 1) / split;                    // units of a block
   static constexpr int most = (slice + warps - 1) / warps;                     // units of a warp
+  static constexpr bool even = units % split == 0 && slice % chunk == 0;       // every stage is whole
   static constexpr int wide = parts == 3 ? 4 : 2, columns = (rows * wide + 7) / 8;  // columns a row of x; tiles of eight columns
   static constexpr int groups = outputs / 16 / tiles;
   static constexpr int stage_bytes = tiles * chunk * 576;  // codes of the tiles, then scales of the tiles
@@ -183,8 +184,9 @@ __device__ __forceinline__ void gemv_unit(float (&acc)[S::tiles][S::columns][4],
                                           const int (&column)[S::columns], int lane) {
   const float start = 12582912.0f;
   const int bits[4] = {0x4b400000, 0x4b400000, 0x4b400000, 0x4b400000};
-  // Low nibbles alone, or whole bytes, less the high nibbles' product afterwards: as exact, and half of the masks, for a row of two bytes.
-  constexpr bool whole = S::parts == 2 && S::rows == 1;
+  // Low nibbles alone, or whole bytes, less the high nibbles' product afterwards: as exact, and half of the masks, for a row of two bytes
+  // (in groups of four tiles the registers it takes cost more).
+  constexpr bool whole = S::parts == 2 && S::rows == 1 && S::tiles <= 2;
   const u32 low = whole ? ~0u : 0x0f0f0f0fu, seven = whole ? 0x89898989u : 0xf9f9f9f9u;
   const u32 sevens[4] = {seven, 0x90909090u, seven, 0x90909090u};  // -7 (and -112) for rows g, -112 for rows g + 8
   int zero[S::columns][2][4];
@@ -372,7 +374,7 @@ __device__ __forceinline__ void gemv_q4(const X *x, const float *g, const void *
       for (int at = first; at < last; at += S::chunk, b += S::each * S::rows * S::parts * 4) {
         barrier_wait(bars + 16 * stage, parity);
         const unsigned char *q = smem + stage * S::stage_bytes + warp * 512, *s = smem + stage * S::stage_bytes + S::tiles * S::chunk * 512 + warp * 64;
-        if (at + warp + (S::each - 1) * S::warps < last) {  // all of this warp's units are there
+        if (S::even || at + warp + (S::each - 1) * S::warps < last) {  // all of this warp's units are there
 #pragma unroll
           for (int i = 0; i < S::each; i++)
             gemv_unit<S>(acc, q + i * S::warps * 512, s + i * S::warps * 64, b + i * S::rows * S::parts * 4, column, lane);
