@@ -35,7 +35,8 @@ struct warp_state {
 };
 
 // Where the rows of a key-value head begin, in units of 16 positions: k and v are moved by at(tile, turn). A warp's tiles are those of its
-// turns: first, first + WARPS, ... A single row is at row(position) of the whole cache, for any lane.
+// turns: first, first + WARPS, ... For any lane: a position is in page_of(position), whose rows begin at
+// origin(page) of k and v, place(position) of them before it; row(position) is where it is in the whole cache.
 #ifndef TS_PAGE
 struct cache_rows {
   const u16 *k, *v;
@@ -43,6 +44,9 @@ struct cache_rows {
   __device__ __forceinline__ cache_rows(const u16 *kc, const u16 *vc, const int *, int head, int, int)
       : k(kc + (size_t)head * TS_P * D), v(vc + (size_t)head * TS_P * D), head(head) {}
   __device__ __forceinline__ size_t at(int tile, int) { return (size_t)tile * 16 * D; }
+  __device__ __forceinline__ int page_of(int) { return 0; }
+  __device__ __forceinline__ size_t origin(int) { return 0; }
+  __device__ __forceinline__ int place(int position) { return position; }
   __device__ __forceinline__ size_t row(int position) { return ((size_t)head * TS_P + position) * D; }
 };
 #else
@@ -66,9 +70,10 @@ struct cache_rows {
     const int page = __shfl_sync(~0u, pages, turn & 31);
     return ((size_t)page * (TS_HK * TS_PAGE) + tile % (TS_PAGE / 16) * 16) * D;
   }
-  __device__ __forceinline__ size_t row(int position) {
-    return (((size_t)table[position / TS_PAGE] * TS_HK + head) * TS_PAGE + position % TS_PAGE) * D;
-  }
+  __device__ __forceinline__ int page_of(int position) { return table[(u32)position / TS_PAGE]; }
+  __device__ __forceinline__ size_t origin(int page) { return (size_t)page * (TS_HK * TS_PAGE * D); }
+  __device__ __forceinline__ int place(int position) { return (u32)position % TS_PAGE; }
+  __device__ __forceinline__ size_t row(int position) { return origin(page_of(position)) + ((size_t)head * TS_PAGE + place(position)) * D; }
 };
 #endif
 

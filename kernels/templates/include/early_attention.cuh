@@ -30,18 +30,18 @@ static __device__ __forceinline__ u32 value_piece(int row, int piece) {
   return 32 * D + row * 2 * D + (piece ^ (row >> 1 & 3) << 1) * 16;
 }
 
-// 16 positions, the first `most` + 1 of them, to a slot.
-static __device__ __forceinline__ void load_tile(u32 slot, const u16 *keys, const u16 *values, int most) {
+// The 16 rows from base on to a slot; those behind `most` are that one.
+static __device__ __forceinline__ void load_tile(u32 slot, const u16 *keys, const u16 *values, int base, int most) {
   const int lane = threadIdx.x & 31;
 #pragma unroll
   for (int i = 0; i < PIECES / 2; i++) {
     const int row = (i * 32 + lane) / PIECES, piece = lane % PIECES;
-    copy16(slot + key_piece(row, piece), keys + (size_t)min(row, most) * D + 8 * piece);
+    copy16(slot + key_piece(row, piece), keys + (size_t)min(base + row, most) * D + 8 * piece);
   }
 #pragma unroll
   for (int i = 0; i < PIECES / 2; i++) {
     const int row = (i * 32 + lane) / PIECES, piece = lane % PIECES;
-    copy16(slot + value_piece(row, piece), values + (size_t)min(row, most) * D + 8 * piece);
+    copy16(slot + value_piece(row, piece), values + (size_t)min(base + row, most) * D + 8 * piece);
   }
 }
 
@@ -50,7 +50,12 @@ static __device__ __forceinline__ void put_newest(unsigned char *slot, const u16
   const int lane = threadIdx.x & 31;
   if (lane >= 2 * PIECES) return;
   const uint4 piece = *(const uint4 *)(fresh + 8 * lane);
-  for (int i = row; i < (row ? row + 1 : 16); i++) *(uint4 *)(slot + (lane < PIECES ? key_piece(i, lane) : value_piece(i, lane - PIECES))) = piece;
+  const auto put = [&](int i) { *(uint4 *)(slot + (lane < PIECES ? key_piece(i, lane) : value_piece(i, lane - PIECES))) = piece; };
+  put(row);
+  if (row == 0) {
+#pragma unroll 1
+    for (int i = 1; i < 16; i++) put(i);
+  }
 }
 
 struct early_state {
@@ -213,17 +218,28 @@ static __device__ __forceinline__ void early_finish(act *y, const float *gathere
   }
 }
 
+// The table of pages comes to shared memory whole, while the position is on the way: looked up in far memory, it would delay rows by a latency.
+static __device__ __forceinline__ const int *near_table(int *near, const int *table) {
+#ifdef TS_PAGE
+#pragma unroll 4
+  for (int i = threadIdx.x; i < TS_P / TS_PAGE; i += 32 * WARPS) near[i] = table[i];
+  __syncthreads();
+#endif
+  return near;
+}
+
 // The block's head and part. table: as of cache_rows. Entries of older positions are those of steps before, as the rows they name.
 static __device__ __forceinline__ void early_attention(const act *qkv, const float *cos, const float *sin, const int *table, u16 *kc, u16 *vc, act *y, int last) {
   SHARED_MEMORY(memory);
   unsigned char *queries = memory + WARPS * SLOTS * SLOT_BYTES;
   u16 *fresh = (u16 *)(queries + 32 * D);
   float *gathered = (float *)(fresh + 2 * D), *tops = gathered + PARTS * OWNED;  // [part][element]; [part][head]: m, l
+  const int *near = near_table((int *)(tops + PARTS * GROUP * 4 + 4), table);
   const int warp = threadIdx.x >> 5, kv = blockIdx.x, part = blockIdx.y;
   const int tiles = last / 16 + 1, end = tiles * (part + 1) / SPLITS, old = min(end, (last + 15) / 16);  // tiles below `old` have older positions
   const u32 mine = shared_address(memory) + warp * SLOTS * SLOT_BYTES, bar = shared_address(tops + PARTS * GROUP * 4);
   int tile = tiles * part / SPLITS + warp;
-  cache_rows rows(kc, vc, table, kv, tile, last);
+  cache_rows rows(kc, vc, near, kv, tile, last);
   if (SPLITS > 1 && threadIdx.x == 0) {
     const int heads = ((part + 1) * OWNED - 1) / D - part * OWNED / D + 1;
     barrier_init(bar, 1);
@@ -241,16 +257,16 @@ static __device__ __forceinline__ void early_attention(const act *qkv, const flo
   if (GROUP < 8)
     for (int i = threadIdx.x; i < 2 * D; i += 32 * WARPS)
       if (i % 32 >= 4 * GROUP) *(uint4 *)(queries + 16 * i) = {0, 0, 0, 0};
-  // The warp's turn after `turns` of them, into a slot.
-  const auto load = [&](u32 slot, int at, int turn) {
-    if (at < old) {
-      const size_t row = rows.at(at, turn);
-      load_tile(slot, rows.k + row, rows.v + row, last - 1 - 16 * at);
-    }
+  // The page of a tile, if there is one; a tile of that page, into a slot.
+  const auto find = [&](int at) { return rows.page_of(min(16 * at, last)); };
+  const auto load = [&](u32 slot, int at, int page) {
+    const size_t from = rows.origin(page);
+    const int base = rows.place(16 * at);
+    if (at < old) load_tile(slot, rows.k + from, rows.v + from, base, base + last - 1 - 16 * at);
     copies_close();
   };
 #pragma unroll
-  for (int i = 0; i < SLOTS; i++) load(mine + i * SLOT_BYTES, tile + i * WARPS, i);
+  for (int i = 0; i < SLOTS; i++) load(mine + i * SLOT_BYTES, tile + i * WARPS, find(tile + i * WARPS));
   const size_t newest_row = rows.row(last);
   wait_for_predecessors();
   if (!SOON) dependents_may_start();
@@ -263,17 +279,18 @@ static __device__ __forceinline__ void early_attention(const act *qkv, const flo
   s.m = -1e30f, s.l = 0;
 #pragma unroll
   for (int i = 0; i < V_CHUNKS * 32; i++) (&s.acc[0][0][0])[i] = 0;
-  for (int slot = 0, turn = SLOTS; tile < end; tile += WARPS, turn++) {
+  for (int slot = 0; tile < end; tile += WARPS) {
     copies_arrived<SLOTS - 1>();
     __syncwarp();
     const u32 at = mine + slot * SLOT_BYTES;
+    const int next = tile + SLOTS * WARPS, page = find(next);  // early: nobody waits for it
     if (newest && tile == tiles - 1) {
       put_newest(memory + (at - shared_address(memory)), fresh, last % 16);
       __syncwarp();
     }
     attend_slot(s, shared_address(queries), at, 16 * tile, last);
     __syncwarp();
-    load(at, tile + SLOTS * WARPS, turn);
+    load(at, next, page);
     if (++slot == SLOTS) slot = 0;
   }
   s.l += __shfl_xor_sync(~0u, s.l, 1);

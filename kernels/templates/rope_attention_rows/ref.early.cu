@@ -2,6 +2,7 @@
 doc       one position: rotates, appends, then flash-decoding by a cluster; rows of the cache come to shared memory early
 requires  sm_90a
 op        rope_attention_rows
+define    TABLE 0
 include   early_attention.params
 launch    decode
 grid      HK ; SPLITS ; 1

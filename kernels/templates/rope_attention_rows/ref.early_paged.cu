@@ -2,6 +2,7 @@
 doc       one position over pages: rotates, appends, then flash-decoding by a cluster; rows of the cache come to shared memory early
 requires  sm_90a
 op        rope_attention_rows_paged
+define    TABLE 4 * (P / PAGE)
 include   early_attention.params
 where     PAGE % 16 == 0
 launch    decode
