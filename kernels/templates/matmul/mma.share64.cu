@@ -10,7 +10,7 @@ param     ALONG 1 2                      # crews share a tile along K
 param     NEAR 0 1                       # two parts of K meet in a cluster, not in the workspace
 param     ROOM 1 2                       # blocks that fit side by side, of this kernel or the next
 param     PER_SM 1 2
-param     PACE 16 12 8 64                # bytes of weights a cycle until the ring is full
+param     PACE 16 14 12 8 32             # bytes of weights a cycle until the ring is full
 where     A_F16 && K % 64 == 0 && N % 16 == 0
 where     n > 32 && n <= 128
 define    WIDTH n <= 64 ? 64 : 128
@@ -26,7 +26,7 @@ where     SMEM <= SHARED && SMEM * ROOM <= SM_SHARED - 1024 * ROOM && MOST > 0 &
 where     CREWS * TALL <= max(2, TILES) * ALONG && (TALL == 1 || CREWS <= 3 && WIDTH == 64 && (NEAR || SPLIT == 1))
 start     TALL=2 CREWS=3 SPLIT=2 STAGES=4 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if N > 16384 && N <= 25344
 start     TALL=2 CREWS=2 SPLIT=1 STAGES=5 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16 if N > 25344
-start     TALL=1 CREWS=3 SPLIT=2 STAGES=6 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if N > 8192
+start     TALL=1 CREWS=3 SPLIT=2 STAGES=6 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=14 if N > 8192
 start     TALL=1 CREWS=3 SPLIT=1 STAGES=6 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16 if N > 16384
 start     TALL=1 CREWS=4 SPLIT=2 STAGES=4 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if N > 8192
 start     TALL=1 CREWS=2 SPLIT=2 STAGES=8 PAIR=1 ALONG=2 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if N <= 5120 && K < 8192
@@ -36,10 +36,10 @@ start     TALL=1 CREWS=2 SPLIT=4 STAGES=8 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 
 start     TALL=1 CREWS=3 SPLIT=4 STAGES=6 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=12 if N <= 8192
 start     TALL=1 CREWS=2 SPLIT=2 STAGES=8 PAIR=1 ALONG=2 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if N <= 5120 && K >= 8192
 start     TALL=1 CREWS=2 SPLIT=4 STAGES=8 PAIR=2 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=12 if N <= 5120
-start     TALL=1 CREWS=3 SPLIT=2 STAGES=3 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=64 if n > 64 && N > 8192
-start     TALL=1 CREWS=2 SPLIT=2 STAGES=4 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=64 if n > 64 && N <= 8192 && K < 8192
-start     TALL=1 CREWS=2 SPLIT=4 STAGES=4 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=64 if n > 64
-start     TALL=1 CREWS=2 SPLIT=1 STAGES=3 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=64
+start     TALL=1 CREWS=3 SPLIT=2 STAGES=3 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if n > 64 && N > 8192
+start     TALL=1 CREWS=2 SPLIT=2 STAGES=4 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=32 if n > 64 && N <= 8192 && K < 8192
+start     TALL=1 CREWS=2 SPLIT=4 STAGES=4 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=8 if n > 64
+start     TALL=1 CREWS=2 SPLIT=1 STAGES=3 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16
 launch    share64_q4_entry
 grid      GROUPS * SPLIT ; 1 ; 1
 block     CREWS * 128 + 128 ; 1 ; 1
