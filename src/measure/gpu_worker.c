@@ -11,14 +11,12 @@ enum { MOST_OPS_A_CLOCK = 16384 };  // of a multiprocessor: twice what 8-bit ten
 
 // No call is faster than reading its cold bytes, or than its arithmetic at the highest rate there is.
 static bool find_floor(ts__gpu *w, ts_diag *d) {
-  double bandwidth, cold = 0;
+  double bandwidth;
   int khz = 0;
   TS_TRY(ts_device_gpu_read_bandwidth(&w->g, 0.02, &bandwidth, d));
   (void)w->g.cu->cuDeviceGetAttribute(&khz, TS_CU_CLOCK_KHZ, w->g.device);
-  for (int i = 0; i < w->cases[0].layout.n; i++)
-    if (w->cases[0].layout.slot[i].cache == TS_COLD) cold += (double)w->cases[0].layout.slot[i].bytes;
-  double bytes = fmin(cold, w->w->cost.bytes), rate = (double)w->g.sms * MOST_OPS_A_CLOCK * (double)khz * 1e3;
-  w->floor_ns = fmax(bytes / bandwidth, rate > 0 ? w->w->cost.flops / rate : 0) * 1e9;
+  double rate = (double)w->g.sms * MOST_OPS_A_CLOCK * (double)khz * 1e3;
+  w->floor_ns = fmax(w->w->cost.cold_bytes / bandwidth, rate > 0 ? w->w->cost.flops / rate : 0) * 1e9;
   return true;
 }
 

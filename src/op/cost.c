@@ -102,12 +102,32 @@ static double region_bytes(const counter *c, const ts_region *r) {
   return n;
 }
 
+static double access_bytes(const counter *c, const ts_buffer *b) {
+  for (size_t k = 0; k < c->seen.n; k++)
+    if (c->seen.p[k].buf == b) return c->seen.p[k].count * ts_code_bytes(b->code);
+  return 0;
+}
+
 // A buffer is read (or written) once: the region touched, or the accesses made where they are fewer (a gather).
 static double side_bytes(const counter *c, const ts_region *r, int n) {
   double sum = 0;
-  for (int i = 0; i < n; i++)
-    for (size_t k = 0; k < c->seen.n; k++)
-      if (c->seen.p[k].buf == r[i].buf) sum += TS_MIN(region_bytes(c, &r[i]), c->seen.p[k].count * ts_code_bytes(r[i].buf->code));
+  for (int i = 0; i < n; i++) sum += TS_MIN(region_bytes(c, &r[i]), access_bytes(c, r[i].buf));
+  return sum;
+}
+
+static bool is_cold(const ts_func *f, const ts_buffer *b) {
+  for (int p = 0; p < f->nparams; p++)
+    if (f->params[p].buf == b) return f->params[p].cache == TS_COLD;
+  return false;
+}
+
+// Regions of cold parameters that are read whole.
+static double cold_bytes(const counter *c, const ts_region *r, int n) {
+  double sum = 0;
+  for (int i = 0; i < n; i++) {
+    double bytes = region_bytes(c, &r[i]);
+    if (is_cold(c->f, r[i].buf) && bytes <= access_bytes(c, r[i].buf)) sum += bytes;
+  }
   return sum;
 }
 
@@ -136,9 +156,10 @@ bool ts_op_cost(const ts_func *f, const int64_t *dims, ts_cost *out, ts_diag *d)
   count_stmt(&c, root_body(own));
   ts_accesses acc = ts_regions_of(c.an, root_body(own), NULL, 0);
   ts_region *kept = ts_new_array(arena, ts_region, TS_MAX(acc.nreads, acc.nwrites) + 1);
-  double bytes = side_bytes(&c, kept, params_only(own, acc.reads, acc.nreads, kept));
+  int nreads = params_only(own, acc.reads, acc.nreads, kept);
+  double cold = cold_bytes(&c, kept, nreads), bytes = side_bytes(&c, kept, nreads);
   bytes += side_bytes(&c, kept, params_only(own, acc.writes, acc.nwrites, kept));
-  *out = (ts_cost){.flops = c.flops, .bytes = bytes};
+  *out = (ts_cost){.flops = c.flops, .bytes = bytes, .cold_bytes = cold};
   ts_analyzer_free(c.an);
   ts_arena_free(arena);
   return true;

@@ -62,9 +62,10 @@ const ts_bind *ts_spec_find(const ts_op *op, const ts_spec *s, const char *name)
 // Leave out parameters that equal their defaults, so that one workload has one text. s without its operator's file is left alone.
 void ts_spec_canonical(ts_arena *a, ts_spec *s);
 
-// Counted from the IR: arithmetic operations and bytes touched once (compulsory traffic), for given dims.
+// Counted from the IR, for given dims: arithmetic operations, bytes touched once (compulsory traffic), and those of them that are read of cold parameters
+// whatever the data say (a gather may ask for one row again and again).
 typedef struct ts_cost {
-  double flops, bytes;
+  double flops, bytes, cold_bytes;
 } ts_cost;
 bool ts_op_cost(const ts_func *f, const int64_t *dims, ts_cost *out, ts_diag *d) TS_WARN_UNUSED;
 

@@ -40,7 +40,7 @@ static void report(tuner *t, const ts__session *s) {
   else snprintf(note, sizeof note, "%s: best %.1f us, %.2fx of %s, %s", s->text, s->best->median * 1e-3, gain, s->no_default ? "the first" : "default", s->space.sketch[s->best->sketch].name);
   if (t->o->json && s->best) {
     char fallback[32] = "null";
-    if (!s->no_default) snprintf(fallback, sizeof fallback, "%.1f", s->fallback->median);
+    if (!s->no_default && s->fallback->median > 0) snprintf(fallback, sizeof fallback, "%.1f", s->fallback->median);
     printf("{\"event\": \"batch\", \"workload\": \"%s\", \"trials\": %lld, \"best_ns\": %.1f, \"default_ns\": %s, \"elapsed_s\": %.2f}\n", s->text,
            (long long)s->trials, s->best->median, fallback, elapsed_s(t));
     fflush(stdout);

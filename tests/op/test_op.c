@@ -430,11 +430,13 @@ static void costs(void **state) {
   assert_true(ts_op_cost(inst.func, NULL, &c, &d));
   // weights 4.5 bits each, x and y once
   assert_true(c.bytes == 576.0 * 1536 * 4.5 / 8 + 4 * (576 + 1536));
+  assert_true(c.cold_bytes == 576.0 * 1536 * 4.5 / 8);
   assert_true(c.flops >= 2.0 * 576 * 1536 && c.flops <= 5.0 * 576 * 1536);
   assert_true(spec_of(a, "embed q0f16 A=f32 H=64 V=1000", &s));
   assert_true(ts_op_instantiate(ir, &s, "", &inst, &d));
   assert_true(ts_op_cost(inst.func, (int64_t[]){2}, &c, &d));
   assert_true(c.bytes < 2 * 64 * (2 + 4) + 1000);  // two rows are read, not the table
+  assert_true(c.cold_bytes == 0);                  // the same row, perhaps
   assert_true(spec_of(a, "attention_rows_paged A=f32 C=f16 D=64 H=4 HK=4 P=4096 PAGE=16 POOL=1024 n=1 t=99", &s));
   assert_true(ts_op_instantiate(ir, &s, "", &inst, &d));
   assert_true(ts_op_cost(inst.func, NULL, &c, &d));
