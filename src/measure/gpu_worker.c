@@ -9,14 +9,19 @@
 // --- speeds that cannot be ----------------------------------------------------------------------------------------------------
 enum { MOST_OPS_A_CLOCK = 16384 };  // of a multiprocessor: twice what 8-bit tensor operations of present GPUs do
 
-// No call is faster than reading its cold bytes, or than its arithmetic at the highest rate there is.
+static double attribute(const ts__gpu *w, int which) {
+  int v = 0;
+  (void)w->g.cu->cuDeviceGetAttribute(&v, which, w->g.device);
+  return v;
+}
+
+// No call is faster than reading its cold bytes, or than its arithmetic at the highest rate there is. What was measured of the memory may be less than
+// what it can do, by a tenth on some hosts: its pins say what it cannot.
 static bool find_floor(ts__gpu *w, ts_diag *d) {
-  double bandwidth;
-  int khz = 0;
-  TS_TRY(ts_device_gpu_read_bandwidth(&w->g, 0.02, &bandwidth, d));
-  (void)w->g.cu->cuDeviceGetAttribute(&khz, TS_CU_CLOCK_KHZ, w->g.device);
-  double rate = (double)w->g.sms * MOST_OPS_A_CLOCK * (double)khz * 1e3;
-  w->floor_ns = fmax(w->w->cost.cold_bytes / bandwidth, rate > 0 ? w->w->cost.flops / rate : 0) * 1e9;
+  double measured, pins = 2 * attribute(w, TS_CU_MEMORY_KHZ) * 1e3 * attribute(w, TS_CU_MEMORY_BITS) / 8;
+  TS_TRY(ts_device_gpu_read_bandwidth(&w->g, 0.02, &measured, d));
+  double rate = (double)w->g.sms * MOST_OPS_A_CLOCK * attribute(w, TS_CU_CLOCK_KHZ) * 1e3;
+  w->floor_ns = fmax(w->w->cost.cold_bytes / fmax(measured, pins), rate > 0 ? w->w->cost.flops / rate : 0) * 1e9;
   return true;
 }
 
@@ -161,11 +166,14 @@ static ts__gpu_kernel *by_tag(ts__gpu *w, uint64_t tag) {
   return NULL;
 }
 
+// A candidate that was wrong leaves the final, which goes on.
 static bool final_round(ts__gpu *w, const ts__request *q, const uint64_t *tags, const size_t *order, ts__samples *s, double *best, ts__reply *r, ts_diag *d) {
   for (size_t i = 0; i < q->ntags; i++) {
     ts__gpu_kernel *k = by_tag(w, tags[order[i]]);
     ts__samples *mine = &s[order[i]];
+    ts__reply *verdict = &r[order[i]];
     double ignored;
+    if (verdict->kind != TS_MEASURED) continue;
     if (!k) {
       ts__samples_add(mine, NAN, NAN, 0);
       continue;
@@ -173,32 +181,35 @@ static bool final_round(ts__gpu *w, const ts__request *q, const uint64_t *tags, 
     TS_TRY(ts__gpu_calibrate(w, k, d));
     if (ts__samples_settled(mine, *best)) continue;
     if (!ts__gpu_is_long(k)) TS_TRY(ts__gpu_sample(w, k, &ignored, &ignored, d));  // brings its code and activations in
-    TS_TRY(one_sample(w, k, mine, r, d));
+    if (!one_sample(w, k, mine, verdict, d)) {
+      if (w->lost || verdict->kind == TS_MEASURED) return false;
+      continue;
+    }
     *best = fmin(*best, mine->v[mine->n - 1]);
   }
   return true;
 }
 
-static bool reply_final(ts__gpu *w, int fd, uint64_t tag, const ts__samples *s, const ts__request *q, double busy_s) {
-  ts__reply r = ts__reply_new(ts__timer_name(w->timer));
+// failure: what ended the final, or nothing.
+static bool reply_final(ts__gpu *w, int fd, uint64_t tag, const ts__samples *s, const ts__request *q, ts__reply *r, const ts_diag *failure) {
   ts__gpu_kernel *k = by_tag(w, tag);
   ts_diag d = {0};
-  snprintf(r.stop, sizeof r.stop, "%s", s->n < q->rounds ? "settled" : "quota");
-  r.busy_s = busy_s;
-  say_state(w, &r);
-  if (w->lost) say_failure(w, &d, &r);
-  else if (!k) ts__say(&r, TS_CRASHED, "the candidate is not loaded");
-  else if (!ts__gpu_verify(w, k, &r, &d)) say_failure(w, &d, &r);
-  return ts__send_reply(fd, &r, s) && !r.over;
+  snprintf(r->stop, sizeof r->stop, "%s", s->n < q->rounds ? "settled" : "quota");
+  say_state(w, r);
+  if (failure) say_failure(w, failure, r);
+  else if (!k) ts__say(r, TS_CRASHED, "the candidate is not loaded");
+  else if (r->kind == TS_MEASURED && !ts__gpu_verify(w, k, r, &d)) say_failure(w, &d, r);
+  return ts__send_reply(fd, r, s) && !r->over;
 }
 
 static bool serve_final(ts__gpu *w, int fd, const ts__request *q, const uint64_t *tags) {
   ts__samples *s = calloc(q->ntags, sizeof *s);
   size_t *order = calloc(q->ntags, sizeof *order);
-  if (!s || !order) abort();
+  ts__reply *r = calloc(q->ntags, sizeof *r);
+  if (!s || !order || !r) abort();
   ts_rng rng = ts_rng_new(q->tag, 1);
   ts__gpu_choose_timer(w, false);
-  ts__reply r = ts__reply_new(ts__timer_name(w->timer));
+  for (size_t i = 0; i < q->ntags; i++) r[i] = ts__reply_new(ts__timer_name(w->timer));
   ts_diag d = {0};
   uint64_t begin = ts_now_ns();
   double best = INFINITY;
@@ -207,15 +218,17 @@ static bool serve_final(ts__gpu *w, int fd, const ts__request *q, const uint64_t
   for (size_t round = 0; round < q->rounds && ok; round++) {
     if (round >= TS__FINAL_LEAST && (double)(ts_now_ns() - begin) * 1e-9 > q->max_s) break;
     ts__shuffle(order, q->ntags, &rng);
-    ok = final_round(w, q, tags, order, s, &best, &r, &d);
+    ok = final_round(w, q, tags, order, s, &best, r, &d);
   }
   bool go_on = true;
+  r[0].busy_s = (double)(ts_now_ns() - begin) * 1e-9;
   for (size_t i = 0; i < q->ntags; i++) {
-    if (go_on) go_on = reply_final(w, fd, tags[i], &s[i], q, i ? 0 : (double)(ts_now_ns() - begin) * 1e-9);
+    if (go_on) go_on = reply_final(w, fd, tags[i], &s[i], q, &r[i], ok ? NULL : &d);
     ts__samples_free(&s[i]);
   }
   free(s);
   free(order);
+  free(r);
   return go_on;
 }
 

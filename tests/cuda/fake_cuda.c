@@ -2,12 +2,15 @@
 // TUNESMITH_CUDA_DRIVER. The settings are words in TS_FAKE_CUDA:
 //   devices=N          GPUs shown (1)
 //   fault_at=T         the first "//host" kernel after this simulated time makes an illegal access
+//   pins=N             bits of the memory's bus, a megahertz of two transfers (0: not told)
 //   init=E alloc=E load=E query=E graph=E   the call fails with this error; carveout=E   asking for all of the memory as shared memory does
 //   launch=T         simulated time between kernels of a stream (0)
+//   reads=T          what the kernel that measures the memory takes more than others (0)
 //   op=silu:n:I        what kernels compute that are not told otherwise: y[n, I] = silu(x[n, 2 I])
 //   op=product:n:N:K   y[n, N] = x[n, K] . w[N, K]^T, w f32
 // A module whose image begins with "//fake" says in words how its kernels behave:
 //   ns=T      simulated duration of a launch (20000); near=T   the same in a graph of fewer than eight kernels, as in a model's step
+//   calls=N then=T   after so many launches of such kernels they take this long
 //   right, wrong (x instead), short (the last element left out), outside (writes behind y), input (writes to x), dirty (leaves something in
 //   the workspace), fault (an illegal access, which loses the context), hang, refuse (cannot be launched), cold (slow when an operand
 //   was the last launch's too)
@@ -109,6 +112,8 @@ API CUresult cuDeviceGetAttribute(int *v, int attribute, CUdevice d) {
     case TS_CU_SM_SHARED: *v = 233472; break;
     case TS_CU_L2_BYTES: *v = 1 << 16; break;
     case TS_CU_CLOCK_KHZ: *v = 1980000; break;
+    case TS_CU_MEMORY_KHZ: *v = 1000; break;
+    case TS_CU_MEMORY_BITS: *v = (int)env("pins", 0); break;
     default: *v = 0;
   }
   return 0;
@@ -361,6 +366,8 @@ static CUresult behave(const launch_record *r) {
   long count = 0;
   uint64_t ns = (uint64_t)setting(t, "ns", named(r->f->name, "_ns", 20000));
   if (beside) ns = (uint64_t)setting(t, "near", named(r->f->name, "_near", (long)ns));
+  static long counted;
+  if (setting(t, "calls", 0) && ++counted > setting(t, "calls", 0)) ns = (uint64_t)setting(t, "then", (long)ns);
   if (strstr(r->f->name, "_blocks")) ns *= r->blocks;
   if (strstr(t, "refuse")) return 701;
   if (strstr(t, "fault")) return lost = TS_CU_ILLEGAL_ADDRESS, 0;
@@ -388,7 +395,7 @@ static bool probes(const char *name) {
 // Kernels of this program itself, by name.
 static bool known(const struct CUfunc_st *f, void **args) {
   const char *name = f->name;
-  now_ns += 2000;
+  now_ns += 2000 + (strcmp(name, "read") == 0 ? (uint64_t)env("reads", 0) : 0);
   record_kernel(name, now_ns - 2000, now_ns);
   if (strncmp(name, "fill_", 5) == 0) fill(name + 5, args);
   else if (strncmp(name, "compare_", 8) == 0) compare(name + 8, args);

@@ -161,6 +161,39 @@ static void slow(void **state) {
   close_meter(&x);
 }
 
+#define PRODUCT "matmul q0f32 A=f32 K=32 N=64 n=1", "op=product:1:64:32 reads=200000000"
+
+// No call is faster than reading its cold weights; what was measured of the memory may be less than what its pins let in, and accuses nobody then.
+static void implausible(void **state) {
+  (void)state;
+  fixture x = {0};
+  open_meter_with(&x, PRODUCT, &(ts_meter_opts){.timeout_s = 4, .seed = 4});
+  ts_outcome_row r = run(&x, "right ns=500");
+  if (r.kind != TS_WRONG || !strstr(r.message, "implausible: 0.5 us")) fail_msg("%s: %s", ts_outcome_kind_name(r.kind), r.message);
+  close_meter(&x);
+  open_meter_with(&x, PRODUCT " pins=100000000", &(ts_meter_opts){.timeout_s = 4, .seed = 4});
+  r = run(&x, "right ns=500");
+  if (r.kind != TS_MEASURED) fail_msg("%s", r.message);
+  close_meter(&x);
+}
+
+// Who is found out in the final leaves it, and says why; the others are timed to the end.
+static void found_out(void **state) {
+  (void)state;
+  fixture x = {0};
+  ts_diag d = {0};
+  ts_outcome_row f[2];
+  open_meter_with(&x, PRODUCT, &(ts_meter_opts){.timeout_s = 4, .seed = 4});
+  assert_int_equal(run(&x, "right ns=100000").kind, TS_MEASURED);
+  ts_outcome_row r = run(&x, "right ns=90000 calls=3000 then=500");
+  if (r.kind != TS_MEASURED || r.stats.median < 80000) fail_msg("%s: %g ns", r.message, r.stats.median);
+  if (!ts_meter_final(x.m, (uint64_t[]){2, 1}, 2, 1000, 60, x.a, f, &d)) fail_msg("%s", d.message);
+  if (f[0].kind != TS_WRONG || !strstr(f[0].message, "implausible")) fail_msg("%s: %s", ts_outcome_kind_name(f[0].kind), f[0].message);
+  assert_int_equal(f[1].kind, TS_MEASURED);
+  assert_int_equal(f[1].n, 1000);
+  close_meter(&x);
+}
+
 // Where only verdicts are wanted, a candidate is verified before and after a few calls, and nothing more is run.
 static void judged(void **state) {
   (void)state;
@@ -515,6 +548,6 @@ static void probe(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(slow), cmocka_unit_test(judged), cmocka_unit_test(records), cmocka_unit_test(step), cmocka_unit_test(step_memory), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(heat), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(slow), cmocka_unit_test(implausible), cmocka_unit_test(found_out), cmocka_unit_test(judged), cmocka_unit_test(records), cmocka_unit_test(step), cmocka_unit_test(step_memory), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(heat), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
