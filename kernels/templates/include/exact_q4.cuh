@@ -75,42 +75,6 @@ __device__ __forceinline__ void exact_codes(u32 w, u32 (&a)[4]) {
   a[3] = sub_f16x2(v & 0x00f000f0u, high);
 }
 
-// One unit of each tile of the group. x: this lane's address of the unit's first half in its row of x, for load_matrices.
-template <typename S>
-__device__ __forceinline__ void exact_unit(float (&acc)[S::tiles][S::columns][4], const unsigned char *codes, const unsigned char *scales, u32 x) {
-  const float zero[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-  uint4 q[S::tiles];
-  uint2 s[S::tiles];
-#pragma unroll
-  for (int r = 0; r < S::tiles; r++) {
-    q[r] = *(const uint4 *)(codes + r * S::each * 512);
-    s[r] = *(const uint2 *)(scales + r * S::each * 64);
-  }
-#pragma unroll
-  for (int h = 0; h < 2; h++) {
-    u32 b[S::columns][4];
-#pragma unroll
-    for (int c = 0; c < S::columns; c++) load_matrices(b[c], (x ^ h * 64) + c * 1024);  // rows are swizzled
-#pragma unroll
-    for (int r = 0; r < S::tiles; r++) {
-      u32 a[2][4];
-      exact_codes(h ? q[r].z : q[r].x, a[0]);
-      exact_codes(h ? q[r].w : q[r].y, a[1]);
-      float2 scale = unpack_f16(h ? s[r].y : s[r].x);
-#pragma unroll
-      for (int c = 0; c < S::columns; c++) {
-        float d[4];
-        mma_m16n8k16(d, a[0], b[c][0], b[c][1], zero);
-        mma_m16n8k16(d, a[1], b[c][2], b[c][3], d);
-        acc[r][c][0] = fmaf(scale.x, d[0], acc[r][c][0]);
-        acc[r][c][1] = fmaf(scale.x, d[1], acc[r][c][1]);
-        acc[r][c][2] = fmaf(scale.y, d[2], acc[r][c][2]);
-        acc[r][c][3] = fmaf(scale.y, d[3], acc[r][c][3]);
-      }
-    }
-  }
-}
-
 // The slice of x to shared memory, rows of 64 swizzled as load_matrices wants them: four rows of a unit are a load of a warp.
 template <typename S> __device__ __forceinline__ void exact_take_x(unsigned char *xs, const u16 *x, int first, int units, int warp, int lane) {
   constexpr int QUADS = S::columns * 2, AT_ONCE = QUADS > 4 ? 1 : 8 / QUADS;  // of rows; units
@@ -211,7 +175,7 @@ __device__ __forceinline__ void exact_q4(const u16 *x, const unsigned char *code
       const unsigned char *codes_at = mine + stage * S::stage_bytes + lane * 16, *scales_at = mine + stage * S::stage_bytes + S::codes_bytes + (lane >> 2) * 8;
       const u32 x_at = row + at * S::each * S::unit_bytes;
 #pragma unroll
-      for (int i = 0; i < S::each; i++) exact_unit<S>(acc, codes_at + i * 512, scales_at + i * 64, x_at + i * S::unit_bytes);
+      for (int i = 0; i < S::each; i++) stream_unit<S, exact_codes>(acc, codes_at + i * 512, scales_at + i * 64, x_at + i * S::unit_bytes);
       __syncwarp();
       ring.fill(own);
       if (++stage == S::stages) stage = 0;

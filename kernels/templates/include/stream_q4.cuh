@@ -105,8 +105,9 @@ __device__ __forceinline__ void stream_codes(u32 w, u32 (&a)[4]) {
   a[3] = v & 0x00f000f0u;
 }
 
-// One unit of each tile of the group. x: this lane's address of the unit's first half in its row of x, for load_matrices.
-template <typename S>
+// One unit of each tile of the group. CODES makes halves of eight codes of a lane; x: this lane's address of the unit's first half in its row of x, for
+// load_matrices.
+template <typename S, void (*CODES)(u32, u32 (&)[4])>
 __device__ __forceinline__ void stream_unit(float (&acc)[S::tiles][S::columns][4], const unsigned char *codes, const unsigned char *scales, u32 x) {
   const float zero[4] = {0.0f, 0.0f, 0.0f, 0.0f};
   uint4 q[S::tiles];
@@ -124,8 +125,8 @@ __device__ __forceinline__ void stream_unit(float (&acc)[S::tiles][S::columns][4
 #pragma unroll
     for (int r = 0; r < S::tiles; r++) {
       u32 a[2][4];
-      stream_codes(h ? q[r].z : q[r].x, a[0]);
-      stream_codes(h ? q[r].w : q[r].y, a[1]);
+      CODES(h ? q[r].z : q[r].x, a[0]);
+      CODES(h ? q[r].w : q[r].y, a[1]);
       float2 scale = unpack_f16(h ? s[r].y : s[r].x);
 #pragma unroll
       for (int c = 0; c < S::columns; c++) {
@@ -363,7 +364,7 @@ __device__ __forceinline__ void stream_q4(const u16 *x, const unsigned char *cod
       const unsigned char *codes_at = q + stage * S::stage_bytes, *scales_at = s + stage * S::stage_bytes;
       const u32 x_at = mine + at * S::each * S::unit_bytes;
 #pragma unroll S::unroll
-      for (int i = 0; i < S::each; i++) stream_unit<S>(acc, codes_at + i * 512, scales_at + i * 64, x_at + i * S::unit_bytes);
+      for (int i = 0; i < S::each; i++) stream_unit<S, stream_codes>(acc, codes_at + i * 512, scales_at + i * 64, x_at + i * S::unit_bytes);
       stream_zero<S>(acc, scales_at, zero + at * S::quads * S::columns * 32, lane);
       __syncwarp();
       ring.fill(stage, lane);
