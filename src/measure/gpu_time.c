@@ -77,6 +77,14 @@ static bool build_graph(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d) {
   return ok && (!cu->cuGraphUpload || ts__gpu_ok(w, cu->cuGraphUpload(k->graph, w->stream), d, "uploading a graph"));
 }
 
+// Bytes of weights and caches that a call may read cold.
+static double cold_bytes(const ts__gpu *w, const ts__gpu_kernel *k) {
+  return (double)k->w->cold_bytes / TS_MAX(1, k->w->copies) + (double)w->caches->cold_bytes / TS_MAX(1, w->caches->copies);
+}
+
+// Whether reading them is less than a hundredth of its time, so that it hardly matters how cold they are.
+static bool busy_elsewhere(const ts__gpu *w, const ts__gpu_kernel *k) { return k->estimate_ns * 1e-9 * w->read_rate >= 100 * cold_bytes(w, k) && w->read_rate > 0; }
+
 // Calls in a sample: whole turns over the copies, about a millisecond long.
 static int64_t reps_of(const ts__gpu *w, const ts__gpu_kernel *k) {
   enum { QUEUED = 512 };  // launches that a stream takes without waiting
@@ -84,6 +92,7 @@ static int64_t reps_of(const ts__gpu *w, const ts__gpu_kernel *k) {
   if (ts__gpu_is_long(k)) return 1;  // it leaves nothing of its weights in the caches
   if (w->timer != TS__GRAPH) return (int64_t)fmin(fmax(1, ceil(SAMPLE_NS / k->estimate_ns)), most);  // the next sample goes on in the turn
   double turns = fmax(1, ceil(SAMPLE_NS / (k->estimate_ns * k->ncalls)));
+  if (busy_elsewhere(w, k)) return (int64_t)fmin(fmin(ceil(SAMPLE_NS / k->estimate_ns), turns * k->ncalls), most);
   return (int64_t)fmin(turns, fmax(1, floor(most / k->ncalls))) * k->ncalls;
 }
 

@@ -18,10 +18,10 @@ static double attribute(const ts__gpu *w, int which) {
 // No call is faster than reading its cold bytes, or than its arithmetic at the highest rate there is. What was measured of the memory may be less than
 // what it can do, by a tenth on some hosts: its pins say what it cannot.
 static bool find_floor(ts__gpu *w, ts_diag *d) {
-  double measured, pins = 2 * attribute(w, TS_CU_MEMORY_KHZ) * 1e3 * attribute(w, TS_CU_MEMORY_BITS) / 8;
-  TS_TRY(ts_device_gpu_read_bandwidth(&w->g, 0.02, &measured, d));
+  double pins = 2 * attribute(w, TS_CU_MEMORY_KHZ) * 1e3 * attribute(w, TS_CU_MEMORY_BITS) / 8;
+  TS_TRY(ts_device_gpu_read_bandwidth(&w->g, 0.02, &w->read_rate, d));
   double rate = (double)w->g.sms * MOST_OPS_A_CLOCK * attribute(w, TS_CU_CLOCK_KHZ) * 1e3;
-  w->floor_ns = fmax(w->w->cost.cold_bytes / fmax(measured, pins), rate > 0 ? w->w->cost.flops / rate : 0) * 1e9;
+  w->floor_ns = fmax(w->w->cost.cold_bytes / fmax(w->read_rate, pins), rate > 0 ? w->w->cost.flops / rate : 0) * 1e9;
   return true;
 }
 

@@ -77,6 +77,7 @@ typedef struct ts__gpu {
   bool patient;           // the candidate is known to end
   bool late;              // the last wait took longer than its limit
   double floor_ns;        // no call can be faster
+  double read_rate;       // bytes a second of the memory, as measured
   double sustained_mhz;
   ts_cuda_sensors sensors;  // as last read, at sensed_ns
   uint64_t sensed_ns;

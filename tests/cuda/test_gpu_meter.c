@@ -194,6 +194,18 @@ static void found_out(void **state) {
   close_meter(&x);
 }
 
+// What takes milliseconds over a few kilobytes of weights does not go round all of their copies for a sample.
+static void busy_elsewhere(void **state) {
+  (void)state;
+  fixture x = {0};
+  open_meter_with(&x, "matmul q0f32 A=f32 K=32 N=64 n=1", "op=product:1:64:32", &(ts_meter_opts){.timeout_s = 4, .seed = 4});
+  ts_outcome_row r = run(&x, "right ns=2000000 calls=100 then=4000000");
+  if (r.kind != TS_MEASURED) fail_msg("%s", r.message);
+  if (fabs(r.stats.median - 2e6) > 1e4) fail_msg("%g ns: more than a hundred calls", r.stats.median);
+  assert_true(r.n >= 5);
+  close_meter(&x);
+}
+
 // Where only verdicts are wanted, a candidate is verified before and after a few calls, and nothing more is run.
 static void judged(void **state) {
   (void)state;
@@ -548,6 +560,6 @@ static void probe(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(slow), cmocka_unit_test(implausible), cmocka_unit_test(found_out), cmocka_unit_test(judged), cmocka_unit_test(records), cmocka_unit_test(step), cmocka_unit_test(step_memory), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(heat), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(slow), cmocka_unit_test(implausible), cmocka_unit_test(found_out), cmocka_unit_test(busy_elsewhere), cmocka_unit_test(judged), cmocka_unit_test(records), cmocka_unit_test(step), cmocka_unit_test(step_memory), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(heat), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
