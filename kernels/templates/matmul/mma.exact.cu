@@ -6,21 +6,8 @@ param     TILES 2 1
 param     EACH 2 4 1
 param     STAGES 3 4 2 6 8
 param     SPLIT 4 11 12 6 3 8 2 1
-param     LEFT 2 4 3 5 6 1 0                    # pieces that a warp has still to take when the next kernel may start
-param     ROOM 2 1                        # blocks that fit side by side, of this kernel or the next
-where     A_F16 && n > 1 && n <= 32 && N % (16 * TILES) == 0 && K % (64 * EACH) == 0
-where     TILES * EACH <= (WARPS * ROOM > 24 ? 2 : 8)
-define    COLUMNS (n + 7) / 8
-define    GROUPS N / 16 / TILES
-define    PIECES K / 64 / EACH
-define    SLICE ceildiv(PIECES, SPLIT)
-define    RANGES min(GROUPS, SMS / SPLIT)
-where     SPLIT <= PIECES && RANGES > 0
-where     COLUMNS <= STAGES * EACH && WARPS * ROOM <= 32 && TILES * COLUMNS <= (WARPS * ROOM > 24 ? 2 : WARPS * ROOM > 8 ? 4 : 8)
-define    RING WARPS * STAGES * TILES * EACH * 576
-define    USED SLICE * EACH * COLUMNS * 1024 + RING + 8 * WARPS
-define    SMEM max(USED, (SM_SHARED / (ROOM + 1) / 128 + 1) * 128)      # no more than that fit
-where     SMEM * ROOM <= SM_SHARED - 1024 * ROOM && SMEM <= SHARED && RING * ROOM >= 32768
+define    NEAR 0
+include   exact_q4.params
 workspace GROUPS * TILES * COLUMNS * SPLIT * 512
 zeroed    GROUPS * TILES * COLUMNS * SPLIT * 512
 start     WARPS=8 TILES=2 EACH=2 STAGES=3 SPLIT=4 LEFT=4 ROOM=2 if K <= 4096 && n <= 16
@@ -45,7 +32,7 @@ args      b0 b1 b2 b3 w
 
 enum { END = ADDS ? GEMM_ADD : GEMM_STORE };
 
-typedef exact_shape<TS_N, TS_K, TS_n, WARPS, TILES, EACH, STAGES, SPLIT, RANGES, false> shape;
+typedef exact_shape<TS_N, TS_K, TS_n, WARPS, TILES, EACH, STAGES, SPLIT, RANGES, NEAR> shape;
 static_assert(shape::bytes <= SMEM, "the layout of shared memory");
 
 extern "C" __global__ void __launch_bounds__(WARPS * 32, ROOM)
