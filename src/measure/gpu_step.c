@@ -72,24 +72,19 @@ static bool add_kernel(stepper *s, const ts__step_request *q, const char *bytes,
 }
 
 // --- time -------------------------------------------------------------------------------------------------------------------
-static bool issue(stepper *s, const int *pick, ts_diag *d) {
+typedef struct way {
+  stepper *s;
+  const int *pick;  // a kernel for each part
+} way;
+static bool issue(void *arg, ts_diag *d) {
+  const way *x = arg;
+  const stepper *s = x->s;
   size_t at[TS__STEP_WAYS] = {0};
   for (size_t i = 0; i < s->arg->ncalls; i++) {
     size_t part = s->arg->calls[i].part;
-    TS_TRY(ts_cuda_call_issue(s->kernels.p[pick[part]].calls[at[part]++], s->w->stream, i > 0, d));
+    TS_TRY(ts_cuda_call_issue(s->kernels.p[x->pick[part]].calls[at[part]++], s->w->stream, i > 0, d));
   }
   return true;
-}
-
-static bool make_graph(stepper *s, const int *pick, CUgraphExec *out, ts_diag *d) {
-  const ts_cuda_driver *cu = s->w->g.cu;
-  CUgraph graph = NULL;
-  TS_TRY(ts__gpu_ok(s->w, cu->cuStreamBeginCapture(s->w->stream, TS_CU_CAPTURE_THREAD), d, "recording a step"));
-  bool ok = issue(s, pick, d);
-  CUresult end = cu->cuStreamEndCapture(s->w->stream, &graph);
-  ok = ok && ts__gpu_ok(s->w, end, d, "recording a step") && ts__gpu_ok(s->w, cu->cuGraphInstantiate(out, graph, 0), d, "instantiating a step");
-  if (graph) (void)cu->cuGraphDestroy(graph);
-  return ok;
 }
 
 static bool sample(stepper *s, CUgraphExec graph, double *ns, ts_diag *d) {
@@ -110,7 +105,7 @@ static bool time_ways(stepper *s, const ts__step_request *q, const int *pick, do
   ts_rng rng = ts_rng_new(s->arg->seed, q->n);
   bool ok = true;
   double ignored;
-  for (size_t i = 0; i < q->n && ok; i++) ok = make_graph(s, pick + i * s->arg->nparts, &graph[i], d) && sample(s, graph[i], &ignored, d);
+  for (size_t i = 0; i < q->n && ok; i++) ok = ts__gpu_record(s->w, issue, &(way){s, pick + i * s->arg->nparts}, &graph[i], d) && sample(s, graph[i], &ignored, d);
   for (size_t r = 0; r < q->rounds && ok; r++) {
     ts__shuffle(order, q->n, &rng);
     for (size_t i = 0; i < q->n && ok; i++) ok = sample(s, graph[order[i]], &ns[order[i] * q->rounds + r], d);
@@ -124,12 +119,9 @@ static bool time_ways(stepper *s, const ts__step_request *q, const int *pick, do
 static bool open_device(stepper *s, ts_diag *d) {
   ts__gpu *w = s->w;
   TS_TRY(ts_cuda_open(s->arg->target.gpu.device, &w->g, d));
-  const ts_cuda_driver *cu = w->g.cu;
   if (s->arg->nparts > TS__STEP_WAYS) return ts_refuse(d, "long-step", "a step of more than %d different kernels", TS__STEP_WAYS);
-  if (!cu->cuGraphInstantiate) return ts_refuse(d, "no-graphs", "the CUDA driver has no graphs");
-  return ts_cuda_helpers_open(&w->g, &w->h, d) && ts__gpu_ok(w, cu->cuStreamCreate(&w->stream, TS_CU_STREAM_NON_BLOCKING), d, "a stream") &&
-         ts__gpu_ok(w, cu->cuEventCreate(&w->from, TS_CU_EVENT_DEFAULT), d, "an event") && ts__gpu_ok(w, cu->cuEventCreate(&w->to, TS_CU_EVENT_DEFAULT), d, "an event") &&
-         ts__gpu_ok(w, cu->cuMemAlloc(&w->scratch, TS__SCRATCH), d, "scratch") && ts__gpu_warm_up(w, d);
+  if (!w->g.cu->cuGraphInstantiate) return ts_refuse(d, "no-graphs", "the CUDA driver has no graphs");
+  return ts__gpu_open_stream(w, d) && ts__gpu_warm_up(w, d);
 }
 
 // ORDER: as step.c asks.

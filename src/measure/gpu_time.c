@@ -64,17 +64,32 @@ bool ts__gpu_estimate(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d) {
   return ts__gpu_is_long(k) || time_calls(w, k, TS_MIN((int64_t)k->ncalls, ESTIMATE_CALLS), d);
 }
 
-static bool build_graph(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d) {
+bool ts__gpu_record(ts__gpu *w, bool (*issue)(void *arg, ts_diag *d), void *arg, CUgraphExec *out, ts_diag *d) {
   const ts_cuda_driver *cu = w->g.cu;
   CUgraph graph = NULL;
+  TS_TRY(ts__gpu_ok(w, cu->cuStreamBeginCapture(w->stream, TS_CU_CAPTURE_THREAD), d, "recording a graph"));
+  bool ok = issue(arg, d);
+  CUresult end = cu->cuStreamEndCapture(w->stream, &graph);
+  ok = ok && ts__gpu_ok(w, end, d, "recording a graph") && ts__gpu_ok(w, cu->cuGraphInstantiate(out, graph, 0), d, "instantiating a graph");
+  if (graph) (void)cu->cuGraphDestroy(graph);
+  return ok;
+}
+
+typedef struct sampled {
+  ts__gpu *w;
+  ts__gpu_kernel *k;
+} sampled;
+static bool issue_reps(void *arg, ts_diag *d) {
+  const sampled *x = arg;
+  return issue_calls(x->w, x->k, 0, x->k->reps, true, d);
+}
+
+static bool build_graph(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d) {
+  const ts_cuda_driver *cu = w->g.cu;
   if (k->graph) (void)cu->cuGraphExecDestroy(k->graph);
   k->graph = NULL;
-  TS_TRY(ts__gpu_ok(w, cu->cuStreamBeginCapture(w->stream, TS_CU_CAPTURE_THREAD), d, "recording a graph"));
-  bool ok = issue_calls(w, k, 0, k->reps, true, d);
-  CUresult end = cu->cuStreamEndCapture(w->stream, &graph);
-  ok = ok && ts__gpu_ok(w, end, d, "recording a graph") && ts__gpu_ok(w, cu->cuGraphInstantiate(&k->graph, graph, 0), d, "instantiating a graph");
-  if (graph) (void)cu->cuGraphDestroy(graph);
-  return ok && (!cu->cuGraphUpload || ts__gpu_ok(w, cu->cuGraphUpload(k->graph, w->stream), d, "uploading a graph"));
+  return ts__gpu_record(w, issue_reps, &(sampled){w, k}, &k->graph, d) &&
+         (!cu->cuGraphUpload || ts__gpu_ok(w, cu->cuGraphUpload(k->graph, w->stream), d, "uploading a graph"));
 }
 
 // Bytes of weights and caches that a call may read cold.

@@ -303,6 +303,13 @@ static bool get_blocker(ts__gpu *w, ts_diag *d) {
   return true;
 }
 
+bool ts__gpu_open_stream(ts__gpu *w, ts_diag *d) {
+  const ts_cuda_driver *cu = w->g.cu;
+  return ts_cuda_helpers_open(&w->g, &w->h, d) && ts__gpu_ok(w, cu->cuStreamCreate(&w->stream, TS_CU_STREAM_NON_BLOCKING), d, "a stream") &&
+         ts__gpu_ok(w, cu->cuEventCreate(&w->from, TS_CU_EVENT_DEFAULT), d, "an event") && ts__gpu_ok(w, cu->cuEventCreate(&w->to, TS_CU_EVENT_DEFAULT), d, "an event") &&
+         ts__gpu_ok(w, cu->cuMemAlloc(&w->scratch, TS__SCRATCH), d, "scratch");
+}
+
 static bool open_device(ts__gpu *w, ts_diag *d) {
   const ts_cuda_driver *cu;
   TS_TRY(ts_cuda_open(w->w->target.gpu.device, &w->g, d));
@@ -311,9 +318,7 @@ static bool open_device(ts__gpu *w, ts_diag *d) {
   if (w->opts.judge) w->g.l2_bytes = 0;  // two copies of the weights are enough
   if (cu->cuCtxResetPersistingL2Cache) (void)cu->cuCtxResetPersistingL2Cache();
   if (cu->cuCtxSetLimit) (void)cu->cuCtxSetLimit(TS_CU_LIMIT_PERSISTING_L2, 0);
-  return ts_cuda_helpers_open(&w->g, &w->h, d) && ts__gpu_ok(w, cu->cuStreamCreate(&w->stream, TS_CU_STREAM_NON_BLOCKING), d, "a stream") &&
-         ts__gpu_ok(w, cu->cuEventCreate(&w->from, TS_CU_EVENT_DEFAULT), d, "an event") && ts__gpu_ok(w, cu->cuEventCreate(&w->to, TS_CU_EVENT_DEFAULT), d, "an event") &&
-         ts__gpu_ok(w, cu->cuMemAlloc(&w->scratch, TS__SCRATCH), d, "scratch") && (!w->no_graphs || get_blocker(w, d));
+  return ts__gpu_open_stream(w, d) && (!w->no_graphs || get_blocker(w, d));
 }
 
 static bool prepare(ts__gpu *w, ts_diag *d) {

@@ -86,6 +86,8 @@ typedef struct ts__gpu {
 } ts__gpu;
 enum { TS__SCRATCH = 4096 };
 
+// Stream, events, scratch and helpers of an open device (gpu_worker.c).
+bool ts__gpu_open_stream(ts__gpu *w, ts_diag *d);
 // False with ts_diag, as elsewhere; a lost context also sets w->lost.
 bool ts__gpu_ok(ts__gpu *w, CUresult r, ts_diag *d, const char *what);
 // Wait for the stream. What takes longer than limit_ns is late; what does not end a while after that hangs: then, or on a fault, the
@@ -121,6 +123,8 @@ bool ts__gpu_calibrate(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d);
 bool ts__gpu_estimate(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d);
 bool ts__gpu_is_long(const ts__gpu_kernel *k);  // one call is enough for a sample
 bool ts__gpu_sample(ts__gpu *w, ts__gpu_kernel *k, double *ns, double *mhz, ts_diag *d);
+// What `issue` puts into the stream, as a graph.
+bool ts__gpu_record(ts__gpu *w, bool (*issue)(void *arg, ts_diag *d), void *arg, CUgraphExec *out, ts_diag *d);
 // Keep the device busy until its clock has risen, a fraction of a second.
 bool ts__gpu_warm_up(ts__gpu *w, ts_diag *d);
 double ts__gpu_limit_ns(const ts__gpu *w, const ts__gpu_kernel *k, double calls);  // time after which calls are late
