@@ -271,7 +271,7 @@ static bool check(const options *o, ts_diag *d) {
   for (size_t i = 0; i < TS_COUNTOF(formats); i++) known |= !strcmp(o->format, formats[i]);
   if (!known) return ts_refuse(d, "usage", "--format is table, json, csv or md, not '%s'", o->format);
   if (o->repeats < 1 || o->repeats > MAX_REPEATS) return ts_refuse(d, "usage", "-r is 1 to %d", MAX_REPEATS);
-  if (o->threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)o->threads);
+  TS_TRY(ts_cli_threads(o->threads, d));
   ts_target t;
   TS_TRY(ts_target_parse("cpu", &t, d));
   if (o->threads <= t.cores) return true;

@@ -17,7 +17,7 @@ static const char *cache_folder(ts_arena *a) {
   const char *usual = xdg && *xdg ? ts_path_join(a, xdg, "tunesmith") : home && *home ? ts_path_join(a, home, ".cache/tunesmith") : NULL;
   ts_diag d = {0};
   if (!usual || ts_dir_make(usual, &d)) return usual;
-  fprintf(stderr, "note: compiled kernels are not kept: %s\n", d.message);
+  ts_say("note: compiled kernels are not kept: %s", d.message);
   return NULL;
 }
 

@@ -52,7 +52,7 @@ static void choose_sampler(chat *c) {
 
 static bool open_model(chat *c, ts_diag *d) {
   ts_engine_opts e = {.threads = (int)c->o.threads, .library = c->o.library};
-  if (c->o.threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)c->o.threads);
+  TS_TRY(ts_cli_threads(c->o.threads, d));
   if (c->o.max_tokens < 0) return ts_refuse(d, "bad-option", "--max-tokens %lld is negative", (long long)c->o.max_tokens);
   TS_TRY((c->engine = ts_engine_open(c->dir, &e, d)) != NULL);
   TS_TRY((c->session = ts_engine_session(c->engine, d)) != NULL);

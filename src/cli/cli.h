@@ -45,6 +45,8 @@ void ts_cli_note_gpu(const ts_target *t);
 
 // --format: table or json; refuses ("usage") anything else.
 bool ts_cli_json(const char *format, bool *json, ts_diag *d) TS_WARN_UNUSED;
+// --threads, a COUNT: refuses ("bad-option") more than 1024.
+bool ts_cli_threads(int64_t n, ts_diag *d) TS_WARN_UNUSED;
 // s as a JSON string, quotes included; the same behind `before` and a key.
 void ts__json_string(ts_text *out, const char *s);
 void ts__csv_string(ts_text *out, const char *s);  // a field of CSV, quotes included

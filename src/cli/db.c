@@ -26,7 +26,7 @@ static void print_text(const char *text, const char *format, ts_text *t) {
   if (!strcmp(format, "jsonl")) ts__json_string(t, text);
   else if (csv && strpbrk(text, ",\"\n\r")) ts__csv_string(t, text);
   else
-    for (; *text; text++) ts_text_addf(t, "%c", (unsigned char)*text < 0x20 ? ' ' : *text);
+    for (; *text; text++) ts_text_addn(t, (unsigned char)*text < 0x20 ? " " : text, 1);
 }
 
 static void print_cell(const ts_db_cell *c, const char *format, ts_text *t) {

@@ -39,8 +39,8 @@ static bool set(const ts_opt *o, const char *v) {
   errno = 0;
   switch (o->kind) {
     case TS_OPT_FLAG: *(bool *)o->to = true; return true;
-    case TS_OPT_INT: *(int64_t *)o->to = strtoll(v, &end, 10); return *v && whole(end) && !errno;
-    case TS_OPT_COUNT: *(int64_t *)o->to = strtoll(v, &end, 10); return *v && whole(end) && !errno && *(int64_t *)o->to >= 0;
+    case TS_OPT_INT:
+    case TS_OPT_COUNT: *(int64_t *)o->to = strtoll(v, &end, 10); return *v && whole(end) && !errno && (o->kind == TS_OPT_INT || *(int64_t *)o->to >= 0);
     case TS_OPT_REAL: *(double *)o->to = strtod(v, &end); return *v && whole(end) && !errno && isfinite(*(double *)o->to);
     case TS_OPT_TEXT: *(const char **)o->to = v; return true;
     case TS_OPT_TIME: return read_time(v, o->to);
@@ -156,4 +156,8 @@ void ts__json_pair(ts_text *out, const char *before, const char *key, const char
 bool ts_cli_json(const char *format, bool *json, ts_diag *d) {
   *json = strcmp(format, "json") == 0;
   return *json || strcmp(format, "table") == 0 || ts_refuse(d, "usage", "--format is table or json, not '%s'", format);
+}
+
+bool ts_cli_threads(int64_t n, ts_diag *d) {
+  return n <= 1024 || ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)n);
 }

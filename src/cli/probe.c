@@ -68,7 +68,7 @@ static bool run(const options *o, ts_diag *d) {
   ts_probe p;
   bool json;
   TS_TRY(ts_cli_json(o->format, &json, d));
-  if (o->threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)o->threads);
+  TS_TRY(ts_cli_threads(o->threads, d));
   TS_TRY(ts_target_parse(o->target, &t, d));
   TS_TRY(t.api == TS_API_CUDA ? ts_device_probe_gpu(&t, o->seconds, &p, d) : ts_target_runs_here(&t, d) && ts_device_probe((int)o->threads, o->seconds, &p, d));
   if (o->store) TS_TRY(keep(o, &t, &p, d));

@@ -128,8 +128,7 @@ bool ts__work_measure(const ts__work *w, bool json, ts_diag *d) {
     ts_hint(d, "give a workload, such as \"matmul q4f16_1 N=64 K=128 A=f32 n=1\"");
     return false;
   }
-  if (w->o->threads < 0 || w->o->threads > 1024)
-    return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)w->o->threads);
+  TS_TRY(ts_cli_threads(w->o->threads, d));
   bout b = {.w = w, .a = ts_arena_new("measure"), .lock = -1};
   bool ok = bout_run(&b, d);
   if (ok && json)

@@ -146,7 +146,7 @@ static bool check_options(const options *o, ts_diag *d) {
   bool json;
   TS_TRY(ts_cli_json(o->format, &json, d) && ts_op_numerics(o->numerics, d));
   if (o->points < 1 || o->points > 64) return ts_refuse(d, "bad-option", "--points %lld is not 1 to 64", (long long)o->points);
-  if (o->threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)o->threads);
+  TS_TRY(ts_cli_threads(o->threads, d));
   return true;
 }
 

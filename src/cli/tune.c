@@ -129,7 +129,7 @@ static bool tune(ts_arena *a, const options *o, char **args, int nargs, const ch
   bool json;
   TS_TRY(ts_cli_json(o->format, &json, d) && ts_target_parse(o->target, &t, d));
   TS_TRY(ts_op_numerics(o->numerics, d));
-  if (o->threads > 1024) return ts_refuse(d, "bad-option", "--threads %lld is not 0 to 1024", (long long)o->threads);
+  TS_TRY(ts_cli_threads(o->threads, d));
   if (strcmp(o->timer, "graph") != 0 && strcmp(o->timer, "cupti") != 0) return ts_refuse(d, "unknown-timer", "--timer %s: graph or cupti", o->timer);
   if (!o->list) TS_TRY(ts_target_runs_here(&t, d));
   TS_TRY(o->model ? model_tasks(a, o, &tasks, &n, &step, &nstep, d) : named_tasks(a, args, nargs, &tasks, &n, d));
