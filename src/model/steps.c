@@ -335,6 +335,8 @@ bool ts_model_decode_step(ts_arena *a, const ts_model_config *c, const ts_quant 
                           size_t ntasks, const ts_step_call **out, size_t *n, ts_diag *d) {
   static const ts__phase phases[] = {TS__DECODE, TS__HEAD};
   TS_VEC(ts_step_call) v = {0};
+  const char **text = ts_new_array(a, const char *, ntasks + 1);
+  for (size_t t = 0; t < ntasks; t++) text[t] = spec_text(a, &tasks[t].spec);
   ts_model_config few = *c;
   few.layers = layers_of_step(c, q);
   TS_TRY(ts_model_extent(c, api, &max_seq_len, &prefill_chunk, d) && ts_paging_extent(&paging, &max_seq_len, d));
@@ -344,7 +346,7 @@ bool ts_model_decode_step(ts_arena *a, const ts_model_config *c, const ts_quant 
     TS_TRY(ts__steps(a, &few, q, api, max_seq_len, prefill_chunk, paging, phases[k], &s, &ns, d));
     for (size_t i = 0; i < ns; i++)
       for (size_t t = 0; t < ntasks; t++)
-        if (!strcmp(spec_text(a, &tasks[t].spec), s[i].text)) {
+        if (!strcmp(text[t], s[i].text)) {
           ts_vec_push(a, &v, make_call(a, &s[i], t));
           break;
         }
