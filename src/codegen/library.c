@@ -156,9 +156,11 @@ static bool assemble(ts_arena *a, const ts_object *o, size_t n, const void *plan
   put(a, e, "tunesmith_library_plan_size", &size[n], sizeof *size);
   for (size_t i = 0; i < n; i++) {
     if (already(o, i)) continue;
+    if (!gpu) {
+      TS_TRY(ts__elf_read(a, o[i].bytes, o[i].n, e));
+      continue;
+    }
     size[i] = o[i].n;
-    if (!gpu && !ts__elf_read(a, o[i].bytes, o[i].n, e)) return false;
-    if (!gpu) continue;
     put(a, e, o[i].symbol, o[i].bytes, o[i].n);
     put(a, e, ts_arena_printf(a, "%s_bytes", o[i].symbol), &size[i], sizeof *size);
   }
