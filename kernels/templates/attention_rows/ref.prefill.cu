@@ -16,17 +16,7 @@ tmap      1 b1 f16 swizzle 128 dims D ; t + n ; HK strides 2 * D ; 2 * D * P box
 tmap      2 b2 f16 swizzle 128 dims D ; t + n ; HK strides 2 * D ; 2 * D * P box 64 ; 128 ; 1
 */
 #include "prefill_attention.cuh"
-
-#ifdef TS_n
-#define N_NOW TS_n
-#else
-#define N_NOW (int)dims[TS_DIM_n]
-#endif
-#ifdef TS_t
-#define T_NOW TS_t
-#else
-#define T_NOW (int)dims[TS_DIM_t]
-#endif
+#include "dims_now.cuh"
 
 extern "C" __global__ void __launch_bounds__(384, 1)
 prefill(const __grid_constant__ tensor_map qm, const __grid_constant__ tensor_map km, const __grid_constant__ tensor_map vm, u16 *y, void *workspace, const long long *dims) {

@@ -14,12 +14,7 @@ dependent 1
 args      b0 b1 b2 b3 b4 b5 w d
 */
 #include "decode_attention.cuh"
-
-#ifdef TS_t
-#define T_NOW TS_t
-#else
-#define T_NOW (int)dims[TS_DIM_t]
-#endif
+#include "dims_now.cuh"
 
 extern "C" __global__ void __launch_bounds__(32 * WARPS, 1)
 decode(const act *qkv, const float *cos, const float *sin, u16 *kc, u16 *vc, act *y, float *workspace, const long long *dims) {
