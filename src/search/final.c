@@ -106,22 +106,25 @@ static bool disturbed(const ts__session *s, const final *f) {
   return elect(s, f, &c) != 0 && c.verdict == TS_UNCLEAR;
 }
 
-static bool record_comparison(ts__session *s, const final *f, size_t i, size_t j, const ts_compare *c, ts_diag *d) {
+static bool put_comparison(ts__session *s, const ts__member *x, const ts__member *y, const char *metric, size_t rounds, const ts_compare *c, ts_diag *d) {
   return ts_db_put_comparison(s->db,
-                              &(ts_db_comparison){.a_build_id = f->m[i]->build_id, .b_build_id = f->m[j]->build_id, .device_id = s->place.device_id,
-                                                  .environment_id = s->place.environment_id, .session_id = s->session_id, .metric = "time",
-                                                  .rounds = (int64_t)rounds_of(f, i, j), .log_ratio = c->log_ratio, .ci_lo = c->ci_lo, .ci_hi = c->ci_hi,
-                                                  .verdict = ts_verdict_name(c->verdict)},
+                              &(ts_db_comparison){.a_build_id = x->build_id, .b_build_id = y->build_id, .device_id = s->place.device_id, .environment_id = s->place.environment_id,
+                                                  .session_id = s->session_id, .metric = metric, .rounds = (int64_t)rounds, .log_ratio = c->log_ratio, .ci_lo = c->ci_lo,
+                                                  .ci_hi = c->ci_hi, .verdict = ts_verdict_name(c->verdict)},
                               d) != 0;
 }
 
-static bool record_decision(ts__session *s, const final *f, size_t best, const ts_compare *c, ts_diag *d) {
-  if (best && !record_comparison(s, f, best, 0, c, d)) return false;
+static bool put_decision(ts__session *s, const ts__member *winner, const ts__member *beaten, const char *timer, const ts_compare *c, ts_diag *d) {
   return ts_db_put_decision(s->db,
                             &(ts_db_decision){.workload_id = s->workload_id, .target_id = s->place.target_id, .toolchain_id = s->place.toolchain_id,
-                                              .policy = ts_place_policy(s->o->target, f->row[best].timer, s->arena), .build_id = f->m[best]->build_id, .beat_build_id = f->m[0]->build_id,
+                                              .policy = ts_place_policy(s->o->target, timer, s->arena), .build_id = winner->build_id, .beat_build_id = beaten->build_id,
                                               .log_ratio = c->log_ratio, .ci_lo = c->ci_lo, .ci_hi = c->ci_hi, .session_id = s->session_id},
                             d) != 0;
+}
+
+static bool record_decision(ts__session *s, const final *f, size_t best, const ts_compare *c, ts_diag *d) {
+  if (best && !put_comparison(s, f->m[best], f->m[0], "time", rounds_of(f, best, 0), c, d)) return false;
+  return put_decision(s, f->m[best], f->m[0], f->row[best].timer, c, d);
 }
 
 // --- what was chosen in a whole step ----------------------------------------------------------------------------------------
@@ -144,17 +147,8 @@ static bool record_pick(ts__session *s, ts_diag *d) {
   if (!s->pick) return true;
   TS_TRY(record_steps(s, s->pick, &s->pick_samples, d));
   if (s->pick != s->pick_base)
-    TS_TRY(record_steps(s, s->pick_base, &s->base_samples, d) &&
-           ts_db_put_comparison(s->db,
-                                &(ts_db_comparison){.a_build_id = s->pick->build_id, .b_build_id = s->pick_base->build_id, .device_id = s->place.device_id,
-                                                    .environment_id = s->place.environment_id, .session_id = s->session_id, .metric = "step", .rounds = (int64_t)s->pick_samples.n,
-                                                    .log_ratio = c->log_ratio, .ci_lo = c->ci_lo, .ci_hi = c->ci_hi, .verdict = ts_verdict_name(c->verdict)},
-                                d) != 0);
-  return ts_db_put_decision(s->db,
-                            &(ts_db_decision){.workload_id = s->workload_id, .target_id = s->place.target_id, .toolchain_id = s->place.toolchain_id,
-                                              .policy = ts_place_policy(s->o->target, "step", s->arena), .build_id = s->pick->build_id, .beat_build_id = s->pick_base->build_id,
-                                              .log_ratio = c->log_ratio, .ci_lo = c->ci_lo, .ci_hi = c->ci_hi, .session_id = s->session_id},
-                            d) != 0;
+    TS_TRY(record_steps(s, s->pick_base, &s->base_samples, d) && put_comparison(s, s->pick, s->pick_base, "step", s->pick_samples.n, c, d));
+  return put_decision(s, s->pick, s->pick_base, "step", c, d);
 }
 
 // The winner beside the library, where it took part.
@@ -163,7 +157,7 @@ static bool against_library(ts__session *s, const final *f, size_t best, ts_tune
   if (l == SIZE_MAX) return true;
   out->library_ns = f->row[l].stats.median;
   out->against_library = compare_rows(f, best, l);
-  return record_comparison(s, f, best, l, &out->against_library, d);
+  return put_comparison(s, f->m[best], f->m[l], "time", rounds_of(f, best, l), &out->against_library, d);
 }
 
 // In passes of their own, after everything is timed. That there are none is no failure.
@@ -194,7 +188,7 @@ bool ts__session_end(ts__session *s, bool interrupted, ts_tune_row *out, ts_aren
     size_t best = elect(s, &f, &c);
     shaky = unstable(&f);
     if (shaky && !s->o->accept_unstable)
-      fprintf(stderr, "note: %s: heat or its supply slowed the GPU during the final: no winner is recorded; tune again, or give --accept-unstable\n", s->text);
+      ts_say("note: %s: heat or its supply slowed the GPU during the final: no winner is recorded; tune again, or give --accept-unstable", s->text);
     else
       ok = record_decision(s, &f, best, &c, d) && record_pick(s, d);
     for (size_t i = 0; i < f.n; i++)
