@@ -291,8 +291,11 @@ static bool find_target(bench *b, ts_diag *d) {
   ts_api api;
   int number;
   char text[32] = "cpu";
-  TS_TRY(ts_engine_api(b->dir, b->o.library, &api, d) && ts_engine_gpu(&number, d));
-  if (api == TS_API_CUDA) snprintf(text, sizeof text, "cuda:%d", number);
+  TS_TRY(ts_engine_api(b->dir, b->o.library, &api, d));
+  if (api == TS_API_CUDA) {
+    TS_TRY(ts_engine_gpu(&number, d));
+    snprintf(text, sizeof text, "cuda:%d", number);
+  }
   return ts_target_parse(text, &b->target, d);
 }
 
