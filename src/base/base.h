@@ -184,7 +184,7 @@ char *ts_path_join(ts_arena *a, const char *dir, const char *name);
 // Sorted names in a directory that end in `suffix` ("" for all).
 bool ts_dir_list(const char *path, const char *suffix, ts_arena *a, char ***names, size_t *n, ts_diag *d) TS_WARN_UNUSED;
 // The product's data folder (holds kernels/, reports/): $TUNESMITH_HOME, else beside the executable
-// (../share/tunesmith), else the source tree it was built from. Never NULL.
+// (../share/tunesmith), else the source tree it was built from, which a bundle has not. Never NULL.
 const char *ts_data_dir(void);
 
 // --- processes (proc.c) ---------------------------------------------------------------------------------

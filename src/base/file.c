@@ -129,15 +129,11 @@ const char *ts_data_dir(void) {
   const char *home = getenv("TUNESMITH_HOME");
   char exe[PATH_MAX];
   ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 32);
-  if (home && *home) snprintf(found, sizeof found, "%s", home);
-  if (!found[0] && n > 0) {
-    exe[n] = 0;
-    char *slash = strrchr(exe, '/');
-    if (slash) {
-      strcpy(slash, "/../share/tunesmith");
-      if (has_kernels(exe)) snprintf(found, sizeof found, "%s", exe);
-    }
-  }
-  if (!found[0]) snprintf(found, sizeof found, "%s", TS_SOURCE_DIR);
+  exe[n > 0 ? n : 0] = 0;
+  char *slash = strrchr(exe, '/');
+  strcpy(slash ? slash + 1 : exe, "../share/tunesmith");
+  const char *dir = home && *home ? home : exe;
+  if (dir == exe && TS_SOURCE_DIR[0] && !has_kernels(exe)) dir = TS_SOURCE_DIR;
+  snprintf(found, sizeof found, "%s", dir);
   return found;
 }
