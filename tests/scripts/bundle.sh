@@ -28,5 +28,9 @@ run build --model synthetic:tiny --target cuda:sm_90a --out "$dir/dist" >"$dir/l
 made="(?<![\\w./-])\\Q$root\\E(/(build|kernels|src|tests)\\b|\\x00)"
 places=$(LC_ALL=C grep -rlaP "$made" "$top" | head -n 3 | tr '\n' ' ' || true)
 [ -z "$places" ] || fail "files say where they were made: $places"
+mv "$top/share" "$dir/away"
+if run ops >"$dir/log" 2>&1; then fail "kernels are found elsewhere: $root?"; fi
+grep -qF "$top" "$dir/log" || { cat "$dir/log"; fail "the message of missing kernels does not say where they belong"; }
+mv "$dir/away" "$top/share"
 for page in $(grep -oE 'docs/[a-z-]+\.md' "$top/README.md" | sort -u); do [ -f "$top/$page" ] || fail "README.md names $page, which is not there"; done
 echo "1 bundle of $(stat -c %s "$dir"/out/*.tar.xz) bytes works"
