@@ -94,8 +94,8 @@ static bool schedule(maker *m, ts__kernel_row *r, const char *variant, const cha
 }
 
 // --- without a record --------------------------------------------------------------------------------------
-// The first guess of the variant's native templates, as text: the point that a template's author names, else the first legal one of the
-// first template that serves the workload. NULL: none does, as always on CPUs and without NVRTC.
+// The first guess of the variant's native templates (ts_native_guessed) at its first point, as text. NULL: none serves the workload, as always
+// on CPUs and without NVRTC.
 static const char *first_guess(maker *m, const ts_spec *spec, const char *variant) {
   const ts_native **t, *best = NULL;
   const int64_t *first, *point = NULL;
@@ -104,11 +104,10 @@ static const char *first_guess(maker *m, const ts_spec *spec, const char *varian
   ts_op_inst inst;
   const ts_op *op = m->o->target->api == TS_API_CUDA && ts_codegen_nvrtc() ? ts_op_find(m->a, spec->op, &why) : NULL;
   if (!op || !ts_op_instantiate(m->ir, spec, variant, &inst, &why) || !ts_native_list(m->a, op, variant, &t, &n, &why)) return NULL;
-  for (size_t i = 0; i < n && !(best && best->nstarts); i++) {
+  for (size_t i = 0; i < n; i++) {
     ts_native_fit fit;
-    if (!ts_native_bind(m->a, t[i], spec, inst.func, m->o->target, &fit, &why)) continue;
-    if (!ts_native_first(m->a, &fit, &first, &why) || !first) continue;
-    if (!best || t[i]->nstarts) best = t[i], point = first;
+    if (!ts_native_guessed(best, t[i]) || !ts_native_bind(m->a, t[i], spec, inst.func, m->o->target, &fit, &why)) continue;
+    if (ts_native_first(m->a, &fit, &first, &why) && first) best = t[i], point = first;
   }
   if (!best) return NULL;
   ts_text text = {0};

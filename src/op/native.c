@@ -330,6 +330,8 @@ bool ts_native_list(ts_arena *a, const ts_op *op, const char *variant, const ts_
   return true;
 }
 
+bool ts_native_guessed(const ts_native *best, const ts_native *t) { return !best || (!best->nstarts && t->nstarts); }
+
 // --- points as text ------------------------------------------------------------------------------------------------------
 void ts_native_print(ts_text *out, const ts_native *t, const int64_t *point) {
   ts_text_addf(out, "native \"%s\"", t->name);

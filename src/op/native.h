@@ -74,6 +74,9 @@ enum { TS_NATIVE_POINTS = 1 << 16 };
 bool ts_native_points(ts_arena *a, const ts_native_fit *f, const int64_t **points, size_t *n, double *all, ts_diag *d) TS_WARN_UNUSED;
 // The first of them alone; NULL: there is none. Takes no time where a start line serves.
 bool ts_native_first(ts_arena *a, const ts_native_fit *f, const int64_t **point, ts_diag *d) TS_WARN_UNUSED;
+// What is taken of a variant without measuring, its first guess: of the templates that serve, in the order of ts_native_list, the first with
+// start lines, else the first. Whether t, the next that serves, takes the place of best (NULL: none came before).
+bool ts_native_guessed(const ts_native *best, const ts_native *t);
 // Values of an expression over the fit's names at a point.
 bool ts_native_eval(const ts_native_fit *f, const int64_t *point, const char *expr, int64_t *out, ts_diag *d) TS_WARN_UNUSED;
 // The launches of a point: a unit without its source.

@@ -442,13 +442,13 @@ static bool first_measured(ts__session *s, ts_diag *d) {
   return recall(s, d);
 }
 
-// The sketch whose first point a build without records takes for a variant: of its native templates the first that names a start, else the
-// first. NULL: not this variant's. ORDER: as the model's build guesses.
+// The sketch of the native template whose first point a build without records takes for a variant. NULL: none.
 static const ts_sketch *guessed(const ts_space *s, const char *variant) {
   const ts_sketch *best = NULL;
-  for (size_t i = 1; i < s->n && !(best && best->native->native->nstarts); i++) {
+  for (size_t i = 1; i < s->n; i++) {
     const ts_sketch *k = &s->sketch[i];
-    if (k->native && k->npoints && strcmp(k->source, "native") == 0 && strcmp(k->variant, variant) == 0 && (!best || k->native->native->nstarts)) best = k;
+    bool serves = k->native && k->npoints && strcmp(k->source, "native") == 0 && strcmp(k->variant, variant) == 0;
+    if (serves && ts_native_guessed(best ? best->native->native : NULL, k->native->native)) best = k;
   }
   return best;
 }

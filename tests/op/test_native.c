@@ -169,7 +169,22 @@ static void test_replay_refuses(void **state) {
   ts_arena_free(a);
 }
 
+// Which of three templates, listed in this order, is the first guess.
+static void test_first_guess(void **state) {
+  const ts_native plain = {0}, named = {.nstarts = 2}, *lists[][3] = {{&plain, &named, &named}, {&named, &plain, &named}, {&plain, &plain, &plain}};
+  const int want[] = {1, 0, 0};
+  (void)state;
+  for (size_t i = 0; i < 3; i++) {
+    const ts_native *best = NULL;
+    int at = -1;
+    for (int k = 0; k < 3; k++)
+      if (ts_native_guessed(best, lists[i][k])) best = lists[i][k], at = k;
+    assert_int_equal(at, want[i]);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases), cmocka_unit_test(test_points_read_back), cmocka_unit_test(test_replay_refuses)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases), cmocka_unit_test(test_points_read_back), cmocka_unit_test(test_replay_refuses),
+                                     cmocka_unit_test(test_first_guess)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
