@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # What the commands of this folder share. Each prints `name value unit` lines on standard output, everything else on standard error.
+export LC_ALL=C  # numbers have points, and words one order
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=${TUNESMITH_BUILD:-$root/build/check}
 work=${TUNESMITH_BENCH:-$root/build/bench}

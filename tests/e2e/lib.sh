@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # What the end-to-end tests share: a folder of their own, the program in PATH, and checks that say what they saw.
 set -uo pipefail
+export LC_ALL=C  # numbers have points, and words one order
 PATH=$BIN:$PATH
 top=$(mktemp -d)
 trap 'rm -rf "$top"' EXIT

@@ -8,6 +8,7 @@
 # --out keeps the output of every part (else a folder that is removed). --model: this model too must say on the GPU what it says on the CPU.
 # --part: not all of kernels, intrinsics, sanitizer, faults, models.
 set -uo pipefail
+export LC_ALL=C  # numbers have points, and words one order
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 export PATH=${BIN:-$root/bin}:$PATH TS_QUIET=1

@@ -31,4 +31,6 @@ fresh; echo 'int class;' >"$top/t/include/c.h"; expect 1 headers "public header 
 fresh; echo "// TO""DO later" >"$top/t/src/low/c.c"; expect 1 words "mark of unfinished work"
 fresh; printf '#!/usr/bin/env bash\nif\n' >"$top/t/x"; chmod +x "$top/t/x"; expect 1 scripts "script that does not parse"
 fresh; printf '#!/usr/bin/env bash\ntrue\n' >"$top/t/x"; expect 1 scripts "script that is not executable"
+fresh; printf '#!/usr/bin/env bash\nawk "BEGIN { print 1.5 }"\n' >"$top/t/x"; chmod +x "$top/t/x"; expect 1 scripts "script in the user's locale"
+printf '#!/usr/bin/env bash\nexport LC_ALL=C\nawk "BEGIN { print 1.5 }"\n' >"$top/t/x"; expect 0 scripts "script in a locale of its own"
 exit $status

@@ -5,8 +5,9 @@
 #             headers listed there after the word "header"
 #   headers   every header compiles alone; include/*.h also as C++
 #   words     no marks of unfinished work, no machine paths, no hosts of package registries
-#   scripts   every shell script parses, and is executable
+#   scripts   every shell script parses, is executable, and sorts and calculates (awk) in one locale whatever the user's is
 set -uo pipefail
+export LC_ALL=C
 rule=$1
 cd "$2" || exit 2
 LLVM_INCLUDE=${LLVM_INCLUDE:-$(llvm-config-19 --includedir 2>/dev/null)}
@@ -75,6 +76,8 @@ scripts() {
     head -c 64 "$f" 2>/dev/null | head -n 1 | grep -qaE '^#!.*\bbash\b' || continue
     bash -n "$f" || { echo "$f:1: does not parse"; status=1; }
     [ -x "$f" ] || { echo "$f:1: is not executable"; status=1; }
+    grep -qE '\b(awk|sort|comm)\b' "$f" && ! grep -qE '^export LC_ALL=C\b|^\. ".*/(lib|cuda)\.sh"$' "$f" &&
+      { echo "$f:1: depends on the user's locale (export LC_ALL=C)"; status=1; }
   done < <(text_files)
   return $status
 }

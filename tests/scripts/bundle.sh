@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The bundle: made, unpacked in another place, it finds its own libraries and kernels there, and does real work in an empty environment.
 set -euo pipefail
+export LC_ALL=C
 root=$1
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
