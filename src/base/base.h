@@ -97,6 +97,9 @@ const char *ts_text_str(const ts_text *t);   // "" when empty
 // Shortest decimal form that reads back to the same double ("0.1", "1e-05", "inf", "nan"); always has
 // one of . e i n, so that it never reads as an integer.
 void ts_text_add_double(ts_text *t, double v);
+// quote.c: s as JSON writes a string, control characters escaped, and as a field of CSV, in quotes only where it needs them.
+void ts_text_add_json(ts_text *t, const char *s);
+void ts_text_add_csv(ts_text *t, const char *s);
 
 // --- reading text: one lexer for .tir files, traces and templates (lex.c) --------------------------------
 typedef enum ts_tok {

@@ -235,7 +235,7 @@ static void print_csv(const bench *b) {
     row(b, &b->tests[k], cell);
     for (size_t i = 0; i < TS_COUNTOF(columns); i++) {
       ts_text_add(&t, i ? "," : "\n");
-      ts__csv_string(&t, cell[i]);
+      ts_text_add_csv(&t, cell[i]);
     }
   }
   puts(ts_text_str(&t));

@@ -47,9 +47,7 @@ void ts_cli_note_gpu(const ts_target *t);
 bool ts_cli_json(const char *format, bool *json, ts_diag *d) TS_WARN_UNUSED;
 // --threads, a COUNT: refuses ("bad-option") more than 1024.
 bool ts_cli_threads(int64_t n, ts_diag *d) TS_WARN_UNUSED;
-// s as a JSON string, quotes included; the same behind `before` and a key.
-void ts__json_string(ts_text *out, const char *s);
-void ts__csv_string(ts_text *out, const char *s);  // a field of CSV, quotes included
+// s as a JSON string behind `before` and a key.
 void ts__json_pair(ts_text *out, const char *before, const char *key, const char *s);
 
 #endif

@@ -24,7 +24,7 @@ static void print_json(const ts_compared *c, size_t n, ts_arena *a) {
   for (size_t i = 0; i < n; i++, c++) {
     ts_text t = {0};
     ts_text_add(&t, "{\"what\":");
-    ts__json_string(&t, c->what);
+    ts_text_add_json(&t, c->what);
     ts_text_addf(&t, ",\"unit\":\"%s\",\"change\":\"%s\",\"na\":%zu,\"nb\":%zu", c->unit, ts_change_name(c->change),
                  c->na, c->nb);
     const struct {
@@ -42,7 +42,7 @@ static void print_csv(const ts_compared *c, size_t n, ts_arena *a) {
   puts("what,unit,a,b,ratio,lo,hi,na,nb,change");
   for (size_t i = 0; i < n; i++, c++) {
     ts_text what = {0};
-    ts__csv_string(&what, c->what);
+    ts_text_add_csv(&what, c->what);
     printf("%s,%s,%s,%s,%s,%s,%s,%zu,%zu,%s\n", ts_text_str(&what), c->unit, number(a, c->a), number(a, c->b),
            number(a, c->ratio), number(a, c->lo), number(a, c->hi), c->na, c->nb, ts_change_name(c->change));
     ts_text_free(&what);

@@ -22,9 +22,8 @@ typedef struct db_action {
 } db_action;
 
 static void print_text(const char *text, const char *format, ts_text *t) {
-  bool csv = !strcmp(format, "csv");
-  if (!strcmp(format, "jsonl")) ts__json_string(t, text);
-  else if (csv && strpbrk(text, ",\"\n\r")) ts__csv_string(t, text);
+  if (!strcmp(format, "jsonl")) ts_text_add_json(t, text);
+  else if (!strcmp(format, "csv")) ts_text_add_csv(t, text);
   else
     for (; *text; text++) ts_text_addn(t, (unsigned char)*text < 0x20 ? " " : text, 1);
 }

@@ -85,13 +85,13 @@ static void strings_json(ts_text *t, const char *const *s, int n) {
   ts_text_add(t, "[");
   for (int i = 0; i < n; i++) {
     if (i) ts_text_add(t, ", ");
-    ts__json_string(t, s[i]);
+    ts_text_add_json(t, s[i]);
   }
   ts_text_add(t, "]");
 }
 
 static void maybe_json(ts_text *t, const char *s) {
-  if (s) ts__json_string(t, s);
+  if (s) ts_text_add_json(t, s);
   else ts_text_add(t, "null");
 }
 
@@ -100,11 +100,11 @@ static void mapping_json(ts_text *t, const ts_mapping *m) {
   for (int r = 0; r < m->nroles; r++) {
     const ts_map_role *x = &m->role[r];
     ts_text_add(t, r ? ", {\"name\": " : "{\"name\": ");
-    ts__json_string(t, x->name);
+    ts_text_add_json(t, x->name);
     ts_text_addf(t, ", \"kind\": \"%s\", \"extent\": %lld, \"iterators\": ", x->reduce ? "reduce" : "spatial", (long long)x->extent);
     strings_json(t, x->iters, x->n);
     ts_text_add(t, ", \"have\": ");
-    ts__json_string(t, x->have);
+    ts_text_add_json(t, x->have);
     ts_text_add(t, ", \"padded\": ");
     maybe_json(t, x->padded);
     ts_text_add(t, "}");
@@ -118,7 +118,7 @@ static void mapping_json(ts_text *t, const ts_mapping *m) {
     char line[2000];
     snprintf(line, sizeof line, "%.*s", (int)strcspn(p, "\n"), p);
     if (p != m->trace) ts_text_add(t, ", ");
-    ts__json_string(t, line);
+    ts_text_add_json(t, line);
   }
   ts_text_add(t, "], \"refusal\": ");
   maybe_json(t, m->refusal);
@@ -127,9 +127,9 @@ static void mapping_json(ts_text *t, const ts_mapping *m) {
 
 static void block_json(ts_text *t, const char *block, const map_opts *o, const ts_mappings *m) {
   ts_text_add(t, "{\"block\": ");
-  ts__json_string(t, block);
+  ts_text_add_json(t, block);
   ts_text_add(t, ", \"intrin\": ");
-  ts__json_string(t, o->intrin);
+  ts_text_add_json(t, o->intrin);
   ts_text_addf(t, ", \"cut\": %s, \"why\": ", m->cut ? "true" : "false");
   maybe_json(t, m->why);
   ts_text_add(t, ", \"mappings\": [");

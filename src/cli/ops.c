@@ -33,7 +33,7 @@ static void print_json(const ts_op *op) {
   ts_text_addf(&t, ", \"tolerance\": %g, \"parameters\": [", op->tolerance);
   for (int p = 0; p < op->nparams; p++) {
     if (p) ts_text_add(&t, ", ");
-    ts__json_string(&t, op->params[p].name);
+    ts_text_add_json(&t, op->params[p].name);
   }
   ts_text_add(&t, "], \"kinds\": [");
   for (int p = 0; p < op->nparams; p++) ts_text_addf(&t, "%s\"%s\"", p ? ", " : "", kind_name(&op->params[p]));

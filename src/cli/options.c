@@ -128,29 +128,9 @@ void ts_cli_note_gpu(const ts_target *t) {
   if (*d.hint) fprintf(stderr, "  hint: %s\n", d.hint);
 }
 
-void ts__json_string(ts_text *out, const char *s) {
-  ts_text_add(out, "\"");
-  for (; *s; s++) {
-    unsigned char c = (unsigned char)*s;
-    if (c == '"' || c == '\\')
-      ts_text_addf(out, "\\%c", c);
-    else if (c < 0x20)
-      ts_text_addf(out, "\\u%04x", c);
-    else
-      ts_text_addn(out, s, 1);
-  }
-  ts_text_add(out, "\"");
-}
-
-void ts__csv_string(ts_text *out, const char *s) {
-  ts_text_add(out, "\"");
-  for (; *s; s++) *s == '"' ? ts_text_add(out, "\"\"") : ts_text_addn(out, s, 1);
-  ts_text_add(out, "\"");
-}
-
 void ts__json_pair(ts_text *out, const char *before, const char *key, const char *s) {
   ts_text_addf(out, "%s\"%s\": ", before, key);
-  ts__json_string(out, s);
+  ts_text_add_json(out, s);
 }
 
 bool ts_cli_json(const char *format, bool *json, ts_diag *d) {

@@ -105,7 +105,7 @@ static void text_show(const bout *b) {
 static void json_show(const bout *b) {
   ts_text t = {0};
   ts_text_add(&t, "{\"workload\": ");
-  ts__json_string(&t, b->w->what);
+  ts_text_add_json(&t, b->w->what);
   ts_text_addf(&t, ", \"threads\": %d, \"rel_error\": %.3g, \"flops\": %.0f, \"bytes\": %.0f", b->probe.threads,
                b->row[MINE].rel_error, b->cost.flops, b->cost.bytes);
   for (int i = 0; i < SIDES; i++) {

@@ -112,10 +112,10 @@ static void report_json(const ts_trace *t, const ts_replay *r) {
     ts_inst_print(&step, t, t->inst[i]);
     ts_text_addf(&out, "{\"line\": %d, \"outcome\": \"%s\", \"step\": ", r->step[i].line,
                  outcome_word[r->step[i].outcome]);
-    ts__json_string(&out, ts_text_str(&step));
+    ts_text_add_json(&out, ts_text_str(&step));
     if (r->step[i].note) {
       ts_text_add(&out, ", \"note\": ");
-      ts__json_string(&out, r->step[i].note);
+      ts_text_add_json(&out, r->step[i].note);
     }
     printf("%s}\n", ts_text_str(&out));
     ts_text_free(&step);

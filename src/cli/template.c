@@ -89,7 +89,7 @@ static void show_json(const char *point, const ts_gpu_code *c, const ts_object *
     ts__json_pair(&t, i ? ", {" : "{", "entry", l->entry);
     for (int k = 0; k < 3; k++) {
       ts_text_add(&t, k ? ", " : ", \"grid\": [");
-      ts__json_string(&t, l->grid[k]);
+      ts_text_add_json(&t, l->grid[k]);
     }
     ts_text_add(&t, "]");
     add_three(&t, "block", l->block);

@@ -69,11 +69,11 @@ static void show(const char *workload, const ts_trial_result *r, const tally *t)
 
 static void add_row(ts_text *t, const ts_trial_row *r) {
   ts_text_add(t, "{\"sketch\": ");
-  ts__json_string(t, r->sketch);
+  ts_text_add_json(t, r->sketch);
   ts_text_addf(t, ", \"source\": \"%s\", \"outcome\": \"%s\", \"message\": ", r->source, r->outcome);
-  ts__json_string(t, r->message);
+  ts_text_add_json(t, r->message);
   ts_text_add(t, ", \"point\": ");
-  ts__json_string(t, r->point);
+  ts_text_add_json(t, r->point);
   if (is_right(r))
     ts_text_addf(t, ", \"rel_error\": %.3g, \"median_ns\": %.1f, \"ci_lo\": %.1f, \"ci_hi\": %.1f, \"final\": %s", r->rel_error, r->stats.median, r->stats.ci_lo, r->stats.ci_hi,
                  r->in_final ? "true" : "false");
@@ -83,7 +83,7 @@ static void add_row(ts_text *t, const ts_trial_row *r) {
 static void show_json(const char *workload, const ts_trial_result *r) {
   ts_text t = {0};
   ts_text_add(&t, "{\"workload\": ");
-  ts__json_string(&t, workload);
+  ts_text_add_json(&t, workload);
   ts_text_addf(&t, ", \"flops\": %.0f, \"bytes\": %.0f, \"restarts\": %d, \"best\": [", r->cost.flops, r->cost.bytes, r->restarts);
   bool first = true;
   for (size_t i = 0; i < r->n; i = sketch_end(r, i)) {

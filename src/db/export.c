@@ -11,37 +11,11 @@ typedef struct exporting {
   ts_text line;
 } exporting;
 
-static void add_json_string(ts_text *t, const char *s) {
-  ts_text_add(t, "\"");
-  for (; *s; s++) {
-    unsigned char c = (unsigned char)*s;
-    if (c == '"' || c == '\\')
-      ts_text_addf(t, "\\%c", c);
-    else if (c == '\n')
-      ts_text_add(t, "\\n");
-    else if (c < 0x20 || c == 0x7f)
-      ts_text_addf(t, "\\u%04x", c);
-    else
-      ts_text_addn(t, s, 1);
-  }
-  ts_text_add(t, "\"");
-}
-
-static void add_csv_string(ts_text *t, const char *s) {
-  if (!strpbrk(s, ",\"\n\r")) {
-    ts_text_add(t, s);
-    return;
-  }
-  ts_text_add(t, "\"");
-  for (; *s; s++) ts_text_addf(t, *s == '"' ? "\"\"" : "%c", *s);
-  ts_text_add(t, "\"");
-}
-
 static void add_string(exporting *e, const char *s) {
   if (e->format == TS_DB_CSV)
-    add_csv_string(&e->line, s);
+    ts_text_add_csv(&e->line, s);
   else
-    add_json_string(&e->line, s);
+    ts_text_add_json(&e->line, s);
 }
 
 static void add_hex(exporting *e, const void *p, size_t n) {

@@ -3,23 +3,9 @@
 
 #include "report/report_impl.h"
 
-static void add_string(ts_text *out, const char *s) {
-  ts_text_add(out, "\"");
-  for (; *s; s++) {
-    unsigned char c = (unsigned char)*s;
-    if (c == '"' || c == '\\')
-      ts_text_addf(out, "\\%c", c);
-    else if (c < 0x20 || c == 0x7f)
-      ts_text_addf(out, "\\u%04x", c);
-    else
-      ts_text_addn(out, s, 1);
-  }
-  ts_text_add(out, "\"");
-}
-
 static void add_value(ts_text *out, const ts_db_cell *c) {
   if (c->type == TS_DB_TEXT)
-    add_string(out, c->text);
+    ts_text_add_json(out, c->text);
   else if (c->type == TS_DB_INT)
     ts_text_addf(out, "%lld", (long long)c->i);
   else if (c->type == TS_DB_REAL && isfinite(c->r))
@@ -30,16 +16,16 @@ static void add_value(ts_text *out, const ts_db_cell *c) {
 
 static void add_report(ts_text *out, const ts__report *r) {
   ts_text_add(out, "{\"name\":");
-  add_string(out, r->name);
+  ts_text_add_json(out, r->name);
   ts_text_add(out, ",\"title\":");
-  add_string(out, r->title);
+  ts_text_add_json(out, r->title);
   ts_text_add(out, ",\"rows\":[");
   for (size_t row = 0; row < r->rows.nrows; row++) {
     ts_text_add(out, row ? ",\n  {" : "\n  {");
     for (int c = 0, at = 0; c < r->rows.ncols; c++) {
       if (r->rows.cols[c][0] == '_') continue;
       if (at++) ts_text_add(out, ",");
-      add_string(out, r->rows.cols[c]);
+      ts_text_add_json(out, r->rows.cols[c]);
       ts_text_add(out, ":");
       add_value(out, ts__cell(r, row, c));
     }

@@ -96,16 +96,3 @@ const json_t *ts__json_array(const ts__json *j, const json_t *o, const char *key
                   json_array_size(v), max);
   return NULL;
 }
-
-void ts__json_quote(ts_text *out, const char *s) {
-  ts_text_add(out, "\"");
-  for (const unsigned char *p = (const unsigned char *)s; *p; p++) {
-    if (*p == '"' || *p == '\\')
-      ts_text_addf(out, "\\%c", *p);
-    else if (*p < 0x20)
-      ts_text_addf(out, "\\u%04x", *p);
-    else
-      ts_text_addn(out, (const char *)p, 1);
-  }
-  ts_text_add(out, "\"");
-}

@@ -27,7 +27,5 @@ bool ts__json_opt_num(const ts__json *j, const json_t *o, const char *key, doubl
 bool ts__json_opt_str(const ts__json *j, const json_t *o, const char *key, ts_arena *a, const char **out,
                       ts_diag *d) TS_WARN_UNUSED;
 bool ts__json_opt_bool(const ts__json *j, const json_t *o, const char *key, bool *out, ts_diag *d) TS_WARN_UNUSED;
-// Add a JSON string literal.
-void ts__json_quote(ts_text *out, const char *s);
 
 #endif

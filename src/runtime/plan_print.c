@@ -15,15 +15,15 @@ static void tensor(ts_text *o, const ts_tensor *t) {
 
 static void weight(ts_text *o, const ts_plan_weight *w) {
   ts_text_add(o, "    {\"name\": ");
-  ts__json_quote(o, w->name);
+  ts_text_add_json(o, w->name);
   if (w->pack) {
     ts_text_add(o, ", \"pack\": ");
-    ts__json_quote(o, w->pack);
+    ts_text_add_json(o, w->pack);
   }
   ts_text_add(o, ", \"storage\": [");
   for (int i = 0; i < w->nstorage; i++) {
     ts_text_add(o, i ? ", [" : "[");
-    ts__json_quote(o, w->storage[i].name);
+    ts_text_add_json(o, w->storage[i].name);
     ts_text_add(o, ", ");
     tensor(o, &w->storage[i].t);
     ts_text_add(o, "]");
@@ -56,7 +56,7 @@ ts_sha256 ts_plan_layout(const ts_plan *p) {
 
 static void key_str(ts_text *o, const char *key, const char *value) {
   ts_text_addf(o, "\"%s\": ", key);
-  ts__json_quote(o, value);
+  ts_text_add_json(o, value);
 }
 
 static void key_int(ts_text *o, const char *key, int64_t v) { ts_text_addf(o, ", \"%s\": %lld", key, (long long)v); }
@@ -140,7 +140,7 @@ static void argument(ts_text *o, const ts_plan *p, const ts_plan_arg *a) {
     case TS_PLAN_ARG_PAGES: ts_text_add(&t, "pages"); break;
     default: ts_text_addf(&t, "%c %d", a->kind == TS_PLAN_ARG_K ? 'k' : 'v', a->index);
   }
-  ts__json_quote(o, ts_text_str(&t));
+  ts_text_add_json(o, ts_text_str(&t));
   ts_text_free(&t);
 }
 
@@ -189,7 +189,7 @@ void ts_plan_print(ts_text *o, const ts_plan *p) {
   ts_text_add(o, ",\n  \"features\": [");
   for (int i = 0; i < p->nfeatures; i++) {
     if (i) ts_text_add(o, ", ");
-    ts__json_quote(o, p->features[i]);
+    ts_text_add_json(o, p->features[i]);
   }
   ts_text_add(o, "],\n");
   model(o, p);

@@ -224,6 +224,18 @@ static void doubles_read_back(void **state) {
   ts_text_free(&t);
 }
 
+static void strings_are_quoted(void **state) {
+  (void)state;
+  ts_text t = {0};
+  const char *s[] = {"", "plain", "a \"b\" \\", "x,y", "two\nlines\r\t\x7f", "\xc3\xa9"};
+  for (size_t i = 0; i < TS_COUNTOF(s); i++) ts_text_add_json(&t, s[i]);
+  assert_string_equal(ts_text_str(&t), "\"\"\"plain\"\"a \\\"b\\\" \\\\\"\"x,y\"\"two\\nlines\\u000d\\u0009\\u007f\"\"\xc3\xa9\"");
+  t.n = 0;
+  for (size_t i = 0; i < TS_COUNTOF(s); i++) ts_text_add_csv(&t, s[i]), ts_text_add(&t, ";");
+  assert_string_equal(ts_text_str(&t), ";plain;\"a \"\"b\"\" \\\";\"x,y\";\"two\nlines\r\t\x7f\";\xc3\xa9;");
+  ts_text_free(&t);
+}
+
 static void diag_keeps_own_fields(void **state) {
   (void)state;
   ts_diag d = {0};
@@ -253,7 +265,7 @@ int main(void) {
       cmocka_unit_test(arena_restores),   cmocka_unit_test(lexer_tokens),   cmocka_unit_test(lexer_newlines),
       cmocka_unit_test(sha256_known),     cmocka_unit_test(half_against_compiler), cmocka_unit_test(rng_reference),
       cmocka_unit_test(files_and_faults), cmocka_unit_test(processes),      cmocka_unit_test(workers),
-      cmocka_unit_test(doubles_read_back), cmocka_unit_test(diag_keeps_own_fields), cmocka_unit_test(diag_is_one_line),
+      cmocka_unit_test(doubles_read_back), cmocka_unit_test(strings_are_quoted), cmocka_unit_test(diag_keeps_own_fields), cmocka_unit_test(diag_is_one_line),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
