@@ -157,9 +157,12 @@ bool ts_session_feed(ts_session *s, const int32_t *tokens, size_t n, ts_diag *d)
 // After running ahead, or forgetting tokens, the logits are of another token: the last one is computed again.
 static bool refresh(ts_session *s, ts_diag *d) {
   if (!s->stale || s->length == 0) return true;
-  int32_t last = s->tokens[s->length - 1];
-  s->length--;
-  return ts_session_feed(s, &last, 1, d);
+  const int32_t last = s->tokens[s->length - 1];
+  const int64_t length = s->length--;
+  bool ok = acceptable(s, &last, 1, d) && score(s, &last, 1, NULL, NULL, d);
+  s->length = length;  // refused for lack of a page, it is still the session's last token
+  give_back(s);
+  return ok;
 }
 
 const float *ts_session_logits(const ts_session *s) { return s->exec->kind->logits(s->exec); }

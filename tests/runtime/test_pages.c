@@ -299,7 +299,33 @@ static void owners(void **state) {
   ts_engine_close(e);
 }
 
+// A token that cannot be chosen for lack of a page takes nothing from the session: with room it is that of the whole text.
+static void full_when_choosing(void **state) {
+  (void)state;
+  rig r = rig_open();
+  ts_diag d = {0};
+  int32_t tokens[TINY_P];
+  const ts_sampler greedy = {.temperature = 0, .top_p = 1, .repetition_penalty = 1};
+  for (int i = 0; i < TINY_P; i++) tokens[i] = i * 7 % TINY_V;
+  must(ts_session_feed(r.s[0], tokens, 57, &d), &d);  // the last page has one position
+  int32_t want = ts_session_sample(r.s[0], &greedy, &d);
+  must(ts_session_adopt(r.s[1], r.s[0], 57, &d), &d);
+  must(ts_session_feed(r.s[2], tokens, TINY_P, &d), &d);
+  assert_int_equal(ts_cache_unused(r.cache), 0);
+  for (int i = 0; i < 3; i++) {
+    d = (ts_diag){0};
+    assert_int_equal(ts_session_sample(r.s[1], &greedy, &d), -1);
+    assert_string_equal(d.code, "cache-full");
+    assert_int_equal(ts_session_length(r.s[1]), 57);
+  }
+  ts_session_truncate(r.s[2], 3);
+  assert_int_equal(ts_session_sample(r.s[1], &greedy, &d), want);
+  assert_int_equal(ts_session_length(r.s[1]), 57);
+  right(r.s[1], tokens);
+  rig_close(&r);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(plans), cmocka_unit_test(interleaved), cmocka_unit_test(short_conversations), cmocka_unit_test(full), cmocka_unit_test(adopted), cmocka_unit_test(owners)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(plans), cmocka_unit_test(interleaved), cmocka_unit_test(short_conversations), cmocka_unit_test(full), cmocka_unit_test(full_when_choosing), cmocka_unit_test(adopted), cmocka_unit_test(owners)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
