@@ -9,6 +9,7 @@
 //   start     ROWS=32 STAGES=3           a point to try first; ... if EXPR: where the workload is such
 //   where     ROWS * STAGES * 512 <= SHARED
 //   define    TILE ROWS * 2
+//   limit     max |ws| < 2               what is asked of a weight's values; ... >= 0.001
 //   workspace EXPR
 //   zeroed    EXPR
 //   launch    gemv
@@ -40,6 +41,7 @@ typedef struct reader {
   TS_VEC(ts_native_text) starts;
   TS_VEC(ts_native_text) start_ifs;
   TS_VEC(ts_native_define) defines;
+  TS_VEC(ts_native_limit) limits;
   TS_VEC(ts_native_launch) launches;
   ts_diag *d;
 } reader;
@@ -188,6 +190,17 @@ static void read_start(reader *r, ts_native_text line) {
   ts_vec_push(r->a, &r->start_ifs, condition);
 }
 
+static bool read_limit(reader *r, ts_native_text line) {
+  ts_native_limit x;
+  const char *wrong = ts__native_limit(r->a, line, &x);
+  if (wrong) return complain(r, "limit '%s': %s", line.p, wrong);
+  for (size_t i = 0; i < r->limits.n; i++)
+    if (r->limits.p[i].least == x.least && strcmp(r->limits.p[i].buffer, x.buffer) == 0)
+      return complain(r, "limit '%s': line %d says another number for it", line.p, r->limits.p[i].text.line);
+  ts_vec_push(r->a, &r->limits, x);
+  return true;
+}
+
 static bool read_line(reader *r);
 
 // Lines of kernels/templates/include/NAME.params stand here: what templates of several operators have in common.
@@ -228,10 +241,11 @@ static bool read_line(reader *r) {
   if (strcmp(w, "launch") == 0) return read_launch(r);
   if (strcmp(w, "include") == 0) return include_lines(r);
   ts_native_text line = {.p = r->rest, .file = r->path, .line = r->line};
-  if (strcmp(w, "where") != 0 && strcmp(w, "start") != 0)
-    return complain(r, "'%s' is no line of a template (doc requires op quant include param start where define workspace zeroed launch grid block "
+  if (strcmp(w, "where") != 0 && strcmp(w, "start") != 0 && strcmp(w, "limit") != 0)
+    return complain(r, "'%s' is no line of a template (doc requires op quant include param start where define limit workspace zeroed launch grid block "
                        "shared cluster dependent args tmap)", w);
   if (!*line.p) return complain(r, "'%s' wants something behind it", w);
+  if (strcmp(w, "limit") == 0) return read_limit(r, line);
   if (strcmp(w, "where") == 0) ts_vec_push(r->a, &r->wheres, line);
   else read_start(r, line);
   return true;
@@ -278,6 +292,7 @@ static bool read_header(reader *r) {
   t->nwheres = (int)r->wheres.n, t->wheres = r->wheres.p;
   t->nstarts = (int)r->starts.n, t->starts = r->starts.p, t->start_ifs = r->start_ifs.p;
   t->ndefines = (int)r->defines.n, t->defines = r->defines.p;
+  t->nlimits = (int)r->limits.n, t->limits = r->limits.p;
   t->nlaunches = (int)r->launches.n, t->launches = r->launches.p;
   return check_launches(r) && check_starts(r);
 }

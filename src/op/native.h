@@ -29,6 +29,12 @@ typedef struct ts_native_define {  // define NAME EXPR
   const char *name;
   ts_native_text expr;
 } ts_native_define;
+typedef struct ts_native_limit {  // limit max |BUFFER| < NUMBER, or >= NUMBER: asked of the largest magnitude in a weight that main reads
+  ts_native_text text;
+  const char *buffer;
+  bool least;                     // >=
+  double bound;
+} ts_native_limit;
 enum { TS_NATIVE_TMAPS = 8 };
 typedef struct ts_native_launch {
   const char *entry;
@@ -42,10 +48,11 @@ typedef struct ts_native {
   const char *text;   // the whole file
   size_t n;
   ts_native_text requires, quant, op;  // words; quant, op: those it serves, not given: any
-  int nparams, nwheres, ndefines, nstarts, nlaunches;
+  int nparams, nwheres, ndefines, nstarts, nlimits, nlaunches;
   const ts_native_param *params;
   const ts_native_text *wheres, *starts, *start_ifs;  // start_ifs[i]: of starts[i], text NULL when it is for every workload
   const ts_native_define *defines;
+  const ts_native_limit *limits;
   ts_native_text workspace, zeroed;
   const ts_native_launch *launches;
 } ts_native;
@@ -65,7 +72,7 @@ typedef struct ts_native_fit {
   const int64_t *value;  // of the facts
 } ts_native_fit;
 // Refuses a workload or target that the template does not serve: "wrong-target", "wrong-quantization", "wrong-operator",
-// "wrong-shape" (a constraint over a dimension that stays symbolic).
+// "wrong-shape" (a constraint over a dimension that stays symbolic). "template-limit": a limit names what main does not read.
 bool ts_native_bind(ts_arena *a, const ts_native *t, const ts_spec *spec, const ts_func *f, const ts_target *target, ts_native_fit *out,
                     ts_diag *d) TS_WARN_UNUSED;
 // The legal points, in the order of the lists, nparams values each; those of the `start` lines come first. Refuses more than
@@ -83,6 +90,13 @@ bool ts_native_eval(const ts_native_fit *f, const int64_t *point, const char *ex
 bool ts_native_launches(ts_arena *a, const ts_native_fit *f, const int64_t *point, ts_gpu_code *out, ts_diag *d) TS_WARN_UNUSED;
 // The unit of a point; refusal "constraint" names the line that forbids it.
 bool ts_native_unit(ts_arena *a, const ts_native_fit *f, const int64_t *point, ts_text *out, ts_diag *d) TS_WARN_UNUSED;
+
+// Limits (native_limit.c). A workload's random data keep to all that are shipped; weights of a model need not, and tuning does not see them.
+// Whether one holds where this is the largest magnitude; infinite where something is no number.
+bool ts_native_limit_holds(const ts_native_limit *x, double most);
+// The parameter of the quantization's storage ("w_s") whose elements are those of a buffer of main: itself, or what pack rearranges. NULL: pack
+// computes them, and storage says nothing about their size.
+const char *ts_native_stored(const ts_op_inst *inst, const char *buffer);
 
 // A point as text, `native "gemv" ROWS=32 STAGES=3`: what stores keep in the place of a trace.
 void ts_native_print(ts_text *out, const ts_native *t, const int64_t *point);

@@ -7,6 +7,11 @@
 bool ts__native_is_dim(const ts_op *op, const char *name);  // a bound name that is no parameter
 bool ts__native_name(const char *s, size_t n);  // an identifier of at most 40 characters
 
+// --- limits (native_limit.c) ----------------------------------------------------------------------------------------
+// Read one; what is wrong with it, or NULL.
+const char *ts__native_limit(ts_arena *a, ts_native_text text, ts_native_limit *out);
+bool ts__native_limits_bind(const ts_native *t, const ts_func *f, ts_diag *d) TS_WARN_UNUSED;  // they name what f reads
+
 // --- expressions with names replaced by what is known (native_space.c) ----------------------------------------------
 // The integer value when every name is known; else the text with known names replaced, which only symbolic dimensions may
 // outlive. `where` is a line of the template, for messages.

@@ -134,7 +134,7 @@ bool ts_native_bind(ts_arena *a, const ts_native *t, const ts_spec *spec, const 
                     ts_diag *d) {
   *out = (ts_native_fit){.native = t, .spec = spec, .func = f, .target = target};
   const ts_op *op = ts_op_find(a, spec->op, d);
-  if (!op || !serves(t, spec, target, d)) return false;
+  if (!op || !serves(t, spec, target, d) || !ts__native_limits_bind(t, f, d)) return false;
   facts x = {.a = a};
   add_facts(&x, op, out);
   out->nfacts = (int)x.name.n;

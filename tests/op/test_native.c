@@ -53,6 +53,10 @@ static bool show(ts_arena *a, const char *path, const char *text, const char *sp
   ts_text_addf(out, "%s of '%s': %s\n", x->name, x->variant, x->doc);
   const char *target = line_of(a, text, "target"), *named = line_of(a, text, "point");
   TS_TRY(ts_target_parse(target ? target : "cuda:sm_90a", &t, d) && ts_spec_parse(a, spec_text, &spec, d) && ts_op_instantiate(ts_ir_new(a), &spec, "", &inst, d));
+  for (int i = 0; i < x->nlimits; i++) {
+    const ts_native_limit *l = &x->limits[i];
+    ts_text_addf(out, "limit %s: of %s, %s %g\n", l->text.p, l->buffer, l->least ? "at least" : "less than", l->bound);
+  }
   TS_TRY(ts_native_bind(a, x, &spec, inst.func, &t, &f, d) && show_points(a, &f, &point, out, d));
   if (named) {
     ts_lex l;

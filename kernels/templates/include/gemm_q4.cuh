@@ -27,7 +27,7 @@ template <typename S> __device__ __forceinline__ void gemm_tile(int i, int acros
   c = first + i % wide;
 }
 
-// Codes and scales of a unit -> A fragments of its four steps.
+// Codes and scales of a unit -> A fragments of its four steps. ORDER: the limit of the templates; eight times a scale is the largest of them.
 __device__ __forceinline__ void gemm_halves(u32 (&a)[4][4], uint4 q, uint2 s) {
   codes_to_f16(q.x, a[0]);
   codes_to_f16(q.y, a[1]);

@@ -100,7 +100,7 @@ template <typename S> struct share_ring {
 };
 
 // Codes and scales of a unit -> A fragments of its four steps, 64 times too small: the bits of 15 - code are a half without leading one,
-// so that one operation subtracts 8 and multiplies, exactly but for one rounding. Scales are less than 2: of others come no numbers.
+// so that one operation subtracts 8 and multiplies, exactly but for one rounding. ORDER: mma.share64's limits; of scales of 2 and more come no numbers.
 __device__ __forceinline__ void share_halves(u32 (&a)[4][4], uint4 q, uint2 s) {
   const u32 codes[4] = {q.x, q.y, q.z, q.w};
 #pragma unroll

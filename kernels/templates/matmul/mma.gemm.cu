@@ -8,6 +8,7 @@ param     GROUP 8 16 4
 where     A_F16 && K % 64 == 0 && N % 16 == 0
 where     TALL * WIDTH <= 256
 where     n_hi > 32
+limit     max |ws| < 8192                # eight scales are a half
 define    SMEM STAGES * (WIDTH * 128 + TALL * 4608) + 16 * STAGES + 1024
 where     SMEM <= SHARED
 start     TALL=1 WIDTH=256 STAGES=4 GROUP=8 if n_hi > 128

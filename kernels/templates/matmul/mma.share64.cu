@@ -13,6 +13,8 @@ param     PER_SM 1 2
 param     PACE 16 14 12 8 32             # bytes of weights a cycle until the ring is full
 where     A_F16 && K % 64 == 0 && N % 16 == 0
 where     n > 32 && n <= 128
+limit     max |ws| < 2                   # a scale times 2^15 is a half
+limit     max |ws| >= 0.00025            # weights are rounded to steps of 2^-18
 define    WIDTH n <= 64 ? 64 : 128
 where     (ALONG == 1 || NEAR) && SPLIT * ALONG <= max(1, K / 128) && CREWS % ALONG == 0 && STAGES % ALONG == 0 && STAGES >= 2 * ALONG && ALONG * (NEAR + 1) <= WIDTH / 8
 define    MOST SMS * PER_SM / (SPLIT * PAIR) * PAIR

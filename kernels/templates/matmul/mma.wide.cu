@@ -10,6 +10,7 @@ param     ROOM 1 2                       # blocks that fit side by side, of this
 param     PER_SM 1 2
 where     A_F16 && K % 64 == 0 && N % 16 == 0
 where     n > 8 && n <= 128
+limit     max |ws| < 8192                # eight scales are a half
 define    WIDTH n <= 16 ? 16 : n <= 32 ? 32 : n <= 64 ? 64 : 128
 where     TALL * WIDTH <= 128 && TALL * CREWS <= 4
 where     SPLIT <= K / 64 && SPLIT * PAIR <= 8

@@ -1,0 +1,11 @@
+/* tunesmith
+doc       main does not read it
+op        matmul
+limit     max |scale| < 2
+launch k
+grid 1
+block 32
+args b0
+*/
+extern "C" __global__ void k() {}
+// workload: matmul q4f16_1 A=f16 K=64 N=64 n=16

@@ -1,0 +1,10 @@
+/* tunesmith
+doc       two numbers
+limit     max |w_s| < 2
+limit     max |w_s| < 3
+launch k
+grid 1
+block 32
+args b0
+*/
+extern "C" __global__ void k() {}
