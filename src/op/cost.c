@@ -7,6 +7,7 @@
 typedef struct access {
   const ts_buffer *buf;
   double count;  // dynamic accesses
+  bool gathered;  // where, data say
 } access;
 
 typedef struct counter {
@@ -26,20 +27,20 @@ static bool eval(const counter *c, const ts_expr *e, int64_t *out) {
   return b.hi != TS_POS_INF;
 }
 
-static void touch(counter *c, const ts_buffer *b) {
-  for (size_t i = 0; i < c->seen.n; i++)
-    if (c->seen.p[i].buf == b) {
-      c->seen.p[i].count += c->times;
-      return;
-    }
-  ts_vec_push(c->arena, &c->seen, ((access){.buf = b, .count = c->times}));
+static void touch(counter *c, const ts_buffer *b, const ts_expr *const *idx) {
+  size_t at = 0;
+  while (at < c->seen.n && c->seen.p[at].buf != b) at++;
+  if (at == c->seen.n) ts_vec_push(c->arena, &c->seen, ((access){.buf = b}));
+  access *x = &c->seen.p[at];
+  x->count += c->times;
+  for (int i = 0; i < b->ndim; i++) x->gathered |= idx[i]->loads;
 }
 
 // Arithmetic on values; index arithmetic (i64) is free.
 static bool count_expr(void *arg, const ts_expr *e) {
   counter *c = arg;
   if (e->kind == TS_E_LOAD) {
-    touch(c, e->buf);
+    touch(c, e->buf, e->arg);
     return false;
   }
   bool arithmetic = (e->kind >= TS_E_ADD && e->kind <= TS_E_DIV) || e->kind == TS_E_MIN || e->kind == TS_E_MAX || e->kind == TS_E_CALL;
@@ -78,7 +79,7 @@ static void count_stmt(counter *c, const ts_stmt *s) {
       ts_analyzer_pop(c->an, mark);
       break;
     case TS_S_STORE:
-      touch(c, s->store.buf);
+      touch(c, s->store.buf, s->store.idx);
       ts_expr_visit(s->store.value, count_expr, c);
       break;
     case TS_S_IF:
@@ -102,11 +103,13 @@ static double region_bytes(const counter *c, const ts_region *r) {
   return n;
 }
 
-static double access_bytes(const counter *c, const ts_buffer *b) {
+static access access_of(const counter *c, const ts_buffer *b) {
   for (size_t k = 0; k < c->seen.n; k++)
-    if (c->seen.p[k].buf == b) return c->seen.p[k].count * ts_code_bytes(b->code);
-  return 0;
+    if (c->seen.p[k].buf == b) return c->seen.p[k];
+  return (access){.buf = b};
 }
+
+static double access_bytes(const counter *c, const ts_buffer *b) { return access_of(c, b).count * ts_code_bytes(b->code); }
 
 // A buffer is read (or written) once: the region touched, or the accesses made where they are fewer (a gather).
 static double side_bytes(const counter *c, const ts_region *r, int n) {
@@ -121,12 +124,12 @@ static bool is_cold(const ts_func *f, const ts_buffer *b) {
   return false;
 }
 
-// Regions of cold parameters that are read whole.
+// Regions of cold parameters that are read whole. Of what is gathered nobody knows: of a pool of pages only a few may be, again and again.
 static double cold_bytes(const counter *c, const ts_region *r, int n) {
   double sum = 0;
   for (int i = 0; i < n; i++) {
     double bytes = region_bytes(c, &r[i]);
-    if (is_cold(c->f, r[i].buf) && bytes <= access_bytes(c, r[i].buf)) sum += bytes;
+    if (is_cold(c->f, r[i].buf) && !access_of(c, r[i].buf).gathered && bytes <= access_bytes(c, r[i].buf)) sum += bytes;
   }
   return sum;
 }

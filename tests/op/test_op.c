@@ -441,6 +441,15 @@ static void costs(void **state) {
   assert_true(ts_op_instantiate(ir, &s, "", &inst, &d));
   assert_true(ts_op_cost(inst.func, NULL, &c, &d));
   assert_true(c.bytes >= 2 * 100 * 4 * 64 * 2 && c.bytes < 2 * 100 * 4 * 64 * 2 + 4096);  // the positions, not the pool
+  // however often pages are read: of a pool of 4096 positions 2048 are
+  assert_true(spec_of(a, "attention_rows_paged A=f16 C=f16 D=64 H=8 HK=2 P=4096 PAGE=16 POOL=256 n=1024 t=1024", &s));
+  assert_true(ts_op_instantiate(ir, &s, "", &inst, &d));
+  assert_true(ts_op_cost(inst.func, NULL, &c, &d));
+  assert_true(c.cold_bytes <= 2 * 2048 * 2 * 64 * 2);
+  assert_true(spec_of(a, "attention_rows A=f16 C=f16 D=64 H=8 HK=2 P=4096 n=1024 t=1024", &s));
+  assert_true(ts_op_instantiate(ir, &s, "", &inst, &d));
+  assert_true(ts_op_cost(inst.func, NULL, &c, &d));
+  assert_true(c.cold_bytes == 2 * 2048 * 2 * 64 * 2);
   ts_arena_free(a);
 }
 
