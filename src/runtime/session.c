@@ -217,7 +217,12 @@ bool ts_session_ahead_begin(ts_session *s, const ts_sampler *how, int64_t most, 
   if (s->ahead || s->length == 0) return ts_bug(d, "session-busy", "a session runs ahead once, after tokens");
   TS_TRY(refresh(s, d));
   int64_t end = most - 1 < s->capacity - s->length ? s->length + most - 1 : s->capacity;  // the last token's pass is not wanted
-  TS_TRY(s->exec->kind->ahead_begin(s->exec, how, s->length, end, d));
+  if (!s->exec->kind->ahead_begin(s->exec, how, s->length, end, d)) {
+    (void)s->exec->kind->ahead_stop(s->exec, NULL);
+    s->stale = true;  // what was queued may have computed logits of a later token
+    give_back(s);
+    return false;
+  }
   s->ahead = true;
   s->base = s->length;
   return true;

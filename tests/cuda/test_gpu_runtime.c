@@ -356,6 +356,27 @@ static void ahead(void **state) {
   close_side(&gpu);
 }
 
+// A start that fails leaves nothing behind: the next one hands out its own tokens.
+static void ahead_again(void **state) {
+  (void)state;
+  const ts_sampler greedy = {.top_p = 1, .repetition_penalty = 1};
+  side gpu = open_side(gpu_library);
+  ts_diag d = {0};
+  int32_t id = 0;
+  must(ts_session_feed(gpu.s, prompt, 9, &d), &d);
+  setenv("TS_FAKE_CUDA", "graph=2", 1);
+  for (int i = 0; i < 2; i++) assert_false(ts_session_ahead_begin(gpu.s, &greedy, 10, &d));
+  unsetenv("TS_FAKE_CUDA");
+  assert_int_equal(ts_session_length(gpu.s), 9);
+  must(ts_session_ahead_begin(gpu.s, &greedy, 10, &d), &d);
+  for (int i = 0; i < 5; i++) {
+    must(ts_session_ahead_next(gpu.s, &id, &d), &d);
+    assert_int_equal(id, 18 + i);
+  }
+  must(ts_session_ahead_stop(gpu.s, 4, &d), &d);
+  close_side(&gpu);
+}
+
 static void profile(void **state) {
   (void)state;
   side gpu = open_side(gpu_library);
@@ -522,7 +543,7 @@ static void plans(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(same_text), cmocka_unit_test(paged), cmocka_unit_test(paged_beginnings), cmocka_unit_test(paged_pieces), cmocka_unit_test(paged_full), cmocka_unit_test(logits),   cmocka_unit_test(ahead),  cmocka_unit_test(profile),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(same_text), cmocka_unit_test(paged), cmocka_unit_test(paged_beginnings), cmocka_unit_test(paged_pieces), cmocka_unit_test(paged_full), cmocka_unit_test(logits),   cmocka_unit_test(ahead), cmocka_unit_test(ahead_again), cmocka_unit_test(profile),
                                      cmocka_unit_test(drawn),     cmocka_unit_test(refusals), cmocka_unit_test(carveout), cmocka_unit_test(faults), cmocka_unit_test(plans)};
   return cmocka_run_group_tests(tests, group_setup, NULL);
 }
