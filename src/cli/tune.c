@@ -80,8 +80,8 @@ static void print_json(const ts_tune_result *r) {
            x->unstable ? "true" : "false");
   }
   if (r->step_ns > 0) printf("{\"event\": \"step\", \"default_ns\": %.1f, \"best_ns\": %.1f}\n", r->step_default_ns, r->step_ns);
-  printf("{\"event\": \"done\", \"trials\": %lld, \"wall_s\": %.2f, \"busy_s\": %.2f, \"interrupted\": %s}\n", (long long)r->trials, r->wall_s, r->busy_s,
-         r->interrupted ? "true" : "false");
+  printf("{\"event\": \"done\", \"trials\": %lld, \"wall_s\": %.2f, \"busy_s\": %.2f, \"interrupted\": %s, \"unreached\": %zu}\n", (long long)r->trials, r->wall_s, r->busy_s,
+         r->interrupted ? "true" : "false", r->unreached);
 }
 
 static void list_table(const char *workload, double weight, const ts_space *s) {
@@ -150,8 +150,8 @@ int ts_cmd_tune(int argc, char **argv) {
       {"quantization", TS_OPT_TEXT, &o.quant, "Q", "quantization of the model (q4f16_1)"},
       {"target", TS_OPT_TEXT, &o.target, "T", "cpu, cuda, cuda:1 ... (cpu)"},
       {"store", TS_OPT_TEXT, &o.store, "FILE", "tuning database, made when missing (tunesmith.db)"},
-      {"budget", TS_OPT_TIME, &o.budget, "TIME", "stop after this long: 90s, 5m, 1h (one candidate of each sketch always is measured)"},
-      {"trials", TS_OPT_COUNT, &o.trials, "N", "stop once this many candidates were measured (the same)"},
+      {"budget", TS_OPT_TIME, &o.budget, "TIME", "end after about this long, finals included: 90s, 5m, 1h; what it does not reach is left to the next run"},
+      {"trials", TS_OPT_COUNT, &o.trials, "N", "stop once this many candidates were measured (the first of each sketch always are)"},
       {"max-seq-len", TS_OPT_COUNT, &o.max_seq_len, "N", "positions of the model's cache (the model's, at most 2048; GPUs: 4096)"},
       {"kv-cache", TS_OPT_TEXT, &o.paging, "KIND", "own or paged[:PAGE[:POSITIONS]], as build will be told (own)"},
       {"prefill-chunk", TS_OPT_COUNT, &o.chunk, "N", "rows in one prefill pass (128; GPUs: 2048)"},
@@ -186,7 +186,9 @@ int ts_cmd_tune(int argc, char **argv) {
   bool ok = tune(a, &o, args, nargs, command, &r, &d);
   if (ok && !o.list && strcmp(o.format, "json") == 0) print_json(&r);
   else if (ok && !o.list) print_table(&r);
-  if (ok && r.failed) fprintf(stderr, "%zu workloads could not be tuned (see above)\n", r.failed);
+  if (ok && r.failed) ts_say("%zu workloads could not be tuned (see above)", r.failed);
+  if (ok && r.unreached && !r.interrupted)
+    ts_say("note: %zu of %zu workloads were not reached within %g s: the same command goes on with them, a longer --budget reaches more", r.unreached, r.n + r.failed + r.unreached, o.budget);
   code = !ok && r.told ? ts_diag_exit(&d) : !ok ? ts_cli_fail(&d) : r.interrupted ? 130 : r.failed ? 1 : 0;
   ts_arena_free(a);
   return code;

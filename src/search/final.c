@@ -5,7 +5,7 @@
 #include "cuda/cuda.h"
 #include "search/search_impl.h"
 
-enum { FINAL_ROUNDS = 15, MOST = TS__FINALISTS + TS__GUESSES + 4 };
+enum { FINAL_ROUNDS = 15, MOST_S = 3, MOST = TS__FINALISTS + TS__GUESSES + 4 };
 
 typedef struct final {
   ts__member *m[MOST];
@@ -21,7 +21,16 @@ static void admit(final *f, ts__member *m) {
   if (!there) f->m[f->n++] = m;
 }
 
-static bool hold_final(ts__session *s, ts_arena *a, final *f, ts_diag *d) {
+double ts__session_final_s(const ts__session *s) {
+  enum { USUAL = 8 };
+  const double sample_s = 0.01;  // of a CPU: with the launches that warm up
+  if (s->o->target->api != TS_API_CPU) return 0.4;
+  ts__member *m[USUAL];
+  double n = (double)ts__ranked(s, m, USUAL), slowest = s->fallback ? 1e-9 * s->fallback->median : 0;
+  return fmin(MOST_S, n * FINAL_ROUNDS * sample_s) + 8 * slowest;  // samples and verification of a slow default
+}
+
+static bool hold_final(ts__session *s, double most_s, ts_arena *a, final *f, ts_diag *d) {
   uint64_t tags[MOST];
   ts__member *top[TS__FINALISTS];
   size_t n = ts__ranked(s, top, TS__FINALISTS);
@@ -33,7 +42,7 @@ static bool hold_final(ts__session *s, ts_arena *a, final *f, ts_diag *d) {
   for (size_t i = 0; i < n; i++) admit(f, top[i]);
   if (s->library) f->m[f->n++] = s->library;
   for (size_t i = 0; i < f->n; i++) tags[i] = f->m[i]->tag;
-  TS_TRY(ts_meter_final(s->meter, tags, f->n, FINAL_ROUNDS, 3, a, f->row, d));
+  TS_TRY(ts_meter_final(s->meter, tags, f->n, FINAL_ROUNDS, fmin(MOST_S, most_s), a, f->row, d));
   for (size_t i = 0; i < f->n; i++) {
     TS_TRY(ts__record_verdict(s, f->m[i], &f->row[i], d));
     if (f->row[i].kind == TS_MEASURED && f->row[i].n) TS_TRY(ts__record_times(s, f->m[i], &f->row[i], 1, &f->measurement[i], d));
@@ -175,11 +184,19 @@ static bool count_finalists(ts__session *s, const final *f, ts_arena *a, ts_diag
   return true;
 }
 
-bool ts__session_end(ts__session *s, bool interrupted, ts_tune_row *out, ts_arena *a, ts_diag *d) {
+// One that was disturbed is held again, while there is time for as much as the first has taken.
+static bool hold_finals(ts__session *s, double most_s, bool once, ts_arena *a, final *f, ts_diag *d) {
+  uint64_t begin = ts_now_ns();
+  TS_TRY(hold_final(s, most_s, a, f, d));
+  double took_s = (double)(ts_now_ns() - begin) * 1e-9, left_s = most_s - took_s;
+  for (int again = 0; again < 2 && !once && usable(f, 0) && disturbed(s, f) && left_s >= took_s; again++, left_s -= took_s) TS_TRY(hold_final(s, took_s, a, f, d));
+  return true;
+}
+
+bool ts__session_end(ts__session *s, bool interrupted, double most_s, ts_tune_row *out, ts_arena *a, ts_diag *d) {
   ts_arena *scratch = ts_arena_new("final");
   final f;
-  bool ok = hold_final(s, scratch, &f, d), shaky = false;
-  for (int again = 0; ok && again < 2 && !interrupted && usable(&f, 0) && disturbed(s, &f); again++) ok = hold_final(s, scratch, &f, d);
+  bool ok = hold_finals(s, most_s, interrupted, scratch, &f, d), shaky = false;
   if (ok && !usable(&f, 0)) ok = ts_bug(d, "default-failed", "%s: the default schedule failed in the final: %s", s->text, f.row[0].message);
   if (ok) {
     ts_compare c;

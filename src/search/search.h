@@ -70,7 +70,7 @@ typedef struct ts_tune_opts {
   const char *cache;       // folder of compiled artifacts, or NULL
   const char *command;     // reproduces this run; kept in the store
   const char *numerics;    // permitted opt-in numerics, "" for none
-  double budget_s;         // 0: no limit
+  double budget_s;         // 0: no limit. Workloads that it does not reach are left to another run; one always is reached
   int64_t trials;          // measured candidates in all; 0: no limit
   uint64_t seed;
   int threads;
@@ -94,6 +94,7 @@ typedef struct ts_tune_row {  // result of one task
 } ts_tune_row;
 typedef struct ts_tune_result {
   size_t n, failed;        // failed: workloads of which nothing could be measured (each told on stderr)
+  size_t unreached;        // workloads that the budget, or a signal, left no time for
   bool told;               // the tuning failed because all of them did: the failure is one that was told
   ts_tune_row *rows;
   double wall_s, busy_s;   // busy: the device was running kernels

@@ -70,6 +70,7 @@ typedef struct ts__session {
   double started_ms;      // elapsed in earlier runs of this session
   uint64_t begin_ns;
   double slack;           // expected relative gain of another batch
+  uint64_t stop_ns;       // when no more candidates are measured, by ts_now_ns(); 0: no limit
   const char *text;       // the workload's text
   bool in_step;           // its kernel is chosen in a whole step
   ts__member *pick, *pick_base;  // what was chosen there, and what it was compared with; NULL: nothing was
@@ -94,21 +95,22 @@ bool ts__session_ready(const ts__session *s);  // something is compiled; of the 
 bool ts__session_measure(ts__session *s, ts_diag *d) TS_WARN_UNUSED;
 // Finalists that are known from an earlier run only are submitted again, to be measured as a batch.
 bool ts__session_revive(ts__session *s, ts_diag *d) TS_WARN_UNUSED;
-// The interleaved final and the decision (final.c).
-bool ts__session_end(ts__session *s, bool interrupted, ts_tune_row *out, ts_arena *a, ts_diag *d) TS_WARN_UNUSED;
+// The interleaved final and the decision (final.c), in about most_s seconds; no final is shorter than five rounds.
+bool ts__session_end(ts__session *s, bool interrupted, double most_s, ts_tune_row *out, ts_arena *a, ts_diag *d) TS_WARN_UNUSED;
+double ts__session_final_s(const ts__session *s);  // how long that is expected to take with all of its rounds
 void ts__session_close(ts__session *s);
 // Have a candidate compiled, to be measured with the next batch.
 bool ts__session_try(ts__session *s, ts__member *m, ts_diag *d) TS_WARN_UNUSED;
 
 // Choose the kernels of a model's decode step by the time of whole steps, before the finals (step.c). try_all measures what was submitted,
-// elapsed_s tells how long the tuning has taken. Sessions keep what was chosen; a step that cannot be run is told, and leaves the choice to
+// left_s tells how much time is left before the finals, INFINITY without a budget. Sessions keep what was chosen; a step that cannot be run is told, and leaves the choice to
 // the finals.
 typedef struct ts__step_host {
   ts__session *s;
   size_t n;
   const ts_tune_opts *o;
   bool (*try_all)(void *arg, ts_diag *d);
-  double (*elapsed_s)(const void *arg);
+  double (*left_s)(const void *arg);
   void *arg;
 } ts__step_host;
 bool ts__step_choose(const ts__step_host *h, ts_tune_result *out, ts_diag *d) TS_WARN_UNUSED;

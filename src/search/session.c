@@ -368,6 +368,9 @@ static size_t take_compiled(ts__session *s, ts__member **out, size_t most) {
   return n;
 }
 
+// The time is over, and there is something to go on with.
+static bool over(const ts__session *s) { return ts_interrupted() || (s->stop_ns && s->best && ts_now_ns() >= s->stop_ns); }
+
 bool ts__session_measure(ts__session *s, ts_diag *d) {
   enum { MOST = 256 };
   ts__member *group[MOST];
@@ -375,7 +378,7 @@ bool ts__session_measure(ts__session *s, ts_diag *d) {
   size_t count = take_compiled(s, group, MOST);
   ts_effort patient = ts_effort_search;
   patient.patient = true;
-  for (size_t i = 0; i < count && !ts_interrupted(); i++) {
+  for (size_t i = 0; i < count && !over(s); i++) {
     ts__member *m = group[i];
     if (m != s->fallback && m->state == TS__PROPOSED && m->object.bytes) TS_TRY(ts__measure_one(s, m, &ts_effort_search, d));
   }

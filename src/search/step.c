@@ -6,7 +6,7 @@
 
 #include "search/search_impl.h"
 
-enum { MOST_PARTS = 32, SCREEN = 3, SHORT = 5, SHORT_ROUNDS = 15, FINAL_ROUNDS = 31, PASSES = 3, ROUNDS = 12, MOST_WAYS = 384 };
+enum { MOST_PARTS = 32, SCREEN = 3, SHORT = 5, SHORT_ROUNDS = 15, FINAL_ROUNDS = 31, PASSES = 3, ROUNDS = 12, MOST_WAYS = 384, FINAL_S = 2 };
 static const double noise = 0.001;  // of a comparison of whole steps in turn: smaller gains are none
 static const double slack = 1.4;    // candidates that are slower alone by more than this are not tried
 
@@ -153,11 +153,14 @@ static void explain(const chooser *c, size_t p) {
   if (getenv("TS_EXPLAIN")) fprintf(stderr, "note: step: %.2f us, %s: %.*s of %zu\n", x->m.p[x->now]->step_ns * 1e-3, x->s->text, (int)strcspn(trace, "\n"), trace, x->m.n);
 }
 
+// Whether less time is left than that, or none.
+static bool over(const chooser *c, double least_s) { return ts_interrupted() || c->h->left_s(c->h->arg) < least_s; }
+
 static bool descend(chooser *c, ts_diag *d) {
   bool changed = true;
   for (int pass = 0; pass < PASSES && changed; pass++) {
     changed = false;
-    for (size_t p = 0; p < c->n && !ts_interrupted(); p++)
+    for (size_t p = 0; p < c->n && !over(c, FINAL_S); p++)
       if (c->part[p].m.n > 1) {
         TS_TRY(choose_part(c, p, &changed, d));
         explain(c, p);
@@ -285,10 +288,8 @@ static bool hold_final(chooser *c, ts_tune_result *out, ts_diag *d) {
 
 static bool choose(chooser *c, ts_tune_result *out, ts_diag *d) {
   enum { LEAST_S = 15 };
-  const ts_tune_opts *o = c->h->o;
-  if (!(c->step = ts_step_open(c->workload, c->n, c->calls, c->ncalls, o->seed, d)) || !add_new(c, d) || !descend(c, d)) return false;
-  for (int i = 0; i < ROUNDS && !ts_interrupted(); i++)
-    if (o->budget_s <= 0 || c->h->elapsed_s(c->h->arg) + LEAST_S < o->budget_s) TS_TRY(search_more(c, d));
+  if (!(c->step = ts_step_open(c->workload, c->n, c->calls, c->ncalls, c->h->o->seed, d)) || !add_new(c, d) || !descend(c, d)) return false;
+  for (int i = 0; i < ROUNDS && !over(c, LEAST_S); i++) TS_TRY(search_more(c, d));
   return ts_interrupted() || hold_final(c, out, d);
 }
 

@@ -24,14 +24,29 @@ static int64_t trials(const tuner *t) {
   return n;
 }
 
-// What the finals will take, and the choice in a whole step.
-static double reserve_s(const tuner *t) { return 0.4 * (double)t->n + (t->o->nstep ? 8 : 0); }
-
-static bool spent(const tuner *t) {
-  if (ts_interrupted()) return true;
-  if (t->o->budget_s > 0 && elapsed_s(t) + reserve_s(t) >= t->o->budget_s) return true;
-  return t->o->trials > 0 && trials(t) >= t->o->trials;
+// What the finals of the sessions that have begun will take.
+static double finals_s(const tuner *t) {
+  double sum = 0;
+  for (size_t i = 0; i < t->n; i++)
+    if (t->s[i].begun && !t->s[i].given_up) sum += ts__session_final_s(&t->s[i]);
+  return sum;
 }
+
+// When the search must end, in seconds since the begin, for the choice in a whole step and the finals to end within the budget. They make do with half of it.
+static double search_end_s(const tuner *t) {
+  if (t->o->budget_s <= 0) return INFINITY;
+  return t->o->budget_s - fmin(finals_s(t) + (t->o->nstep ? 8 : 0), 0.5 * t->o->budget_s);
+}
+
+static bool late(const tuner *t) { return elapsed_s(t) >= search_end_s(t); }
+
+static bool any_begun(const tuner *t) {
+  for (size_t i = 0; i < t->n; i++)
+    if (t->s[i].begun && !t->s[i].given_up) return true;
+  return false;
+}
+
+static bool spent(const tuner *t) { return ts_interrupted() || late(t) || (t->o->trials > 0 && trials(t) >= t->o->trials); }
 
 static void report(tuner *t, const ts__session *s) {
   char note[160];
@@ -126,6 +141,7 @@ static bool measure(tuner *t, ts_diag *d) {
     if (ts_interrupted() || !submitted(t)) return true;
     TS_TRY(collect(t, 0.2, d));
   }
+  if (t->o->budget_s > 0) s->stop_ns = t->begin_ns + (uint64_t)(search_end_s(t) * 1e9);
   bool ok = ts__session_measure(s, d) || give_up(s, d);
   if (ok && t->idle_failed.kind != TS_OK) ok = (*d = t->idle_failed, false);
   if (ok) report(t, s);
@@ -157,13 +173,25 @@ static bool prepared(tuner *t, ts_diag *d) {
   return true;
 }
 
+// No more first batches: the budget is over, and something was measured.
+static bool enough(const tuner *t) { return ts_interrupted() || (late(t) && any_begun(t)); }
+
+static bool first_batch(tuner *t, ts__session *s, ts_diag *d) {
+  TS_TRY(ts__session_first(s, d) || give_up(s, d));
+  while (!overlaps(t) && s->batch.n && !ts_interrupted()) TS_TRY(measure(t, d));
+  return true;
+}
+
+// Within a budget those come last that an earlier run found a winner of: a run that the budget ended goes on with the others.
 static bool first_batches(tuner *t, ts_diag *d) {
-  for (size_t i = 0; i < t->n && !ts_interrupted(); i++) {
-    if (t->s[i].given_up) continue;
-    TS_TRY(ts__session_first(&t->s[i], d) || give_up(&t->s[i], d));
-    for (; !overlaps(t) && t->s[i].batch.n && !ts_interrupted();) TS_TRY(measure(t, d));
-  }
-  while (submitted(t) && !ts_interrupted()) TS_TRY(measure(t, d));
+  bool timed = t->o->budget_s > 0;
+  for (int known = 0; known <= timed; known++)
+    for (size_t i = 0; i < t->n && !enough(t); i++) {
+      ts__session *s = &t->s[i];
+      bool later = timed && s->winner && s->winner->match == TS_DB_EXACT;
+      if (!s->given_up && later == known) TS_TRY(first_batch(t, s, d));
+    }
+  while (submitted(t) && !enough(t)) TS_TRY(measure(t, d));
   return true;
 }
 
@@ -194,12 +222,26 @@ static bool try_all(void *arg, ts_diag *d) {
   return true;
 }
 
-static double since_begin(const void *arg) { return elapsed_s(arg); }
+// For the choice in a whole step.
+static double left_s(const void *arg) {
+  const tuner *t = arg;
+  return t->o->budget_s > 0 ? t->o->budget_s - elapsed_s(t) - fmin(finals_s(t), 0.25 * t->o->budget_s) : INFINITY;
+}
 
 static bool choose_in_step(tuner *t, ts_tune_result *out, ts_diag *d) {
   if (!t->o->nstep || !overlaps(t)) return true;
   ts_progress_step(&t->progress, (uint64_t)trials(t), "the decode step as a whole");
-  return ts__step_choose(&(ts__step_host){.s = t->s, .n = t->n, .o = t->o, .try_all = try_all, .elapsed_s = since_begin, .arg = t}, out, d);
+  return ts__step_choose(&(ts__step_host){.s = t->s, .n = t->n, .o = t->o, .try_all = try_all, .left_s = left_s, .arg = t}, out, d);
+}
+
+static bool has_final(const ts__session *s) { return s->begun && s->best && !s->given_up; }
+
+// A session's share of what the budget has left, by what its final is expected to take.
+static double share_s(const tuner *t, size_t which) {
+  double all = 0;
+  for (size_t i = which; i < t->n; i++)
+    if (has_final(&t->s[i])) all += ts__session_final_s(&t->s[i]);
+  return t->o->budget_s > 0 ? fmax(0, t->o->budget_s - elapsed_s(t)) * ts__session_final_s(&t->s[which]) / all : INFINITY;
 }
 
 static bool finish(tuner *t, ts_arena *a, ts_tune_result *out, ts_diag *d) {
@@ -207,10 +249,11 @@ static bool finish(tuner *t, ts_arena *a, ts_tune_result *out, ts_diag *d) {
   for (size_t i = 0; i < t->n; i++) {
     ts__session *s = &t->s[i];
     out->failed += s->given_up;
-    if (!s->begun || !s->best || s->given_up) continue;
+    if (!has_final(s)) continue;
+    ts_progress_step(&t->progress, t->o->budget_s > 0 ? (uint64_t)elapsed_s(t) : (uint64_t)trials(t), ts_arena_printf(a, "final of %s", s->text));
     // a worker that ended during the final is started again; twice in a row is a fault of the machine
-    bool ok = ts__session_end(s, out->interrupted, &out->rows[out->n], a, d);
-    if (!ok && strcmp(d->code, "final-failed") == 0) ok = ts__session_end(s, out->interrupted, &out->rows[out->n], a, d);
+    bool ok = ts__session_end(s, out->interrupted, share_s(t, i), &out->rows[out->n], a, d);
+    if (!ok && strcmp(d->code, "final-failed") == 0) ok = ts__session_end(s, out->interrupted, share_s(t, i), &out->rows[out->n], a, d);
     if (!ok) return false;
     out->n++;
     out->busy_s += ts_meter_busy_s(s->meter);
@@ -267,7 +310,7 @@ bool ts_tune(ts_arena *a, const ts_tune_task *tasks, size_t n, const ts_tune_opt
   ts_place place;
   bool ok = t.s && c && ts_device_lock(device_name(a, o->target), &lock, d) && ts_place_put(db, o->target, o->threads, &place, d) && ts_db_batch(db, 64, 50, d);
   ts_progress_begin(&t.progress, "tune", 0);
-  for (size_t i = 0; ok && i < n && !ts_interrupted(); i++) {
+  for (size_t i = 0; ok && i < n && !ts_interrupted() && (t.n == 0 || !late(&t)); i++) {
     ts__session *s = &t.s[t.n++];
     ok = ts__session_open(s, i, &tasks[i], o, db, &place, c, idle, &t, d) || give_up(s, d);
     t.progress.total = n;
@@ -277,6 +320,7 @@ bool ts_tune(ts_arena *a, const ts_tune_task *tasks, size_t n, const ts_tune_opt
   out->interrupted = ts_interrupted();
   out->trials = trials(&t);
   ok = ok && finish(&t, a, out, d);
+  out->unreached = n - out->n - out->failed;
   if (ok && t.n && out->failed == t.n) ok = (*d = t.s[0].failure, out->told = true, false);
   for (size_t i = 0; i < t.n; i++)
     if (t.s[i].meter) ts_meter_quit(t.s[i].meter);  // they all leave at once
