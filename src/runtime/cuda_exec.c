@@ -117,6 +117,17 @@ static bool measure_workspace(exec *e, const ts_plan_phase *f, const ts_plan_ste
   return true;
 }
 
+// Blocks that meet in memory wait for each other, so that all of them must be there at once, as many as the GPU of the build has room for.
+static bool has_room(const exec *e, const ts_plan_step *s, const code *c, ts_diag *d) {
+  ts_target built;
+  if (!c->zeroed) return true;
+  TS_TRY(ts_target_parse(e->plan->target, &built, d));
+  if (built.gpu.sms <= e->gpu->g.sms) return true;
+  (void)ts_refuse(d, "wrong-gpu", "%s: kernel %s was built for a GPU of %d multiprocessors, this one (%s) has %d", e->file, s->kernel, built.gpu.sms, e->gpu->g.name, e->gpu->g.sms);
+  ts_hint(d, "build the model with --target cuda on this machine");
+  return false;
+}
+
 static bool load_codes(exec *e, const ts_library *l, ts_diag *d) {
   const ts_plan *p = e->plan;
   int most = 0;
@@ -129,7 +140,7 @@ static bool load_codes(exec *e, const ts_library *l, ts_diag *d) {
     for (int k = 0; k < p->phases[i].nsteps; k++) {
       const ts_plan_step *s = &p->phases[i].steps[k];
       code *c = find_code(e, l, i, k, d);
-      if (!c || !fits(e, s, c, d) || !measure_workspace(e, &p->phases[i], s, c, d)) return false;
+      if (!c || !fits(e, s, c, d) || !measure_workspace(e, &p->phases[i], s, c, d) || !has_room(e, s, c, d)) return false;
       e->steps[i][k] = (bound_step){.code = c, .step = s};
     }
   }

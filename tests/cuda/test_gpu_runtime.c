@@ -23,14 +23,14 @@ static void must(bool ok, const ts_diag *d) {
 static const char *cpu_library, *gpu_library, *paged_library;  // in one directory
 static const struct kernel {
   const char *name, *dims, *workspace;
-  int buffers, zeroed;
+  int buffers;
 } kernels[] = {
-    {"embed_1", "", "0", 3, 0}, {"mix_1", " t", "0", 4, 0},      {"embed_n", " n", "0", 3, 0},
-    {"mix_n", " n t", "0", 4, 0}, {"head_1", "", "1088", 3, 0}, {"pack_head", "", "0", 2, 0},
-    {"mix_pages_1", " t", "0", 5, 0}, {"mix_pages_n", " n t", "0", 5, 0},
+    {"embed_1", "", "0", 3}, {"mix_1", " t", "0", 4},      {"embed_n", " n", "0", 3},
+    {"mix_n", " n t", "0", 4}, {"head_1", "", "1088", 3}, {"pack_head", "", "0", 2},
+    {"mix_pages_1", " t", "0", 5}, {"mix_pages_n", " n t", "0", 5},
 };
 
-static int dependent = 1;  // of the artifacts made next
+static int dependent = 1, zeroed = 0;  // of the artifacts made next; zeroed: of those with a workspace
 
 static ts_object artifact(ts_arena *a, const struct kernel *k, const char *image) {
   ts_text t = {0}, args = {0};
@@ -38,9 +38,9 @@ static ts_object artifact(ts_arena *a, const struct kernel *k, const char *image
   for (int i = 0; i < k->buffers; i++) ts_text_addf(&args, " b%d", i);
   const char *host = image ? image : ts_arena_printf(a, "//host %d %d %d", k->buffers, w, *k->dims != 0);
   ts_text_addf(&t,
-               "tunesmith-gpu 1\narch sm_90a\nparams %d\ndims%s\nregisters 8 spills 0\nworkspace %s\nzeroed 0\nlaunch %s\ngrid 1 ; 1 ; 1\n"
+               "tunesmith-gpu 1\narch sm_90a\nparams %d\ndims%s\nregisters 8 spills 0\nworkspace %s\nzeroed %d\nlaunch %s\ngrid 1 ; 1 ; 1\n"
                "block 32 1 1\nshared 0\ncluster 1 1 1\ndependent %d\nargs%s%s%s\nimage ptx %zu\n%s",
-               k->buffers, k->dims, k->workspace, k->name, dependent, ts_text_str(&args), w ? " w" : "", *k->dims ? " d" : "", strlen(host), host);
+               k->buffers, k->dims, k->workspace, w ? zeroed : 0, k->name, dependent, ts_text_str(&args), w ? " w" : "", *k->dims ? " d" : "", strlen(host), host);
   ts_object o = {.bytes = ts_arena_dup(a, t.p, t.n), .n = t.n, .id = ts_sha256_of(t.p, t.n)};
   snprintf(o.symbol, sizeof o.symbol, "%s", k->name);
   ts_text_free(&t);
@@ -483,6 +483,23 @@ static void carveout(void **state) {
   unlink(path);
 }
 
+// Blocks that meet in memory wait for each other: where the GPU has no room for all of them at once they would for ever.
+static void multiprocessors(void **state) {
+  (void)state;
+  char path[200];
+  ts_plan p = gpu_plan();
+  snprintf(path, sizeof path, "%s/meeting-cuda.so", tiny_dir());
+  zeroed = 64;
+  write_library(path, &p, NULL);
+  refused("", path, "wrong-gpu", "132 multiprocessors");
+  p.target = "cuda:sm_90a,sms=4";
+  write_library(path, &p, NULL);
+  zeroed = 0;
+  side x = open_side(path);
+  close_side(&x);
+  unlink(path);
+}
+
 // Generates after a fault was planned for a moment; leaves with 0 when the fault was reported as one.
 static int with_fault(long at) {
   char fake[40];
@@ -544,6 +561,6 @@ static void plans(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(same_text), cmocka_unit_test(paged), cmocka_unit_test(paged_beginnings), cmocka_unit_test(paged_pieces), cmocka_unit_test(paged_full), cmocka_unit_test(logits),   cmocka_unit_test(ahead), cmocka_unit_test(ahead_again), cmocka_unit_test(profile),
-                                     cmocka_unit_test(drawn),     cmocka_unit_test(refusals), cmocka_unit_test(carveout), cmocka_unit_test(faults), cmocka_unit_test(plans)};
+                                     cmocka_unit_test(drawn),     cmocka_unit_test(refusals), cmocka_unit_test(carveout), cmocka_unit_test(multiprocessors), cmocka_unit_test(faults), cmocka_unit_test(plans)};
   return cmocka_run_group_tests(tests, group_setup, NULL);
 }
