@@ -4,6 +4,7 @@ set -uo pipefail
 layers=$1
 top=$(mktemp -d)
 trap 'rm -rf "$top"' EXIT
+export GIT_CEILING_DIRECTORIES=$top  # the trees are no part of a checkout that they may lie in
 status=0
 
 # A clean tree of two folders, where up may include low.
@@ -29,6 +30,7 @@ fresh; mkdir "$top/t/src/new"; echo '#include "low/low.h"' >"$top/t/src/new/a.c"
 fresh; echo 'size_t broken(void);' >"$top/t/src/low/b.h"; expect 1 headers "header that needs another"
 fresh; echo 'int class;' >"$top/t/include/c.h"; expect 1 headers "public header that is not C++"
 fresh; echo "// TO""DO later" >"$top/t/src/low/c.c"; expect 1 words "mark of unfinished work"
+fresh; mkdir "$top/t/.git"; echo "# TO""DO later" >"$top/t/.git/log"; expect 0 words "what git keeps is no part of the tree"
 fresh; printf '#!/usr/bin/env bash\nif\n' >"$top/t/x"; chmod +x "$top/t/x"; expect 1 scripts "script that does not parse"
 fresh; printf '#!/usr/bin/env bash\ntrue\n' >"$top/t/x"; expect 1 scripts "script that is not executable"
 fresh; printf '#!/usr/bin/env bash\nawk "BEGIN { print 1.5 }"\n' >"$top/t/x"; chmod +x "$top/t/x"; expect 1 scripts "script in the user's locale"

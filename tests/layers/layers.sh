@@ -55,30 +55,31 @@ headers() {
   return $status
 }
 
-# Tracked files, or all files when this is not a git checkout. Test data are other people's words and numbers.
+# Tracked files that are there, whoever owns the checkout, or all files when this is none. Test data are other people's words and numbers.
 text_files() {
-  { git ls-files 2>/dev/null || find . -type f | sed 's|^\./||'; } | grep -vE '^(LICENSE$|tests/data/|build/|models/)' | sort
+  local f
+  { git -c safe.directory="$PWD" ls-files 2>/dev/null || find . -name .git -prune -o -type f -print | sed 's|^\./||'; } |
+    grep -vE '^(LICENSE$|tests/data/|build/|models/)' | sort | while IFS= read -r f; do [ ! -f "$f" ] || printf '%s\0' "$f"; done
 }
 
 words() {
   # Each pattern is written so that it does not match itself.
   local pattern='\b(TO[D]O|FIX[M]E|XX[X])\b|/w[o]rk/|/r[o]ot/|p[y]pi\.org|pythonh[o]sted|deb\.deb[i]an\.org'
-  local f status=0
-  while IFS= read -r f; do
-    if [ -f "$f" ] && grep -nHIE "$pattern" "$f"; then status=1; fi
-  done < <(text_files)
-  return $status
+  local found
+  found=$(text_files | xargs -0r grep -nHIE "$pattern")
+  [ -z "$found" ] || { printf '%s\n' "$found"; return 1; }
 }
 
 scripts() {
-  local f status=0
+  local f first status=0
   while IFS= read -r f; do
-    head -c 64 "$f" 2>/dev/null | head -n 1 | grep -qaE '^#!.*\bbash\b' || continue
+    read -r first <"$f"
+    [[ $first == '#!'*bash* ]] || continue
     bash -n "$f" || { echo "$f:1: does not parse"; status=1; }
     [ -x "$f" ] || { echo "$f:1: is not executable"; status=1; }
     grep -qE '\b(awk|sort|comm)\b' "$f" && ! grep -qE '^export LC_ALL=C\b|^\. ".*/(lib|cuda)\.sh"$' "$f" &&
       { echo "$f:1: depends on the user's locale (export LC_ALL=C)"; status=1; }
-  done < <(text_files)
+  done < <(text_files | xargs -0r grep -lIE '^#!.*\bbash\b')
   return $status
 }
 
