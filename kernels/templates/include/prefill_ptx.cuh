@@ -7,45 +7,25 @@ static __device__ __forceinline__ u64 descriptor(u32 address, u32 leading_bytes)
   return (u64)((address & 0x3ffff) >> 4) | (u64)(leading_bytes >> 4) << 16 | (u64)(1024 >> 4) << 32 | (u64)1 << 62;
 }
 
-// The operands of 64 sums, and their numbers in the text of an instruction.
-#define ACCUMULATORS_4(d, i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
-#define ACCUMULATORS_16(d, i) ACCUMULATORS_4(d, i), ACCUMULATORS_4(d, i + 4), ACCUMULATORS_4(d, i + 8), ACCUMULATORS_4(d, i + 12)
-#define ACCUMULATORS_64(d) ACCUMULATORS_16(d, 0), ACCUMULATORS_16(d, 16), ACCUMULATORS_16(d, 32), ACCUMULATORS_16(d, 48)
-#define NUMBERS_64 \
-  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
-  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
-  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
-  "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-
 // d[64 x 128] (+)= a[64 x 16] . b[128 x 16]^T, a in registers, b K-major in shared memory; keep == 0 starts a new sum.
 static __device__ __forceinline__ void wgmma_scores(float (&d)[64], const u32 (&a)[4], u64 b, int keep) {
   asm volatile(
       "{\n.reg .pred p;\nsetp.ne.b32 p, %69, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {" NUMBERS_64 "}, {%64, %65, %66, %67}, %68, p, 1, 1, 0;\n}"
-      : ACCUMULATORS_64(d)
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {" WGMMA_NUMBERS_64 "}, {%64, %65, %66, %67}, %68, p, 1, 1, 0;\n}"
+      : WGMMA_SUMS_64(d, 0)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(keep));
 }
 // o[64 x N] += a[64 x 16] . b[16 x N], a in registers, b with rows of N in shared memory.
 static __device__ __forceinline__ void wgmma_values(float (&d)[64], const u32 (&a)[4], u64 b) {
   asm volatile(
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {" NUMBERS_64 "}, {%64, %65, %66, %67}, %68, 1, 1, 1, 1;\n"
-      : ACCUMULATORS_64(d)
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {" WGMMA_NUMBERS_64 "}, {%64, %65, %66, %67}, %68, 1, 1, 1, 1;\n"
+      : WGMMA_SUMS_64(d, 0)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 static __device__ __forceinline__ void wgmma_values(float (&d)[32], const u32 (&a)[4], u64 b) {
   asm volatile(
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {%0, %1, %2, %3, %4, %5, %6, %7, "
-      "%8, %9, %10, %11, %12, %13, %14, %15, "
-      "%16, %17, %18, %19, %20, %21, %22, %23, "
-      "%24, %25, %26, %27, %28, %29, %30, %31}, {%32, %33, %34, %35}, %36, 1, 1, 1, 1;\n"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]),
-        "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
-        "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]),
-        "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
-        "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]),
-        "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
-        "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]),
-        "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31])
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {" WGMMA_NUMBERS_32 "}, {%32, %33, %34, %35}, %36, 1, 1, 1, 1;\n"
+      : WGMMA_SUMS_32(d, 0)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 
