@@ -236,12 +236,18 @@ static bool choose_in_step(tuner *t, ts_tune_result *out, ts_diag *d) {
 
 static bool has_final(const ts__session *s) { return s->begun && s->best && !s->given_up; }
 
-// A session's share of what the budget has left, by what its final is expected to take.
+// A session's share of what the budget has left, by what its final is expected to take. After a signal finals are as short as they can be.
 static double share_s(const tuner *t, size_t which) {
   double all = 0;
+  if (ts_interrupted()) return 0;
   for (size_t i = which; i < t->n; i++)
     if (has_final(&t->s[i])) all += ts__session_final_s(&t->s[i]);
   return t->o->budget_s > 0 ? fmax(0, t->o->budget_s - elapsed_s(t)) * ts__session_final_s(&t->s[which]) / all : INFINITY;
+}
+
+static void say_interrupted(tuner *t, ts_tune_result *out) {
+  if (ts_interrupted() && !out->interrupted && any_begun(t)) ts_say("interrupted: what was measured is decided by short finals; Ctrl-C again ends at once");
+  out->interrupted = ts_interrupted();
 }
 
 static bool finish(tuner *t, ts_arena *a, ts_tune_result *out, ts_diag *d) {
@@ -250,6 +256,7 @@ static bool finish(tuner *t, ts_arena *a, ts_tune_result *out, ts_diag *d) {
     ts__session *s = &t->s[i];
     out->failed += s->given_up;
     if (!has_final(s)) continue;
+    say_interrupted(t, out);
     ts_progress_step(&t->progress, t->o->budget_s > 0 ? (uint64_t)elapsed_s(t) : (uint64_t)trials(t), ts_arena_printf(a, "final of %s", s->text));
     // a worker that ended during the final is started again; twice in a row is a fault of the machine
     bool ok = ts__session_end(s, out->interrupted, share_s(t, i), &out->rows[out->n], a, d);
@@ -317,9 +324,9 @@ bool ts_tune(ts_arena *a, const ts_tune_task *tasks, size_t n, const ts_tune_opt
     ts_progress_step(&t.progress, i + 1, t.s[i].text);
   }
   ok = ok && search(&t, d) && (ts_interrupted() || (revive(&t, d) && choose_in_step(&t, out, d)));
-  out->interrupted = ts_interrupted();
   out->trials = trials(&t);
   ok = ok && finish(&t, a, out, d);
+  out->interrupted = ts_interrupted();
   out->unreached = n - out->n - out->failed;
   if (ok && t.n && out->failed == t.n) ok = (*d = t.s[0].failure, out->told = true, false);
   for (size_t i = 0; i < t.n; i++)

@@ -33,6 +33,7 @@ begin "$kept"
 kill -INT "$pid"
 wait "$pid"
 [ $? = 130 ] || fail "an interrupted run must exit with 130"
+has "$top/err" '^interrupted: .* Ctrl-C again ends at once$'
 run 0 tunesmith db check --store "$store"
 
 run 0 tunesmith tune "$work" --store "$store" --trials 4 --format json
