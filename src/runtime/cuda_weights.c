@@ -39,7 +39,7 @@ static void teardown(loader *k) {
 }
 
 // --- one tensor ----------------------------------------------------------------------------------------------------------
-static bool read_tensor(loader *k, const ts_index_tensor *t, ts_dtype as, CUdeviceptr to, int64_t bytes, ts_diag *d) {
+static bool read_tensor(loader *k, int weight, int i, ts_dtype as, CUdeviceptr to, int64_t bytes, ts_diag *d) {
   const ts__gpu *g = k->gpu;
   int s = k->turn = !k->turn;
   TS_TRY(ts__gpu_check(g, g->g.cu->cuEventSynchronize(k->copied[s]), "copying weights", d));
@@ -47,23 +47,35 @@ static bool read_tensor(loader *k, const ts_index_tensor *t, ts_dtype as, CUdevi
     ts__pinned_unmap(g, &k->slot[s]);
     TS_TRY(ts__pinned_map(g, &k->slot[s], (size_t)bytes, "pinned memory for weights", d));
   }
-  TS_TRY(ts_index_read(k->x, t, as, k->slot[s].p, d));
+  TS_TRY(ts__weights_read(k->w, k->x, weight, i, as, k->slot[s].p, d));
   TS_TRY(ts__gpu_check(g, g->g.cu->cuMemcpyHtoDAsync(to, k->slot[s].p, (size_t)bytes, g->stream), "copying weights", d));
   return ts__gpu_check(g, g->g.cu->cuEventRecord(k->copied[s], g->stream), "copying weights", d);
 }
 
-// Codes are random bits; scales make products with them keep the size of activations; norms are near 1.
+typedef struct drawn {  // base, and up to base + scale
+  float scale, base;
+} drawn;
+
+// Scales make products with random codes keep the size of activations; norms are near 1.
+static drawn drawn_as(const char *name, int ndim, float hidden) {
+  if (ndim == 1) return strstr(name, "norm") ? (drawn){0.2f, 0.9f} : (drawn){0.04f, -0.02f};
+  if (strstr(name, "scale")) return (drawn){0.1f / sqrtf(hidden), 0.16f / sqrtf(hidden)};
+  return (drawn){2 * sqrtf(3 / hidden), -sqrtf(3 / hidden)};
+}
+
+double ts_weights_drawn_most(const char *name, int ndim, int64_t hidden) {
+  drawn x = drawn_as(name, ndim, (float)hidden);
+  return fmax(fabs((double)x.base), fabs((double)x.base + (double)x.scale));
+}
+
+// Codes are random bits.
 static bool draw_tensor(loader *k, const char *name, const ts_tensor *t, ts_dtype as, CUdeviceptr to, ts_diag *d) {
   static const char *const real[TS_DT__COUNT] = {[TS_DT_F32] = "f32", [TS_DT_F16] = "f16", [TS_DT_BF16] = "bf16"};
   uint64_t seed = ts_hash64(name, strlen(name), 1);
   int64_t n = ts_tensor_count(t);
-  float hidden = (float)k->w->plan->hidden;
   if (!real[as]) return ts_cuda_fill_bits(&k->fill, to, ts_tensor_bytes(t), seed, d);
-  bool vector = t->ndim == 1, norm = vector && strstr(name, "norm");
-  if (norm) return ts_cuda_fill_real(&k->fill, real[as], to, n, seed, 0.2f, 0.9f, d);
-  if (vector) return ts_cuda_fill_real(&k->fill, real[as], to, n, seed, 0.04f, -0.02f, d);
-  if (strstr(name, "scale")) return ts_cuda_fill_real(&k->fill, real[as], to, n, seed, 0.1f / sqrtf(hidden), 0.16f / sqrtf(hidden), d);
-  return ts_cuda_fill_real(&k->fill, real[as], to, n, seed, 2 * sqrtf(3 / hidden), -sqrtf(3 / hidden), d);
+  drawn x = drawn_as(name, t->ndim, (float)k->w->plan->hidden);
+  return ts_cuda_fill_real(&k->fill, real[as], to, n, seed, x.scale, x.base, d);
 }
 
 // Storage tensor i of a weight, as `as`, to an address on the GPU.
@@ -72,8 +84,7 @@ static bool put_storage(loader *k, int weight, int i, ts_dtype as, CUdeviceptr t
   ts_tensor there = s->t;
   there.dtype = as;
   if (k->w->plan->synthetic) return draw_tensor(k, s->name, &s->t, as, to, d);
-  const ts_index_tensor *t = ts__weights_storage(k->w, k->x, weight, i, d);
-  return t && read_tensor(k, t, as, to, ts_tensor_bytes(&there), d);
+  return read_tensor(k, weight, i, as, to, ts_tensor_bytes(&there), d);
 }
 
 // --- one weight ----------------------------------------------------------------------------------------------------------

@@ -32,6 +32,16 @@ static bool unpacked_ok(const check *c, const ts_plan_weight *w) {
 
 #define LARGEST (INT64_C(1) << 46)
 
+static bool limits_ok(const check *c, const ts_plan_weight *w) {
+  for (int i = 0; i < w->nstorage; i++) {
+    const ts_plan_storage *s = &w->storage[i];
+    if (!s->least && !s->below) continue;
+    if (!(s->least >= 0 && s->below >= 0) || isinf(s->least) || isinf(s->below) || (s->below > 0 && s->least >= s->below)) return wrong(c, w->name, "limits that nothing keeps to");
+    if (!float_kind(s->t.dtype)) return wrong(c, w->name, "limits of what are no floats");
+  }
+  return true;
+}
+
 static bool weight_ok(const check *c, const ts_plan_weight *w) {
   if (w->nstorage < 1 || w->nparts < 1) return wrong(c, w->name, "no storage or no parts");
   for (int i = 0; i < w->nstorage + w->nparts; i++) {
@@ -39,7 +49,7 @@ static bool weight_ok(const check *c, const ts_plan_weight *w) {
     int64_t bytes = ts_tensor_bytes(t);
     if (bytes < 1 || bytes > LARGEST) return wrong(c, w->name, "bad size");
   }
-  return w->pack || unpacked_ok(c, w);
+  return limits_ok(c, w) && (w->pack || unpacked_ok(c, w));
 }
 
 // Bytes of a buffer when n rows are in flight, or -1.
@@ -158,6 +168,30 @@ bool ts_plan_verify(const ts_plan *p, const char *file, ts_diag *d) {
     count[p->phases[i].kind]++;
   }
   if (count[TS_PHASE_DECODE] != 1 || count[TS_PHASE_HEAD] != 1) return wrong(&c, "phases", "one decode and one head expected");
+  return true;
+}
+
+static bool outside(const ts_plan_storage *s, double most) { return (s->below > 0 && !(most < s->below)) || (s->least > 0 && !(most >= s->least)); }
+
+bool ts_plan_limited(const ts_plan *p, const char *storage) {
+  for (int i = 0; i < p->nweights; i++)
+    for (int k = 0; k < p->weights[i].nstorage; k++) {
+      const ts_plan_storage *s = &p->weights[i].storage[k];
+      if ((s->below > 0 || s->least > 0) && !strcmp(s->name, storage)) return true;
+    }
+  return false;
+}
+
+bool ts_plan_within(const ts_plan *p, const char *storage, double most, const char *file, ts_diag *d) {
+  for (int i = 0; i < p->nweights; i++)
+    for (int k = 0; k < p->weights[i].nstorage; k++) {
+      const ts_plan_storage *s = &p->weights[i].storage[k];
+      if (!outside(s, most) || strcmp(s->name, storage)) continue;
+      bool above = s->below > 0 && !(most < s->below);
+      ts_refuse(d, "weights-limit", "%s: %s reaches %g, and the library's kernels are for %s %g", file, storage, most, above ? "less than" : "at least", above ? s->below : s->least);
+      ts_hint(d, "build the model again with these weights: other kernels take the place of those");
+      return false;
+    }
   return true;
 }
 

@@ -40,10 +40,13 @@ typedef struct ts_tensor {
 } ts_tensor;
 int64_t ts_tensor_count(const ts_tensor *t);
 int64_t ts_tensor_bytes(const ts_tensor *t);
+// The largest magnitude of n floats; infinite when one of them is none. 0 of other types.
+double ts_dtype_most(ts_dtype t, const void *p, int64_t n);
 
 typedef struct ts_plan_storage {  // a tensor of the parameter container, by its name in ndarray-cache.json
   const char *name;
   ts_tensor t;
+  double least, below;  // floats: kernels are right where least <= the largest magnitude < below; 0, 0: wherever
 } ts_plan_storage;
 
 // A weight as the kernels see it. Without `pack`, parts[i] is storage[i], converted when the dtype differs (among f32, f16, bf16).
@@ -156,6 +159,10 @@ bool ts_plan_verify(const ts_plan *p, const char *file, ts_diag *d) TS_WARN_UNUS
 ts_sha256 ts_plan_layout(const ts_plan *p);
 // The phase that serves n rows: DECODE for 1, else the first PREFILL whose range holds n. NULL when none.
 const ts_plan_phase *ts_plan_pick(const ts_plan *p, int64_t n);
+// What all weights made of a tensor ask of its largest magnitude: whether anything; and the refusal of `most`, naming `file` and the tensor
+// ("weights-limit").
+bool ts_plan_limited(const ts_plan *p, const char *storage);
+bool ts_plan_within(const ts_plan *p, const char *storage, double most, const char *file, ts_diag *d) TS_WARN_UNUSED;
 double ts_plan_position_bytes(const ts_plan *p);  // of K and V of one position, in all layers
 const char *ts_plan_source_name(ts_plan_source s);  // "exact", "nearest", "default", "library"
 

@@ -65,7 +65,20 @@ static bool tensor(parser *s, const json_t *v, size_t at, ts_tensor *t) {
   return true;
 }
 
-static bool storage(parser *s, const json_t *list, ts_plan_weight *w) {
+// Pairs of numbers, one of each storage tensor.
+static bool limits(parser *s, const json_t *o, const char *name, ts_plan_storage *v, int n) {
+  const json_t *list = json_object_get(o, "limits");
+  if (!list) return true;
+  if (!json_is_array(list) || json_array_size(list) != (size_t)n) return bad(s, "limits are one pair for each storage tensor, in", name);
+  for (int i = 0; i < n; i++) {
+    const json_t *pair = json_array_get(list, (size_t)i), *least = json_array_get(pair, 0), *below = json_array_get(pair, 1);
+    if (json_array_size(pair) != 2 || !json_is_number(least) || !json_is_number(below)) return bad(s, "a limit is two numbers, in", name);
+    v[i].least = json_number_value(least), v[i].below = json_number_value(below);
+  }
+  return true;
+}
+
+static bool storage(parser *s, const json_t *o, const json_t *list, ts_plan_weight *w) {
   ts_plan_storage *v = ts_new_array(s->a, ts_plan_storage, json_array_size(list));
   w->nstorage = (int)json_array_size(list);
   w->storage = v;
@@ -76,7 +89,7 @@ static bool storage(parser *s, const json_t *list, ts_plan_weight *w) {
     v[i].name = ts_arena_strdup(s->a, name);
     TS_TRY(tensor(s, e, 1, &v[i].t));
   }
-  return true;
+  return limits(s, o, w->name, v, w->nstorage);
 }
 
 static bool weight(parser *s, const json_t *o, ts_plan_weight *w, int index) {
@@ -84,7 +97,7 @@ static bool weight(parser *s, const json_t *o, ts_plan_weight *w, int index) {
   TS_TRY(name_new(s, s->weights, w->name, index));
   TS_TRY(ts__json_opt_str(&s->j, o, "pack", s->a, &w->pack, s->d));
   const json_t *list = ts__json_array(&s->j, o, "storage", MAX_PARTS, s->d);
-  TS_TRY(list && storage(s, list, w));
+  TS_TRY(list && storage(s, o, list, w));
   list = ts__json_array(&s->j, o, "parts", MAX_PARTS, s->d);
   if (!list) return false;
   ts_tensor *parts = ts_new_array(s->a, ts_tensor, json_array_size(list));

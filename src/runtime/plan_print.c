@@ -13,6 +13,19 @@ static void tensor(ts_text *o, const ts_tensor *t) {
   ts_text_add(o, "]");
 }
 
+// Pairs of least and below, of each storage tensor; left out where there are none.
+static void limits(ts_text *o, const ts_plan_weight *w) {
+  bool any = false;
+  for (int i = 0; i < w->nstorage; i++) any |= w->storage[i].least > 0 || w->storage[i].below > 0;
+  for (int i = 0; any && i < w->nstorage; i++) {
+    ts_text_add(o, i ? ", [" : ", \"limits\": [[");
+    ts_text_add_double(o, w->storage[i].least);
+    ts_text_add(o, ", ");
+    ts_text_add_double(o, w->storage[i].below);
+    ts_text_add(o, i + 1 < w->nstorage ? "]" : "]]");
+  }
+}
+
 static void weight(ts_text *o, const ts_plan_weight *w) {
   ts_text_add(o, "    {\"name\": ");
   ts_text_add_json(o, w->name);
@@ -28,7 +41,9 @@ static void weight(ts_text *o, const ts_plan_weight *w) {
     tensor(o, &w->storage[i].t);
     ts_text_add(o, "]");
   }
-  ts_text_add(o, "], \"parts\": [");
+  ts_text_add(o, "]");
+  limits(o, w);
+  ts_text_add(o, ", \"parts\": [");
   for (int i = 0; i < w->nparts; i++) {
     ts_text_add(o, i ? ", [" : "[");
     tensor(o, &w->parts[i]);

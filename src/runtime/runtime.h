@@ -70,6 +70,8 @@ typedef struct ts_weights ts_weights;
 // From the packed file when it is there and fits plan and index, else from the shards (packing as needed). `packed` may be NULL.
 // The weights of a plan for GPUs go to the GPU, from the shards; those of a plan with random weights are drawn there, and x is NULL.
 ts_weights *ts_weights_load(const ts_library *l, const ts_index *x, const char *packed, ts_pool *pool, ts_diag *d) TS_WARN_UNUSED;
+// The largest magnitude that random weights of a tensor for a GPU may have.
+double ts_weights_drawn_most(const char *name, int ndim, int64_t hidden);
 void ts_weights_free(ts_weights *w);  // accepts NULL
 const void *ts_weights_part(const ts_weights *w, int weight, int part);  // in this process; not of weights on a GPU
 struct ts_cuda;

@@ -37,9 +37,10 @@ struct ts_weights {
   int64_t bytes;
   bool from_file;
 };
-// weights.c: places of parts, multiples of align; a tensor of the parameter container that a weight is made of
+// weights.c: places of parts, multiples of align; read a tensor of the parameter container that a weight is made of, as `as`, and hold it against the
+// plan's shape and limits
 void ts__weights_place(ts_weights *w, int64_t align);
-const ts_index_tensor *ts__weights_storage(const ts_weights *w, const ts_index *x, int weight, int i, ts_diag *d) TS_WARN_UNUSED;
+bool ts__weights_read(const ts_weights *w, const ts_index *x, int weight, int i, ts_dtype as, void *dst, ts_diag *d) TS_WARN_UNUSED;
 // cuda_weights.c: open the GPU and fill its memory: from the container, or, where the plan says so, with random numbers (x is NULL then)
 bool ts__weights_load_cuda(ts_weights *w, const ts_library *l, const ts_index *x, ts_diag *d) TS_WARN_UNUSED;
 void ts__weights_free_cuda(ts_weights *w);

@@ -35,7 +35,7 @@ void ts__weights_place(ts_weights *w, int64_t align) {
   json_decref(seen);
 }
 
-const ts_index_tensor *ts__weights_storage(const ts_weights *w, const ts_index *x, int weight, int i, ts_diag *d) {
+static const ts_index_tensor *find_storage(const ts_weights *w, const ts_index *x, int weight, int i, ts_diag *d) {
   const ts_plan_storage *s = &w->plan->weights[weight].storage[i];
   const ts_index_tensor *t = ts_index_find(x, s->name);
   if (!t) {
@@ -51,13 +51,18 @@ const ts_index_tensor *ts__weights_storage(const ts_weights *w, const ts_index *
   return NULL;
 }
 
+bool ts__weights_read(const ts_weights *w, const ts_index *x, int weight, int i, ts_dtype as, void *dst, ts_diag *d) {
+  const ts_index_tensor *t = find_storage(w, x, weight, i, d);
+  if (!t || !ts_index_read(x, t, as, dst, d)) return false;
+  return !ts_plan_limited(w->plan, t->name) || ts_plan_within(w->plan, t->name, ts_dtype_most(as, dst, ts_tensor_count(&t->t)), x->file, d);
+}
+
 static bool load_plain(ts_weights *w, const ts_index *x, int weight, ts_diag *d) {
   const ts_plan_weight *pw = &w->plan->weights[weight];
   for (int i = 0; i < pw->nparts; i++) {
     const ts__part *part = &w->parts[w->first[weight] + i];
     if (!part->owner) continue;
-    const ts_index_tensor *t = ts__weights_storage(w, x, weight, i, d);
-    TS_TRY(t && ts_index_read(x, t, pw->parts[i].dtype, w->pages.p + part->offset, d));
+    TS_TRY(ts__weights_read(w, x, weight, i, pw->parts[i].dtype, w->pages.p + part->offset, d));
   }
   return true;
 }
@@ -75,9 +80,8 @@ static bool load_packed(ts_weights *w, const ts_library *l, const ts_index *x, i
   bool ok = true;
   int64_t at = 0;
   for (int i = 0; ok && i < pw->nstorage; i++) {
-    const ts_index_tensor *t = ts__weights_storage(w, x, weight, i, d);
     buf[i] = scratch.p + at;
-    ok = t && ts_index_read(x, t, t->t.dtype, buf[i], d);
+    ok = ts__weights_read(w, x, weight, i, pw->storage[i].t.dtype, buf[i], d);
     at += (ts_tensor_bytes(&pw->storage[i].t) + 63) & ~INT64_C(63);
   }
   for (int i = 0; i < pw->nparts; i++) buf[pw->nstorage + i] = w->pages.p + w->parts[w->first[weight] + i].offset;

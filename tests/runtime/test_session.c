@@ -328,6 +328,77 @@ static void rope_tables(void **state) {
   assert_true(fabs((double)s[D / 2 + 3] - sin(pow(500000, -0.75) / 8)) < 1e-9);
 }
 
+// What kernels ask of a tensor's values is in the plan, and loading looks: a library runs with other weights of its shapes than it was built for.
+// Weight 0 and 2 are one tensor in memory, whose largest value is 1; so is that of the head, which is packed.
+static void limited_weights(void **state) {
+  (void)state;
+  static const struct {
+    int weight;
+    double least, below;
+    const char *refused;  // part of the message, NULL: loads
+  } rows[] = {{0, 0, 1.5, NULL}, {0, 1, 1.01, NULL}, {0, 0, 1, "embed.weight reaches 1, and the library's kernels are for less than 1"}, {2, 0, 0.5, "embed.weight reaches 1"},
+              {2, 1.25, 0, "embed.weight reaches 1, and the library's kernels are for at least 1.25"}, {1, 0, 2.5, NULL}, {1, 0, 1, "head.weight reaches 1"}, {1, 2.5, 3, "head.weight reaches 1"}};
+  const char *path = ts_path_join(arena, tiny_dir(), "limited-cpu.so");
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
+    ts_diag d = {0};
+    ts_plan p = *tiny_plan();
+    ts_plan_weight w[3];
+    memcpy(w, p.weights, sizeof w);
+    ts_plan_storage s = w[rows[i].weight].storage[0];
+    s.least = rows[i].least, s.below = rows[i].below;
+    w[rows[i].weight].storage = &s;
+    p.weights = w;
+    const char *text = tiny_plan_text(arena, &p);
+    const ts_plan *again = ts_plan_parse(arena, "limited", text, strlen(text), &d);
+    check(again != NULL, &d);
+    assert_string_equal(tiny_plan_text(arena, again), text);
+    tiny_library(path, text, "");
+    ts_library *l = ts_library_open(path, &d);
+    check(l != NULL, &d);
+    const ts_index *x = ts_index_open(arena, params_path, &d);
+    ts_pool *pool = ts_pool_new(1, &d);
+    ts_weights *loaded = ts_weights_load(l, x, NULL, pool, &d);
+    if ((loaded == NULL) != (rows[i].refused != NULL)) fail_msg("row %zu: %s", i, d.message);
+    if (!loaded && (strcmp(d.code, "weights-limit") || !strstr(d.message, rows[i].refused) || !strstr(d.message, x->file))) fail_msg("row %zu: %s [%s]", i, d.message, d.code);
+    ts_weights_free(loaded);
+    ts_pool_free(pool);
+    ts_library_close(l);
+  }
+}
+
+// Limits that say nothing that can hold, or are not numbers.
+static void bad_limits(void **state) {
+  (void)state;
+  static const char *const bad[] = {"[[2.0, 1.0]]", "[[0.0, -1.0]]", "[[-1.0, 0.0]]", "[[0.0, 1.0], [0.0, 1.0]]", "[]", "[1.0]", "[[1.0]]", "[[0.0, \"2\"]]", "{}", "[[0.0, 2.0, 3.0]]"};
+  const char *text = tiny_plan_text(arena, tiny_plan());
+  for (size_t i = 0; i < TS_COUNTOF(bad); i++) {
+    ts_diag d = {0};
+    ts_text t = {0};
+    const char *const change[2] = {"\"name\": \"embed\"", ts_arena_printf(arena, "\"name\": \"embed\", \"limits\": %s", bad[i])};
+    if (!tiny_changed(text, change, &t)) fail_msg("not in the plan: %s", change[0]);
+    if (ts_plan_parse(arena, "tiny.plan", ts_text_str(&t), t.n, &d)) fail_msg("accepted: %s", bad[i]);
+    if (d.kind != TS_REFUSAL || !strstr(d.message, "tiny.plan") || !strstr(d.message, "embed")) fail_msg("%s: %s", bad[i], d.message);
+    ts_text_free(&t);
+  }
+}
+
+static void magnitudes(void **state) {
+  (void)state;
+  uint16_t half[37] = {0};
+  float f[37] = {0};
+  for (int at = 0; at < 37; at++) {
+    half[at] = ts_f16_from_f32(-2.5f), f[at] = -2.5f;
+    assert_true(ts_dtype_most(TS_DT_F16, half, 37) == 2.5 && ts_dtype_most(TS_DT_F32, f, 37) == 2.5);
+    assert_true(ts_dtype_most(TS_DT_F16, half, at) == 0);
+    half[at] = 0xfe00, f[at] = NAN;  // not a number
+    assert_true(isinf(ts_dtype_most(TS_DT_F16, half, 37)) && isinf(ts_dtype_most(TS_DT_F32, f, 37)));
+    half[at] = 0, f[at] = 0;
+  }
+  half[3] = ts_bf16_from_f32(-3.0f);
+  assert_true(ts_dtype_most(TS_DT_BF16, half, 37) == 3 && ts_dtype_most(TS_DT_U32, f, 37) == 0);
+  assert_true(isinf(ts_dtype_most(TS_DT_F16, (const uint16_t[]){0x7c00}, 1)));
+}
+
 static void failed_memory(void **state) {
   (void)state;
   for (int k = 1; k <= 4; k++) {
@@ -369,7 +440,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(plan_round_trip), cmocka_unit_test(plan_refusals),    cmocka_unit_test(feeds_agree),
       cmocka_unit_test(every_row_scored), cmocka_unit_test(packed_file),     cmocka_unit_test(library_refusals),
-      cmocka_unit_test(index_refusals),   cmocka_unit_test(rope_tables),     cmocka_unit_test(failed_memory),
+      cmocka_unit_test(index_refusals),   cmocka_unit_test(rope_tables),     cmocka_unit_test(limited_weights),
+      cmocka_unit_test(bad_limits), cmocka_unit_test(magnitudes), cmocka_unit_test(failed_memory),
       cmocka_unit_test(profile_counts)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -31,8 +31,8 @@ const char *tiny_dir(void) {
 enum { B_TOKENS, B_X, B_Y, B_LOGITS };
 
 const ts_plan *tiny_plan(void) {
-  static const ts_plan_storage emb = {"embed.weight", {TS_DT_F32, 2, {TINY_V, TINY_H}}};
-  static const ts_plan_storage head = {"head.weight", {TS_DT_F16, 2, {TINY_V, TINY_H}}};
+  static const ts_plan_storage emb = {.name = "embed.weight", .t = {TS_DT_F32, 2, {TINY_V, TINY_H}}};
+  static const ts_plan_storage head = {.name = "head.weight", .t = {TS_DT_F16, 2, {TINY_V, TINY_H}}};
   static const ts_tensor emb_part = {TS_DT_F32, 2, {TINY_V, TINY_H}}, head_part = {TS_DT_F32, 2, {TINY_H, TINY_V}};
   static const ts_plan_weight weights[] = {{"embed", NULL, 1, &emb, 1, &emb_part},
                                            {"head", "pack_head", 1, &head, 1, &head_part},
