@@ -117,7 +117,9 @@ bool ts__gpu_calibrate(ts__gpu *w, ts__gpu_kernel *k, ts_diag *d) {
   k->timer = w->timer;
   k->reps = reps_of(w, k);
   double ignored;
-  return (w->timer != TS__GRAPH || build_graph(w, k, d)) && ts__gpu_sample(w, k, &ignored, &ignored, d);
+  if ((w->timer != TS__GRAPH || build_graph(w, k, d)) && ts__gpu_sample(w, k, &ignored, &ignored, d)) return true;
+  k->reps = 0;
+  return false;
 }
 
 // MHz between two readings of the clock, NAN when they were taken on different multiprocessors.

@@ -35,9 +35,9 @@ static bool plausible(const ts__gpu *w, const ts__gpu_kernel *k, double ns, ts__
 
 // --- one candidate -------------------------------------------------------------------------------------------------------------
 // A sample taken well below the clock that the device has sustained, or while the driver holds the clock back, is marked, and kept. Heat and a failing
-// supply pass: such a sample is taken again after a pause, three times for a candidate in all, and then kept with its mark. A power cap is how matrix
-// kernels run: waiting does not lift it.
-enum { FLAG_SLOW_CLOCK = 2, FLAG_THROTTLED = 4, SENSE_NS = 100000000, MOST_AGAIN = 3 };
+// supply pass: such a sample is taken again after a pause, three times for a candidate in all, and then kept with its mark. Where pauses help nobody
+// there are no more of them until the device has recovered. A power cap is how matrix kernels run: waiting does not lift it.
+enum { FLAG_SLOW_CLOCK = 2, FLAG_THROTTLED = 4, SENSE_NS = 100000000, MOST_AGAIN = 3, MOST_IN_VAIN = 6 };
 
 static void sense(ts__gpu *w) {
   uint64_t now = ts_now_ns();
@@ -62,8 +62,10 @@ static uint8_t flag_of(ts__gpu *w, double mhz) {
 
 // Whether another sample is to take this one's place, after a pause that this waits for.
 static bool again(ts__gpu *w, ts__gpu_kernel *k, uint8_t flags) {
-  if (!(flags & TS_FLAG_SLOWED) || k->again == MOST_AGAIN) return false;
+  if (!(flags & TS_FLAG_SLOWED)) return w->in_vain = 0, false;
+  if (k->again == MOST_AGAIN || w->in_vain == MOST_IN_VAIN) return false;
   k->again++;
+  w->in_vain++;
   usleep(SENSE_NS / 1000);
   w->sensed_ns = 0;
   return true;
@@ -166,26 +168,27 @@ static ts__gpu_kernel *by_tag(ts__gpu *w, uint64_t tag) {
   return NULL;
 }
 
-// A candidate that was wrong leaves the final, which goes on.
+static bool final_sample(ts__gpu *w, ts__gpu_kernel *k, ts__samples *s, double *best, ts__reply *r, ts_diag *d) {
+  double ignored;
+  TS_TRY(ts__gpu_calibrate(w, k, d));
+  if (ts__samples_settled(s, *best)) return true;
+  if (!ts__gpu_is_long(k)) TS_TRY(ts__gpu_sample(w, k, &ignored, &ignored, d));  // brings its code and activations in
+  TS_TRY(one_sample(w, k, s, r, d));
+  *best = fmin(*best, s->v[s->n - 1]);
+  return true;
+}
+
+// A candidate that was wrong, or cannot be timed, leaves the final, which goes on.
 static bool final_round(ts__gpu *w, const ts__request *q, const uint64_t *tags, const size_t *order, ts__samples *s, double *best, ts__reply *r, ts_diag *d) {
   for (size_t i = 0; i < q->ntags; i++) {
     ts__gpu_kernel *k = by_tag(w, tags[order[i]]);
-    ts__samples *mine = &s[order[i]];
     ts__reply *verdict = &r[order[i]];
-    double ignored;
     if (verdict->kind != TS_MEASURED) continue;
-    if (!k) {
-      ts__samples_add(mine, NAN, NAN, 0);
-      continue;
+    if (!k) ts__samples_add(&s[order[i]], NAN, NAN, 0);
+    else if (!final_sample(w, k, &s[order[i]], best, verdict, d)) {
+      if (w->lost) return false;
+      say_failure(w, d, verdict);
     }
-    TS_TRY(ts__gpu_calibrate(w, k, d));
-    if (ts__samples_settled(mine, *best)) continue;
-    if (!ts__gpu_is_long(k)) TS_TRY(ts__gpu_sample(w, k, &ignored, &ignored, d));  // brings its code and activations in
-    if (!one_sample(w, k, mine, verdict, d)) {
-      if (w->lost || verdict->kind == TS_MEASURED) return false;
-      continue;
-    }
-    *best = fmin(*best, mine->v[mine->n - 1]);
   }
   return true;
 }

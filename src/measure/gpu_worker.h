@@ -81,6 +81,7 @@ typedef struct ts__gpu {
   double sustained_mhz;
   ts_cuda_sensors sensors;  // as last read, at sensed_ns
   uint64_t sensed_ns;
+  int in_vain;            // pauses one after the other after which the device was slowed still
   bool lost;              // the context is not to be trusted any more
   char why[200];
 } ts__gpu;

@@ -27,7 +27,7 @@ typedef struct ts_compare {
   double log_ratio, ci_lo, ci_hi;  // ln(a / b): Hodges-Lehmann centre, 95 % bootstrap interval with a fixed seed
   ts_verdict verdict;              // of a against b
 } ts_compare;
-// a[i] and b[i] were measured in round i. noise: the device's floor of |ln ratio| (0.01 when unknown).
+// a[i] and b[i] were measured in round i. noise: a |ln ratio| up to which they count as the same; 0: 0.01.
 ts_compare ts_compare_paired(const double *a, const double *b, size_t rounds, double noise);
 
 // --- a workload prepared for measuring (workload.c) ----------------------------------------------------------------

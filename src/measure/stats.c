@@ -92,7 +92,7 @@ ts_compare ts_compare_paired(const double *a, const double *b, size_t rounds, do
   qsort(centre, BOOTSTRAPS, sizeof *centre, by_value);
   c.ci_lo = centre[BOOTSTRAPS / 40];
   c.ci_hi = centre[BOOTSTRAPS - 1 - BOOTSTRAPS / 40];
-  double gate = fmax(0.01, noise);
+  double gate = noise > 0 ? noise : 0.01;
   if (n < 5) c.verdict = TS_UNCLEAR;
   else if (c.ci_hi < -gate) c.verdict = TS_FASTER;
   else if (c.ci_lo > gate) c.verdict = TS_SLOWER;

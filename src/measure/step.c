@@ -36,7 +36,9 @@ ts_step *ts_step_open(const ts_workload *const *parts, size_t nparts, const ts_s
   ts_step *s = calloc(1, sizeof *s);
   if (!s) abort();
   s->arg = (ts__step_arg){.parts = parts, .nparts = nparts, .calls = calls, .ncalls = ncalls, .seed = seed, .target = parts[0]->target};
-  if (ts_worker_start(&s->worker, ts__gpu_step_serve, &s->arg, d) && answer(s, READY_S, NULL, 0, d)) return s;
+  ts_diag why = {0};
+  bool started = ts_worker_start(&s->worker, ts__gpu_step_serve, &s->arg, &why) || failed(s, why.message, d);
+  if (started && answer(s, READY_S, NULL, 0, d)) return s;
   ts_step_close(s);
   return NULL;
 }

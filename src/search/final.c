@@ -34,7 +34,7 @@ static bool hold_final(ts__session *s, double most_s, ts_arena *a, final *f, ts_
   uint64_t tags[MOST];
   ts__member *top[TS__FINALISTS];
   size_t n = ts__ranked(s, top, TS__FINALISTS);
-  *f = (final){.n = 1, .m = {s->fallback}, .noise = s->place.noise};
+  *f = (final){.n = 1, .m = {s->fallback}, .noise = fmax(0.01, s->place.noise)};
   if (s->incumbent) admit(f, s->incumbent);
   for (size_t i = 0; i < s->members.n; i++)
     if (ts__is_guess(s, s->members.p[i])) admit(f, s->members.p[i]);

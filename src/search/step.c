@@ -259,20 +259,30 @@ static bool time_final(chooser *c, double *ns, ts_diag *d) {
 
 static ts__step_samples kept(ts__session *s, const double *ns) { return (ts__step_samples){FINAL_ROUNDS, ts_arena_dup(s->arena, ns, FINAL_ROUNDS * sizeof *ns)}; }
 
-// A part that gains nothing goes back to its base, and then the rest is measured again.
+// Parts back to their bases: all of them where the whole gains nothing, else the least useful of those that do not clearly gain. False: none.
+static bool go_back(chooser *c, bool faster) {
+  part *worst = NULL;
+  bool any = false;
+  for (size_t p = 0; p < c->n; p++) {
+    part *x = &c->part[p];
+    if (!x->now) continue;
+    if (!faster) x->now = 0, any = true;
+    else if (x->s->pick_ratio.verdict != TS_FASTER && (!worst || x->s->pick_ratio.log_ratio > worst->s->pick_ratio.log_ratio)) worst = x;
+  }
+  if (worst) worst->now = 0;
+  return any || worst;
+}
+
+// What goes back to its base changes the rest: that is measured again.
 static bool hold_final(chooser *c, ts_tune_result *out, ts_diag *d) {
   double ns[(MOST_PARTS + 2) * FINAL_ROUNDS];
   const double *chosen = ns + FINAL_ROUNDS;
-  for (bool again = true; again;) {
-    again = false;
+  bool faster;
+  do {
     TS_TRY(time_final(c, ns, d));
-    bool faster = ts_compare_paired(chosen, ns, FINAL_ROUNDS, noise).verdict == TS_FASTER;
-    for (size_t p = 0; p < c->n; p++) {
-      part *x = &c->part[p];
-      x->s->pick_ratio = ts_compare_paired(chosen, ns + (p + 2) * FINAL_ROUNDS, FINAL_ROUNDS, noise);
-      if (x->now && (!faster || x->s->pick_ratio.verdict == TS_SLOWER || x->s->pick_ratio.verdict == TS_SAME)) x->now = 0, again = true;
-    }
-  }
+    faster = ts_compare_paired(chosen, ns, FINAL_ROUNDS, noise).verdict == TS_FASTER;
+    for (size_t p = 0; p < c->n; p++) c->part[p].s->pick_ratio = ts_compare_paired(chosen, ns + (p + 2) * FINAL_ROUNDS, FINAL_ROUNDS, noise);
+  } while (go_back(c, faster));
   for (size_t p = 0; p < c->n; p++) {
     part *x = &c->part[p];
     if (!x->open) continue;

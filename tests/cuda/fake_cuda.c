@@ -7,25 +7,32 @@
 //   launch=T         simulated time between kernels of a stream (0)
 //   reads=T          what the kernel that measures the memory takes more than others (0)
 //   op=silu:n:I        what kernels compute that are not told otherwise: y[n, I] = silu(x[n, 2 I])
-//   op=product:n:N:K   y[n, N] = x[n, K] . w[N, K]^T, w f32
+//   op=product:n:N:K   y[n, N] = x[n, K] . w[N, K]^T, w f32; those of two buffers do also=silu:n:I then
+//   others=T           simulated duration of kernels that say nothing of it (20000)
+//   wrong_after=N:WORD fault_after=N:WORD   after so many of their launches in a process kernels with this word in their names go wrong
+//   sigint_step=N sigint_graph=N   after so many launches of short graphs (of others) the parent gets SIGINT, once: TS_FAKE_CUDA_ONCE is made then
 // A module whose image begins with "//fake" says in words how its kernels behave:
 //   ns=T      simulated duration of a launch (20000); near=T   the same in a graph of fewer than eight kernels, as in a model's step
 //   calls=N then=T   after so many launches of such kernels they take this long
 //   right, wrong (x instead), short (the last element left out), outside (writes behind y), input (writes to x), dirty (leaves something in
-//   the workspace), fault (an illegal access, which loses the context), hang, refuse (cannot be launched), cold (slow when an operand
+//   the workspace), fault (an illegal access, which loses the context), hang, refuse (cannot be launched), nograph (there is no memory for one), cold (slow when an operand
 //   was the last launch's too)
-// What NVRTC compiled says it in its entry's name: NAME_nsT_nearT; with _blocks these are for each block of the grid.
+// What NVRTC compiled says it in its entry's name: NAME_nsT_nearT; with _blocks these are for each block of the grid, with _turned in short
+// graphs as if it had 60 less those blocks. _goneN: with N blocks the GPU is lost for good, and for all processes: TS_FAKE_CUDA_GONE is made.
 // The libraries beside the driver are here too, when a folder that TUNESMITH_CUDA_LIBS names holds links of their names to this file: CUPTI
 // (records of the kernels launched in streams; drop=N: every Nth is lost), NVML (watts=N throttle=N; cools=N: N times, then no more) and cuBLASLt (blas=T: a product takes this
 // long; it knows two algorithms, the second twice as fast).
 // One that begins with "//host N W D" is the function of its entry's name in the shared object TS_FAKE_CUDA_HOST, called as a kernel of a
 // CPU (target/target.h) with the first N arguments, the workspace when W is 1, the dims when D is 1. The runtime's own kernels are here.
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "cuda/cuda.h"
 #include "runtime/cuda_impl.h"
@@ -87,7 +94,14 @@ static void record_kernel(const char *name, uint64_t start, uint64_t end);
   } while (0)
 
 // --- devices -----------------------------------------------------------------------------------------------------------------
-API CUresult cuInit(unsigned flags) { return (void)flags, (CUresult)env("init", 0); }
+// Whether the file that a variable names is there; made: makes it, and whether that was the first time.
+static bool marked(const char *variable, bool make) {
+  const char *path = getenv(variable);
+  int fd = path ? open(path, make ? O_CREAT | O_EXCL | O_WRONLY : O_RDONLY, 0600) : -1;
+  if (fd >= 0) close(fd);
+  return fd >= 0;
+}
+API CUresult cuInit(unsigned flags) { return (void)flags, marked("TS_FAKE_CUDA_GONE", false) ? 999 : (CUresult)env("init", 0); }
 API CUresult cuDriverGetVersion(int *v) { return *v = 13000, 0; }
 API CUresult cuGetErrorName(CUresult e, const char **text) {
   *text = e == 0 ? "CUDA_SUCCESS" : e == 2 ? "CUDA_ERROR_OUT_OF_MEMORY" : e == 100 ? "CUDA_ERROR_NO_DEVICE" : e == 700 ? "CUDA_ERROR_ILLEGAL_ADDRESS" : "CUDA_ERROR_UNKNOWN";
@@ -294,11 +308,11 @@ static void clock_kernel(void **args) {
 // --- kernels of candidates ------------------------------------------------------------------------------------------------------
 // The operator at work: where its output is, and how much.
 // A compiled product comes in two kernels: sums into the workspace (x, w, workspace), and out of it (y, workspace).
-static float *operator_run(const struct CUfunc_st *f, const uint64_t *a, long *count) {
-  const char *text = getenv("TS_FAKE_CUDA"), *op = text ? strstr(text, "op=") : NULL;
+static float *operator_run(const struct CUfunc_st *f, const uint64_t *a, int nargs, long *count) {
+  const char *text = getenv("TS_FAKE_CUDA"), *op = text ? strstr(text, "op=") : NULL, *also = text ? strstr(text, "also=") : NULL;
   long n = 1, p = 1, q = 1;
   float *x = (float *)(uintptr_t)a[0], *y = (float *)(uintptr_t)a[1];
-  if (op && sscanf(op, "op=product:%ld:%ld:%ld", &n, &p, &q) == 3) {
+  if (op && !(also && nargs == 2) && sscanf(op, "op=product:%ld:%ld:%ld", &n, &p, &q) == 3) {
     float *w = y;
     size_t name = strlen(f->name);
     if (name > 2 && strcmp(f->name + name - 2, "_1") == 0) return memcpy(x, y, sizeof *x * (size_t)(*count = n * p));
@@ -308,7 +322,8 @@ static float *operator_run(const struct CUfunc_st *f, const uint64_t *a, long *c
       for (long k = 0; k < q; k++) y[i] += x[i / p * q + k] * w[i % p * q + k];
     }
   } else {
-    if (op) (void)sscanf(op, "op=silu:%ld:%ld", &n, &p);
+    if (also) (void)sscanf(also, "also=silu:%ld:%ld", &n, &p);
+    else if (op) (void)sscanf(op, "op=silu:%ld:%ld", &n, &p);
     for (long i = 0; i < n * p; i++) {
       float g = x[i / p * 2 * p + i % p], u = x[i / p * 2 * p + p + i % p];
       y[i] = g / (1 + expf(-g)) * u;
@@ -355,6 +370,24 @@ static void runtime_kernel(const launch_record *r) {
   ((uint64_t *)(uintptr_t)s->ring)[(s->emitted - 1) & s->ring_mask] = s->emitted << 32 | (uint32_t)best;
 }
 
+// Whether a kernel has been launched more often than a setting N:WORD lets those with the word in their names.
+static bool after(const char *name, const char *kernel, long *launches) {
+  const char *text = getenv("TS_FAKE_CUDA"), *at = text ? strstr(text, name) : NULL;
+  long most;
+  char word[64];
+  return at && sscanf(at + strlen(name), "=%ld:%63s", &most, word) == 2 && strstr(kernel, word) && ++*launches > most;
+}
+
+static uint64_t duration(const launch_record *r, const char *t) {
+  const char *name = r->f->name;
+  uint64_t ns = (uint64_t)setting(t, "ns", named(name, "_ns", env("others", 20000)));
+  if (beside) ns = (uint64_t)setting(t, "near", named(name, "_near", (long)ns));
+  static long counted;
+  if (setting(t, "calls", 0) && ++counted > setting(t, "calls", 0)) ns = (uint64_t)setting(t, "then", (long)ns);
+  if (strstr(name, "_blocks")) ns *= beside && strstr(name, "_turned") ? 60 - r->blocks : r->blocks;
+  return ns;
+}
+
 static CUresult behave(const launch_record *r) {
   if (strncmp(r->f->name, "tunesmith_", 10) == 0) return runtime_kernel(r), 0;
   if (strncmp(r->f->module->text, "//host", 6) == 0) {
@@ -364,17 +397,15 @@ static CUresult behave(const launch_record *r) {
   }
   const char *t = strncmp(r->f->module->text, "//fake", 6) == 0 ? r->f->module->text : "";
   long count = 0;
-  uint64_t ns = (uint64_t)setting(t, "ns", named(r->f->name, "_ns", 20000));
-  if (beside) ns = (uint64_t)setting(t, "near", named(r->f->name, "_near", (long)ns));
-  static long counted;
-  if (setting(t, "calls", 0) && ++counted > setting(t, "calls", 0)) ns = (uint64_t)setting(t, "then", (long)ns);
-  if (strstr(r->f->name, "_blocks")) ns *= r->blocks;
+  static long wrong, faulty;
+  uint64_t ns = duration(r, t);
   if (strstr(t, "refuse")) return 701;
-  if (strstr(t, "fault")) return lost = TS_CU_ILLEGAL_ADDRESS, 0;
+  if (strstr(t, "fault") || after("fault_after", r->f->name, &faulty)) return lost = TS_CU_ILLEGAL_ADDRESS, 0;
+  if (named(r->f->name, "_gone", 0) == (long)r->blocks) return (void)marked("TS_FAKE_CUDA_GONE", true), lost = TS_CU_ILLEGAL_ADDRESS, 0;
   if (strstr(t, "hang")) return hanging = true, 0;
-  float *y = operator_run(r->f, r->arg, &count), *x = (float *)(uintptr_t)r->arg[0];
+  float *y = operator_run(r->f, r->arg, r->n, &count), *x = (float *)(uintptr_t)r->arg[0];
   if (strstr(t, "wrong")) memcpy(y, x, sizeof *y * (size_t)count);
-  if (strstr(t, "short")) memset(&y[count - 1], 0xFF, sizeof *y);
+  if (strstr(t, "short") || after("wrong_after", r->f->name, &wrong)) memset(&y[count - 1], 0xFF, sizeof *y);
   if (strstr(t, "outside")) y[count] = 1;
   if (strstr(t, "input")) x[3] += 1;
   if (strstr(t, "dirty")) *(uint32_t *)(uintptr_t)r->arg[r->n - 1] = 1;
@@ -460,6 +491,8 @@ API CUresult cuStreamEndCapture(CUstream s, CUgraph *g) {
 API CUresult cuGraphInstantiateWithFlags(CUgraphExec *e, CUgraph g, unsigned long long f) {
   (void)f;
   if (env("graph", 0)) return (CUresult)env("graph", 0);
+  for (size_t i = 0; i < g->n; i++)
+    if (strncmp(g->r[i].f->module->text, "//fake", 6) == 0 && strstr(g->r[i].f->module->text, "nograph")) return TS_CU_OUT_OF_MEMORY;
   *e = calloc(1, sizeof **e);
   (*e)->g = *g;
   g->r = NULL;
@@ -471,8 +504,11 @@ API CUresult cuGraphLaunch(CUgraphExec e, CUstream s) {
   (void)s;
   ALIVE();
   CUresult r = 0;
+  static long launched[2];
+  const char *const when[] = {"sigint_graph", "sigint_step"};
+  beside = e->g.n < 8;
+  if (++launched[beside] == env(when[beside], 0) && marked("TS_FAKE_CUDA_ONCE", true)) kill(getppid(), SIGINT);
   for (size_t i = 0; i < e->g.n && !r; i++) {
-    beside = e->g.n < 8;
     if (is_ours(e->g.r[i].f)) now_ns += 700;
     else r = behave(&e->g.r[i]);
   }

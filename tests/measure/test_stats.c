@@ -38,7 +38,7 @@ static void interval_covers(void **state) {
   assert_true(width / experiments < 1.2);
 }
 
-static ts_compare compare_with(double ratio, double noise, uint64_t seed) {
+static ts_compare compare_at(double ratio, double noise, double floor, uint64_t seed) {
   ts_rng r = ts_rng_new(seed, 0);
   double a[20], b[20];
   for (int i = 0; i < 20; i++) {
@@ -46,8 +46,10 @@ static ts_compare compare_with(double ratio, double noise, uint64_t seed) {
     a[i] = 100 * ratio * drift * exp(noise * ts_rng_normal(&r));
     b[i] = 100 * drift * exp(noise * ts_rng_normal(&r));
   }
-  return ts_compare_paired(a, b, 20, 0.01);
+  return ts_compare_paired(a, b, 20, floor);
 }
+
+static ts_compare compare_with(double ratio, double noise, uint64_t seed) { return compare_at(ratio, noise, 0.01, seed); }
 
 static void verdicts(void **state) {
   (void)state;
@@ -58,6 +60,10 @@ static void verdicts(void **state) {
   ts_compare c = compare_with(0.8, 0.01, 5);
   assert_true(fabs(c.log_ratio - log(0.8)) < 0.01);
   assert_true(c.ci_lo < c.log_ratio && c.log_ratio < c.ci_hi);
+  // where less is known to be noise, less counts
+  assert_int_equal(compare_at(0.995, 0.0005, 0.001, 6).verdict, TS_FASTER);
+  assert_int_equal(compare_at(0.995, 0.0005, 0.01, 6).verdict, TS_SAME);
+  assert_int_equal(compare_at(0.995, 0.0005, 0, 6).verdict, TS_SAME);
   double one[] = {1}, two[] = {2};
   assert_int_equal(ts_compare_paired(one, two, 1, 0.01).verdict, TS_UNCLEAR);  // one round proves nothing
 }
