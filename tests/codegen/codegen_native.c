@@ -169,68 +169,122 @@ static void all_are_named(fixture *x, const char *const *label, uint64_t n) {
   }
 }
 
+static const char *const served[] = {
+    "matmul q4f16_1 A=f16 K=4096 N=4096 n=64",
+    "matmul_add q4f16_1 A=f16 K=4096 N=4096 R=f32 n=16",
+    "matmul_add q4f16_1 A=f32 K=576 N=576 n=1",
+    "norm_matmul q4f16_1 A=f32 K=4096 N=6144 eps=1e-05 n=1",
+    "norm_matmul_silu q4f16_1 A=f32 I=1536 K=576 eps=1e-05 n=1",
+    "norm_matmul_silu q4f16_1 A=f32 I=4864 K=896 eps=1e-06 n=1",
+    "matmul_add q4f16_1 A=f32 K=4864 N=896 R=f32 n=1",
+    "matmul_add q4f16_1 A=f32 K=11008 N=4096 R=f32 n=1",
+    "norm_matmul q4f16_1 A=f32 K=4096 N=32000 eps=1e-05 n=1",
+    "rope_attention_rows A=f32 C=f16 D=128 H=32 HK=32 P=4096 n=1 t=0..4095",
+    "norm_matmul_bias q4f16_1 A=f32 K=896 N=1152 eps=1e-06 n=1",
+    "norm_matmul_bias q0f16 A=f32 K=896 N=1152 eps=1e-06 n=1",
+    "matmul q4f16_1 A=f16 K=4096 N=4096 n=16..2048%16",
+    "matmul q0f16 A=f32 K=896 N=1152 n=1",
+    "matmul q0f16 A=f16 K=4096 N=4096 n=16..2048%16",
+    "matmul_add q0f16 A=f16 K=4096 N=4096 R=f32 n=100",
+    "norm_matmul q4f16_1 A=f32 K=576 N=960 eps=1e-05 n=1",
+    "norm_matmul q0f16 A=f32 K=896 N=1152 eps=1e-06 n=1",
+    "norm_matmul_silu q0f16 A=f32 I=4864 K=896 eps=1e-06 n=1",
+    "argmax A=f16 V=49152 n=7",
+    "sample A=f32 V=128256 inv_temperature=0.7 n=1..16",
+    "rope_attention_rows A=f32 C=f16 D=64 H=9 HK=3 P=2048 n=1 t=0..2047",
+    "attention_rows A=f16 C=f16 D=128 H=32 HK=8 P=2048 n=16..2048%16 t=0..2032",
+    "attention_rows A=f32 C=f16 D=128 H=32 HK=32 P=2048 n=1 t=0..2047",
+    "attention_rows_paged A=f32 C=f16 D=128 H=32 HK=32 P=2048 PAGE=64 POOL=64 n=1 t=0..2047",
+    "attention_rows_paged A=f16 C=f16 D=128 H=32 HK=8 P=2048 PAGE=16 POOL=128 n=16..2048%16 t=0..2032",
+    "rope_attention_rows_paged A=f32 C=f16 D=64 H=9 HK=3 P=2048 PAGE=16 POOL=300 n=1 t=0..2047",
+    "rope_attention_rows_paged A=f32 C=f16 D=128 H=32 HK=8 P=2048 PAGE=64 POOL=64 n=1 t=0..2047",
+};
+
+typedef struct shipped {
+  const char *label[96];  // template: workload
+  bool named[96];         // a point that its author names for decoding
+  uint64_t n;
+} shipped;
+
+// The first point of a template at a workload, where it serves that on the GPU, is given to the compiler.
+static void submit_first(fixture *x, const ts_target *t, ts_compiler *c, const ts_spec *spec, const char *text, const char *variant, const ts_native *native, shipped *s) {
+  ts_op_inst inst;
+  ts_native_fit f;
+  const int64_t *p;
+  size_t points;
+  double all;
+  ts_text unit = {0};
+  ts_diag why = {0}, d = {0};
+  if (!ts_op_instantiate(ts_ir_new(x->a), spec, variant, &inst, &why) || !ts_native_bind(x->a, native, spec, inst.func, t, &f, &why)) return;
+  if (!ts_native_points(x->a, &f, &p, &points, &all, &d)) fail_msg("%s", d.message);
+  if (!points) return;
+  if (!ts_native_unit(x->a, &f, p, &unit, &d)) fail_msg("%s", d.message);
+  assert_true(s->n < TS_COUNTOF(s->label));
+  s->named[s->n] = native->nstarts > 0 && strstr(ts_arena_printf(x->a, "%s ", text), "n=1 ");
+  s->label[s->n] = ts_arena_printf(x->a, "%s: %s", native->label, text);
+  assert_true(ts_compiler_submit_unit(c, &(ts_unit){.name = native->name, .bytes = unit.p, .n = unit.n}, s->n++, &d));
+  ts_text_free(&unit);
+}
+
+static void submit_shipped(fixture *x, const ts_target *t, ts_compiler *c, shipped *s) {
+  ts_diag d = {0};
+  for (size_t i = 0; i < TS_COUNTOF(served); i++) {
+    ts_spec *spec = ts_new(x->a, ts_spec);
+    if (!ts_spec_parse(x->a, served[i], spec, &d)) fail_msg("%s", d.message);
+    const ts_op *op = ts_op_find(x->a, spec->op, &d);
+    assert_non_null(op);
+    for (int v = 0; v < op->nvariants; v++) {
+      const ts_native **list;
+      size_t count;
+      if (!ts_native_list(x->a, op, op->variants[v].name, &list, &count, &d)) fail_msg("%s", d.message);
+      for (size_t k = 0; k < count; k++) submit_first(x, t, c, spec, served[i], op->variants[v].name, list[k], s);
+    }
+  }
+}
+
+static void check_shipped(fixture *x, ts_compiler *c, const shipped *s) {
+  ts_diag d = {0};
+  for (ts_compiled done; ts_compiler_next(c, 60, x->a, &done) == 1;) {
+    const char *label = s->label[done.tag];
+    ts_gpu_code code;
+    if (!done.ok) fail_msg("%s: %s", label, done.diag.message);
+    if (!ts_gpu_code_read(x->a, done.object.bytes, done.object.n, &code, &d)) fail_msg("%s: %s", label, d.message);
+    if (*code.warnings && strstr(label, "%16")) fail_msg("%s: %s", label, code.warnings);
+    if (s->named[done.tag] && code.spills > 0) fail_msg("%s spills %d bytes", label, code.spills);
+    if (done.object.compile_s > 60) fail_msg("%s took %.1f s to compile", label, done.object.compile_s);
+  }
+}
+
 // The first point of every shipped template that serves one of these compiles, for many rows without warnings (of few, a second block
 // beside may be worth more than products in flight); points that an author names for decoding do not spill.
 static void shipped_templates_compile(void **state) {
   fixture *x = *state;
   need_nvrtc();
-  static const char *const specs[] = {
-      "matmul q4f16_1 A=f16 K=4096 N=4096 n=64", "matmul_add q4f16_1 A=f16 K=4096 N=4096 R=f32 n=16", "matmul_add q4f16_1 A=f32 K=576 N=576 n=1",
-      "norm_matmul q4f16_1 A=f32 K=4096 N=6144 eps=1e-05 n=1", "norm_matmul_silu q4f16_1 A=f32 I=1536 K=576 eps=1e-05 n=1",
-      "norm_matmul_silu q4f16_1 A=f32 I=4864 K=896 eps=1e-06 n=1", "matmul_add q4f16_1 A=f32 K=4864 N=896 R=f32 n=1", "matmul_add q4f16_1 A=f32 K=11008 N=4096 R=f32 n=1",
-      "norm_matmul q4f16_1 A=f32 K=4096 N=32000 eps=1e-05 n=1", "rope_attention_rows A=f32 C=f16 D=128 H=32 HK=32 P=4096 n=1 t=0..4095",
-      "norm_matmul_bias q4f16_1 A=f32 K=896 N=1152 eps=1e-06 n=1", "norm_matmul_bias q0f16 A=f32 K=896 N=1152 eps=1e-06 n=1", "matmul q4f16_1 A=f16 K=4096 N=4096 n=16..2048%16", "matmul q0f16 A=f32 K=896 N=1152 n=1",
-      "matmul q0f16 A=f16 K=4096 N=4096 n=16..2048%16", "matmul_add q0f16 A=f16 K=4096 N=4096 R=f32 n=100", "norm_matmul q4f16_1 A=f32 K=576 N=960 eps=1e-05 n=1",
-      "norm_matmul q0f16 A=f32 K=896 N=1152 eps=1e-06 n=1", "norm_matmul_silu q0f16 A=f32 I=4864 K=896 eps=1e-06 n=1", "argmax A=f16 V=49152 n=7", "sample A=f32 V=128256 inv_temperature=0.7 n=1..16",
-      "rope_attention_rows A=f32 C=f16 D=64 H=9 HK=3 P=2048 n=1 t=0..2047", "attention_rows A=f16 C=f16 D=128 H=32 HK=8 P=2048 n=16..2048%16 t=0..2032",
-      "attention_rows A=f32 C=f16 D=128 H=32 HK=32 P=2048 n=1 t=0..2047",
-      "attention_rows_paged A=f32 C=f16 D=128 H=32 HK=32 P=2048 PAGE=64 POOL=64 n=1 t=0..2047",
-      "attention_rows_paged A=f16 C=f16 D=128 H=32 HK=8 P=2048 PAGE=16 POOL=128 n=16..2048%16 t=0..2032",
-      "rope_attention_rows_paged A=f32 C=f16 D=64 H=9 HK=3 P=2048 PAGE=16 POOL=300 n=1 t=0..2047",
-      "rope_attention_rows_paged A=f32 C=f16 D=128 H=32 HK=8 P=2048 PAGE=64 POOL=64 n=1 t=0..2047"};
+  shipped *s = ts_new(x->a, shipped);
   ts_compiler *c = ts_compiler_open(&x->t, 2, NULL, NULL);
-  const char *label[96];
-  bool named[96];
-  uint64_t n = 0;
-  ts_diag d = {0};
   assert_non_null(c);
-  for (size_t i = 0; i < TS_COUNTOF(specs); i++) {
-    ts_spec *spec = ts_new(x->a, ts_spec);
-    if (!ts_spec_parse(x->a, specs[i], spec, &d)) fail_msg("%s", d.message);
-    const ts_op *op = ts_op_find(x->a, spec->op, &d);
-    assert_non_null(op);
-    for (int v = 0; v < op->nvariants; v++) {
-      const ts_native **list;
-      size_t count, points;
-      if (!ts_native_list(x->a, op, op->variants[v].name, &list, &count, &d)) fail_msg("%s", d.message);
-      for (size_t k = 0; k < count && n < TS_COUNTOF(label); k++) {
-        ts_op_inst inst;
-        ts_native_fit f;
-        const int64_t *p;
-        double all;
-        ts_text unit = {0};
-        ts_diag why = {0};
-        if (!ts_op_instantiate(ts_ir_new(x->a), spec, op->variants[v].name, &inst, &why) || !ts_native_bind(x->a, list[k], spec, inst.func, &x->t, &f, &why)) continue;
-        if (!ts_native_points(x->a, &f, &p, &points, &all, &d)) fail_msg("%s", d.message);
-        if (!points) continue;
-        if (!ts_native_unit(x->a, &f, p, &unit, &d)) fail_msg("%s", d.message);
-        named[n] = list[k]->nstarts > 0 && strstr(ts_arena_printf(x->a, "%s ", specs[i]), "n=1 ");
-        label[n] = ts_arena_printf(x->a, "%s: %s", list[k]->label, specs[i]);
-        assert_true(ts_compiler_submit_unit(c, &(ts_unit){.name = list[k]->name, .bytes = unit.p, .n = unit.n}, n++, &d));
-        ts_text_free(&unit);
-      }
-    }
-  }
-  all_are_named(x, label, n);
-  for (ts_compiled done; ts_compiler_next(c, 60, x->a, &done) == 1;) {
-    ts_gpu_code code;
-    if (!done.ok) fail_msg("%s: %s", label[done.tag], done.diag.message);
-    if (!ts_gpu_code_read(x->a, done.object.bytes, done.object.n, &code, &d)) fail_msg("%s: %s", label[done.tag], d.message);
-    if (*code.warnings && strstr(label[done.tag], "%16")) fail_msg("%s: %s", label[done.tag], code.warnings);
-    if (named[done.tag] && code.spills > 0) fail_msg("%s spills %d bytes", label[done.tag], code.spills);
-    if (done.object.compile_s > 60) fail_msg("%s took %.1f s to compile", label[done.tag], done.object.compile_s);
-  }
+  submit_shipped(x, &x->t, c, s);
+  all_are_named(x, s->label, s->n);
+  check_shipped(x, c, s);
   ts_compiler_close(c);
+}
+
+// Templates for older GPUs compile for each of them, and there are such.
+static void older_gpus(void **state) {
+  fixture *x = *state;
+  need_nvrtc();
+  static const char *const older[] = {"cuda:sm_80", "cuda:sm_86", "cuda:sm_89"};
+  for (size_t i = 0; i < TS_COUNTOF(older); i++) {
+    ts_target t;
+    shipped *s = ts_new(x->a, shipped);
+    assert_true(ts_target_parse(older[i], &t, NULL));
+    ts_compiler *c = ts_compiler_open(&t, 2, NULL, NULL);
+    assert_non_null(c);
+    submit_shipped(x, &t, c, s);
+    if (!s->n) fail_msg("no template serves %s", older[i]);
+    check_shipped(x, c, s);
+    ts_compiler_close(c);
+  }
 }
 
 static int setup(void **state) {
@@ -247,6 +301,7 @@ static int teardown(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(compiles), cmocka_unit_test(warnings_are_kept), cmocka_unit_test(errors_have_a_place), cmocka_unit_test(wrong_units_are_refused), cmocka_unit_test(identities_differ),
-                                     cmocka_unit_test(workers_and_cache), cmocka_unit_test(shipped_templates_compile)};
+                                     cmocka_unit_test(workers_and_cache), cmocka_unit_test(shipped_templates_compile),
+                                     cmocka_unit_test(older_gpus)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
