@@ -47,7 +47,7 @@ interrupted() {
   for after in 0.7 3 10; do
     timeout --foreground --preserve-status -s INT -k 60 $after "$@" >"$top/out" 2>"$top/err" </dev/null
     got=$?
-    if [ $got != 130 ] || [ -s "$top/err" ]; then break; fi
+    [ $got = 130 ] && [ ! -s "$top/out" ] && [ ! -s "$top/err" ] || break
   done
   [ $got = 130 ] || { fail "exit status $got, expected 130: $*"; tail -n 3 "$top/out" "$top/err"; }
   cat "$top/out" >>"$top/err"

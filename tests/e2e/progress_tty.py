@@ -9,7 +9,7 @@ from terminal import Terminal
 
 t = Terminal(["tunesmith", "tune", "matmul q4f16_1 A=f32 K=1048576 N=1048576 n=1", "softmax A=f32 V=256 inv_temperature=1.0 n=1", "--trials", "30", "--store", sys.argv[1]],
              before=lambda: fcntl.ioctl(2, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 50, 0, 0)))
-code = t.wait(60)
+code = t.wait(300)
 if code != 1:
     sys.exit("FAIL: exit code %d:\n%s" % (code, t.seen))
 lines = re.split(r"\r\n|\r", t.seen)

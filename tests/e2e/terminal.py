@@ -32,7 +32,7 @@ class Terminal:
         self.seen += data.decode(errors="replace")
         return bool(data)
 
-    def expect(self, pattern, seconds=20):
+    def expect(self, pattern, seconds=120):
         """Wait until what came since the last expect matches; forget it up to the end of the match."""
         end = time.time() + seconds
         while True:
@@ -47,7 +47,7 @@ class Terminal:
 
     def settle(self):
         """Wait until nothing more comes, and forget what came: Ctrl-C throws away what is on its way in either direction."""
-        while self.read(0.3):
+        while self.read(0.7):
             pass
         self.seen = ""
 
@@ -57,7 +57,15 @@ class Terminal:
         while self.read(0.1) or termios.tcgetattr(self.fd)[3] & termios.ICANON:
             pass
 
-    def wait(self, seconds=20):
+    def runs(self, seconds=120):
+        """Wait until what was entered runs: keys are no longer read one by one."""
+        end = time.time() + seconds
+        while not termios.tcgetattr(self.fd)[3] & termios.ICANON:
+            if time.time() > end:
+                sys.exit("FAIL: nothing runs:\n" + self.seen)
+            self.read(0.05)
+
+    def wait(self, seconds=120):
         """The exit code, once the program ended; -signal when it was killed."""
         end = time.time() + seconds
         while time.time() < end:
