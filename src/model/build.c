@@ -19,6 +19,8 @@ typedef struct builder {
   const ts__step *step[TS__PHASE__COUNT];
   size_t n[TS__PHASE__COUNT];
   ts__kernels kernels;
+  ts__bans bans;              // what the weights do not allow
+  ts__magnitudes magnitudes;  // of the weights, once they are written
   ts_text plan;
   ts__staging stage;
   ts_build_result *r;
@@ -60,7 +62,8 @@ static bool make_kernels(builder *b, ts_diag *d) {
   ts__kernel_opts ko = {.target = &b->target,
                         .store = b->o->store,
                         .numerics = b->o->numerics ? b->o->numerics : "",
-                        .cache = b->o->cache};
+                        .cache = b->o->cache,
+                        .bans = &b->bans};
   TS_TRY(ts__kernels_make(b->a, ir, b->step, b->n, &ko, &b->kernels, d));
   int64_t active =
       b->tokenizer.size && b->tokenizer.size < b->source.config.vocab ? b->tokenizer.size : b->source.config.vocab;
@@ -73,7 +76,21 @@ static bool make_kernels(builder *b, ts_diag *d) {
                       .paging = b->paging,
                       .active_vocab = active,
                       .synthetic = drawn(b)};
+  ts_text_free(&b->plan);
+  b->plan = (ts_text){0};
   return ts__plan_text(&po, b->step, b->n, &b->kernels, &b->plan, d);
+}
+
+// The weights are known only after kernels were chosen: other kernels take the place of those whose limits they break. What was compiled
+// is in the cache. Each turn rules out at least one more template for a call.
+static bool keep_limits(builder *b, ts_diag *d) {
+  for (size_t before = 0;; before = b->bans.n) {
+    TS_TRY(ts__limits_check(b->a, &b->source.config, b->quant, drawn(b) ? NULL : &b->magnitudes, b->step, b->n, &b->kernels, &b->bans, d));
+    if (b->bans.n == before) break;
+    TS_TRY(make_kernels(b, d));
+  }
+  ts__limits_say(b->a, &b->bans);
+  return true;
 }
 
 static bool link_library(builder *b, const char *path, ts_diag *d) {
@@ -107,10 +124,16 @@ static bool library_fits(const builder *b, const ts_plan *p, ts_diag *d) {
   return true;
 }
 
+// Its kernels were chosen for other weights.
+static bool weights_fit(const builder *b, const ts_plan *p, ts_diag *d) {
+  for (size_t i = 0; i < b->magnitudes.n; i++) TS_TRY(ts_plan_within(p, b->magnitudes.p[i].tensor, b->magnitudes.p[i].most, b->o->reuse_lib, d));
+  return true;
+}
+
 static bool reuse_library(builder *b, const char *path, ts_diag *d) {
   ts_library *l = ts_library_open(b->o->reuse_lib, d);
   if (!l) return false;
-  bool ok = library_fits(b, ts_library_plan(l), d);
+  bool ok = library_fits(b, ts_library_plan(l), d) && weights_fit(b, ts_library_plan(l), d);
   ts_library_close(l);
   char *bytes;
   size_t n;
@@ -161,6 +184,7 @@ static bool write_report(builder *b, const char *dir, ts_diag *d) {
     quoted(&t, "variant", k->variant, ", ");
     quoted(&t, "served", k->served, ", ");
     quoted(&t, "record", k->record, ", ");
+    if (*k->left_out) quoted(&t, "left_out", k->left_out, ", ");
     ts_text_addf(&t, ", \"calls\": %lld, \"expected_us\": %.3f}\n", (long long)k->calls, k->expected_us);
   }
   bool ok = ts_file_write(ts_path_join(b->a, dir, "kernels.jsonl"), ts_text_str(&t), t.n, d);
@@ -192,7 +216,7 @@ static bool write_debug(builder *b, const char *dir, ts_diag *d) {
 // --- the build ---------------------------------------------------------------------------------------------
 static int64_t calls_of(const builder *b, const ts__kernel_row *r) {
   int64_t calls = 0;
-  for (size_t i = 0; i < b->n[r->phase]; i++) calls += !strcmp(b->step[r->phase][i].text, r->text);
+  for (size_t i = 0; i < b->n[r->phase]; i++) calls += ts__kernels_find(&b->kernels, &b->step[r->phase][i]) == r;
   return calls;
 }
 
@@ -206,6 +230,7 @@ static void list_kernels(builder *b) {
                              .variant = r->variant,
                              .served = r->served,
                              .record = r->record,
+                             .left_out = ts__banned_names(b->a, &b->bans, r->step),
                              .expected_us = r->expected_us,
                              .calls = calls_of(b, r)};
   }
@@ -218,9 +243,9 @@ static bool fill_directory(builder *b, ts_diag *d) {
              *library = ts_path_join(b->a, dir, b->library);
   const char *weights = ts_arena_printf(b->a, "%.*s.weights", (int)strlen(library) - 3, library);
   TS_TRY(ts_dir_make(params, d));
-  if (!drawn(b)) TS_TRY(ts__params_write(&b->source, b->quant, b->o->round, params, &b->r->param_bytes, d));
+  if (!drawn(b)) TS_TRY(ts__params_write(b->a, &b->source, b->quant, b->o->round, params, &b->r->param_bytes, &b->magnitudes, d));
   TS_TRY(write_config(b, params, d));
-  TS_TRY(b->o->reuse_lib ? reuse_library(b, library, d) : link_library(b, library, d));
+  TS_TRY(b->o->reuse_lib ? reuse_library(b, library, d) : keep_limits(b, d) && link_library(b, library, d));
   list_kernels(b);
   if (!b->o->reuse_lib) TS_TRY(write_report(b, dir, d));
   if (b->o->debug_dump && !b->o->reuse_lib) TS_TRY(write_debug(b, dir, d));

@@ -8,7 +8,7 @@
 #include "schedule/schedule.h"
 #include "search/search.h"
 
-enum { MOST_ROWS = 8 /* that read one weight */, MOST_VARIANTS = 32 };
+enum { MOST_ROWS = 12 /* that read one weight */, MOST_VARIANTS = 32 };
 
 typedef struct maker {
   ts_arena *a;
@@ -18,9 +18,9 @@ typedef struct maker {
   ts__kernels *k;
 } maker;
 
-ts__kernel_row *ts__kernels_find(const ts__kernels *k, const char *text) {
+ts__kernel_row *ts__kernels_find(const ts__kernels *k, const ts__step *s) {
   for (size_t i = 0; i < k->n; i++)
-    if (!strcmp(k->row[i].text, text)) return &k->row[i];
+    if (!strcmp(k->row[i].text, s->text) && ts__banned_alike(k->bans, k->row[i].step, s)) return &k->row[i];
   return NULL;
 }
 
@@ -56,13 +56,25 @@ static void set_pack(maker *m, ts__kernel_row *r, const char *variant, const ts_
   r->pack = pack ? with_name(m, by_rules(m, pack), "pack", variant, "") : NULL;
 }
 
+// Whether a template may serve the row's calls: its limits speak of stored weights, and those keep to them as far as is known.
+static bool allowed(maker *m, const ts__kernel_row *r, const ts_native *t, const ts_op_inst *inst) {
+  const ts__step_arg *arg;
+  int storage;
+  for (int i = 0; i < t->nlimits; i++)
+    if (!ts__limit_find(inst, r->step, &t->limits[i], &arg, &storage)) return false;
+  return !ts__banned(m->o->bans, r->step, t);
+}
+
 // A point of a native template. The row's function is the variant's, for its parameters.
 static bool native(maker *m, ts__kernel_row *r, const char *variant, const char *trace, const ts_op_inst *inst, ts_diag *d) {
   ts_native_fit *fit = ts_new(m->a, ts_native_fit);
   const int64_t *point;
   ts_text unit = {0}, text = {0};
-  bool ok = ts_native_replay(m->a, trace, &r->spec, variant, inst->func, m->o->target, fit, &point, d) && ts_native_unit(m->a, fit, point, &unit, d);
+  TS_TRY(ts_native_replay(m->a, trace, &r->spec, variant, inst->func, m->o->target, fit, &point, d));
+  if (!allowed(m, r, fit->native, inst)) return ts_refuse(d, "template-limit", "%s: the weights break a limit of %s", r->text, fit->native->label);
+  bool ok = ts_native_unit(m->a, fit, point, &unit, d);
   if (ok) {
+    r->native = fit->native;
     ts_native_print(&text, fit->native, point);
     r->variant = ts_arena_strdup(m->a, variant);
     r->trace = ts_arena_strdup(m->a, ts_text_str(&text));
@@ -81,6 +93,8 @@ static bool schedule(maker *m, ts__kernel_row *r, const char *variant, const cha
                      ts_diag *d) {
   ts_op_inst inst;
   TS_TRY(ts_op_instantiate(m->ir, &r->spec, variant, &inst, d));
+  r->inst = inst;
+  r->native = NULL;
   if (ts_native_is(trace)) return native(m, r, variant, trace, &inst, d);
   ts_sched *s = ts_sched_new(m->ir, inst.func, 0);
   ts_replay how = {.strict = exact};
@@ -96,7 +110,8 @@ static bool schedule(maker *m, ts__kernel_row *r, const char *variant, const cha
 // --- without a record --------------------------------------------------------------------------------------
 // The first guess of the variant's native templates (ts_native_guessed) at its first point, as text. NULL: none serves the workload, as always
 // on CPUs and without NVRTC.
-static const char *first_guess(maker *m, const ts_spec *spec, const char *variant) {
+static const char *first_guess(maker *m, const ts__kernel_row *r, const char *variant) {
+  const ts_spec *spec = &r->spec;
   const ts_native **t, *best = NULL;
   const int64_t *first, *point = NULL;
   size_t n;
@@ -107,7 +122,7 @@ static const char *first_guess(maker *m, const ts_spec *spec, const char *varian
   for (size_t i = 0; i < n; i++) {
     ts_native_fit fit;
     if (!ts_native_guessed(best, t[i]) || !ts_native_bind(m->a, t[i], spec, inst.func, m->o->target, &fit, &why)) continue;
-    if (ts_native_first(m->a, &fit, &first, &why) && first) best = t[i], point = first;
+    if (allowed(m, r, t[i], &inst) && ts_native_first(m->a, &fit, &first, &why) && first) best = t[i], point = first;
   }
   if (!best) return NULL;
   ts_text text = {0};
@@ -126,7 +141,7 @@ static bool by_default(maker *m, ts__kernel_row *r, const char *variant, bool ru
   if (!*variant && !rules) TS_TRY(ts_default_trace(m->a, r->spec.op, inst.func, m->o->target, &text, d));
   r->served = "default";
   r->record = "";
-  const char *guess = plain ? NULL : first_guess(m, &r->spec, variant);
+  const char *guess = plain ? NULL : first_guess(m, r, variant);
   if (guess) return schedule(m, r, variant, "first guess", guess, false, d);
   TS_TRY(schedule(m, r, variant, "default.trace", text, false, d));
   if (rules) r->func = with_name(m, by_rules(m, r->func), r->spec.op, variant, "");
@@ -191,10 +206,29 @@ static void drop_impossible(maker *m, group *g) {
   }
 }
 
+// Leave out records of templates that may not serve the row's calls.
+static void drop_banned(maker *m, group *g) {
+  for (size_t i = 0; i < g->n; i++) {
+    size_t kept = 0;
+    for (size_t k = 0; k < g->count[i]; k++) {
+      const ts__record *x = &g->record[i][k];
+      bool banned = false;
+      for (size_t b = 0; b < m->o->bans->n && !banned; b++) {
+        const ts_native *t = m->o->bans->p[b].native;
+        const char *start = ts_arena_printf(m->a, "native \"%s\" ", t->name);
+        banned = !strcmp(t->variant, x->variant) && !strncmp(x->trace, start, strlen(start)) && ts__banned(m->o->bans, g->row[i]->step, t);
+      }
+      if (!banned) g->record[i][kept++] = *x;
+    }
+    g->count[i] = kept;
+  }
+}
+
 // Time of all rows of a group by their best records of one variant; infinite when a row has records of others only.
 static double variant_cost(const group *g, const char *variant) {
   double sum = 0;
   for (size_t i = 0; i < g->n; i++) {
+    if (g->row[i]->apart) continue;
     double us = g->count[i] ? INFINITY : 0;
     for (size_t k = 0; k < g->count[i] && isinf(us); k++)
       if (g->record[i][k].exact && g->record[i][k].expected_us > 0 && !strcmp(g->record[i][k].variant, variant))
@@ -210,7 +244,7 @@ static const char *choose_variant(const group *g) {
   const char *best = NULL;
   double least = INFINITY;
   for (size_t i = 0; i < g->n; i++) {
-    for (size_t k = 0; k < g->count[i]; k++) {
+    for (size_t k = 0; k < g->count[i] && !g->row[i]->apart; k++) {
       double cost = variant_cost(g, g->record[i][k].variant);
       if (cost < least || !best) least = cost, best = g->record[i][k].variant;
     }
@@ -228,7 +262,7 @@ static const char *guess_variant(maker *m, const group *g) {
     double sum = 0;
     if (!ts__variant_permitted(op, op->variants[v].name, m->o->target, m->o->numerics)) continue;
     for (size_t i = 0; i < g->n; i++)
-      if (first_guess(m, &g->row[i]->spec, op->variants[v].name)) sum += weight_of(g->row[i]);
+      if (!g->row[i]->apart && first_guess(m, g->row[i], op->variants[v].name)) sum += weight_of(g->row[i]);
     if (sum > most) most = sum, best = op->variants[v].name;
   }
   return best;
@@ -239,6 +273,7 @@ static bool serve_group(maker *m, group *g, ts_diag *d) {
     TS_TRY(
         ts__records_find(m->a, m->db, &g->row[i]->spec, m->o->target, m->o->numerics, &g->record[i], &g->count[i], d));
   drop_impossible(m, g);
+  drop_banned(m, g);
   const char *variant = choose_variant(g);
   if (!variant) variant = guess_variant(m, g);
   for (size_t i = 0; i < g->n; i++) {
@@ -331,20 +366,26 @@ static const char *weight_of_step(const ts__step *s) {
   return NULL;
 }
 
+// A row for the workload of a call, of which others may have come before with other templates.
+static void add_row(maker *m, ts__phase phase, const ts__step *s) {
+  ts__kernel_row r = {.text = s->text, .phase = phase, .spec = s->spec, .step = s, .weight = weight_of_step(s)};
+  for (size_t i = 0; i < m->k->n && !r.apart; i++)
+    if (!strcmp(m->k->row[i].text, s->text)) r.apart = true, r.weight = m->k->row[i].weight;
+  m->k->row[m->k->n++] = r;
+}
+
 static void collect_rows(maker *m, const ts__step *const step[TS__PHASE__COUNT], const size_t n[TS__PHASE__COUNT]) {
   size_t most = 0;
   for (int p = 0; p < TS__PHASE__COUNT; p++) most += n[p];
   m->k->row = ts_new_array(m->a, ts__kernel_row, most);
   for (int p = 0; p < TS__PHASE__COUNT; p++)
     for (size_t i = 0; i < n[p]; i++)
-      if (!ts__kernels_find(m->k, step[p][i].text))
-        m->k->row[m->k->n++] =
-            (ts__kernel_row){.text = step[p][i].text, .phase = (ts__phase)p, .spec = step[p][i].spec, .weight = weight_of_step(&step[p][i])};
+      if (!ts__kernels_find(m->k, &step[p][i])) add_row(m, (ts__phase)p, &step[p][i]);
 }
 
 bool ts__kernels_make(ts_arena *a, ts_ir *ir, const ts__step *const step[TS__PHASE__COUNT],
                       const size_t n[TS__PHASE__COUNT], const ts__kernel_opts *o, ts__kernels *out, ts_diag *d) {
-  *out = (ts__kernels){0};
+  *out = (ts__kernels){.bans = o->bans};
   maker m = {.a = a, .ir = ir, .o = o, .k = out};
   if (o->store && !(m.db = ts_db_open(o->store, TS_DB_READ, d))) return false;
   collect_rows(&m, step, n);

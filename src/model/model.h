@@ -198,6 +198,7 @@ typedef struct ts_build_kernel {
   const char *kernel, *workload, *phase, *variant;
   const char *served;  // "exact", "nearest", "default", "library" (of a reused library)
   const char *record;  // id of the record, "" when none
+  const char *left_out;  // native templates that the weights of its calls do not allow: "mma.share64"; "" mostly
   double expected_us;  // of one call; 0: unknown
   int64_t calls;       // in one pass of its phase
 } ts_build_kernel;

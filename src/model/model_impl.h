@@ -20,6 +20,13 @@ const char *ts__js_str(const json_t *o, const char *key);  // NULL unless a stri
 // The JSON form of a string, in quotes. False when it is not UTF-8 or holds a zero byte, which readers of JSON refuse.
 bool ts__js_quote(ts_text *t, const char *s, size_t n, bool ascii);
 
+// --- params.c: what was written --------------------------------------------------------------------------
+typedef struct ts__magnitude {
+  const char *tensor;  // stored floats
+  double most;         // the largest magnitude; infinite where one is no number
+} ts__magnitude;
+typedef TS_VEC(ts__magnitude) ts__magnitudes;
+
 // --- md5.c -------------------------------------------------------------------------------------------------
 void ts__md5(const void *data, size_t n, uint8_t out[16]);
 

@@ -14,8 +14,8 @@ bool ts__tokenizer_facts_of(const ts_source *s, ts__tokenizer_facts *out, ts_dia
 // mlc-chat-config.json (chat_config.c). name: "NAME-QUANT".
 bool ts__chat_config_text(const ts_source *s, const char *name, const char *quant, int64_t max_seq_len,
                           int64_t prefill_chunk, ts_text *out, ts_diag *d) TS_WARN_UNUSED;
-// All parameters, quantized, into the container at dir (params.c). *bytes: their size in memory.
-bool ts__params_write(const ts_source *s, const ts_quant *q, ts_rounding round, const char *dir, int64_t *bytes,
+// All parameters, quantized, into the container at dir (params.c). *bytes: their size in memory. magnitudes: of their floats, made in a.
+bool ts__params_write(ts_arena *a, const ts_source *s, const ts_quant *q, ts_rounding round, const char *dir, int64_t *bytes, ts__magnitudes *magnitudes,
                       ts_diag *d) TS_WARN_UNUSED;
 
 // directory.c: a directory that appears whole or not at all.

@@ -49,7 +49,16 @@ typedef struct writer {
   ts_pool *pool;
   ts_shard_writer *shards;
   int64_t *bytes;
+  ts_arena *a;  // of magnitudes
+  ts__magnitudes *magnitudes;
 } writer;
+
+static void note_magnitude(const writer *w, const ts_stored *t, const void *data) {
+  ts_dtype type;
+  if (!ts_code_is_float(t->type) || !ts_dtype_parse(ts_code_name(t->type), &type)) return;
+  ts__magnitude m = {.tensor = ts_arena_strdup(w->a, t->name), .most = ts_dtype_most(type, data, t->bytes / ts_code_bytes(t->type))};
+  ts_vec_push(w->a, w->magnitudes, m);
+}
 
 static bool write_param(const writer *w, const ts_model_param *p, ts_diag *d) {
   ts_arena *a = ts_arena_new("parameter");
@@ -63,6 +72,7 @@ static bool write_param(const writer *w, const ts_model_param *p, ts_diag *d) {
   for (int i = 0; ok && i < n; i++) {
     ok = ts_shard_put(w->shards, &st[i], j.dst[i], d);
     *w->bytes += st[i].bytes;
+    note_magnitude(w, &st[i], j.dst[i]);
   }
   free(j.dst[0]);
   free(j.dst[1]);
@@ -97,10 +107,11 @@ static bool write_all(ts_arena *a, const writer *w, ts_diag *d) {
   return ts_shard_close(w->shards, source_elements(w->s), d);
 }
 
-bool ts__params_write(const ts_source *s, const ts_quant *q, ts_rounding round, const char *dir, int64_t *bytes,
+bool ts__params_write(ts_arena *out, const ts_source *s, const ts_quant *q, ts_rounding round, const char *dir, int64_t *bytes, ts__magnitudes *magnitudes,
                       ts_diag *d) {
   *bytes = 0;
-  writer w = {.s = s, .q = q, .round = round, .pool = ts_pool_new(0, d), .bytes = bytes};
+  *magnitudes = (ts__magnitudes){0};
+  writer w = {.s = s, .q = q, .round = round, .pool = ts_pool_new(0, d), .bytes = bytes, .a = out, .magnitudes = magnitudes};
   if (!w.pool) return false;
   ts_arena *a = ts_arena_new("params");
   w.shards = ts_shard_writer_new(dir, TS_SHARD_CAP);

@@ -111,8 +111,7 @@ static int weight_part(const ts__kernel_row *k, const ts__step_arg *w, const cha
     }
     return -1;
   }
-  size_t n = strlen(w->name);
-  return !strncmp(name, w->name, n) && (!name[n] || name[n] == '_') ? seen : -1;
+  return ts__is_weight_param(w, name) ? seen : -1;
 }
 
 static bool check_part(const ts_plan_weight *w, int part, const ts_buffer *b, ts_diag *d) {
@@ -182,6 +181,24 @@ static bool plan_dims(const ts_func *f, ts_plan_step *out, ts_diag *d) {
   return true;
 }
 
+// What the kernel asks of the values of its weights, with what others ask of the same.
+static bool add_limits(planner *p, const ts__kernel_row *k, const ts__step *s, ts_diag *d) {
+  for (int i = 0; k->native && i < k->native->nlimits; i++) {
+    const ts_native_limit *x = &k->native->limits[i];
+    const ts__step_arg *arg;
+    int storage, index;
+    if (!ts__limit_find(&k->inst, s, x, &arg, &storage)) return ts_bug(d, "plan", "%s: nothing is known to be %s", s->text, x->buffer);
+    TS_TRY(weight_index(p, k, arg, &index, d));
+    ts_plan_weight *w = &p->weights.p[index];
+    ts_plan_storage *all = ts_arena_dup(p->a, w->storage, (size_t)w->nstorage * sizeof *all), *it = &all[storage];
+    if (storage >= w->nstorage) return ts_bug(d, "plan", "weight %s has no tensor %d", w->name, storage);
+    if (x->least) it->least = TS_MAX(it->least, x->bound);
+    else it->below = it->below > 0 ? TS_MIN(it->below, x->bound) : x->bound;
+    w->storage = all;
+  }
+  return true;
+}
+
 static ts_plan_source source_of(const char *served) {
   for (int i = 0; i < TS_FROM__COUNT; i++)
     if (!strcmp(ts_plan_source_name((ts_plan_source)i), served)) return (ts_plan_source)i;
@@ -189,7 +206,7 @@ static ts_plan_source source_of(const char *served) {
 }
 
 static bool plan_step(planner *p, const ts__step *s, ts_plan_step *out, ts_diag *d) {
-  const ts__kernel_row *k = ts__kernels_find(p->kernels, s->text);
+  const ts__kernel_row *k = ts__kernels_find(p->kernels, s);
   if (!k) return ts_bug(d, "plan", "no kernel for %s", s->text);
   *out = (ts_plan_step){.kernel = k->object.symbol,
                         .op = s->spec.op,
@@ -206,7 +223,7 @@ static bool plan_step(planner *p, const ts__step *s, ts_plan_step *out, ts_diag 
     TS_TRY(weight_arg(p, k, s, b, seen, &args[i], d));
   }
   out->args = args;
-  return plan_dims(k->func, out, d);
+  return add_limits(p, k, s, d) && plan_dims(k->func, out, d);
 }
 
 static bool plan_phase(planner *p, ts__phase phase, const ts__step *steps, size_t n, ts_plan_phase *out, ts_diag *d) {
