@@ -407,8 +407,10 @@ static size_t exec_profile_rows(const ts__exec *base, ts_arena *a, ts_profile_ro
 }
 
 // --- running ahead ---------------------------------------------------------------------------------------------------------------
+// A temperature whose reciprocal is a float, and a share of the mass that weights in multiples of 2^-40 can have: below these only the largest is left anyway.
 static bool put_sampler(exec *e, const ts_sampler *how, ts_diag *d) {
-  ts__gpu_state s = {.seed = how->seed, .temperature = (float)how->temperature, .top_p = (float)how->top_p, .top_k = (int32_t)TS_MIN(how->top_k, (int64_t)INT32_MAX)};
+  const float temperature = (float)TS_MAX(how->temperature, 1e-30), top_p = (float)TS_MAX(how->top_p, 1e-9);
+  ts__gpu_state s = {.seed = how->seed, .temperature = temperature, .top_p = top_p, .top_k = (int32_t)TS_MIN(how->top_k, (int64_t)INT32_MAX)};
   const size_t from = offsetof(ts__gpu_state, seed), to = offsetof(ts__gpu_state, ticket);
   return upload(e, e->state.p + from, (const char *)&s + from, to - from, d);
 }

@@ -364,6 +364,8 @@ static void runtime_kernel(const launch_record *r) {
   int32_t best = -1;
   for (int32_t i = 0; i < (int32_t)r->arg[2]; i++)
     if (isfinite(logits[i]) && (best < 0 || logits[i] > logits[best])) best = i;
+  // As the draw does: weights are multiples of 2^-40, and the reciprocal of the temperature is a float.
+  if (!strcmp(r->f->name, "tunesmith_sample") && (!isfinite(1.0f / s->temperature) || (uint64_t)(0x1p40 * (double)s->top_p) == 0)) best = -1;
   *(int32_t *)(uintptr_t)s->tokens = best < 0 ? 0 : best;
   s->dims[1]++;
   s->emitted++;

@@ -377,6 +377,25 @@ static void ahead_again(void **state) {
   close_side(&gpu);
 }
 
+// The smallest temperature and share of the mass that are accepted leave the largest, as on the CPU.
+static void ahead_extremes(void **state) {
+  (void)state;
+  const ts_sampler how[] = {{.temperature = 5e-324, .top_p = 1, .repetition_penalty = 1}, {.temperature = 1, .top_p = 5e-324, .repetition_penalty = 1}};
+  side gpu = open_side(gpu_library);
+  ts_diag d = {0};
+  int32_t id = 0;
+  must(ts_session_feed(gpu.s, prompt, 9, &d), &d);
+  for (size_t i = 0; i < TS_COUNTOF(how); i++) {
+    must(ts_sampler_check(&how[i], &d), &d);
+    assert_int_equal(ts_session_sample(gpu.s, &how[i], &d), 18);
+    must(ts_session_ahead_begin(gpu.s, &how[i], 1, &d), &d);
+    must(ts_session_ahead_next(gpu.s, &id, &d), &d);
+    assert_int_equal(id, 18);
+    must(ts_session_ahead_stop(gpu.s, 0, &d), &d);
+  }
+  close_side(&gpu);
+}
+
 static void profile(void **state) {
   (void)state;
   side gpu = open_side(gpu_library);
@@ -560,7 +579,7 @@ static void plans(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(same_text), cmocka_unit_test(paged), cmocka_unit_test(paged_beginnings), cmocka_unit_test(paged_pieces), cmocka_unit_test(paged_full), cmocka_unit_test(logits),   cmocka_unit_test(ahead), cmocka_unit_test(ahead_again), cmocka_unit_test(profile),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(same_text), cmocka_unit_test(paged), cmocka_unit_test(paged_beginnings), cmocka_unit_test(paged_pieces), cmocka_unit_test(paged_full), cmocka_unit_test(logits),   cmocka_unit_test(ahead), cmocka_unit_test(ahead_again), cmocka_unit_test(ahead_extremes), cmocka_unit_test(profile),
                                      cmocka_unit_test(drawn),     cmocka_unit_test(refusals), cmocka_unit_test(carveout), cmocka_unit_test(multiprocessors), cmocka_unit_test(faults), cmocka_unit_test(plans)};
   return cmocka_run_group_tests(tests, group_setup, NULL);
 }
