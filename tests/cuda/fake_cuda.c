@@ -490,6 +490,7 @@ API CUresult cuStreamEndCapture(CUstream s, CUgraph *g) {
   s->capture = NULL;
   return lost;
 }
+#ifndef TS_FAKE_OLD  // a driver older than that
 API CUresult cuGraphInstantiateWithFlags(CUgraphExec *e, CUgraph g, unsigned long long f) {
   (void)f;
   if (env("graph", 0)) return (CUresult)env("graph", 0);
@@ -500,6 +501,7 @@ API CUresult cuGraphInstantiateWithFlags(CUgraphExec *e, CUgraph g, unsigned lon
   g->r = NULL;
   return 0;
 }
+#endif
 API CUresult cuGraphDestroy(CUgraph g) { return free(g->r), free(g), 0; }
 API CUresult cuGraphExecDestroy(CUgraphExec e) { return free(e->g.r), free(e), 0; }
 API CUresult cuGraphLaunch(CUgraphExec e, CUstream s) {
