@@ -186,7 +186,7 @@ static bool final_round(ts__gpu *w, const ts__request *q, const uint64_t *tags, 
     if (verdict->kind != TS_MEASURED) continue;
     if (!k) ts__samples_add(&s[order[i]], NAN, NAN, 0);
     else if (!final_sample(w, k, &s[order[i]], best, verdict, d)) {
-      if (w->lost) return false;
+      if (w->lost) return r[0].culprit = order[i] + 1, false;
       say_failure(w, d, verdict);
     }
   }

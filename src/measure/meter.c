@@ -229,6 +229,8 @@ static bool reload(ts_meter *m, uint64_t tag, size_t n, ts_arena *a, ts_diag *d)
   return true;
 }
 
+static bool final_failed(const char *why, ts_diag *d) { return ts_env_fail(d, "final-failed", "the worker ended during the final: %s", why); }
+
 bool ts_meter_final(ts_meter *m, const uint64_t *tags, size_t n, size_t rounds, double max_s, ts_arena *a, ts_outcome_row *out, ts_diag *d) {
   TS_TRY(ts_meter_wait(m, d));
   for (size_t i = 0; i < n; i++) TS_TRY(reload(m, tags[i], n, a, d));
@@ -238,18 +240,20 @@ bool ts_meter_final(ts_meter *m, const uint64_t *tags, size_t n, size_t rounds, 
   ts_text_addn(&t, (const char *)tags, n * sizeof *tags);
   bool sent = ts_msg_send(m->worker.fd, t.p, t.n);
   ts_text_free(&t);
+  for (size_t i = 0; i < n; i++) out[i] = (ts_outcome_row){.stop = "", .timer = ""};
   for (size_t i = 0; i < n; i++) {
+    ts_outcome_row row = out[i];
     ts__reply r;
     int got = -1;
-    out[i] = (ts_outcome_row){.stop = "", .timer = ""};
-    if (!sent || !read_reply(m, max_s + m->arg.opts.timeout_s, a, &r, &out[i], &got)) {
-      bury(m, got, &out[i]);
-      return ts_env_fail(d, "final-failed", "the worker ended during the final: %s", out[i].message);
+    if (!sent || !read_reply(m, max_s + m->arg.opts.timeout_s, a, &r, &row, &got)) {
+      bury(m, got, &row);
+      return final_failed(row.message, d);
     }
-    fill_row(&r, a, &out[i]);
+    fill_row(&r, a, &row);
+    out[r.over && r.culprit && r.culprit <= n ? r.culprit - 1 : i] = row;
     if (!r.over) continue;
     retire(m);
-    return ts_env_fail(d, "final-failed", "the worker ended during the final: %s", out[i].message);
+    return final_failed(row.message, d);
   }
   return true;
 }

@@ -15,8 +15,10 @@ typedef struct final {
   double noise;
 } final;
 
+static bool can_take_part(const ts__member *m) { return m->state == TS__GOOD && m->object.bytes; }
+
 static void admit(final *f, ts__member *m) {
-  bool there = m->state != TS__GOOD || !m->object.bytes;
+  bool there = !can_take_part(m);
   for (size_t k = 0; k < f->n; k++) there |= f->m[k] == m;
   if (!there) f->m[f->n++] = m;
 }
@@ -30,9 +32,47 @@ double ts__session_final_s(const ts__session *s) {
   return fmin(MOST_S, n * FINAL_ROUNDS * sample_s) + 8 * slowest;  // samples and verification of a slow default
 }
 
+// Who stands in for a default that failed: what a build takes without records, else the fastest.
+static ts__member *stand_in(const ts__session *s) {
+  ts__member *top[TS__FINALISTS];
+  size_t n = ts__ranked(s, top, TS__FINALISTS);
+  for (size_t i = 0; i < s->members.n; i++)
+    if (ts__is_guess(s, s->members.p[i]) && can_take_part(s->members.p[i])) return s->members.p[i];
+  for (size_t i = 0; i < n; i++)
+    if (can_take_part(top[i])) return top[i];
+  return NULL;
+}
+
+// Who failed in a final before takes no part in another.
+static bool choose_default(ts__session *s, ts_diag *d) {
+  if (s->pick && !can_take_part(s->pick)) s->pick = NULL;  // it was not right, or ended the worker: nothing was chosen
+  if (s->library && s->library->state != TS__GOOD) s->library = NULL;
+  if (can_take_part(s->fallback)) return true;
+  ts__member *m = stand_in(s);
+  if (!m) return ts_bug(d, "default-failed", "%s: the default schedule failed in the final, and so did all others", s->text);
+  ts_say("warning: %s: %s failed in the final; %s takes its place", s->text, s->no_default ? "what stood for the default schedule" : "the default schedule", s->space.sketch[m->sketch].name);
+  s->fallback = m;
+  s->no_default = true;
+  return true;
+}
+
+static bool record_rows(ts__session *s, final *f, ts_diag *d) {
+  for (size_t i = 0; i < f->n; i++) {
+    const ts_outcome_row *r = &f->row[i];
+    if (r->kind != TS_MEASURED) {
+      f->m[i]->state = TS__BAD;
+      if (getenv("TS_EXPLAIN")) ts_say("note: %s %s: final: %s: %s", s->text, s->space.sketch[f->m[i]->sketch].name, ts_outcome_kind_name(r->kind), r->message);
+    }
+    if (r->kind != TS_MEASURED || r->n) TS_TRY(ts__record_verdict(s, f->m[i], r, d));
+    if (r->kind == TS_MEASURED && r->n) TS_TRY(ts__record_times(s, f->m[i], r, 1, &f->measurement[i], d));
+  }
+  return true;
+}
+
 static bool hold_final(ts__session *s, double most_s, ts_arena *a, final *f, ts_diag *d) {
   uint64_t tags[MOST];
   ts__member *top[TS__FINALISTS];
+  TS_TRY(choose_default(s, d));
   size_t n = ts__ranked(s, top, TS__FINALISTS);
   *f = (final){.n = 1, .m = {s->fallback}, .noise = fmax(0.01, s->place.noise)};
   if (s->incumbent) admit(f, s->incumbent);
@@ -42,12 +82,10 @@ static bool hold_final(ts__session *s, double most_s, ts_arena *a, final *f, ts_
   for (size_t i = 0; i < n; i++) admit(f, top[i]);
   if (s->library) f->m[f->n++] = s->library;
   for (size_t i = 0; i < f->n; i++) tags[i] = f->m[i]->tag;
-  TS_TRY(ts_meter_final(s->meter, tags, f->n, FINAL_ROUNDS, fmin(MOST_S, most_s), a, f->row, d));
-  for (size_t i = 0; i < f->n; i++) {
-    TS_TRY(ts__record_verdict(s, f->m[i], &f->row[i], d));
-    if (f->row[i].kind == TS_MEASURED && f->row[i].n) TS_TRY(ts__record_times(s, f->m[i], &f->row[i], 1, &f->measurement[i], d));
-  }
-  return true;
+  bool held = ts_meter_final(s->meter, tags, f->n, FINAL_ROUNDS, fmin(MOST_S, most_s), a, f->row, d);
+  ts_diag ignored = {0};
+  if (!held && strcmp(d->code, "final-failed") == 0) return (void)!record_rows(s, f, &ignored), false;
+  return held && record_rows(s, f, d);
 }
 
 static size_t rounds_of(const final *f, size_t i, size_t j) { return TS_MIN(f->row[i].n, f->row[j].n); }
@@ -197,11 +235,12 @@ bool ts__session_end(ts__session *s, bool interrupted, double most_s, ts_tune_ro
   ts_arena *scratch = ts_arena_new("final");
   final f;
   bool ok = hold_finals(s, most_s, interrupted, scratch, &f, d), shaky = false;
-  if (ok && !usable(&f, 0)) ok = ts_bug(d, "default-failed", "%s: the default schedule failed in the final: %s", s->text, f.row[0].message);
+  while (ok && !usable(&f, 0) && f.m[0]->state == TS__BAD) ok = hold_finals(s, most_s, interrupted, scratch, &f, d);
+  if (ok && !usable(&f, 0)) ok = ts_bug(d, "default-failed", "%s: the default schedule could not be timed in the final", s->text);
   if (ok) {
     ts_compare c;
     for (size_t i = 0; i < f.n; i++)
-      if (f.m[i] == s->pick && !usable(&f, i)) s->pick = NULL;  // it was not right, or ended the worker: nothing was chosen
+      if (f.m[i] == s->pick && !usable(&f, i)) s->pick = NULL;
     size_t best = elect(s, &f, &c);
     shaky = unstable(&f);
     if (shaky && !s->o->accept_unstable)

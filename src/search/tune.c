@@ -106,12 +106,12 @@ static bool overlaps(const tuner *t) { return t->o->target->api != TS_API_CPU; }
 
 // One workload that cannot be measured does not end the others' tuning; a failing store or disk does.
 static bool give_up(ts__session *s, ts_diag *d) {
-  static const char *const local[] = {"default-failed", "worker-failed", "reference-wrong", "device-lost", "out-of-device-memory"};
+  static const char *const local[] = {"default-failed", "worker-failed", "reference-wrong", "device-lost", "out-of-device-memory", "final-failed"};
   bool one = false;
   for (size_t i = 0; i < TS_COUNTOF(local); i++) one |= strcmp(d->code, local[i]) == 0;
   if (!one) return false;
   ts_diag failure = *d;
-  snprintf(failure.message, sizeof failure.message, "%.300s: %.690s", s->text, d->message);
+  if (strncmp(d->message, s->text, strlen(s->text)) != 0) snprintf(failure.message, sizeof failure.message, "%.300s: %.690s", s->text, d->message);
   ts_diag_print(stderr, &failure);
   s->failure = failure;
   s->given_up = true;
@@ -250,6 +250,14 @@ static void say_interrupted(tuner *t, ts_tune_result *out) {
   out->interrupted = ts_interrupted();
 }
 
+// A worker that ended during the final is started again, without the candidate that ended it where that is known.
+static bool finish_one(tuner *t, size_t which, bool interrupted, ts_tune_row *row, ts_arena *a, ts_diag *d) {
+  enum { TRIES = 3 };
+  bool ok = false;
+  for (int i = 0; i < TRIES && !ok && (!i || strcmp(d->code, "final-failed") == 0); i++) ok = ts__session_end(&t->s[which], interrupted, share_s(t, which), row, a, d);
+  return ok;
+}
+
 static bool finish(tuner *t, ts_arena *a, ts_tune_result *out, ts_diag *d) {
   out->rows = ts_new_array(a, ts_tune_row, t->n + 1);
   for (size_t i = 0; i < t->n; i++) {
@@ -258,10 +266,11 @@ static bool finish(tuner *t, ts_arena *a, ts_tune_result *out, ts_diag *d) {
     if (!has_final(s)) continue;
     say_interrupted(t, out);
     ts_progress_step(&t->progress, t->o->budget_s > 0 ? (uint64_t)elapsed_s(t) : (uint64_t)trials(t), ts_arena_printf(a, "final of %s", s->text));
-    // a worker that ended during the final is started again; twice in a row is a fault of the machine
-    bool ok = ts__session_end(s, out->interrupted, share_s(t, i), &out->rows[out->n], a, d);
-    if (!ok && strcmp(d->code, "final-failed") == 0) ok = ts__session_end(s, out->interrupted, share_s(t, i), &out->rows[out->n], a, d);
-    if (!ok) return false;
+    if (!finish_one(t, i, out->interrupted, &out->rows[out->n], a, d)) {
+      if (!give_up(s, d)) return false;
+      out->failed++;
+      continue;
+    }
     out->n++;
     out->busy_s += ts_meter_busy_s(s->meter);
   }

@@ -312,7 +312,7 @@ static float *operator_run(const struct CUfunc_st *f, const uint64_t *a, int nar
   const char *text = getenv("TS_FAKE_CUDA"), *op = text ? strstr(text, "op=") : NULL, *also = text ? strstr(text, "also=") : NULL;
   long n = 1, p = 1, q = 1;
   float *x = (float *)(uintptr_t)a[0], *y = (float *)(uintptr_t)a[1];
-  if (op && !(also && nargs == 2) && sscanf(op, "op=product:%ld:%ld:%ld", &n, &p, &q) == 3) {
+  if (op && !(also && nargs == 2 && !strstr(f->name, "_1")) && sscanf(op, "op=product:%ld:%ld:%ld", &n, &p, &q) == 3) {
     float *w = y;
     size_t name = strlen(f->name);
     if (name > 2 && strcmp(f->name + name - 2, "_1") == 0) return memcpy(x, y, sizeof *x * (size_t)(*count = n * p));

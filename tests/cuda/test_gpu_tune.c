@@ -193,6 +193,38 @@ static void first_guess(void **state) {
   take_templates(x, x->templates);
 }
 
+// Two workloads whose kernels tell each other apart by their number of buffers.
+static bool tune_two(fixture *x, const char *settings, ts_tune_opts o, ts_tune_result *r, ts_diag *d) {
+  ts_tune_task task[2] = {{.weight = 1}, {.weight = 1}};
+  o.target = &x->t, o.command = "test", o.numerics = "", o.seed = 1;
+  setenv("TS_FAKE_CUDA", ts_arena_printf(x->a, OPERATOR " also=silu:4:64 %s", settings), 1);
+  return ts_spec_parse(x->a, WORKLOAD, &task[0].spec, d) && ts_spec_parse(x->a, "silu_mul A=f32 I=64 n=4", &task[1].spec, d) && ts_tune(x->a, task, 2, &o, r, d);
+}
+
+// Whoever fails in a final leaves it, the default too, and the other workloads have theirs.
+static void failing_finals(void **state) {
+  static const struct {
+    const char *name, *settings;
+    size_t n, failed;
+    bool no_default;
+  } rows[] = {{"good", "", 2, 0, false}, {"fault", "fault_after=3000:first0", 2, 0, false}, {"wrong", "wrong_after=1000:k_main", 1, 1, true}, {"lost", "fault_after=1000:k_main", 1, 1, true}};
+  fixture *x = *state;
+  if (!ts_codegen_nvrtc()) skip();
+  write_templates(x, "ns6000_first0", "ns9000");
+  take_templates(x, ts_path_join(x->a, x->dir, "templates"));
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
+    const char *store = ts_arena_printf(x->a, "%s/final-%s.db", x->dir, rows[i].name);
+    ts_tune_result r;
+    ts_diag d = {0};
+    bool ok = tune_two(x, rows[i].settings, (ts_tune_opts){.store = store, .trials = 16}, &r, &d);
+    if (!ok) fail_msg("%s: %s", rows[i].name, d.message);
+    if (r.n != rows[i].n || r.failed != rows[i].failed) fail_msg("%s: %zu, %zu failed", rows[i].name, r.n, r.failed);
+    assert_int_equal(number(x, store, "SELECT count(*) FROM winner"), rows[i].n);
+    if (isnan(r.rows[0].default_ns) != rows[i].no_default) fail_msg("%s: default %g ns", rows[i].name, r.rows[0].default_ns);
+  }
+  take_templates(x, x->templates);
+}
+
 // Where the step cannot be run, its kernels stay what a build without records takes: that others are faster alone says too little.
 static void no_step(void **state) {
   fixture *x = *state;
@@ -306,6 +338,6 @@ static void unstable(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(assembled), cmocka_unit_test(no_library), cmocka_unit_test(noisy), cmocka_unit_test(unstable), cmocka_unit_test(first_guess), cmocka_unit_test(no_step), cmocka_unit_test(around), cmocka_unit_test(interrupted)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(assembled), cmocka_unit_test(no_library), cmocka_unit_test(noisy), cmocka_unit_test(unstable), cmocka_unit_test(first_guess), cmocka_unit_test(failing_finals), cmocka_unit_test(no_step), cmocka_unit_test(around), cmocka_unit_test(interrupted)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
