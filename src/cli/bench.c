@@ -27,7 +27,8 @@ static bool add_test(bench *b, bool decode, int64_t tokens, int64_t depth, ts_di
   int64_t room = ts_session_capacity(b->session);
   if (tokens == 0) return true;
   if (tokens + depth > room)
-    return ts_refuse(d, "context-full", "%lld tokens at depth %lld do not fit in the context of %lld", (long long)tokens, (long long)depth, (long long)room);
+    return ts_refuse(d, "context-full", "%lld tokens at depth %lld do not fit in the context of %lld", (long long)tokens, (long long)depth, (long long)room),
+           ts_hint(d, "fewer tokens (-p, -n) or a smaller --depth; tunesmith build --max-seq-len makes room for more"), false;
   if (b->ntests == MAX_TESTS) return ts_refuse(d, "bad-option", "more than %d tests", MAX_TESTS);
   test *t = &b->tests[b->ntests++];
   *t = (test){.decode = decode, .tokens = tokens, .depth = depth};

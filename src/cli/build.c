@@ -22,7 +22,11 @@ static const char *cache_folder(ts_arena *a) {
 }
 
 static bool check(ts_arena *a, options *o, ts_diag *d) {
-  if (!o->b.model) return ts_refuse(d, "usage", "build: give --model PATH or --model synthetic:NAME");
+  if (!o->b.model) {
+    ts_refuse(d, "usage", "build: no model is given");
+    ts_hint(d, "--model PATH of a Hugging Face folder or a .gguf file, or synthetic:NAME; tunesmith build --help");
+    return false;
+  }
   if (strcmp(o->use_cache, "0") && strcmp(o->use_cache, "1"))
     return ts_refuse(d, "usage", "--use-cache is 0 or 1, not '%s'", o->use_cache);
   bool json;

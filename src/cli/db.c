@@ -17,6 +17,7 @@ typedef struct db_opts {
 typedef struct db_action {
   const char *name, *args;
   int nargs;  // after the name
+  const char *formats;  // "tsv, csv or jsonl": the first is the default
   ts_db_mode mode;
   bool (*run)(ts_db *db, const db_opts *o, char **args, ts_diag *d);
 } db_action;
@@ -76,13 +77,36 @@ static bool run_query(ts_db *db, const db_opts *o, char **args, ts_diag *d) {
   ts_arena *a = ts_arena_new("query");
   ts_db_table t;
   bool ok = ts_db_query(db, args[0], NULL, 0, a, &t, d);
-  if (ok) print_table(&t, o->format ? o->format : "tsv", stdout);
+  if (ok) print_table(&t, o->format, stdout);
   ts_arena_free(a);
   return ok;
 }
 
+static void print_info(ts_db *db, const ts_db_table *t) {
+  printf("%-20s %s\n%-20s %d\n", "store", ts_db_path(db), "version", ts_db_version(db));
+  for (size_t r = 0; r < t->nrows; r++) {
+    const ts_db_cell *v = &t->cells[2 * r + 1];
+    if (v->type == TS_DB_TEXT) printf("%-20s %s\n", t->cells[2 * r].text, v->text);
+    else printf("%-20s %" PRId64 "\n", t->cells[2 * r].text, v->i);
+  }
+}
+
+static void print_info_json(ts_db *db, const ts_db_table *t) {
+  ts_text line = {0};
+  ts__json_pair(&line, "{", "store", ts_db_path(db));
+  ts_text_addf(&line, ", \"version\": %d", ts_db_version(db));
+  for (size_t r = 0; r < t->nrows; r++) {
+    ts_text_add(&line, ", ");
+    print_text(t->cells[2 * r].text, "jsonl", &line);
+    ts_text_add(&line, ": ");
+    print_cell(&t->cells[2 * r + 1], "jsonl", &line);
+  }
+  printf("%s}\n", ts_text_str(&line));
+  ts_text_free(&line);
+}
+
 static bool run_info(ts_db *db, const db_opts *o, char **args, ts_diag *d) {
-  (void)o, (void)args;
+  (void)args;
   static const char sql[] =
       "SELECT 'uid' AS what, value FROM store WHERE key='uid' UNION ALL SELECT 'created', value FROM store WHERE "
       "key='created' "
@@ -94,14 +118,7 @@ static bool run_info(ts_db *db, const db_opts *o, char **args, ts_diag *d) {
   ts_arena *a = ts_arena_new("info");
   ts_db_table t;
   bool ok = ts_db_query(db, sql, NULL, 0, a, &t, d);
-  if (ok) printf("%-20s %s\n%-20s %d\n", "store", ts_db_path(db), "version", ts_db_version(db));
-  for (size_t r = 0; ok && r < t.nrows; r++) {
-    const ts_db_cell *v = &t.cells[2 * r + 1];
-    if (v->type == TS_DB_TEXT)
-      printf("%-20s %s\n", t.cells[2 * r].text, v->text);
-    else
-      printf("%-20s %" PRId64 "\n", t.cells[2 * r].text, v->i);
-  }
+  if (ok) (!strcmp(o->format, "json") ? print_info_json : print_info)(db, &t);
   ts_arena_free(a);
   return ok;
 }
@@ -116,12 +133,10 @@ static bool run_merge(ts_db *db, const db_opts *o, char **args, ts_diag *d) {
 
 static bool run_export(ts_db *db, const db_opts *o, char **args, ts_diag *d) {
   (void)args;
-  const char *f = o->format ? o->format : "jsonl", *name = o->out ? o->out : "standard output";
-  if (strcmp(f, "jsonl") != 0 && strcmp(f, "csv") != 0)
-    return ts_refuse(d, "usage", "db export: format '%s' is not jsonl or csv", f);
+  const char *name = o->out ? o->out : "standard output";
   FILE *out = o->out ? fopen(o->out, "w") : stdout;
   if (!out) return ts_env_fail(d, "write-failed", "%s: %s", o->out, strerror(errno));
-  bool ok = ts_db_export(db, o->table, !strcmp(f, "csv") ? TS_DB_CSV : TS_DB_JSONL, out, name, d);
+  bool ok = ts_db_export(db, o->table, !strcmp(o->format, "csv") ? TS_DB_CSV : TS_DB_JSONL, out, name, d);
   if (!o->out) return ok;
   if (fclose(out) != 0 && ok) ok = ts_env_fail(d, "write-failed", "%s: %s", o->out, strerror(errno));
   struct stat st;
@@ -164,19 +179,39 @@ static bool run_vacuum(ts_db *db, const db_opts *o, char **args, ts_diag *d) {
 }
 
 static const db_action actions[] = {
-    {"info", "", 0, TS_DB_READ, run_info},         {"query", "SQL", 1, TS_DB_READ, run_query},
-    {"merge", "FILE", 1, TS_DB_CREATE, run_merge}, {"export", "", 0, TS_DB_READ, run_export},
-    {"samples", "ID", 1, TS_DB_READ, run_samples}, {"check", "", 0, TS_DB_READ, run_check},
-    {"vacuum", "", 0, TS_DB_WRITE, run_vacuum},
+    {"info", "", 0, "table or json", TS_DB_READ, run_info},      {"query", "SQL", 1, "tsv, csv or jsonl", TS_DB_READ, run_query},
+    {"merge", "FILE", 1, "", TS_DB_CREATE, run_merge},           {"export", "", 0, "jsonl or csv", TS_DB_READ, run_export},
+    {"samples", "ID", 1, "", TS_DB_READ, run_samples},           {"check", "", 0, "", TS_DB_READ, run_check},
+    {"vacuum", "", 0, "", TS_DB_WRITE, run_vacuum},
 };
 
-static int run_action(const db_action *act, const db_opts *o, char **args) {
+// Whether a word is one of "tsv, csv or jsonl".
+static bool one_of(const char *word, const char *list) {
+  size_t n = strlen(word);
+  for (const char *p = list; *p; p += strcspn(p, ", "), p += strspn(p, ", "))
+    if (strcspn(p, ", ") == n && !strncmp(p, word, n) && strcmp(word, "or")) return true;
+  return false;
+}
+
+// The action's first unless one is named; options that are not the action's are refused.
+static bool check_options(const db_action *act, db_opts *o, ts_arena *a, ts_diag *d) {
+  bool export = act->run == run_export;
+  if (o->format && !*act->formats) return ts_refuse(d, "usage", "db %s: takes no --format", act->name);
+  if (o->format && !one_of(o->format, act->formats)) return ts_refuse(d, "usage", "db %s: format '%s' is not %s", act->name, o->format, act->formats);
+  if (!export && (o->table || o->out)) return ts_refuse(d, "usage", "db %s: takes no --%s", act->name, o->table ? "table" : "out");
+  if (!o->format) o->format = ts_arena_strndup(a, act->formats, strcspn(act->formats, ", "));
+  return true;
+}
+
+static int run_action(const db_action *act, db_opts *o, char **args) {
   ts_diag d = {0};
-  ts_db *db = ts_db_open(o->store, o->migrate && act->mode == TS_DB_READ ? TS_DB_WRITE : act->mode, &d);
-  if (!db) return ts_cli_fail(&d);
-  if (ts_db_note(db)) fprintf(stderr, "note: %s\n", ts_db_note(db));
-  bool ok = act->run(db, o, args, &d);
+  ts_arena *a = ts_arena_new("db");
+  ts_db *db = NULL;
+  bool ok = check_options(act, o, a, &d) && (db = ts_db_open(o->store, o->migrate && act->mode == TS_DB_READ ? TS_DB_WRITE : act->mode, &d)) != NULL;
+  if (ok && ts_db_note(db)) ts_say("note: %s", ts_db_note(db));
+  ok = ok && act->run(db, o, args, &d);
   ts_db_close(db);
+  ts_arena_free(a);
   return ok ? 0 : ts_cli_fail(&d);
 }
 
@@ -184,7 +219,7 @@ int ts_cmd_db(int argc, char **argv) {
   db_opts o = {.store = "tunesmith.db"};
   const ts_opt opts[] = {
       {"store", TS_OPT_TEXT, &o.store, "FILE", "the store (tunesmith.db)"},
-      {"format", TS_OPT_TEXT, &o.format, "F", "query: tsv (default), csv, jsonl; export: jsonl (default), csv"},
+      {"format", TS_OPT_TEXT, &o.format, "F", "info: table or json; query: tsv, csv or jsonl; export: jsonl or csv (the first of them)"},
       {"table", TS_OPT_TEXT, &o.table, "NAME", "export: only this table"},
       {"out", TS_OPT_TEXT, &o.out, "FILE", "export: to this file"},
       {"migrate", TS_OPT_FLAG, &o.migrate, NULL, "bring an older store up to date first"},
@@ -212,7 +247,7 @@ int ts_cmd_db(int argc, char **argv) {
   for (size_t i = 0; i < TS_COUNTOF(actions); i++) {
     if (strcmp(actions[i].name, args[0]) != 0) continue;
     if (nargs - 1 == actions[i].nargs) return run_action(&actions[i], &o, args + 1);
-    fprintf(stderr, "error: db %s: wants %s  [usage]\n", args[0], actions[i].nargs ? actions[i].args : "no argument");
+    fprintf(stderr, "error: db %s: wants %s  [usage]\n  hint: tunesmith db --help\n", args[0], actions[i].nargs ? actions[i].args : "no argument");
     return 2;
   }
   fprintf(stderr, "error: db: no action '%s'  [usage]\n  hint: tunesmith db --help\n", args[0]);

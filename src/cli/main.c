@@ -36,16 +36,34 @@ static void hold_descriptors(void) {
     if (fcntl(fd, F_GETFD) < 0) (void)!open("/dev/null", O_RDONLY);  // the lowest that is free: fd
 }
 
+static const command *find(const char *name) {
+  for (size_t i = 0; i < TS_COUNTOF(commands); i++)
+    if (!strcmp(commands[i].name, name)) return &commands[i];
+  return NULL;
+}
+
+static int no_command(const char *name) {
+  fprintf(stderr, "error: no command '%s'  [no-such-command]\n  hint: tunesmith --help lists the commands\n", name);
+  return 2;
+}
+
+// "help COMMAND" is "COMMAND --help".
+static int help(int argc, char **argv) {
+  if (argc < 2) return usage(stdout), 0;
+  const command *c = find(argv[1]);
+  char *words[] = {argv[1], "--help", NULL};
+  return c ? c->run(2, words) : no_command(argv[1]);
+}
+
 int main(int argc, char **argv) {
   hold_descriptors();
   ts_interrupt_install();
   signal(SIGXFSZ, SIG_IGN);  // a file at its size limit fails the write, as a full disk does
   if (argc < 2) return usage(stderr), 2;
   const char *name = argv[1];
-  if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) return usage(stdout), 0;
+  if (!strcmp(name, "--help") || !strcmp(name, "-h")) return finish((usage(stdout), 0));
+  if (!strcmp(name, "help")) return finish(help(argc - 1, argv + 1));
   if (!strcmp(name, "--version")) return puts("tunesmith " TS_VERSION), 0;
-  for (size_t i = 0; i < TS_COUNTOF(commands); i++)
-    if (!strcmp(commands[i].name, name)) return finish(commands[i].run(argc - 1, argv + 1));
-  fprintf(stderr, "error: no command '%s'  [no-such-command]\n  hint: tunesmith --help lists the commands\n", name);
-  return 2;
+  const command *c = find(name);
+  return c ? finish(c->run(argc - 1, argv + 1)) : no_command(name);
 }

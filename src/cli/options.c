@@ -64,6 +64,20 @@ static int complain(const ts_cli *c, const char *what, const char *arg) {
   return 2;
 }
 
+// What a value must be, for a hint.
+static const char *wanted(ts_opt_kind k) {
+  switch (k) {
+    case TS_OPT_INT: return "an integer; ";
+    case TS_OPT_COUNT: return "an integer of 0 or more; ";
+    case TS_OPT_REAL: return "a number; ";
+    case TS_OPT_TIME: return "seconds, or a number with a unit: 90s, 5m, 1h; ";
+    case TS_OPT_LIST: return "32 of them at most; ";
+    case TS_OPT_FLAG:
+    case TS_OPT_TEXT: break;
+  }
+  return "";
+}
+
 int ts_cli_parse(const ts_cli *c, int argc, char **argv, char ***args, int *nargs) {
   int kept = 0;
   bool rest = false;
@@ -87,8 +101,8 @@ int ts_cli_parse(const ts_cli *c, int argc, char **argv, char ***args, int *narg
       value = argv[i];
     }
     if (!set(o, value)) {
-      fprintf(stderr, "error: %s: '%s' is no value of %s%s %s  [usage]\n  hint: tunesmith %s --help\n", c->command, value, o->name[1] ? "--" : "-",
-              o->name, o->value, c->command);
+      fprintf(stderr, "error: %s: '%s' is no value of %s%s %s  [usage]\n  hint: %stunesmith %s --help\n", c->command, value, o->name[1] ? "--" : "-",
+              o->name, o->value, wanted(o->kind), c->command);
       return 2;
     }
   }
@@ -124,8 +138,8 @@ int ts_cli_fail(const ts_diag *d) {
 void ts_cli_note_gpu(const ts_target *t) {
   ts_diag d = {0};
   if (t->api != TS_API_CUDA || ts_cuda_nvrtc_open(&d)) return;
-  fprintf(stderr, "note: native templates, the fastest kernels for weights and attention, are left out: %s\n", d.message);
-  if (*d.hint) fprintf(stderr, "  hint: %s\n", d.hint);
+  ts_say("note: native templates, the fastest kernels for weights and attention, are left out: %s", d.message);
+  if (*d.hint) ts_say("  hint: %s", d.hint);
 }
 
 void ts__json_pair(ts_text *out, const char *before, const char *key, const char *s) {

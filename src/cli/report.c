@@ -32,7 +32,7 @@ int ts_cmd_report(int argc, char **argv) {
   }
   ts_db *db = ts_db_open(o.store, TS_DB_READ, &d);
   if (!db) return ts_cli_fail(&d);
-  if (ts_db_note(db)) fprintf(stderr, "note: %s\n", ts_db_note(db));
+  if (ts_db_note(db)) ts_say("note: %s", ts_db_note(db));
   ts_text path = {0};
   bool ok = ts_report_write(db, &o, &path, &d);
   if (ok) printf("%s\n", ts_text_str(&path));

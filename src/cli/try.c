@@ -103,6 +103,20 @@ static void show_json(const char *workload, const ts_trial_result *r) {
   ts_text_free(&t);
 }
 
+// One workload that cannot be prepared is told; the others go on.
+static void tell_failed(const char *workload, const ts_diag *d, bool json) {
+  ts_diag told = *d;
+  snprintf(told.message, sizeof told.message, "%.300s: %.690s", workload, d->message);
+  ts_diag_print(stderr, &told);
+  if (!json) return;
+  ts_text t = {0};
+  ts__json_pair(&t, "{", "workload", workload);
+  ts__json_pair(&t, ", ", "error", d->message);
+  ts__json_pair(&t, ", ", "code", d->code);
+  printf("%s}\n", ts_text_str(&t));
+  ts_text_free(&t);
+}
+
 static bool try_one(ts_arena *a, const ts_spec *spec, ts_compiler *c, const ts_trial_opts *to, bool json, tally *all, ts_diag *d) {
   ts_trial_result r;
   tally here = {0};
@@ -111,10 +125,9 @@ static bool try_one(ts_arena *a, const ts_spec *spec, ts_compiler *c, const ts_t
   const char *workload = ts_arena_strdup(a, ts_text_str(&name));
   ts_text_free(&name);
   if (!ts_trial(a, spec, c, to, &r, d)) {
-    if (d->kind == TS_ENVIRONMENT) return false;
-    // one workload that cannot be prepared is told; the others go on
-    fprintf(stderr, "%s: ", workload);
-    ts_diag_print(stderr, d);
+    if (d->kind == TS_ENVIRONMENT && strcmp(d->code, "worker-failed") != 0) return false;
+    tell_failed(workload, d, json);
+    *d = (ts_diag){0};
     all->workloads++;
     all->wrong++;
     all->candidates++;

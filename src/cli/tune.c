@@ -183,6 +183,10 @@ int ts_cmd_tune(int argc, char **argv) {
     fprintf(stderr, "error: tune: nothing to tune  [usage]\n  hint: give --model or a workload; tunesmith tune --help\n");
     return ts_arena_free(a), 2;
   }
+  if (o.model && nargs) {
+    fprintf(stderr, "error: tune: '%s' beside --model  [usage]\n  hint: a model, or workloads: one after the other\n", args[0]);
+    return ts_arena_free(a), 2;
+  }
   bool ok = tune(a, &o, args, nargs, command, &r, &d);
   if (ok && !o.list && strcmp(o.format, "json") == 0) print_json(&r);
   else if (ok && !o.list) print_table(&r);

@@ -305,7 +305,7 @@ static bool open_store(ts_db *db, ts_db_mode mode, ts_diag *d) {
   TS_TRY(check_place(db->path, d));
   bool exists;
   TS_TRY(check_file(db->path, &exists, d));
-  if (!exists && mode != TS_DB_CREATE) return ts_refuse(d, "store-missing", "%s: no such store", db->path);
+  if (!exists && mode != TS_DB_CREATE) return ts_refuse(d, "store-missing", "%s: no such store", db->path), ts_hint(d, "--store names one; probe, tune and bench make it"), false;
   TS_TRY(mode == TS_DB_READ ? open_reading(db, d) : open_writing(db, mode, d));
   TS_TRY(configure(db, d));
   int64_t objects;

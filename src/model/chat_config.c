@@ -10,9 +10,16 @@ static const ts_text_file *file_named(const ts_source *s, const char *name) {
   return NULL;
 }
 
+// Its JSON. The refusal names the file where it lies, if it lies anywhere.
+static json_t *object_of(const ts_source *s, const ts_text_file *f, ts_diag *d) {
+  char path[4096 + 64];
+  bool lies = s->kind == TS_SOURCE_HF;
+  snprintf(path, sizeof path, "%s%s%s", lies ? s->path : "", lies ? "/" : "", f->name);
+  return ts__js_object(path, f->text, f->n, d);
+}
+
 // --- the tokenizer -----------------------------------------------------------------------------------------
-// ----------------------------------------------------------------------------------------------------- The object
-// itself, or a member of a sequence, of the given type.
+// The object itself, or a member of a sequence, of the given type.
 static const json_t *stage(const json_t *o, const char *members, const char *type) {
   const char *t = ts__js_str(o, "type");
   if (t && !strcmp(t, type)) return o;
@@ -42,9 +49,14 @@ static int64_t vocabulary(const json_t *o) {
 
 bool ts__tokenizer_facts_of(const ts_source *s, ts__tokenizer_facts *out, ts_diag *d) {
   *out = (ts__tokenizer_facts){0};
-  const ts_text_file *f = file_named(s, "tokenizer.json");
+  const ts_text_file *f = file_named(s, "tokenizer.json"), *config = file_named(s, "tokenizer_config.json");
+  if (config) {
+    json_t *o = object_of(s, config, d);
+    if (!o) return false;
+    json_decref(o);
+  }
   if (!f) return true;
-  json_t *o = ts__js_object("tokenizer.json", f->text, f->n, d);
+  json_t *o = object_of(s, f, d);
   if (!o) return false;
   const json_t *decoder = json_object_get(o, "decoder"),
                *prepend = stage(json_object_get(o, "normalizer"), "normalizers", "Prepend");
@@ -58,10 +70,10 @@ bool ts__tokenizer_facts_of(const ts_source *s, ts__tokenizer_facts *out, ts_dia
 }
 
 // --- the conversation --------------------------------------------------------------------------------------
-// ------------------------------------------------------------------------------------------------------ The chat
-// template of tokenizer_config.json, a Jinja text; it may be a list of named ones.
+// The chat template, a Jinja text: a file of its own, or in tokenizer_config.json, where it may be a list of named ones.
 static char *chat_template(ts_arena *a, const ts_source *s) {
-  const ts_text_file *f = file_named(s, "tokenizer_config.json");
+  const ts_text_file *own = file_named(s, "chat_template.jinja"), *f = file_named(s, "tokenizer_config.json");
+  if (own) return ts_arena_strndup(a, own->text, own->n);
   json_t *o = f ? ts__js_object(f->name, f->text, f->n, NULL) : NULL;
   const json_t *t = json_object_get(o, "chat_template");
   if (json_is_array(t)) t = json_object_get(json_array_get(t, 0), "template");
@@ -205,6 +217,14 @@ static json_t *config_object(const ts_source *s, const char *name, const char *q
   return o;
 }
 
+// What a model lacks for talking to it.
+static void note_missing(const ts_source *s, const char *jinja, const char *conversation) {
+  if (s->kind == TS_SOURCE_SYNTHETIC) return;
+  if (!file_named(s, "tokenizer.json")) ts_say("note: %s: no tokenizer.json: the model cannot be run before its params folder has one", s->path);
+  else if (!jinja) ts_say("note: %s: no chat template (tokenizer_config.json, chat_template.jinja): chat gives it the text as it is, without roles", s->path);
+  else if (!strcmp(conversation, "LM")) ts_say("note: %s: its chat template is none that is known: chat gives it the text as it is, without roles", s->path);
+}
+
 bool ts__chat_config_text(const ts_source *s, const char *name, const char *quant, int64_t max_seq_len,
                           int64_t prefill_chunk, ts_text *out, ts_diag *d) {
   ts__tokenizer_facts facts;
@@ -212,6 +232,7 @@ bool ts__chat_config_text(const ts_source *s, const char *name, const char *quan
   ts_arena *a = ts_arena_new("chat config");
   const char *jinja = chat_template(a, s), *which = template_name(s, jinja);
   const ts_conv *conv = ts_conv_find(a, which);
+  note_missing(s, jinja, which);
   bool ok = conv || ts_bug(d, "no-conversation", "the runtime has no conversation template '%s'", which);
   if (ok) {
     json_t *o = config_object(s, name, quant, max_seq_len, prefill_chunk, conv, default_system(a, jinja), &facts);

@@ -6,7 +6,8 @@
 
 // Files of a Hugging Face directory that go along into the output.
 static const char *const tokenizer_files[] = {"tokenizer.model", "tokenizer.json",    "vocab.json",
-                                              "merges.txt",      "added_tokens.json", "tokenizer_config.json"};
+                                              "merges.txt",      "added_tokens.json", "tokenizer_config.json",
+                                              "chat_template.jinja"};
 
 static bool is_dir(const char *path) {
   struct stat st;

@@ -164,6 +164,7 @@ const ts_intrin *ts_intrin_load(ts_ir *ir, const char *name, ts_diag *d) {
   const char *path = ts_arena_printf(a, "%s/kernels/intrin/%s.tir", ts_data_dir(), name);
   if (!name_plain(name) || stat(path, &st) != 0) {
     ts_refuse(d, "no-such-intrinsic", "there is no tensor intrinsic \"%s\" in kernels/intrin", name);
+    ts_hint(d, "the files in it are named after them: vpdpbusd_16x4.tir; docs/intrinsics.md");
     return NULL;
   }
   const known *k = known_find(path, &st);

@@ -81,7 +81,7 @@ bool ts__report_load_all(ts__page *p, ts_diag *d) {
     TS_TRY(load_one(a, p->o->dir, names[i], &r, d));
     ts_vec_push(a, &v, r);
   }
-  if (!v.n && p->o->only) return ts_refuse(d, "no-such-report", "%s: no report called %s", p->o->dir, p->o->only);
+  if (!v.n && p->o->only) return ts_refuse(d, "no-such-report", "%s: no report called %s", p->o->dir, p->o->only), ts_hint(d, "the folders in it are the reports"), false;
   if (!v.n) return ts_refuse(d, "no-such-report", "%s: no reports", p->o->dir);
   qsort(v.p, v.n, sizeof *v.p, by_order);
   p->report = v.p;

@@ -150,7 +150,7 @@ static bool choose_part(chooser *c, size_t p, bool *changed, ts_diag *d) {
 static void explain(const chooser *c, size_t p) {
   const part *x = &c->part[p];
   const char *trace = x->m.p[x->now]->trace;
-  if (getenv("TS_EXPLAIN")) fprintf(stderr, "note: step: %.2f us, %s: %.*s of %zu\n", x->m.p[x->now]->step_ns * 1e-3, x->s->text, (int)strcspn(trace, "\n"), trace, x->m.n);
+  if (getenv("TS_EXPLAIN")) ts_say("note: step: %.2f us, %s: %.*s of %zu", x->m.p[x->now]->step_ns * 1e-3, x->s->text, (int)strcspn(trace, "\n"), trace, x->m.n);
 }
 
 // Whether less time is left than that, or none.
