@@ -55,7 +55,7 @@ t.expect(r"for i in 0\.\.16 parallel")
 t.prompt(PROMPT)
 t.keys("\x04")  # end of input
 check(t.wait() == 0, "the exit code at the end of input")
-m = re.search(r"unsaved steps are in (\S+)", t.seen)
+m = re.search(r"unsaved steps are in (.+\.trace)", t.seen)
 check(m, "nothing was said of unsaved steps:\n" + t.seen)
 text = open(m.group(1)).read()
 check(text == 'trace 1\nb = get_block "mm"\ni, j, k = get_loops b\nparallel i\n', "the recovered trace is\n" + text)

@@ -109,9 +109,8 @@ void tiny_library(const char *path, const char *plan_text, const char *flags) {
   ts_diag d;
   const char *plan = ts_arena_printf(a, "%s.plan", path);
   must(ts_file_write(plan, plan_text, strlen(plan_text), &d), &d);
-  const char *command = ts_arena_printf(a, "cc -O1 -msse2 -shared -fPIC -I%s/src -DTINY_PLAN='\"%s\"' %s -o %s %s/tests/runtime/tiny_library.c",
-                                        TS_TEST_SOURCE_DIR, plan, flags, path, TS_TEST_SOURCE_DIR);
-  const char *argv[] = {"sh", "-c", command, NULL};
+  const char *command = ts_arena_printf(a, "cc -O1 -msse2 -shared -fPIC -I\"$1/src\" -DTINY_PLAN=\"\\\"$2\\\"\" %s -o \"$3\" \"$1/tests/runtime/tiny_library.c\"", flags);
+  const char *argv[] = {"sh", "-c", command, "sh", TS_TEST_SOURCE_DIR, plan, path, NULL};
   ts_text out = {0};
   ts_proc_result r;
   must(ts_proc_run(argv, 60, &out, &r, &d), &d);

@@ -13,7 +13,7 @@ tar -C "$dir/moved here" -xf "$dir"/out/*.tar.xz
 top=$(echo "$dir/moved here"/*)
 cd "$dir"
 
-strange=$(ldd "$top/bin/tunesmith" | awk '$2 == "=>" {print $1, $3}' | grep -v "moved" | grep -Ev '^(libc|libm|libdl|librt|libpthread)\.so' || true)
+strange=$(ldd "$top/bin/tunesmith" | sed -n 's/^[[:space:]]*//; s/ (0x[0-9a-f]*)$//; / => /p' | grep -v "moved here" | grep -Ev '^(libc|libm|libdl|librt|libpthread)\.so' || true)
 [ -z "$strange" ] || fail "libraries from outside the bundle: $strange"
 mkdir "$dir/nothing"
 # What is piped is read to its end: a program whose reader leaves early fails.
