@@ -20,7 +20,7 @@ typedef struct maker {
 
 ts__kernel_row *ts__kernels_find(const ts__kernels *k, const ts__step *s) {
   for (size_t i = 0; i < k->n; i++)
-    if (!strcmp(k->row[i].text, s->text) && ts__banned_alike(k->bans, k->row[i].step, s)) return &k->row[i];
+    if (!strcmp(k->row[i].text, s->text) && ts__banned_alike(&k->bans, k->row[i].step, s)) return &k->row[i];
   return NULL;
 }
 
@@ -385,7 +385,7 @@ static void collect_rows(maker *m, const ts__step *const step[TS__PHASE__COUNT],
 
 bool ts__kernels_make(ts_arena *a, ts_ir *ir, const ts__step *const step[TS__PHASE__COUNT],
                       const size_t n[TS__PHASE__COUNT], const ts__kernel_opts *o, ts__kernels *out, ts_diag *d) {
-  *out = (ts__kernels){.bans = o->bans};
+  *out = (ts__kernels){.bans = *o->bans};
   maker m = {.a = a, .ir = ir, .o = o, .k = out};
   if (o->store && !(m.db = ts_db_open(o->store, TS_DB_READ, d))) return false;
   collect_rows(&m, step, n);

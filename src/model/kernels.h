@@ -38,7 +38,7 @@ typedef struct ts__kernel_row {
 typedef struct ts__kernels {
   size_t n;
   ts__kernel_row *row;
-  const ts__bans *bans;
+  ts__bans bans;  // as they were when the rows were made
 } ts__kernels;
 ts__kernel_row *ts__kernels_find(const ts__kernels *k, const ts__step *s);  // that serves the call; NULL: none
 
