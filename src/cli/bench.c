@@ -5,6 +5,7 @@
 
 #include "cli/bench.h"
 #include "device/device.h"
+#include "measure/measure.h"
 #include "target/target.h"
 
 static const double bandwidth_seconds = 0.25;
@@ -300,7 +301,15 @@ static bool find_target(bench *b, ts_diag *d) {
   return ts_target_parse(text, &b->target, d);
 }
 
+// What a CPU does meanwhile for another program that measures would be in the numbers of both.
+static bool alone(bench *b, ts_diag *d) {
+  ts_api api;
+  TS_TRY(ts_engine_api(b->dir, b->o.library, &api, d));
+  return api != TS_API_CPU || ts_device_lock("cpu", &b->lock, d);
+}
+
 static bool run(bench *b, ts_db *db, ts_diag *d) {
+  TS_TRY(alone(b, d));
   if (db) TS_TRY(find_target(b, d));
   TS_TRY((b->engine = ts_engine_open(b->dir, &(ts_engine_opts){.threads = (int)b->o.threads, .library = b->o.library}, d)) != NULL);
   TS_TRY((b->session = ts_engine_session(b->engine, d)) != NULL);
@@ -326,6 +335,7 @@ static bool whole(bench *b, ts_diag *d) {
   bool ok = b->tests ? run(b, db, d) : ts_env_fail(d, "out-of-memory", "no memory for the results");
   ts_session_free(b->session);
   ts_engine_close(b->engine);
+  ts_device_unlock(b->lock);
   ts_db_close(db);
   free(b->tests);
   return ok;
@@ -339,7 +349,7 @@ static void remember_command(bench *b, int argc, char **argv) {
 }
 
 int ts_cmd_bench(int argc, char **argv) {
-  bench b = {.o = {.format = "table", .repeats = 5}};
+  bench b = {.o = {.format = "table", .repeats = 5}, .lock = -1};
   options *o = &b.o;
   const ts_opt opts[] = {
       {"p", TS_OPT_TEXT, &o->prompts, "N,...", "prompt lengths to prefill; 0 for none (default: 128, or the context)"},

@@ -41,6 +41,7 @@ typedef struct bench {
   bool profiling;        // times of kernels: the host waits between tokens
   double before, after;  // bytes/s of DRAM read; NAN when not measured
   char command[1024];
+  int lock;              // of the CPU; -1: none
 } bench;
 
 // bench.c

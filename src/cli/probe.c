@@ -50,30 +50,39 @@ static void print_json(const ts_target *t, const ts_probe *p) {
   ts_text_free(&out);
 }
 
-static bool keep(const options *o, const ts_target *t, const ts_probe *p, ts_diag *d) {
-  ts_db *db = ts_db_open(o->store, TS_DB_CREATE, d);
-  if (!db) return false;
+static bool keep(ts_db *db, const ts_target *t, const ts_probe *p, ts_diag *d) {
   ts_place place;
   ts_text lines = {0};
   ts_probe_print(&lines, p);
   bool ok = ts_place_put(db, t, p->threads, &place, d) &&
             ts_db_set_calibration(db, place.device_id, p->value[TS_CEILING_noise], ts_text_str(&lines), d) && ts_db_flush(db, d);
   ts_text_free(&lines);
-  ts_db_close(db);
   return ok;
 }
 
+// Of a CPU while no other program measures there.
+static bool measure_cpu(const options *o, const ts_target *t, ts_probe *p, ts_diag *d) {
+  int lock = -1;
+  bool ok = ts_target_runs_here(t, d) && ts_device_lock("cpu", &lock, d) && ts_device_probe((int)o->threads, o->seconds, p, d);
+  ts_device_unlock(lock);
+  return ok;
+}
+
+// The store is opened first: one that cannot be written is told before anything is measured.
 static bool run(const options *o, ts_diag *d) {
   ts_target t;
   ts_probe p;
   bool json;
+  ts_db *db = NULL;
   TS_TRY(ts_cli_json(o->format, &json, d));
   TS_TRY(ts_cli_threads(o->threads, d));
   TS_TRY(ts_target_parse(o->target, &t, d));
-  TS_TRY(t.api == TS_API_CUDA ? ts_device_probe_gpu(&t, o->seconds, &p, d) : ts_target_runs_here(&t, d) && ts_device_probe((int)o->threads, o->seconds, &p, d));
-  if (o->store) TS_TRY(keep(o, &t, &p, d));
-  (json ? print_json : print_table)(&t, &p);
-  return true;
+  if (o->store) TS_TRY((db = ts_db_open(o->store, TS_DB_CREATE, d)) != NULL);
+  bool ok = t.api == TS_API_CUDA ? ts_device_probe_gpu(&t, o->seconds, &p, d) : measure_cpu(o, &t, &p, d);
+  if (ok && db) ok = keep(db, &t, &p, d);
+  if (ok) (json ? print_json : print_table)(&t, &p);
+  ts_db_close(db);
+  return ok;
 }
 
 int ts_cmd_probe(int argc, char **argv) {

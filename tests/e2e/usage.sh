@@ -73,4 +73,19 @@ build 0
 grep -q '^note: ' "$top/err" && fail "a template in a file of its own is not found"
 run 0 tunesmith chat "$top/dist/m-q4f16_1" --prompt "What is the capital of France?" --temperature 0
 has "$top/out" 'Paris'
+
+# What is measured waits for other programs that measure, and says so. A store that cannot be kept in is told before.
+export XDG_RUNTIME_DIR=$top
+for command in "bench $top/dist/m-q4f16_1 -p 4 -n 4 -r 1 --no-bandwidth" "probe --time 0.1s"; do
+  flock "$top/tunesmith-$(id -u)-cpu.lock" sleep 1 &
+  sleep 0.3
+  # shellcheck disable=SC2086
+  run 0 tunesmith $command
+  has "$top/err" '^waiting: another program measures on cpu$'
+  wait
+done
+begun=$(date +%s)
+run 2 tunesmith probe --time 30s --store "$tiny/config.json"
+has "$top/err" '^error: .*/config.json: not a tunesmith store'
+[ $(($(date +%s) - begun)) -lt 10 ] || fail "a store that cannot be written is told after measuring"
 done_testing
