@@ -23,12 +23,22 @@ static void add_params(ts_text *out, const ts_native *t) {
   ts_text_add(out, "}");
 }
 
+static void add_limits(ts_text *out, const ts_native *t) {
+  ts_text_add(out, ", \"limits\": [");
+  for (int i = 0; i < t->nlimits; i++) {
+    if (i) ts_text_add(out, ", ");
+    ts_text_add_json(out, t->limits[i].text.p);
+  }
+  ts_text_add(out, "]");
+}
+
 static void list_json(ts_arena *a, const ts_native *t) {
   ts_text text = {0};
   ts__json_pair(&text, "{", "template", name_of(a, t));
   ts__json_pair(&text, ", ", "requires", t->requires.p ? t->requires.p : "");
   ts__json_pair(&text, ", ", "doc", t->doc);
   add_params(&text, t);
+  add_limits(&text, t);
   printf("%s}\n", ts_text_str(&text));
   ts_text_free(&text);
 }
@@ -60,6 +70,7 @@ static void show_params(const ts_native *t, size_t n, double all) {
     for (int i = 0; i < t->params[p].n; i++) printf(" %lld", (long long)t->params[p].value[i]);
     printf("\n");
   }
+  for (int i = 0; i < t->nlimits; i++) printf("limit %s\n", t->limits[i].text.p);
   printf("points %zu legal of %.0f\n", n, all);
 }
 
@@ -186,6 +197,16 @@ static const ts_native *find(ts_arena *a, const char *what, const ts_spec *spec,
   return NULL;
 }
 
+// A limit that is of no use where weights are known: nobody can tell from what is stored whether it holds.
+static bool limits_known(const ts_native *t, const ts_op_inst *inst, ts_diag *d) {
+  for (int i = 0; i < t->nlimits; i++) {
+    const ts_native_limit *x = &t->limits[i];
+    if (!ts_native_stored(inst, x->buffer))
+      return ts_refuse(d, "template-limit", "%s:%d: limit: pack computes %s; a limit is of values that are stored", x->text.file, x->text.line, x->buffer);
+  }
+  return true;
+}
+
 static bool template(ts_arena *a, char **args, int nargs, const options *o, ts_diag *d) {
   ts_target target;
   ts_spec spec;
@@ -197,6 +218,7 @@ static bool template(ts_arena *a, char **args, int nargs, const options *o, ts_d
   TS_TRY(ts_target_parse(o->target, &target, d) && ts_spec_parse(a, args[1], &spec, d));
   const ts_native *t = find(a, args[0], &spec, d);
   if (!t || !ts_op_instantiate(ts_ir_new(a), &spec, t->variant, &inst, d) || !ts_native_bind(a, t, &spec, inst.func, &target, &fit, d)) return false;
+  TS_TRY(limits_known(t, &inst, d));
   TS_TRY(ts_native_points(a, &fit, &points, &n, &all, d));
   if (!o->source && !o->json) show_params(t, n, all);
   if (o->all) return compile_all(a, &fit, points, n, o, d);

@@ -10,6 +10,7 @@ has "$top/out" '"variants": \[\{"name": "a'
 run 0 tunesmith template --list matmul --format json
 [ "$(lines)" -ge 4 ] || fail "templates are missing"
 has "$top/out" '"parameters": \{"[A-Z_]+": \[[0-9, ]+\]'
+has "$top/out" '"limits": \["max .ws. < 2", "max .ws. >= 0.00025"\]'
 run 0 tunesmith tune --list --target cuda:sm_90a --format json "matmul q4f16_1 A=f16 K=256 N=64 n=16" "argmax A=f32 V=5000 n=1"
 [ "$(lines)" = 2 ] || fail "a workload is missing"
 has "$top/out" '\{"name": "ref.fused", "points": [1-9]'

@@ -187,8 +187,31 @@ static void test_first_guess(void **state) {
   }
 }
 
+// What a buffer of main holds: an element of the storage each, elsewhere, or what pack makes of several.
+static void test_stored(void **state) {
+  (void)state;
+  static const char text[] =
+      "func pack(w_q: u32[8], w_s: f16[8], v: f16[8], copied: out f16[8], mixed: out f16[8], scaled: out f16[8]) {\n"
+      "  for i in 0..8 { block a(vi: S = i) { copied[vi] = w_s[(vi + 3) % 8] } }\n"
+      "  for i in 0..8 { block b(vi: S = i) { scaled[vi] = w_s[vi] * v[vi] } }\n"
+      "  for i in 0..4 { block c(vi: S = i) { mixed[vi] = w_s[vi] } }\n"
+      "  for i in 0..4 { block d(vi: S = i) { mixed[vi + 4] = v[vi] } }\n"
+      "}\n";
+  ts_arena *a = ts_arena_new("stored");
+  ts_diag d = {0};
+  ts_op_inst inst = {.pack = ts_func_parse(ts_ir_new(a), "pack", text, sizeof text - 1, NULL, 0, &d)};
+  if (!inst.pack) fail_msg("%s", d.message);
+  assert_string_equal(ts_native_stored(&inst, "copied"), "w_s");
+  assert_null(ts_native_stored(&inst, "scaled"));
+  assert_null(ts_native_stored(&inst, "mixed"));
+  assert_string_equal(ts_native_stored(&inst, "g"), "g");  // not packed
+  inst.pack = NULL;
+  assert_string_equal(ts_native_stored(&inst, "w_s"), "w_s");
+  ts_arena_free(a);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases), cmocka_unit_test(test_points_read_back), cmocka_unit_test(test_replay_refuses),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases), cmocka_unit_test(test_points_read_back), cmocka_unit_test(test_stored), cmocka_unit_test(test_replay_refuses),
                                      cmocka_unit_test(test_first_guess)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

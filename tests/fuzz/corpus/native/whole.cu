@@ -11,6 +11,8 @@ start     ROWS=64 STAGES=2 if K >= 8192
 where     ROWS * STAGES * 512 <= SHARED
 where     N % ROWS == 0 && (n_hi <= 16 || COMPUTE >= 90)
 define    TILE ROWS * 2
+limit     max |ws| < 2
+limit     max |ws| >= 1e-3
 define    PARTS pow2ceil(min(ceildiv(K, 256), max(SMS / 4, 1)))
 workspace 4 * n_hi * N
 zeroed    64
