@@ -41,7 +41,7 @@ case $verb in
       printf '{"event": "result", "workload": "%s", "winner": "mma.stand", "default_ns": null, "best_ns": 10000.0, "log_ratio": null, "verdict": "no default", "trials": 5, "failed": 0, "library_ns": 0.0, "unstable": false}\n' "$w"
     done
     echo '{"event": "step", "default_ns": 50000.0, "best_ns": 48000.0}'
-    lacks done || echo '{"event": "done", "trials": 120, "wall_s": 60.00, "busy_s": 45.00, "interrupted": false, "unreached": 0}'
+    lacks "done" || echo '{"event": "done", "trials": 120, "wall_s": 60.00, "busy_s": 45.00, "interrupted": false, "unreached": 0}'
     exit ${failed:-0} ;;
   try)
     library=', {"sketch": "cublaslt", "source": "library", "outcome": "ok", "median_ns": 200000.0}'
@@ -146,7 +146,7 @@ line 'tuned_over_default_decode 1.000 ratio'
 lines $((4 + 2 + 4 + 4 + 2 + 1))
 [ -s "$top/made.db" ] || fail "no store"
 run 2 "$bundle/bench/cuda-tune" --store "$top/made.db" --out "$top/raw"
-LACKS=done figures 3 cuda-tune
+LACKS="done" figures 3 cuda-tune
 has "$top/err" 'tuning did not end'
 
 # --- the stand-in's words are the program's ----------------------------------------------------------------------------------
