@@ -61,8 +61,8 @@ static void print_table(const ts_build_result *r) {
     const ts_build_kernel *k = &r->kernels[i];
     char expect[24] = "-";
     if (k->expected_us > 0) snprintf(expect, sizeof expect, "%.2f", k->expected_us);
-    printf("%-*s %-8s %-9s %10s  %s%s%s\n", width, k->workload, k->phase, k->served, expect, *k->variant ? k->variant : "ref",
-           *k->record ? ", " : "", k->record);
+    printf("%-*s %-8s %-9s %10s  %s%s%s%s%s\n", width, k->workload, k->phase, k->served, expect, *k->variant ? k->variant : "ref",
+           *k->record ? ", " : "", k->record, *k->left_out ? ", not " : "", k->left_out);
     by_record += *k->record != 0;
   }
   if (r->nkernels)
@@ -89,6 +89,7 @@ static void print_json(const ts_build_result *r) {
     ts__json_pair(&t, ", ", "variant", k->variant);
     ts__json_pair(&t, ", ", "served", k->served);
     ts__json_pair(&t, ", ", "record", k->record);
+    if (*k->left_out) ts__json_pair(&t, ", ", "left_out", k->left_out);
     ts_text_addf(&t, ", \"calls\": %lld, \"expected_us\": %.3f}", (long long)k->calls, k->expected_us);
   }
   printf("%s]}\n", ts_text_str(&t));
