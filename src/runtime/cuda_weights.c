@@ -74,6 +74,7 @@ static bool draw_tensor(loader *k, const char *name, const ts_tensor *t, ts_dtyp
   uint64_t seed = ts_hash64(name, strlen(name), 1);
   int64_t n = ts_tensor_count(t);
   if (!real[as]) return ts_cuda_fill_bits(&k->fill, to, ts_tensor_bytes(t), seed, d);
+  TS_TRY(ts_plan_within(k->w->plan, name, ts_weights_drawn_most(name, t->ndim, k->w->plan->hidden), ts_library_path(k->l), d));
   drawn x = drawn_as(name, t->ndim, (float)k->w->plan->hidden);
   return ts_cuda_fill_real(&k->fill, real[as], to, n, seed, x.scale, x.base, d);
 }

@@ -485,6 +485,33 @@ static void refusals(void **state) {
   refused("", path, "library-kernel", "mix_1");
 }
 
+// Weights that the library's kernels are not for: as they are stored, packed, and drawn.
+static void limits(void **state) {
+  (void)state;
+  char path[200];
+  snprintf(path, sizeof path, "%s/limits-cuda.so", tiny_dir());
+  for (int i = 0; i < 2; i++) {
+    ts_plan p = gpu_plan();
+    ts_plan_weight w[3];
+    memcpy(w, p.weights, sizeof w);
+    ts_plan_storage s = w[i].storage[0];
+    w[i].storage = &s;
+    p.weights = w;
+    s.below = 1;
+    write_library(path, &p, NULL);
+    refused("", path, "weights-limit", i ? "head.weight reaches 1, and the library's kernels are for less than 1" : "embed.weight reaches 1,");
+    s.below = 0.01;
+    p.synthetic = true;
+    write_library(path, &p, NULL);
+    refused("", path, "weights-limit", i ? "head.weight reaches 0.1" : "embed.weight reaches 0.1");
+    s.below = 1.5, s.least = 1;
+    p.synthetic = false;
+    write_library(path, &p, NULL);
+    side gpu = open_side(path);
+    close_side(&gpu);
+  }
+}
+
 // Only kernels that ask for it give up the first-level cache.
 static void carveout(void **state) {
   (void)state;
@@ -580,6 +607,6 @@ static void plans(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(same_text), cmocka_unit_test(paged), cmocka_unit_test(paged_beginnings), cmocka_unit_test(paged_pieces), cmocka_unit_test(paged_full), cmocka_unit_test(logits),   cmocka_unit_test(ahead), cmocka_unit_test(ahead_again), cmocka_unit_test(ahead_extremes), cmocka_unit_test(profile),
-                                     cmocka_unit_test(drawn),     cmocka_unit_test(refusals), cmocka_unit_test(carveout), cmocka_unit_test(multiprocessors), cmocka_unit_test(faults), cmocka_unit_test(plans)};
+                                     cmocka_unit_test(drawn),     cmocka_unit_test(limits), cmocka_unit_test(refusals), cmocka_unit_test(carveout), cmocka_unit_test(multiprocessors), cmocka_unit_test(faults), cmocka_unit_test(plans)};
   return cmocka_run_group_tests(tests, group_setup, NULL);
 }
