@@ -119,15 +119,9 @@ template <typename S> __device__ __forceinline__ void batch_send(const float4 *s
 template <typename S, int END, typename Y> __device__ __forceinline__ void batch_finish(Y *y, const float *gathered, int group, int rank) {
   for (int i = threadIdx.x; i < S::share * 64; i += S::warps * 32) {
     int f = i / 64, pair = i % 8, r = i / 8 % 8, all = rank * S::share + f;
-    const float *p = gathered + (f * 32 + pair % 4 * 8 + r / 2) * 4 + pair / 4 * 2 + r % 2;
-    float a = 0.0f, b = 0.0f;
-#pragma unroll
-    for (int s = 0; s < S::split; s++) {
-      a += p[s * S::share * 128];
-      b += p[s * S::share * 128 + 16];
-    }
+    const float2 sum = sum_parts<S>(gathered, f, pair, r);
     int tile = group * S::tall + all / S::columns, row = all % S::columns * 8 + r;
-    if (tile < S::row_tiles && row < S::rows) put_pair(y + (size_t)row * S::outputs + tile * 16 + pair * 2, a, b, END == GEMM_ADD);
+    if (tile < S::row_tiles && row < S::rows) put_pair(y + (size_t)row * S::outputs + tile * 16 + pair * 2, sum.x, sum.y, END == GEMM_ADD);
   }
 }
 

@@ -116,6 +116,34 @@ static __device__ __forceinline__ void patch(warp_state &s, const u16 *fresh_k, 
   }
 }
 
+// The running softmax takes in the scores of 16 positions, of which the lane's largest, or m, is top: their weights into p. Returns what the
+// sums so far are multiplied by.
+static __device__ __forceinline__ float soften(float &m, float &l, const float (&score)[2][2], float top, u32 (&p)[4]) {
+  top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
+  top = fmaxf(top, __shfl_xor_sync(~0u, top, 2));
+  const float keep = exp2_fast(m - top);
+  m = top;
+  l *= keep;
+#pragma unroll
+  for (int t = 0; t < 2; t++) {
+    float a = exp2_fast(score[t][0] - top), b = exp2_fast(score[t][1] - top);
+    l += a + b;
+    split_half(a, b, p[2 * t], p[2 * t + 1]);
+  }
+  return keep;
+}
+// acc = keep * acc + p . v: vTE is eight elements of position 8 t + 2 (lane % 4) + e.
+static __device__ __forceinline__ void add_values(float (&acc)[8][4], float keep, const u32 (&p)[4], const uint4 &v00, const uint4 &v01, const uint4 &v10, const uint4 &v11) {
+  const u32 *r00 = &v00.x, *r01 = &v01.x, *r10 = &v10.x, *r11 = &v11.x;
+#pragma unroll
+  for (int j = 0; j < 8; j++) {
+    float *o = acc[j];
+    o[0] *= keep, o[1] *= keep, o[2] *= keep, o[3] *= keep;
+    const u32 pick = j & 1 ? 0x7632 : 0x5410;
+    mma_m16n8k16(acc[j], p, byte_perm(r00[j / 2], r01[j / 2], pick), byte_perm(r10[j / 2], r11[j / 2], pick));
+  }
+}
+
 // The 16 positions in k and v, the first of which is base; then, when there are more, those at keys and values begin to load.
 static __device__ __forceinline__ void attend16(warp_state &s, const u32 (&q)[QK_CHUNKS][2][4], int base, int last, bool more, const u16 *keys, const u16 *values, int most) {
   const int lane = threadIdx.x & 31, quad = lane & 3;
@@ -135,29 +163,10 @@ static __device__ __forceinline__ void attend16(warp_state &s, const u32 (&q)[QK
     }
   }
   if (more) load_keys(s, keys, most);
-  top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
-  top = fmaxf(top, __shfl_xor_sync(~0u, top, 2));
-  const float keep = exp2_fast(s.m - top);
-  s.m = top;
-  s.l *= keep;
   u32 p[4];
+  const float keep = soften(s.m, s.l, score, top, p);
 #pragma unroll
-  for (int t = 0; t < 2; t++) {
-    float a = exp2_fast(score[t][0] - top), b = exp2_fast(score[t][1] - top);
-    s.l += a + b;
-    split_half(a, b, p[2 * t], p[2 * t + 1]);
-  }
-#pragma unroll
-  for (int c = 0; c < V_CHUNKS; c++) {
-    const u32 *r00 = &s.v[0][0][c].x, *r01 = &s.v[0][1][c].x, *r10 = &s.v[1][0][c].x, *r11 = &s.v[1][1][c].x;
-#pragma unroll
-    for (int j = 0; j < 8; j++) {
-      float *o = s.acc[c][j];
-      o[0] *= keep, o[1] *= keep, o[2] *= keep, o[3] *= keep;
-      const u32 pick = j & 1 ? 0x7632 : 0x5410;
-      mma_m16n8k16(s.acc[c][j], p, byte_perm(r00[j / 2], r01[j / 2], pick), byte_perm(r10[j / 2], r11[j / 2], pick));
-    }
-  }
+  for (int c = 0; c < V_CHUNKS; c++) add_values(s.acc[c], keep, p, s.v[0][0][c], s.v[0][1][c], s.v[1][0][c], s.v[1][1][c]);
   if (more) load_values(s, values, most);
 }
 

@@ -90,18 +90,8 @@ static __device__ __forceinline__ void attend_slot(early_state &s, u32 queries, 
       score[t][e] = base + 8 * t + 2 * quad + e <= last ? c : -1e30f;
       top = fmaxf(top, score[t][e]);
     }
-  top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
-  top = fmaxf(top, __shfl_xor_sync(~0u, top, 2));
-  const float keep = exp2_fast(s.m - top);
-  s.m = top;
-  s.l *= keep;
   u32 p[4];
-#pragma unroll
-  for (int t = 0; t < 2; t++) {
-    float a = exp2_fast(score[t][0] - top), b = exp2_fast(score[t][1] - top);
-    s.l += a + b;
-    split_half(a, b, p[2 * t], p[2 * t + 1]);
-  }
+  const float keep = soften(s.m, s.l, score, top, p);
 #pragma unroll
   for (int i = 0; i < V_CHUNKS; i++) {
     uint4 v[2][2];
@@ -109,14 +99,7 @@ static __device__ __forceinline__ void attend_slot(early_state &s, u32 queries, 
     for (int t = 0; t < 2; t++)
 #pragma unroll
       for (int e = 0; e < 2; e++) v[t][e] = shared16(slot + value_piece(8 * t + 2 * quad + e, 8 * i + row));
-    const u32 *r00 = &v[0][0].x, *r01 = &v[0][1].x, *r10 = &v[1][0].x, *r11 = &v[1][1].x;
-#pragma unroll
-    for (int j = 0; j < 8; j++) {
-      float *o = s.acc[i][j];
-      o[0] *= keep, o[1] *= keep, o[2] *= keep, o[3] *= keep;
-      const u32 pick = j & 1 ? 0x7632 : 0x5410;
-      mma_m16n8k16(s.acc[i][j], p, byte_perm(r00[j / 2], r01[j / 2], pick), byte_perm(r10[j / 2], r11[j / 2], pick));
-    }
+    add_values(s.acc[i], keep, p, v[0][0], v[0][1], v[1][0], v[1][1]);
   }
 }
 

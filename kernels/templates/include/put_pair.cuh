@@ -21,6 +21,18 @@ __device__ __forceinline__ void put_pair(float *y, float a, float b, bool add) {
   }
 }
 
+// Two neighbouring features of a row of x in a tile of 16 by 8, summed over the S::split parts of K, each of S::share tiles as mma leaves them.
+template <typename S> __device__ __forceinline__ float2 sum_parts(const float *gathered, int tile, int pair, int row) {
+  const float *p = gathered + (tile * 32 + pair % 4 * 8 + row / 2) * 4 + pair / 4 * 2 + row % 2;
+  float a = 0.0f, b = 0.0f;
+#pragma unroll
+  for (int s = 0; s < S::split; s++) {
+    a += p[s * S::share * 128];
+    b += p[s * S::share * 128 + 16];
+  }
+  return make_float2(a, b);
+}
+
 __device__ __forceinline__ void put_four(u16 *y, float4 v, bool add) {
   if (add) {
     float2 low = unpack_f16(load_u32(y)), high = unpack_f16(load_u32(y + 2));

@@ -161,15 +161,9 @@ __device__ __forceinline__ void wide_put(wide_block<S> &me, const float *gathere
 #pragma unroll 1
   for (int i = thread; i < S::share * 64; i += threads) {
     int f = i / 64, pair = i % 8, r = i / 8 % 8, all = me.part * S::share + f;
-    const float *p = gathered + (f * 32 + pair % 4 * 8 + r / 2) * 4 + pair / 4 * 2 + r % 2;
-    float a = 0.0f, b = 0.0f;
-#pragma unroll
-    for (int s = 0; s < S::split; s++) {
-      a += p[s * S::share * 128];
-      b += p[s * S::share * 128 + 16];
-    }
+    const float2 sum = sum_parts<S>(gathered, f, pair, r);
     int feature = (me.group(pass) * S::rows16 + all / (S::width / 8)) * 16 + pair * 2, row = all % (S::width / 8) * 8 + r;
-    if (feature < S::outputs && row < S::rows) put_pair(y + (size_t)row * S::outputs + feature, a, b, END == GEMM_ADD);
+    if (feature < S::outputs && row < S::rows) put_pair(y + (size_t)row * S::outputs + feature, sum.x, sum.y, END == GEMM_ADD);
   }
 }
 
