@@ -14,6 +14,11 @@ static bool seen(const ts__session *s, uint64_t hash) {
   return false;
 }
 
+void ts__forget(ts__session *s, const ts__member *m) {
+  for (size_t k = s->hashes.n; k-- > 0;)
+    if (s->hashes.p[k] == m->hash) s->hashes.p[k] = s->hashes.p[--s->hashes.n];
+}
+
 // A member from a trace whose open decisions are drawn from seed; NULL when a step refuses or the function was met before.
 ts__member *ts__member_draw(ts__session *s, int sketch, const ts_trace *t, uint64_t seed, ts_diag *d) {
   ts_arena *a = ts_arena_new("candidate");
@@ -298,8 +303,7 @@ ts__member *ts__propose(ts__session *s, uint64_t stream) {
   }
   for (size_t i = 0; i < n; i++) {
     if (pool[i] == chosen) continue;
-    for (size_t k = s->hashes.n; k-- > 0;)  // it may be proposed again
-      if (s->hashes.p[k] == pool[i]->hash) s->hashes.p[k] = s->hashes.p[--s->hashes.n];
+    ts__forget(s, pool[i]);
     ts_arena_free(pool[i]->arena);
   }
   ts_arena_free(scratch);

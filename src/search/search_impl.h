@@ -93,7 +93,7 @@ bool ts__session_take(ts__session *s, const ts_compiled *c, ts_diag *d) TS_WARN_
 bool ts__session_ready(const ts__session *s);  // something is compiled; of the first batch, and on CPUs, which compile and measure in turn, everything
 // Verify, time and record what is compiled of what was submitted.
 bool ts__session_measure(ts__session *s, ts_diag *d) TS_WARN_UNUSED;
-// Finalists that are known from an earlier run only are submitted again, to be measured as a batch.
+// Finalists, and what a whole step would try, that are known from an earlier run only are submitted again, to be measured as a batch.
 bool ts__session_revive(ts__session *s, ts_diag *d) TS_WARN_UNUSED;
 // The interleaved final and the decision (final.c), in about most_s seconds; no final is shorter than five rounds.
 bool ts__session_end(ts__session *s, bool interrupted, double most_s, ts_tune_row *out, ts_arena *a, ts_diag *d) TS_WARN_UNUSED;
@@ -113,6 +113,8 @@ typedef struct ts__step_host {
   double (*left_s)(const void *arg);
   void *arg;
 } ts__step_host;
+// Whether a whole step tries it, by its time alone.
+bool ts__is_near(const ts__session *s, const ts__member *m);
 bool ts__step_choose(const ts__step_host *h, ts_tune_result *out, ts_diag *d) TS_WARN_UNUSED;
 
 // session.c, for the final
@@ -126,6 +128,7 @@ bool ts__record_times(ts__session *s, const ts__member *m, const ts_outcome_row 
 ts__member *ts__propose(ts__session *s, uint64_t stream);
 ts__member *ts__member_draw(ts__session *s, int sketch, const ts_trace *t, uint64_t seed, ts_diag *d);
 ts__member *ts__member_point(ts__session *s, int sketch, const int64_t *point, ts_diag *d);
+void ts__forget(ts__session *s, const ts__member *m);  // it may be proposed again
 uint64_t ts__point_hash(const ts_sketch *k, const int64_t *point);  // the hash of such a member
 // From text that a store keeps, for the sketch that it was made from; NULL when it does not fit.
 ts__member *ts__member_recall(ts__session *s, int sketch, const char *text, ts_diag *d);

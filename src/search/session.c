@@ -326,12 +326,19 @@ static bool compile_again(ts__session *s, ts__member *m, ts_diag *d) {
   return compile(s, m, d);
 }
 
+// What was proposed and not measured may be proposed again.
+static void forget_proposed(ts__session *s) {
+  for (size_t i = 0; i < s->members.n; i++)
+    if (s->members.p[i]->state == TS__PROPOSED) ts__forget(s, s->members.p[i]);
+}
+
 bool ts__session_revive(ts__session *s, ts_diag *d) {
+  forget_proposed(s);
   ts__member *top[TS__FINALISTS];
   size_t n = ts__ranked(s, top, TS__FINALISTS);
   for (size_t i = 0; i < n; i++) TS_TRY(compile_again(s, top[i], d));
   for (size_t i = 0; i < s->members.n; i++)
-    if (ts__is_guess(s, s->members.p[i])) TS_TRY(compile_again(s, s->members.p[i], d));
+    if (ts__is_guess(s, s->members.p[i]) || (s->in_step && s->best && ts__is_near(s, s->members.p[i]))) TS_TRY(compile_again(s, s->members.p[i], d));
   return true;
 }
 
@@ -356,14 +363,19 @@ bool ts__session_ready(const ts__session *s) {
 
 static bool first_measured(ts__session *s, ts_diag *d);
 
-// Members that are compiled leave the batch; one that takes long to compile does not keep the others waiting.
+// Members that are compiled leave the batch; one that takes long to compile does not keep the others waiting. Points of native templates come
+// first: beside them what is slow is not timed at length.
 static size_t take_compiled(ts__session *s, ts__member **out, size_t most) {
   size_t n = 0, kept = 0;
-  for (size_t i = 0; i < s->batch.n; i++) {
-    ts__member *m = s->batch.p[i];
-    if (m->compiled && n < most) out[n++] = m;
-    else s->batch.p[kept++] = m;
-  }
+  for (int native = 1; native >= 0; native--)
+    for (size_t i = 0; i < s->batch.n && n < most; i++) {
+      ts__member *m = s->batch.p[i];
+      if (!m || !m->compiled || (m->unit.bytes != NULL) != native) continue;
+      out[n++] = m;
+      s->batch.p[i] = NULL;
+    }
+  for (size_t i = 0; i < s->batch.n; i++)
+    if (s->batch.p[i]) s->batch.p[kept++] = s->batch.p[i];
   s->batch.n = kept;
   return n;
 }

@@ -33,6 +33,8 @@ typedef struct chooser {
 // --- who takes part -----------------------------------------------------------------------------------------------------------
 static bool alive(const ts__member *m) { return m->state == TS__GOOD && m->object.bytes; }
 
+bool ts__is_near(const ts__session *s, const ts__member *m) { return m->median <= slack * s->best->median; }
+
 // What a build without records takes; where no template guesses, the fastest, without a choice.
 static bool find_base(part *p) {
   const ts__session *s = p->s;
@@ -89,7 +91,7 @@ static bool add_new(chooser *c, ts_diag *d) {
     if (!x->m.n) TS_TRY(add(c, p, x->base, d));
     for (size_t i = 0; i < x->s->members.n && x->open && x->m.n < MOST_WAYS; i++) {
       ts__member *m = x->s->members.p[i];
-      if (!alive(m) || m->stepped || m->median > slack * x->s->best->median || strcmp(space->sketch[m->sketch].variant, space->sketch[x->base->sketch].variant) != 0) continue;
+      if (!alive(m) || m->stepped || !ts__is_near(x->s, m) || strcmp(space->sketch[m->sketch].variant, space->sketch[x->base->sketch].variant) != 0) continue;
       TS_TRY(add(c, p, m, d));
     }
   }
@@ -106,8 +108,8 @@ typedef struct scored {
   size_t which;
 } scored;
 static int by_score(const void *x, const void *y) {
-  double a = ((const scored *)x)->score, b = ((const scored *)y)->score;
-  return (a > b) - (a < b);
+  const scored *a = x, *b = y;
+  return a->score != b->score ? (a->score > b->score) - (a->score < b->score) : (a->which > b->which) - (a->which < b->which);
 }
 
 // Steps with each of the kernels `which` of part p, the others as chosen so far: ns[i * rounds + r].
@@ -161,7 +163,7 @@ static bool descend(chooser *c, ts_diag *d) {
   for (int pass = 0; pass < PASSES && changed; pass++) {
     changed = false;
     for (size_t p = 0; p < c->n && !over(c, FINAL_S); p++)
-      if (c->part[p].m.n > 1) {
+      if (c->part[p].m.n > 1 || (c->part[p].open && !(c->part[p].m.p[0]->step_ns > 0))) {  // a model of times needs that of the base
         TS_TRY(choose_part(c, p, &changed, d));
         explain(c, p);
       }
@@ -212,7 +214,7 @@ static bool try_points(chooser *c, part *x, int most, ts_diag *d) {
   enum { SAMPLED = 6000, NEAR = 2 };
   ts__session *s = x->s;
   int sketch = sketch_of(x);
-  if (sketch < 0) return true;
+  if (sketch < 0 || s->given_up) return true;
   const ts_sketch *k = &s->space.sketch[sketch];
   size_t np = (size_t)k->native->native->nparams, n = 0, stride = k->npoints / SAMPLED + 1;
   ts_arena *a = ts_arena_new("points");
@@ -237,11 +239,15 @@ static bool try_points(chooser *c, part *x, int most, ts_diag *d) {
   return ok;
 }
 
-static bool search_more(chooser *c, ts_diag *d) {
+// *any: there were points to try.
+static bool search_more(chooser *c, bool *any, ts_diag *d) {
   enum { LEAST = 4, MOST = 24 };
   int64_t trials = c->h->o->trials, most = trials ? trials / (ROUNDS * (int64_t)c->n) : MOST;  // with a limit: no more again
   for (size_t p = 0; p < c->n; p++)
     if (c->part[p].open) TS_TRY(try_points(c, &c->part[p], (int)TS_MIN(TS_MAX(most, (int64_t)LEAST), (int64_t)MOST), d));
+  *any = false;
+  for (size_t p = 0; p < c->n; p++) *any |= c->part[p].s->batch.n > 0;
+  if (!*any) return true;
   return c->h->try_all(c->h->arg, d) && add_new(c, d) && descend(c, d);
 }
 
@@ -299,7 +305,8 @@ static bool hold_final(chooser *c, ts_tune_result *out, ts_diag *d) {
 static bool choose(chooser *c, ts_tune_result *out, ts_diag *d) {
   enum { LEAST_S = 15 };
   if (!(c->step = ts_step_open(c->workload, c->n, c->calls, c->ncalls, c->h->o->seed, d)) || !add_new(c, d) || !descend(c, d)) return false;
-  for (int i = 0; i < ROUNDS && !over(c, LEAST_S); i++) TS_TRY(search_more(c, d));
+  bool more = true;
+  for (int i = 0; i < ROUNDS && more && !over(c, LEAST_S); i++) TS_TRY(search_more(c, &more, d));
   return ts_interrupted() || hold_final(c, out, d);
 }
 

@@ -10,7 +10,7 @@
 //   op=product:n:N:K   y[n, N] = x[n, K] . w[N, K]^T, w f32; those of two buffers do also=silu:n:I then
 //   others=T           simulated duration of kernels that say nothing of it (20000)
 //   wrong_after=N:WORD fault_after=N:WORD   after so many of their launches in a process kernels with this word in their names go wrong
-//   sigint_step=N sigint_graph=N   after so many launches of short graphs (of others) the parent gets SIGINT, once: TS_FAKE_CUDA_ONCE is made then
+//   sigint_step=N sigint_alone=N   after so many launches of short graphs (of others) the parent gets SIGINT, once: TS_FAKE_CUDA_ONCE is made then
 // A module whose image begins with "//fake" says in words how its kernels behave:
 //   ns=T      simulated duration of a launch (20000); near=T   the same in a graph of fewer than eight kernels, as in a model's step
 //   calls=N then=T   after so many launches of such kernels they take this long
@@ -509,7 +509,7 @@ API CUresult cuGraphLaunch(CUgraphExec e, CUstream s) {
   ALIVE();
   CUresult r = 0;
   static long launched[2];
-  const char *const when[] = {"sigint_graph", "sigint_step"};
+  const char *const when[] = {"sigint_alone", "sigint_step"};
   beside = e->g.n < 8;
   if (++launched[beside] == env(when[beside], 0) && marked("TS_FAKE_CUDA_ONCE", true)) kill(getppid(), SIGINT);
   for (size_t i = 0; i < e->g.n && !r; i++) {

@@ -207,7 +207,7 @@ static void failing_finals(void **state) {
     const char *name, *settings;
     size_t n, failed;
     bool no_default;
-  } rows[] = {{"good", "", 2, 0, false}, {"fault", "fault_after=3000:first0", 2, 0, false}, {"wrong", "wrong_after=1000:k_main", 1, 1, true}, {"lost", "fault_after=1000:k_main", 1, 1, true}};
+  } rows[] = {{"good", "", 2, 0, false}, {"fault", "fault_after=3000:first0", 2, 0, false}, {"wrong", "wrong_after=500:k_main", 1, 1, true}, {"lost", "fault_after=500:k_main", 1, 1, true}};
   fixture *x = *state;
   if (!ts_codegen_nvrtc()) skip();
   write_templates(x, "ns6000_first0", "ns9000");
@@ -244,24 +244,106 @@ static void no_step(void **state) {
   assert_int_equal(number(x, store, "SELECT count(*) FROM winner"), 1);
 }
 
+// One template of an operator in a folder of templates: twelve points, the first of them the start.
+static void write_blocks(fixture *x, const char *dir, const char *op, const char *args, const char *points, const char *grid, const char *name) {
+  char text[600];
+  ts_diag d = {0};
+  const char *at = ts_path_join(x->a, x->dir, ts_arena_printf(x->a, "%s/%s", dir, op));
+  int n = snprintf(text, sizeof text,
+                   "/* tunesmith\ndoc a test\nrequires sm_90a\nparam P %s\nstart P=%.2s\nlaunch %s\ngrid %s ; 1 ; 1\nblock 32 ; 1 ; 1\nshared 0\nargs %s\n*/\n"
+                   "extern \"C\" __global__ void %s(%s) {}\n",
+                   points, points, name, grid, args, name, strstr(args, "b2") ? "const float *x, const float *w, float *y" : "const float *x, float *y");
+  if (!ts_dir_make(at, &d) || !ts_file_write(ts_path_join(x->a, at, "ref.blocks.cu"), text, (size_t)n, &d)) fail_msg("%s", d.message);
+}
+
+#define FALLING "12 11 10 9 8 7 6 5 4 3 2 1"
+#define RISING "1 2 3 4 5 6 7 8 9 10 11 12"
+
 // Points around those chosen in a step are tried, though the search had no time for them.
 static void around(void **state) {
   fixture *x = *state;
-  static const char text[] = "/* tunesmith\ndoc a test\nrequires sm_90a\nparam P 12 11 10 9 8 7 6 5 4 3 2 1\nstart P=12\nlaunch k_ns1000_blocks\ngrid P ; 1 ; 1\nblock 32 ; 1 ; 1\nshared 0\n"
-                             "args b0 b1 b2\n*/\nextern \"C\" __global__ void k_ns1000_blocks(const float *x, const float *w, float *y) {}\n";
   static const ts_step_call calls[3] = {{0}};
-  const char *dir = ts_path_join(x->a, x->dir, "blocks/matmul"), *store = ts_path_join(x->a, x->dir, "around.db");
+  const char *store = ts_path_join(x->a, x->dir, "around.db");
   ts_tune_result r;
   ts_diag d = {0};
   if (!ts_codegen_nvrtc()) skip();
   setenv("TS_FAKE_CUDA", OPERATOR, 1);
-  if (!ts_dir_make(dir, &d) || !ts_file_write(ts_path_join(x->a, dir, "ref.blocks.cu"), text, sizeof text - 1, &d)) fail_msg("%s", d.message);
+  write_blocks(x, "blocks", "matmul", "b0 b1 b2", FALLING, "P", "k_ns1000_blocks");
   take_templates(x, ts_path_join(x->a, x->dir, "blocks"));
   bool ok = tune_with(x, (ts_tune_opts){.store = store, .trials = 3, .step = calls, .nstep = 3}, &r, &d);
   take_templates(x, x->templates);
   if (!ok) fail_msg("%s", d.message);
   assert_non_null(strstr(winner_of(x, store, "step"), "P=1\n"));
   assert_true(fabs(r.step_default_ns / r.step_ns - 12) < 0.1);
+}
+
+// A workload whose worker cannot be had again while points for the step are tried is given up, and the rest goes on.
+static void gone(void **state) {
+  fixture *x = *state;
+  static const ts_step_call calls[3] = {{0}};
+  const char *store = ts_path_join(x->a, x->dir, "gone.db");
+  ts_tune_result r;
+  ts_diag d = {0};
+  if (!ts_codegen_nvrtc()) skip();
+  write_blocks(x, "gone", "matmul", "b0 b1 b2", FALLING, "P", "k_ns1000_blocks_gone5");
+  take_templates(x, ts_path_join(x->a, x->dir, "gone"));
+  setenv("TS_FAKE_CUDA_GONE", ts_path_join(x->a, x->dir, "is-gone"), 1);
+  alarm(120);  // it waited for good
+  bool ok = tune_two(x, "", (ts_tune_opts){.store = store, .trials = 6, .step = calls, .nstep = 3}, &r, &d);
+  alarm(0);
+  unsetenv("TS_FAKE_CUDA_GONE");
+  take_templates(x, x->templates);
+  if (!ok) fail_msg("%s", d.message);
+  assert_int_equal(r.n, 1);
+  assert_int_equal(r.failed, 1);
+  assert_non_null(strstr(r.rows[0].workload, "silu_mul"));
+}
+
+static const char *step_winners(fixture *x, const char *store) {
+  return cell(x, store, "SELECT group_concat(w.op || ' ' || substr(c.trace, instr(c.trace, 'P=')), ' ') FROM winner v JOIN build b ON b.id = v.build_id JOIN candidate c ON c.id = b.candidate_id "
+                        "JOIN workload w ON w.id = c.workload_id WHERE v.policy LIKE 'timer=step %' ORDER BY w.op").text;
+}
+
+// A model's tuning that is interrupted, wherever that is, goes on and chooses what it would have chosen: here the points that are the slowest alone.
+static void goes_on(void **state) {
+  static const struct {
+    const char *name, *settings;
+  } rows[] = {{"whole", NULL}, {"search", "sigint_alone=30"}, {"step", "sigint_step=40"}, {"final", "sigint_alone=230"}};
+  static const ts_step_call calls[4] = {{.part = 0}, {.part = 1}, {.part = 0}, {.part = 1}};
+  fixture *x = *state;
+  const char *first = NULL;
+  if (!ts_codegen_nvrtc()) skip();
+  write_blocks(x, "turned", "matmul", "b0 b1 b2", RISING, "P + 30", "k_ns1000_blocks_turned");
+  write_blocks(x, "turned", "silu_mul", "b0 b1", RISING, "P + 30", "k_ns1000_blocks_turned");
+  take_templates(x, ts_path_join(x->a, x->dir, "turned"));
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
+    const char *store = ts_arena_printf(x->a, "%s/goes-on-%s.db", x->dir, rows[i].name);
+    ts_tune_opts o = {.store = store, .trials = 24, .step = calls, .nstep = 4};
+    ts_tune_result r;
+    ts_diag d = {0};
+    if (rows[i].settings) {
+      int status = 0;
+      setenv("TS_FAKE_CUDA_ONCE", ts_arena_printf(x->a, "%s.once", store), 1);
+      fflush(NULL);
+      pid_t pid = fork();
+      if (!pid) {
+        ts_interrupt_install();
+        if (!tune_two(x, ts_arena_printf(x->a, "others=200000 %s", rows[i].settings), o, &r, &d)) ts_diag_print(stderr, &d), _exit(1);
+        _exit(r.interrupted ? 130 : 0);
+      }
+      assert_int_equal(waitpid(pid, &status, 0), pid);
+      if (!WIFEXITED(status) || WEXITSTATUS(status) != 130) fail_msg("%s: status %d", rows[i].name, status);
+    }
+    if (!tune_two(x, "others=200000", o, &r, &d)) fail_msg("%s: %s", rows[i].name, d.message);
+    if (r.n != 2 || r.failed) fail_msg("%s: %zu, %zu failed", rows[i].name, r.n, r.failed);
+    // what is not of a template comes after those, and is not timed at length where it is slow beside them
+    assert_int_equal(number(x, store, "SELECT count(*) FROM measurement m JOIN build b ON b.id = m.build_id JOIN candidate c ON c.id = b.candidate_id WHERE c.generator NOT LIKE 'native %' AND m.rung = 0 "
+                                      "AND m.stop_reason != 'slow'"), 0);
+    const char *chosen = step_winners(x, store);
+    if (!i) first = chosen;
+    if (!strstr(chosen, "P=12") || strcmp(first, chosen) != 0) fail_msg("%s: %s instead of %s", rows[i].name, chosen, first);
+  }
+  take_templates(x, x->templates);
 }
 
 // Either the run was interrupted, or it had tried all there is before the signal came: this small product has few candidates.
@@ -338,6 +420,6 @@ static void unstable(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(assembled), cmocka_unit_test(no_library), cmocka_unit_test(noisy), cmocka_unit_test(unstable), cmocka_unit_test(first_guess), cmocka_unit_test(failing_finals), cmocka_unit_test(no_step), cmocka_unit_test(around), cmocka_unit_test(interrupted)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(assembled), cmocka_unit_test(no_library), cmocka_unit_test(noisy), cmocka_unit_test(unstable), cmocka_unit_test(first_guess), cmocka_unit_test(failing_finals), cmocka_unit_test(no_step), cmocka_unit_test(around), cmocka_unit_test(gone), cmocka_unit_test(goes_on), cmocka_unit_test(interrupted)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
