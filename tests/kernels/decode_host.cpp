@@ -88,6 +88,14 @@ static bool run(int t) {
   long long dims[] = {t};
   make(t);
   host_parts = SPLITS;
+  host_lates.clear();
+  host_from_predecessor(ROPE ? qkv : q, true);
+  host_from_predecessor(y, false);
+  host_from_predecessor(work, false);
+#if !ROPE  // which writes the newest row too
+  host_from_predecessor(k, true);
+  host_from_predecessor(v, true);
+#endif
 #if ROPE
   const auto kernel = [&] { decode(qkv.data(), cosine.data(), sine.data(), TABLE k.data(), v.data(), y.data(), WORKSPACE dims); };
 #else

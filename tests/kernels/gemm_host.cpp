@@ -105,6 +105,11 @@ int main() {
   tensor_map scales_map = {sp, {K / 64 * 32, N / 16, 1}, {K / 64 * 64, 0}, {32, BOX, 1}, 2, 0};
   long long dims = ROWS;
 #endif
+  host_from_predecessor(x, true);
+  host_from_predecessor(y, false);
+#ifdef WORK
+  host_from_predecessor(work, false);
+#endif
   bool ok = host_launch(GRID, CLUSTER, THREADS, [&] { RUN; });
   if (!ok) {
     fprintf(stderr, "the kernel does not end\n");

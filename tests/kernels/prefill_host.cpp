@@ -55,6 +55,12 @@ static bool run(int n, int t, int blocks) {
   vm.base = v.data();
   long long dims[] = {n, t};
   static std::vector<u32> work(COUNTERS + (size_t)8 * LINES * RECORD);  // of 8 blocks at most
+  host_lates.clear();
+  host_from_predecessor(q, true);
+  host_from_predecessor(y, false);
+  host_from_predecessor(work, false);
+  for (int h = 0; h < HK; h++)
+    for (int j = t; j < t + n; j++) host_from_predecessor(&k[place(h, j)], D, true), host_from_predecessor(&v[place(h, j)], D, true);
 #ifdef TS_PAGE
   const auto kernel = [&] { prefill(qm, table, km, vm, y.data(), work.data(), dims); };
 #else

@@ -143,7 +143,7 @@ static inline u32 pick_bytes(u32 a, u32 b, u32 pick) {
 }
 
 static inline void dependents_may_start() {}
-static inline void wait_for_predecessors() {}
+void wait_for_predecessors();
 
 // --- barriers and copies -------------------------------------------------------------------------------------------
 struct host_barrier {  // in the eight bytes of the barrier

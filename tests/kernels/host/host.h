@@ -1,4 +1,8 @@
 // host: runs a kernel built on the host's gemm_ptx, cluster after cluster.
+//
+// What the kernel before writes (host_from_predecessor) is there once that has ended, which is late. Until then it is no number, and what is written to
+// it is lost: a kernel that begins with it before wait_for_predecessors is wrong. Every block has to wait before it ends, so that all that was before has
+// ended when the next kernel's wait is over.
 #pragma once
 #include "gemm_ptx.cuh"
 #include <ucontext.h>
@@ -10,7 +14,7 @@ thread_local host_lane *host_me;
 dim3_ host_grid;
 int host_threads, host_blocks;
 
-enum { HOST_STACK = 64 << 10, HOST_SHARED = 232448 };
+enum { HOST_STACK = 64 << 10, HOST_SHARED = 232448, HOST_LATE = 16 };  // HOST_LATE: turns of all lanes
 struct host_pending {
   u32 dst, bar, bytes;
   const void *src;
@@ -31,6 +35,14 @@ static std::vector<ucontext_t> host_context;
 static std::vector<host_lane> host_lanes;
 static std::vector<bool> host_ended;
 static const std::function<void()> *host_kernel;
+struct host_late {
+  void *p;
+  bool input;  // nothing is written to it: it comes late for every cluster
+  std::vector<unsigned char> what;
+};
+static std::vector<host_late> host_lates;
+static std::vector<bool> host_waited;  // by a lane of the block
+static bool host_predecessor_ended;
 static u64 host_seed = 1;
 
 static u32 host_random() {
@@ -44,6 +56,29 @@ unsigned char *host_shared() {
 unsigned char *host_at(u32 address) {
   unsigned char *p = host_memory[address >> 24].data();
   return p + (1024 - (uintptr_t)p % 1024) % 1024 + (address & 0xffffff);
+}
+template <typename T> static void host_from_predecessor(T *p, size_t n, bool input) {
+  host_lates.push_back({p, input, std::vector<unsigned char>(n * sizeof(T))});
+}
+template <typename T> static void host_from_predecessor(std::vector<T> &v, bool input) {
+  host_from_predecessor(v.data(), v.size(), input);
+}
+static void host_predecessor_begins(bool first) {
+  host_predecessor_ended = false;
+  for (host_late &l : host_lates)
+    if (first || l.input) {
+      memcpy(l.what.data(), l.p, l.what.size());
+      memset(l.p, 0xff, l.what.size());
+    }
+}
+static void host_predecessor_ends(bool first) {
+  host_predecessor_ended = true;
+  for (const host_late &l : host_lates)
+    if (first || l.input) memcpy(l.p, l.what.data(), l.what.size());
+}
+void wait_for_predecessors() {
+  host_waited[host_me->rank] = true;
+  while (!host_predecessor_ended) host_yield();
 }
 static void host_land(size_t i) {
   host_pending c = host_copies[i];
@@ -160,6 +195,8 @@ static bool host_run_cluster(int first) {
   host_slots.assign((size_t)lanes * 64, 0);
   for (auto &m : host_meetings) m.assign(lanes, host_meeting());
   host_lanes.assign(lanes, host_lane());
+  host_waited.assign(host_blocks, false);
+  host_predecessor_begins(first == 0);
   host_context.assign(lanes, ucontext_t());
   host_ended.assign(lanes, false);
   std::vector<unsigned char> stacks((size_t)lanes * HOST_STACK);
@@ -173,6 +210,7 @@ static bool host_run_cluster(int first) {
   }
   for (long turn = 0, left = lanes; left; turn++) {
     if (turn > 200000) return false;
+    if (turn == HOST_LATE) host_predecessor_ends(first == 0);
     int from = (int)(host_random() % (u32)lanes);
     left = 0;
     for (int i = 0; i < lanes; i++) {
@@ -183,6 +221,9 @@ static bool host_run_cluster(int first) {
       swapcontext(&host_main, &host_context[l]);
     }
   }
+  if (!host_predecessor_ended) host_predecessor_ends(first == 0);
+  for (bool waited : host_waited)
+    if (!waited) return fprintf(stderr, "a block ends that has not waited for the kernel before\n"), false;
   return true;
 }
 static bool host_launch(int grid, int cluster, int threads, const std::function<void()> &kernel) {
