@@ -16,6 +16,6 @@ function(ts_test name source label)
   target_link_libraries(${name} PRIVATE ${ARGN})
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
   add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT 300
+  set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT 900
     ENVIRONMENT "TUNESMITH_HOME=${CMAKE_SOURCE_DIR};TS_QUIET=1")
 endfunction()
