@@ -30,7 +30,6 @@ typedef struct CUfunc_st *CUfunction;
 typedef struct CUstream_st *CUstream;
 typedef struct CUevent_st *CUevent;
 typedef struct CUgraph_st *CUgraph;
-typedef struct CUgraphNode_st *CUgraphNode;
 typedef struct CUgraphExec_st *CUgraphExec;
 typedef struct CUuuid_st {
   char bytes[16];
@@ -60,15 +59,14 @@ typedef struct nvmlDevice_st *nvmlDevice_t;
 typedef struct cublasLtContext *cublasLtHandle;
 
 enum {  // CUresult
-  TS_CU_OK = 0, TS_CU_INVALID_VALUE = 1, TS_CU_OUT_OF_MEMORY = 2, TS_CU_NO_DEVICE = 100, TS_CU_NOT_READY = 600, TS_CU_ILLEGAL_ADDRESS = 700,
-  TS_CU_LAUNCH_FAILED = 719
+  TS_CU_OK = 0, TS_CU_INVALID_VALUE = 1, TS_CU_OUT_OF_MEMORY = 2, TS_CU_NOT_READY = 600, TS_CU_ILLEGAL_ADDRESS = 700
 };
 enum {  // CUdevice_attribute
   TS_CU_MAX_THREADS = 1, TS_CU_WARP = 10, TS_CU_CLOCK_KHZ = 13, TS_CU_SMS = 16, TS_CU_MEMORY_KHZ = 36, TS_CU_MEMORY_BITS = 37, TS_CU_L2_BYTES = 38, TS_CU_SM_THREADS = 39, TS_CU_MAJOR = 75, TS_CU_MINOR = 76,
-  TS_CU_SM_SHARED = 81, TS_CU_SM_REGISTERS = 82, TS_CU_COOPERATIVE = 95, TS_CU_BLOCK_SHARED = 97, TS_CU_SM_BLOCKS = 106
+  TS_CU_SM_SHARED = 81, TS_CU_SM_REGISTERS = 82, TS_CU_BLOCK_SHARED = 97, TS_CU_SM_BLOCKS = 106
 };
 enum {  // CUfunction_attribute
-  TS_CU_FUNC_MAX_THREADS = 0, TS_CU_FUNC_SHARED = 1, TS_CU_FUNC_LOCAL = 3, TS_CU_FUNC_REGISTERS = 4, TS_CU_FUNC_DYNAMIC_SHARED = 8,
+  TS_CU_FUNC_LOCAL = 3, TS_CU_FUNC_REGISTERS = 4, TS_CU_FUNC_DYNAMIC_SHARED = 8,
   TS_CU_FUNC_CARVEOUT = 9, TS_CU_FUNC_ANY_CLUSTER = 14
 };
 enum {  // launch attributes, and others

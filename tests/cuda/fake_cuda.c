@@ -102,7 +102,6 @@ static bool marked(const char *variable, bool make) {
   return fd >= 0;
 }
 API CUresult cuInit(unsigned flags) { return (void)flags, marked("TS_FAKE_CUDA_GONE", false) ? 999 : (CUresult)env("init", 0); }
-API CUresult cuDriverGetVersion(int *v) { return *v = 13000, 0; }
 API CUresult cuGetErrorName(CUresult e, const char **text) {
   *text = e == 0 ? "CUDA_SUCCESS" : e == 2 ? "CUDA_ERROR_OUT_OF_MEMORY" : e == 100 ? "CUDA_ERROR_NO_DEVICE" : e == 700 ? "CUDA_ERROR_ILLEGAL_ADDRESS" : "CUDA_ERROR_UNKNOWN";
   return 0;
@@ -141,7 +140,6 @@ API CUresult cuDevicePrimaryCtxRetain(CUcontext *c, CUdevice d) {
 }
 API CUresult cuDevicePrimaryCtxRelease_v2(CUdevice d) { return (void)d, 0; }
 API CUresult cuCtxSetCurrent(CUcontext c) { return (void)c, 0; }
-API CUresult cuCtxGetCurrent(CUcontext *c) { return *c = NULL, 0; }
 API CUresult cuCtxSynchronize(void) { return lost; }
 
 // --- memory ---------------------------------------------------------------------------------------------------------------------
@@ -193,7 +191,6 @@ API CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void *from, size_t n) { retur
 API CUresult cuMemcpyDtoH_v2(void *to, CUdeviceptr from, size_t n) { return copy((CUdeviceptr)(uintptr_t)to, from, n); }
 API CUresult cuMemcpyDtoD_v2(CUdeviceptr to, CUdeviceptr from, size_t n) { return copy(to, from, n); }
 API CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t n, CUstream s) { return (void)s, copy(to, (CUdeviceptr)(uintptr_t)from, n); }
-API CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t n, CUstream s) { return (void)s, copy((CUdeviceptr)(uintptr_t)to, from, n); }
 API CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t n, CUstream s) { return (void)s, copy(to, from, n); }
 API CUresult cuMemsetD8_v2(CUdeviceptr to, unsigned char v, size_t n) {
   ALIVE();
@@ -227,10 +224,8 @@ API CUresult cuModuleGetFunction(CUfunction *f, CUmodule m, const char *name) {
   snprintf((*f)->name, sizeof (*f)->name, "%s", name);
   return 0;
 }
-API CUresult cuModuleGetGlobal_v2(CUdeviceptr *p, size_t *n, CUmodule m, const char *name) { return (void)p, (void)n, (void)m, (void)name, 500; }
 API CUresult cuFuncGetAttribute(int *v, int a, CUfunction f) { return (void)f, *v = a == TS_CU_FUNC_REGISTERS ? 40 : 0, 0; }
 API CUresult cuFuncSetAttribute(CUfunction f, int a, int v) { return (void)f, (void)v, a == TS_CU_FUNC_CARVEOUT ? (CUresult)env("carveout", 0) : 0; }
-API CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *n, CUfunction f, int t, size_t s) { return (void)f, (void)t, (void)s, *n = 1, 0; }
 API CUresult cuTensorMapEncodeTiled(CUtensorMap *m, int t, unsigned r, void *a, const uint64_t *d, const uint64_t *s, const uint32_t *b, const uint32_t *e, int i, int w, int l, int o) {
   (void)t, (void)r, (void)d, (void)s, (void)b, (void)e, (void)i, (void)w, (void)l, (void)o;
   m->opaque[0] = (uint64_t)(uintptr_t)a;
@@ -478,7 +473,6 @@ API CUresult cuStreamCreate(CUstream *s, unsigned f) { return (void)f, *s = call
 API CUresult cuStreamDestroy_v2(CUstream s) { return free(s), 0; }
 API CUresult cuStreamSynchronize(CUstream s) { return (void)s, lost; }
 API CUresult cuStreamQuery(CUstream s) { return (void)s, lost ? lost : hanging ? TS_CU_NOT_READY : (CUresult)env("query", 0); }
-API CUresult cuStreamWaitEvent(CUstream s, CUevent e, unsigned f) { return (void)s, (void)e, (void)f, lost; }
 API CUresult cuStreamBeginCapture_v2(CUstream s, int mode) {
   (void)mode;
   ALIVE();
@@ -519,12 +513,10 @@ API CUresult cuGraphLaunch(CUgraphExec e, CUstream s) {
   beside = false;
   return r;
 }
-API CUresult cuGraphGetNodes(CUgraph g, CUgraphNode *nodes, size_t *n) { return (void)nodes, *n = g->n, 0; }
 API CUresult cuEventCreate(CUevent *e, unsigned f) { return (void)f, *e = calloc(1, sizeof **e), lost; }
 API CUresult cuEventDestroy_v2(CUevent e) { return free(e), 0; }
 API CUresult cuEventRecord(CUevent e, CUstream s) { return (void)s, e->ns = now_ns, lost; }
 API CUresult cuEventSynchronize(CUevent e) { return (void)e, lost; }
-API CUresult cuEventQuery(CUevent e) { return (void)e, lost; }
 API CUresult cuEventElapsedTime(float *ms, CUevent from, CUevent to) { return *ms = (float)((double)(to->ns - from->ns) / 1e6), lost; }
 
 // --- CUPTI: records of kernels -------------------------------------------------------------------------------------------------------
@@ -549,7 +541,6 @@ static void record_kernel(const char *name, uint64_t start, uint64_t end) {
   if (nrecords == TS_COUNTOF(records)) cuptiActivityFlushAll(0);
   records[nrecords++] = (kernel_record){.kind = 10, .start = start, .end = end, .name = name};
 }
-API int cuptiGetVersion(uint32_t *v) { return *v = 130000, 0; }
 API int cuptiGetResultString(int r, const char **text) { return *text = r == 26 ? "CUPTI_ERROR_HARDWARE_BUSY" : "fake CUPTI says no", 0; }
 API int cuptiGetTimestamp(uint64_t *ns) { return *ns = now_ns, 0; }
 API int cuptiActivityEnable(int kind) { return recording = kind == 10, (int)env("cupti", 0); }
@@ -598,8 +589,6 @@ typedef struct fake_layout {
   uint64_t rows, cols;
 } fake_layout;
 API int cublasLtCreate(cublasLtHandle *h) { return *h = (cublasLtHandle)&now_ns, 0; }
-API int cublasLtDestroy(cublasLtHandle h) { return (void)h, 0; }
-API size_t cublasLtGetVersion(void) { return 130000; }
 API int cublasLtMatmulDescCreate(void **d, int c, int s) { return *d = calloc(1, 8), c == 68 && s == 0 ? 0 : 7; }
 API int cublasLtMatmulDescDestroy(void *d) { return free(d), 0; }
 API int cublasLtMatmulDescSetAttribute(void *d, int a, const void *v, size_t n) { return (void)d, (void)v, a == 3 && n == 4 ? 0 : 7; }
