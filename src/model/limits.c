@@ -59,7 +59,7 @@ const char *ts__banned_names(ts_arena *a, const ts__bans *b, const ts__step *s) 
   for (size_t i = 0; i < b->n; i++) {
     const ts__ban *x = &b->p[i];
     bool again = strcmp(x->text, s->text) || !reads(s, x->weight);
-    for (size_t k = 0; k < i && !again; k++) again = ts__banned(&(ts__bans){.n = 1, .p = (ts__ban *)&b->p[k]}, s, x->native);
+    for (size_t k = 0; k < i && !again; k++) again = ts__banned(&(ts__bans){.n = 1, .p = &b->p[k]}, s, x->native);
     if (!again) ts_text_addf(&t, "%s%s", t.n ? " " : "", template_name(a, x->native));
   }
   const char *names = ts_arena_strdup(a, ts_text_str(&t));

@@ -10,6 +10,19 @@
 #define LARGE_SCALE "model.layers.1.mlp.down_proj.q_scale"
 static const char large_name[] = "model.layers.1.mlp.down_proj.weight";
 
+static char cache[] = "/tmp/ts-model-cache-XXXXXX";  // of compiled kernels, for all tests
+
+static int open_cache(void **state) {
+  (void)state;
+  return mkdtemp(cache) ? 0 : -1;
+}
+
+static int close_cache(void **state) {
+  (void)state;
+  remove_folder(cache);
+  return 0;
+}
+
 static int open_gpu(void **state) {
   world *w = calloc(1, sizeof *w);
   assert_non_null(w);
@@ -96,7 +109,7 @@ static const char *make_model(world *w, const char *name, const char *tensor, fl
 
 static ts_build_opts options(world *w, const char *model) {
   return (ts_build_opts){.model = model, .quant = "q4f16_1", .target = w->target_text, .store = w->store, .out = w->out, .name = "built", .max_seq_len = 256,
-                         .prefill_chunk = 128, .numerics = "", .cache = ts_path_join(w->a, w->out, "cache"), .debug_dump = true};
+                         .prefill_chunk = 128, .numerics = "", .cache = cache, .debug_dump = true};
 }
 
 static ts_build_result build_of(world *w, const char *model) {
@@ -176,6 +189,7 @@ static void one_weight_above(void **state) {
   world *w = *state;
   ts_diag d = {0};
   if (!ts_codegen_nvrtc()) skip();
+  record_share64(w);
   ts_build_result r = build_of(w, make_model(w, "above", large_name, -17.5f, 1));
   const ts_build_kernel *first = nth(&r, DOWN, 0), *second = nth(&r, DOWN, 1);
   assert_non_null(first);
@@ -204,6 +218,7 @@ static void one_weight_above(void **state) {
 static void first_below(void **state) {
   world *w = *state;
   if (!ts_codegen_nvrtc()) skip();
+  record_share64(w);
   const char *model = make_model(w, "below", "model.layers.0.mlp.down_proj.weight", 0, 1e-3f);
   ts_build_result r = build_of(w, model);
   assert_non_null(nth(&r, DOWN, 1));  // of the first layer
@@ -218,6 +233,7 @@ static void all_above_all(void **state) {
   world *w = *state;
   ts_diag d = {0};
   if (!ts_codegen_nvrtc()) skip();
+  record_share64(w);
   const char *model = make_model(w, "huge", large_name, 65000, 1);  // a scale of 9285
   ts_build_result r = build_of(w, model);
   const ts_build_kernel *k = nth(&r, DOWN, 1);
@@ -239,7 +255,8 @@ static void reused_library(void **state) {
   ts_diag d = {0};
   ts_build_result r;
   if (!ts_codegen_nvrtc()) skip();
-  const char *within = ts_path_join(w->a, w->out, "within"), *above = ts_path_join(w->a, w->out, "above");
+  record_share64(w);
+  const char *within = make_model(w, "within", large_name, 13.9f, 1), *above = make_model(w, "above", large_name, -17.5f, 1);
   ts_build_opts o = options(w, within);
   o.name = "first";
   must(ts_build(w->a, &o, &r, &d), &d);
@@ -270,7 +287,9 @@ static void synthetic(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(weights_within), cmocka_unit_test(one_weight_above), cmocka_unit_test(first_below), cmocka_unit_test(all_above_all), cmocka_unit_test(reused_library),
-                                     cmocka_unit_test(synthetic)};
-  return cmocka_run_group_tests(tests, open_gpu, close_gpu);
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(weights_within, open_gpu, close_gpu), cmocka_unit_test_setup_teardown(one_weight_above, open_gpu, close_gpu),
+      cmocka_unit_test_setup_teardown(first_below, open_gpu, close_gpu),    cmocka_unit_test_setup_teardown(all_above_all, open_gpu, close_gpu),
+      cmocka_unit_test_setup_teardown(reused_library, open_gpu, close_gpu), cmocka_unit_test(synthetic)};
+  return cmocka_run_group_tests(tests, open_cache, close_cache);
 }
