@@ -6,22 +6,14 @@
 
 int64_t ts__wrap(ts_code c, int64_t v) {
   switch (c) {
-    case TS_BOOL:
-      return v != 0;
-    case TS_I8:
-      return (int8_t)v;
-    case TS_I16:
-      return (int16_t)v;
-    case TS_I32:
-      return (int32_t)v;
-    case TS_U8:
-      return (uint8_t)v;
-    case TS_U16:
-      return (uint16_t)v;
-    case TS_U32:
-      return (uint32_t)v;
-    default:
-      return v;
+    case TS_BOOL: return v != 0;
+    case TS_I8: return (int8_t)v;
+    case TS_I16: return (int16_t)v;
+    case TS_I32: return (int32_t)v;
+    case TS_U8: return (uint8_t)v;
+    case TS_U16: return (uint16_t)v;
+    case TS_U32: return (uint32_t)v;
+    default: return v;
   }
 }
 
@@ -39,14 +31,10 @@ static float round_to_odd(double v) {
 
 double ts__round(ts_code c, double v) {
   switch (c) {
-    case TS_F16:
-      return (double)ts_f32_from_f16(ts_f16_from_f32(round_to_odd(v)));
-    case TS_BF16:
-      return (double)ts_f32_from_bf16(ts_bf16_from_f32(round_to_odd(v)));
-    case TS_F32:
-      return (double)(float)v;
-    default:
-      return v;
+    case TS_F16: return (double)ts_f32_from_f16(ts_f16_from_f32(round_to_odd(v)));
+    case TS_BF16: return (double)ts_f32_from_bf16(ts_bf16_from_f32(round_to_odd(v)));
+    case TS_F32: return (double)(float)v;
+    default: return v;
   }
 }
 
@@ -79,42 +67,21 @@ static bool shift(ts_ekind k, ts_code c, int64_t a, int64_t b, int64_t *out) {
 bool ts__fold_int(ts_ekind k, ts_code c, int64_t a, int64_t b, int64_t *out) {
   int64_t r;
   switch (k) {
-    case TS_E_ADD:
-      r = (int64_t)((uint64_t)a + (uint64_t)b);
-      break;
-    case TS_E_SUB:
-      r = (int64_t)((uint64_t)a - (uint64_t)b);
-      break;
-    case TS_E_MUL:
-      r = (int64_t)((uint64_t)a * (uint64_t)b);
-      break;
+    case TS_E_ADD: r = (int64_t)((uint64_t)a + (uint64_t)b); break;
+    case TS_E_SUB: r = (int64_t)((uint64_t)a - (uint64_t)b); break;
+    case TS_E_MUL: r = (int64_t)((uint64_t)a * (uint64_t)b); break;
     case TS_E_FLOORDIV:
-    case TS_E_FLOORMOD:
-      TS_TRY(divide(k, c, a, b, &r));
-      break;
-    case TS_E_MIN:
-      r = ts__compare_int(TS_E_LT, c, a, b) ? a : b;
-      break;
-    case TS_E_MAX:
-      r = ts__compare_int(TS_E_LT, c, b, a) ? a : b;
-      break;
+    case TS_E_FLOORMOD: TS_TRY(divide(k, c, a, b, &r)); break;
+    case TS_E_MIN: r = ts__compare_int(TS_E_LT, c, a, b) ? a : b; break;
+    case TS_E_MAX: r = ts__compare_int(TS_E_LT, c, b, a) ? a : b; break;
     case TS_E_BITAND:
-    case TS_E_AND:
-      r = a & b;
-      break;
+    case TS_E_AND: r = a & b; break;
     case TS_E_BITOR:
-    case TS_E_OR:
-      r = a | b;
-      break;
-    case TS_E_BITXOR:
-      r = a ^ b;
-      break;
+    case TS_E_OR: r = a | b; break;
+    case TS_E_BITXOR: r = a ^ b; break;
     case TS_E_SHL:
-    case TS_E_SHR:
-      TS_TRY(shift(k, c, a, b, &r));
-      break;
-    default:
-      return false;
+    case TS_E_SHR: TS_TRY(shift(k, c, a, b, &r)); break;
+    default: return false;
   }
   *out = ts__wrap(c, r);
   return true;
@@ -123,47 +90,32 @@ bool ts__fold_int(ts_ekind k, ts_code c, int64_t a, int64_t b, int64_t *out) {
 // min is a < b ? a : b and max is a > b ? a : b, also for NaN and signed zeros (the x86 rule).
 double ts__fold_float(ts_ekind k, ts_code c, double a, double b) {
   switch (k) {
-    case TS_E_ADD:
-      return ts__round(c, a + b);
-    case TS_E_SUB:
-      return ts__round(c, a - b);
-    case TS_E_MUL:
-      return ts__round(c, a * b);
-    case TS_E_DIV:
-      return ts__round(c, a / b);
-    case TS_E_MIN:
-      return a < b ? a : b;
-    case TS_E_MAX:
-      return a > b ? a : b;
-    default:
-      return NAN;
+    case TS_E_ADD: return ts__round(c, a + b);
+    case TS_E_SUB: return ts__round(c, a - b);
+    case TS_E_MUL: return ts__round(c, a * b);
+    case TS_E_DIV: return ts__round(c, a / b);
+    case TS_E_MIN: return a < b ? a : b;
+    case TS_E_MAX: return a > b ? a : b;
+    default: return NAN;
   }
 }
 
 bool ts__compare_int(ts_ekind k, ts_code c, int64_t a, int64_t b) {
   bool less = c == TS_U64 ? (uint64_t)a < (uint64_t)b : a < b;
   switch (k) {
-    case TS_E_EQ:
-      return a == b;
-    case TS_E_NE:
-      return a != b;
-    case TS_E_LT:
-      return less;
-    default:
-      return less || a == b;
+    case TS_E_EQ: return a == b;
+    case TS_E_NE: return a != b;
+    case TS_E_LT: return less;
+    default: return less || a == b;
   }
 }
 
 bool ts__compare_float(ts_ekind k, double a, double b) {
   switch (k) {
-    case TS_E_EQ:
-      return a == b;
-    case TS_E_NE:
-      return a != b;
-    case TS_E_LT:
-      return a < b;
-    default:
-      return a <= b;
+    case TS_E_EQ: return a == b;
+    case TS_E_NE: return a != b;
+    case TS_E_LT: return a < b;
+    default: return a <= b;
   }
 }
 
@@ -201,82 +153,35 @@ double ts__int_to_float(ts_code to, ts_code from, int64_t v) {
 // Integers and bool come in i, floats in f (already rounded). Every NaN is stored as the same one.
 void ts__pack(ts_code c, void *at, int64_t i, double f) {
   if (f != f) f = NAN;
-  switch (ts_code_is_float(c) ? 8 : ts_code_bytes(c)) {
-    case 1:
-      TS__PUT(int8_t, i);
-      return;
-    case 2:
-      TS__PUT(int16_t, i);
-      return;
-    case 4:
-      TS__PUT(int32_t, i);
-      return;
-    default:
-      break;
-  }
   switch (c) {
-    case TS_F16:
-      TS__PUT(uint16_t, ts_f16_from_f32((float)f));
-      return;
-    case TS_BF16:
-      TS__PUT(uint16_t, ts_bf16_from_f32((float)f));
-      return;
-    case TS_F32:
-      TS__PUT(float, f);
-      return;
-    case TS_F64:
-      TS__PUT(double, f);
-      return;
-    default:
-      TS__PUT(int64_t, i);
-      return;
+    case TS_F16: TS__PUT(uint16_t, ts_f16_from_f32((float)f)); return;
+    case TS_BF16: TS__PUT(uint16_t, ts_bf16_from_f32((float)f)); return;
+    case TS_F32: TS__PUT(float, f); return;
+    case TS_F64: TS__PUT(double, f); return;
+    default: break;
+  }
+  switch (ts_code_bytes(c)) {
+    case 1: TS__PUT(int8_t, i); return;
+    case 2: TS__PUT(int16_t, i); return;
+    case 4: TS__PUT(int32_t, i); return;
+    default: TS__PUT(int64_t, i); return;
   }
 }
 
 void ts__unpack(ts_code c, const void *at, int64_t *i, double *f) {
   uint16_t h;
   switch (c) {
-    case TS_BOOL:
-      TS__GET(uint8_t, *i);
-      *i = *i != 0;
-      return;
-    case TS_I8:
-      TS__GET(int8_t, *i);
-      return;
-    case TS_I16:
-      TS__GET(int16_t, *i);
-      return;
-    case TS_I32:
-      TS__GET(int32_t, *i);
-      return;
-    case TS_I64:
-      TS__GET(int64_t, *i);
-      return;
-    case TS_U8:
-      TS__GET(uint8_t, *i);
-      return;
-    case TS_U16:
-      TS__GET(uint16_t, *i);
-      return;
-    case TS_U32:
-      TS__GET(uint32_t, *i);
-      return;
-    case TS_U64:
-      TS__GET(int64_t, *i);
-      return;
-    case TS_F16:
-      TS__GET(uint16_t, h);
-      *f = (double)ts_f32_from_f16(h);
-      return;
-    case TS_BF16:
-      TS__GET(uint16_t, h);
-      *f = (double)ts_f32_from_bf16(h);
-      return;
-    case TS_F32:
-      TS__GET(float, *f);
-      return;
-    default:
-      TS__GET(double, *f);
-      return;
+    case TS_F16: TS__GET(uint16_t, h); *f = (double)ts_f32_from_f16(h); return;
+    case TS_BF16: TS__GET(uint16_t, h); *f = (double)ts_f32_from_bf16(h); return;
+    case TS_F32: TS__GET(float, *f); return;
+    case TS_F64: TS__GET(double, *f); return;
+    default: break;
   }
+  switch (ts_code_bytes(c)) {
+    case 1: TS__GET(int8_t, *i); break;
+    case 2: TS__GET(int16_t, *i); break;
+    case 4: TS__GET(int32_t, *i); break;
+    default: TS__GET(int64_t, *i); break;
+  }
+  *i = ts__wrap(c, *i);
 }
