@@ -7,6 +7,7 @@
 //   # tolerance 1e-5     relative to the largest magnitude of each output (default 1e-6; integers are exact)
 //   # asm avx512f has vfmadd231ps      for a target with the feature; `lacks` is the opposite
 //   # lowered has if / lacks alloc     in the text of the lowered function
+//   # needs avx512f      without it this machine does not run the case, and another's code is looked at
 //   # refuse CODE        lowering or compiling refuses with this code
 #include "differ.h"
 #include "op/op.h"
@@ -36,7 +37,7 @@ static void check_asm(testcase *c, char *rest) {
   ts_text text = {0};
   char *space = strchr(rest, ' ');
   *space = 0;
-  if (!ts_target_parse("cpu", &t, &d) || !ts_target_has(&t, rest)) return;
+  if (!ts_target_parse(machine(c), &t, &d) || !ts_target_has(&t, rest)) return;
   if (!ts_codegen_asm(c->f, &t, &text, &d))
     complain(c, "asm: %s", d.message);
   else
@@ -45,7 +46,7 @@ static void check_asm(testcase *c, char *rest) {
 }
 
 static void check_lowered(testcase *c, char *rest) {
-  const ts_func *loops = lowered(c, "cpu");
+  const ts_func *loops = lowered(c, machine(c));
   ts_text text = {0};
   if (!loops) return;
   ts_func_print(&text, loops);
@@ -57,7 +58,7 @@ static void check_refusal(testcase *c, const char *code) {
   ts_target t;
   ts_diag d = {0};
   ts_object o;
-  if (!ts_target_parse("cpu", &t, &d)) return;
+  if (!ts_target_parse(machine(c), &t, &d)) return;
   if (ts_codegen_object(c->f, &t, c->a, &o, &d))
     complain(c, "was compiled, not refused with %s", code);
   else if (strcmp(d.code, code) != 0 || d.kind != TS_REFUSAL)
