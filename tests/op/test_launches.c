@@ -22,6 +22,13 @@ static const char *const models[] = {
     "argmax A=f32 V=128256 n=1..64",
     "sample A=f32 V=151936 inv_temperature=0.7 n=1",
 };
+// What a GPU that is divided may have, and less; workloads whose blocks wait for each other.
+static const char *const parts_of_gpus[] = {"cuda:sm_90a,sms=16", "cuda:sm_90a,sms=5"};
+static const char *const meeting[] = {
+    "matmul q4f16_1 A=f16 K=4096 N=12288 n=16",
+    "matmul q4f16_1 A=f16 K=4096 N=22016 n=64",
+    "attention_rows A=f16 C=f16 D=128 H=64 HK=8 P=4096 n=16..2048%16 t=0..4080",
+};
 enum { MOST_POINTS = 40, MOST_DIMS = 8 };
 
 static ts_target target;
@@ -108,10 +115,29 @@ static void check_launch(const at *x, const ts_gpu_launch *l) {
   for (int k = 0; k < l->ntmaps; k++) check_map(x, &l->tmaps[k]);
 }
 
+// Templates whose blocks wait for each other in memory, so that all of them have to be there at once.
+static bool blocks_wait(const ts_native *t) {
+  static const char *const names[] = {"exact", "stream", "share64", "prefill", "prefill_paged"};
+  for (size_t i = 0; i < TS_COUNTOF(names); i++)
+    if (strcmp(t->name, names[i]) == 0) return true;
+  return false;
+}
+
+static void check_room(const at *x, const ts_gpu_launch *l) {
+  const ts_native *t = x->f->native;
+  int64_t blocks = value(x, "grid", l->grid[0]) * value(x, "grid", l->grid[1]) * value(x, "grid", l->grid[2]), each = 1;
+  for (int p = 0; p < t->nparams; p++)
+    if (strcmp(t->params[p].name, "PER_SM") == 0) each = x->point[p];
+  if (blocks > each * target.gpu.sms)
+    complain(x, "%s: %lld blocks wait for each other, room is for %lld", l->entry, (long long)blocks,
+             (long long)(each * target.gpu.sms));
+}
+
 static void check_at(const at *x) {
   int64_t workspace = value(x, "workspace", x->code->workspace), zeroed = value(x, "zeroed", x->code->zeroed);
   if (workspace < 0 || zeroed < 0 || zeroed > workspace)
     complain(x, "a workspace of %lld bytes, %lld of them zero", (long long)workspace, (long long)zeroed);
+  for (int i = 0; zeroed > 0 && blocks_wait(x->f->native) && i < x->code->nlaunches; i++) check_room(x, &x->code->launches[i]);
   for (int i = 0; i < x->code->nlaunches; i++) check_launch(x, &x->code->launches[i]);
   checked++;
 }
@@ -220,6 +246,10 @@ int main(void) {
     if (len && *p != '#') check_line(a, p);
   }
   for (size_t i = 0; i < TS_COUNTOF(models); i++) check_workload(models[i]);
+  for (size_t k = 0; k < TS_COUNTOF(parts_of_gpus); k++) {
+    if (!ts_target_parse(parts_of_gpus[k], &target, &d)) return ts_diag_print(stdout, &d), 1;
+    for (size_t i = 0; i < TS_COUNTOF(meeting); i++) check_workload(meeting[i]);
+  }
   printf("%d templates at workloads, %ld launches checked, %d failures\n", fits, checked, failures);
   ts_arena_free(a);
   return failures || fits < 60;

@@ -18,7 +18,7 @@ limit     max |ws| >= 0.00025            # weights are rounded to steps of 2^-18
 define    WIDTH n <= 64 ? 64 : 128
 where     (ALONG == 1 || NEAR) && SPLIT * ALONG <= max(1, K / 128) && CREWS % ALONG == 0 && STAGES % ALONG == 0 && STAGES >= 2 * ALONG && ALONG * (NEAR + 1) <= WIDTH / 8
 define    MOST SMS * PER_SM / (SPLIT * PAIR) * PAIR
-define    TILES ceildiv(ceildiv(N, 64), MOST)
+define    TILES ceildiv(ceildiv(N, 64), max(MOST, 1))
 define    WIDE CREWS / ALONG * TALL
 define    TOGETHER WIDE >= TILES ? TILES : TILES % WIDE == 0 ? WIDE : 1
 define    GROUPS ceildiv(ceildiv(ceildiv(N, 64), TILES), PAIR) * PAIR
