@@ -244,9 +244,7 @@ static bool alone(ts__ctx *c, int arg, bool write, const ts__reindex *x) {
 
 bool ts__reindex_check(ts__ctx *c, int arg, bool write, const char *scope, const ts__map *map, ts__reindex *x) {
   int me = c->arg[0].node, map_arg = map ? 3 : arg;
-  x->scope = c->t->node[me].scope;
-  if (x->scope < 0) return ts__refuse(c, TS_R_loop_position, 0, "the root block has no place for a copy");
-  x->top = ts__top_child(c, x->scope, me);
+  TS_TRY(ts__copy_place(c, &x->scope, &x->top));
   TS_TRY(pattern_find(c, arg, x));
   TS_TRY(layout_find(c, map_arg, map, x));
   TS_TRY(alone(c, arg, write, x));

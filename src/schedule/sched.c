@@ -227,6 +227,13 @@ void ts__result(ts__ctx *c, char kind, uint32_t id, int64_t value) {
   c->res[c->nres++] = (ts__rv){.kind = kind, .id = id, .value = value};
 }
 
+bool ts__sampled(ts__ctx *c, const int64_t *v, int n) {
+  c->drawn = v;
+  c->ndrawn = n;
+  for (int i = 0; i < n; i++) ts__result(c, 'i', 0, v[i]);
+  return true;
+}
+
 static const char *made_up(ts_sched *s, char kind) {
   char name[24];
   do snprintf(name, sizeof name, "%c%d", kind == 'i' ? 'v' : kind, s->names++);

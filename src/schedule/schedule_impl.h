@@ -116,6 +116,7 @@ typedef struct ts__ctx {
   int ndrawn;
 } ts__ctx;
 void ts__result(ts__ctx *c, char kind, uint32_t id, int64_t value);
+bool ts__sampled(ts__ctx *c, const int64_t *v, int n);  // the values of a sampling primitive: its decision and its results; true
 
 // --- refusing (refusal.c) ---------------------------------------------------------------------------------------------
 // Start a refusal; always false. The fact is a template over the arguments added by ts__fact_*.
@@ -237,6 +238,8 @@ const ts_stmt *ts__buffer_swap(ts__ctx *c, const ts_stmt *s, const ts_buffer *fr
 // A buffer like buf with another scope and a free name.
 const ts_buffer *ts__buffer_like(ts__ctx *c, const ts_buffer *buf, const char *scope);
 bool ts__scope_known(ts__ctx *c, int arg, const char *scope);
+// Where a copy beside the block of argument 0 goes: the scope of the block, and the statement of it that contains the block. Refuses the root.
+bool ts__copy_place(ts__ctx *c, int *scope, int *top);
 // Loops over region and a block that copies `from` to `to` there. *id: of the block.
 const ts_stmt *ts__copy_nest(ts__ctx *c, const ts_buffer *from, const ts_buffer *to, const ts_region *region, uint32_t *id);
 // Does any block between nodes [first, last) except skip (with subtree) write or read buf, where skip (a block) touches it? The

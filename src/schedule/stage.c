@@ -270,6 +270,14 @@ bool ts__scope_known(ts__ctx *c, int arg, const char *scope) {
   return false;
 }
 
+bool ts__copy_place(ts__ctx *c, int *scope, int *top) {
+  int block = c->arg[0].node;
+  *scope = c->t->node[block].scope;
+  if (*scope < 0) return ts__refuse(c, TS_R_loop_position, 0, "the root block has no place for a copy");
+  *top = ts__top_child(c, *scope, block);
+  return true;
+}
+
 // --- copies --------------------------------------------------------------------------------------------------------------
 const ts_stmt *ts__copy_nest(ts__ctx *c, const ts_buffer *from, const ts_buffer *to, const ts_region *region, uint32_t *id) {
   int n = from->ndim;

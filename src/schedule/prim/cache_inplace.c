@@ -38,9 +38,7 @@ bool ts__check_cache_inplace(ts__ctx *c) {
   int me = c->arg[0].node;
   plan *p = ts_new(c->a, plan);
   c->plan = p;
-  TS_TRY(ts__scope_known(c, 2, c->arg[2].s));
-  p->scope = c->t->node[me].scope;
-  if (p->scope < 0) return ts__refuse(c, TS_R_loop_position, 0, "the root block has no place for a copy");
+  TS_TRY(ts__scope_known(c, 2, c->arg[2].s) && ts__copy_place(c, &p->scope, &p->top));
   const ts_block *b = ts__block(c, me);
   p->buf = ts__buffer_arg(c, 1, b, false, true);
   if (!p->buf) return false;
@@ -51,7 +49,6 @@ bool ts__check_cache_inplace(ts__ctx *c) {
     ts__hint(c, "cache_write {0}");
     return false;
   }
-  p->top = ts__top_child(c, p->scope, me);
   TS_TRY(alone(c, p));
   ts__enter(c, p->top);
   ts_region r;

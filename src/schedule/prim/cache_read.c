@@ -9,34 +9,13 @@ typedef struct plan {
   int scope, top;
 } plan;
 
-static bool initialised_parameter(const ts_func *f, const ts_buffer *buf) {
-  for (int i = 0; i < f->nparams; i++)
-    if (f->params[i].buf == buf) return f->params[i].role != TS_OUT;
-  return false;
-}
-
-// Something before the nest writes all that the copy reads.
-static bool filled(ts__ctx *c, const plan *p) {
-  if (initialised_parameter(c->f, p->buf)) return true;
-  int first = c->t->node[p->top].parent + 1;
-  for (int k = first; k < p->top; k = c->t->node[k].end)
-    if (ts_region_cover(ts__an(c), ts__stmt(c, k), p->nest, p->buf) == TS_YES) return true;
-  ts__refuse(c, TS_R_not_covered, 1, "what block {0} reads of {1} is not provably written before its nest");
-  ts__fact_node(c, c->arg[0].node);
-  ts__fact_s(c, p->buf->name);
-  return false;
-}
-
 bool ts__check_cache_read(ts__ctx *c) {
   int block = c->arg[0].node;
   plan *p = ts_new(c->a, plan);
   c->plan = p;
-  TS_TRY(ts__scope_known(c, 2, c->arg[2].s));
-  p->scope = c->t->node[block].scope;
-  if (p->scope < 0) return ts__refuse(c, TS_R_loop_position, 0, "the root block has no place for a copy");
+  TS_TRY(ts__scope_known(c, 2, c->arg[2].s) && ts__copy_place(c, &p->scope, &p->top));
   p->buf = ts__buffer_arg(c, 1, ts__block(c, block), true, false);
   if (!p->buf) return false;
-  p->top = ts__top_child(c, p->scope, block);
   int writer = ts__toucher(c, p->top, c->t->node[p->top].end, -1, p->buf, true, false);
   if (writer >= 0) {
     ts__refuse(c, TS_R_carried_dependence, 1, "block {0} writes {1} in the same nest, so no copy before it is up to date");
@@ -65,7 +44,7 @@ bool ts__check_cache_read(ts__ctx *c) {
   }
   p->copy = ts__buffer_like(c, p->buf, c->arg[2].s);
   p->nest = ts__copy_nest(c, p->buf, p->copy, &read, &p->id);
-  return filled(c, p);
+  return ts__filled(c, 1, p->top, p->nest, p->buf);
 }
 
 bool ts__apply_cache_read(ts__ctx *c) {

@@ -25,12 +25,9 @@ bool ts__check_cache_write(ts__ctx *c) {
   int block = c->arg[0].node;
   plan *p = ts_new(c->a, plan);
   c->plan = p;
-  TS_TRY(ts__scope_known(c, 2, c->arg[2].s));
-  p->scope = c->t->node[block].scope;
-  if (p->scope < 0) return ts__refuse(c, TS_R_loop_position, 0, "the root block has no place for a copy");
+  TS_TRY(ts__scope_known(c, 2, c->arg[2].s) && ts__copy_place(c, &p->scope, &p->top));
   p->buf = ts__buffer_arg(c, 1, ts__block(c, block), false, true);
   if (!p->buf) return false;
-  p->top = ts__top_child(c, p->scope, block);
   TS_TRY(alone(c, p));
   ts__enter(c, p->top);
   p->copy = ts__buffer_like(c, p->buf, c->arg[2].s);

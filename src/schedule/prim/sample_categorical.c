@@ -45,8 +45,5 @@ bool ts__apply_sample_categorical(ts__ctx *c) {
     if (c->strict) return ts__refuse(c, TS_R_bad_decision, 2, "the decision is none of the values");
     c->adapted = "the decided value is not offered; the nearest one was taken";
   }
-  c->drawn = ts_arena_dup(c->a, &v->ints[at], sizeof(int64_t));
-  c->ndrawn = 1;
-  ts__result(c, 'i', 0, v->ints[at]);
-  return true;
+  return ts__sampled(c, ts_arena_dup(c->a, &v->ints[at], sizeof(int64_t)), 1);
 }

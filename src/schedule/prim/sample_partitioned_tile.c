@@ -90,8 +90,5 @@ bool ts__apply_sample_partitioned_tile(ts__ctx *c) {
     adapt(p, c->decision, c->ndecision, f);
     c->adapted = "the decided factors do not fit the loop; the nearest ones that do were taken";
   }
-  c->drawn = f;
-  c->ndrawn = p->n;
-  for (int i = 0; i < p->n; i++) ts__result(c, 'i', 0, f[i]);
-  return true;
+  return ts__sampled(c, f, p->n);
 }
