@@ -11,7 +11,7 @@
 //   # registers sm_90a most 128        as the assembler says
 //   # plain                            schedule it first: a kernel a block, a thread an element
 // A line "----- trace" ends the function; the trace behind it is applied first.
-// Nothing may spill, and the assembler may warn of nothing. Where there is no ptxas, assembling is left out, and said so. Every tensor intrinsic for GPUs is in some case:
+// Nothing may spill, and the assembler may warn of nothing. Grids, blocks and sizes are compared with the lowered loops at odd values of the dimensions. Where there is no ptxas, assembling is left out, and said so. Every tensor intrinsic for GPUs is in some case:
 // tests/gpu/intrin.sh runs the same cases on a GPU.
 #include <stdlib.h>
 
@@ -182,6 +182,83 @@ static void check_refusal(const testcase *c, const char *code) {
   else if (strcmp(d.code, code) != 0) complain(c, "refused with %s (%s), not %s", d.code, d.message, code);
 }
 
+// --- launches over shapes -----------------------------------------------------------------------------------------------------
+enum { MOST_KERNELS = 32, MOST_DIMS = 16 };
+typedef struct kernel_loops {
+  const ts_expr *blocks[3];  // extents of the loops along block axes; NULL: none
+  int64_t threads[3];
+} kernel_loops;
+
+static bool see_loop(void *arg, const ts_stmt *s) {
+  kernel_loops *k = arg;
+  int64_t n;
+  if (s->kind != TS_S_FOR || s->loop.kind != TS_THREAD || s->loop.axis == TS_VTHREAD) return true;
+  if (s->loop.axis >= TS_BLOCK_X && s->loop.axis <= TS_BLOCK_Z) k->blocks[s->loop.axis - TS_BLOCK_X] = s->loop.extent;
+  else if (ts_is_int(s->loop.extent, &n)) k->threads[s->loop.axis - TS_THREAD_X] = TS_MAX(k->threads[s->loop.axis - TS_THREAD_X], n);
+  return true;
+}
+
+// Statements in a row outside of all loops are kernels.
+static void collect_kernels(const ts_stmt *s, kernel_loops *k, int *n) {
+  if (s->kind == TS_S_ALLOC && strcmp(s->alloc.buf->scope, "global") == 0) {
+    collect_kernels(s->alloc.body, k, n);
+  } else if (s->kind == TS_S_SEQ) {
+    for (int i = 0; i < s->seq.n; i++) collect_kernels(s->seq.child[i], k, n);
+  } else if (*n < MOST_KERNELS) {
+    k[*n] = (kernel_loops){.threads = {1, 1, 1}};
+    ts_stmt_visit(s, see_loop, NULL, &k[*n]);
+    ++*n;
+  }
+}
+
+// The artifact's grids and blocks are the extents of the lowered loops, and what a GPU takes.
+static void check_sizes(const testcase *c, const ts_target *t, const ts_gpu_code *code, const kernel_loops *k, const int64_t *value) {
+  const ts_var *vars[MOST_DIMS];
+  ts_text at = {0};
+  for (int i = 0; i < c->f->ndims; i++) vars[i] = c->f->dims[i].var, ts_text_addf(&at, " %s=%lld", vars[i]->name, (long long)value[i]);
+  const char *where = ts_text_str(&at);
+  for (int i = 0; i < code->nlaunches; i++) {
+    const ts_gpu_launch *l = &code->launches[i];
+    int64_t shared = value_of(c, code, l->shared, value);
+    for (int a = 0; a < 3; a++) {
+      int64_t want = 1, got = value_of(c, code, l->grid[a], value);
+      if (k[i].blocks[a] && !ts_eval_int(k[i].blocks[a], vars, value, c->f->ndims, &want)) complain(c, "launch %d: an extent has no value", i);
+      if (got != want || got < 1 || got > (a ? 65535 : INT32_MAX)) complain(c, "launch %d at%s: %lld blocks along %c, the loop has %lld", i, where, (long long)got, "xyz"[a], (long long)want);
+      if (l->block[a] != k[i].threads[a]) complain(c, "launch %d: %d threads along %c, the loop has %lld", i, l->block[a], "xyz"[a], (long long)k[i].threads[a]);
+      if (got % l->cluster[a]) complain(c, "launch %d at%s: %lld blocks along %c are no whole clusters", i, where, (long long)got, "xyz"[a]);
+    }
+    if (shared < 0 || shared > t->gpu.block_shared) complain(c, "launch %d: %lld bytes of shared memory", i, (long long)shared);
+  }
+  if (value_of(c, code, code->workspace, value) < 0 || value_of(c, code, code->zeroed, value) != 0) complain(c, "workspace at%s", where);
+  ts_text_free(&at);
+}
+
+// Values of the dimensions: the least, the largest, and odd ones rounded up to what the facts allow.
+static void check_launches(const testcase *c, const ts_gpu_code *code) {
+  static const int64_t wanted[] = {0, 1, 2, 7, 33, 257, INT32_MAX};
+  ts_target t;
+  ts_diag d = {0};
+  const ts_func *loops;
+  kernel_loops k[MOST_KERNELS];
+  int n = 0;
+  if (!target_of(c, ts_arena_printf(c->a, "cuda:%s", code->arch), &t)) return;
+  if (!ts_lower(c->ir, c->f, &t, &loops, &d)) {
+    complain(c, "lower: %s", d.message);
+    return;
+  }
+  collect_kernels(loops->body, k, &n);
+  if (n != code->nlaunches) complain(c, "%d launches of %d kernels", code->nlaunches, n);
+  for (size_t w = 0; w < TS_COUNTOF(wanted) && n == code->nlaunches; w++) {
+    int64_t value[MOST_DIMS] = {0};
+    for (int i = 0; i < c->f->ndims; i++) {
+      const ts_dim *x = &c->f->dims[i];
+      int64_t m = TS_MAX(x->multiple, 1);
+      value[i] = TS_MAX((x->lo + m - 1) / m * m, TS_MIN((wanted[w] + m - 1) / m * m, x->hi / m * m));
+    }
+    check_sizes(c, &t, code, k, value);
+  }
+}
+
 static void compile_all(const testcase *c, bool old) {
   for (size_t i = 0; i < TS_COUNTOF(targets); i++) {
     ts_gpu_code code;
@@ -190,6 +267,7 @@ static void compile_all(const testcase *c, bool old) {
     if (code.spills > 0) complain(c, "%s: %d bytes spilled", targets[i], code.spills);
     if (*code.warnings) complain(c, "%s: the assembler warns: %s", targets[i], code.warnings);
     if ((code.kind == TS_GPU_CUBIN) != assembler) complain(c, "%s: not assembled", targets[i]);
+    check_launches(c, &code);
   }
 }
 
