@@ -364,38 +364,43 @@ static void sensors(void **state) {
   close_meter(&x);
 }
 
+// Seconds that `n` candidates in turn keep a device of such sensors busy, and what each sample but the first is marked with.
+static double heated(const char *sensors, int n, int flags) {
+  fixture x = {0};
+  char with[80];
+  snprintf(with, sizeof with, "op=silu:4:64 %s", sensors);
+  open_meter(&x, "silu_mul A=f32 I=64 n=4", with);
+  double before = ts_meter_busy_s(x.m);
+  for (int i = 0; i < n; i++) {
+    ts_outcome_row r = run(&x, "right ns=5000");
+    assert_true(r.n > 3);
+    for (size_t k = 1; k < r.n; k++) assert_int_equal(r.flags[k], flags);
+  }
+  double busy = ts_meter_busy_s(x.m) - before;
+  close_meter(&x);
+  return busy;
+}
+
 // Samples of a device that heat slows are taken again when it has cooled; those of one that stays hot are kept, marked. A power cap is waited for by nobody.
+// Pauses take their time at least; that there are none shows in the best of some tries, when nothing else had the machine.
 static void heat(void **state) {
   (void)state;
+  enum { HOT = 1, CAPPED = 3, TRIES = 8 };
   static const struct {
     const char *sensors;
     int flags, pauses;
   } rows[] = {{"throttle=64 cools=2", 0, 2}, {"throttle=64", 4 | 8, 3}, {"throttle=8", 4 | 8, 3}, {"throttle=4", 4, 0}};
   double busy[TS_COUNTOF(rows)];
   for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
-    fixture x = {0};
-    char with[80];
-    snprintf(with, sizeof with, "op=silu:4:64 %s", rows[i].sensors);
-    open_meter(&x, "silu_mul A=f32 I=64 n=4", with);
-    double before = ts_meter_busy_s(x.m);
-    ts_outcome_row r = run(&x, "right ns=5000");
-    busy[i] = ts_meter_busy_s(x.m) - before;
-    assert_true(r.n > 3);
-    for (size_t k = 1; k < r.n; k++) assert_int_equal(r.flags[k], rows[i].flags);
+    busy[i] = heated(rows[i].sensors, 1, rows[i].flags);
     if (busy[i] < 0.1 * rows[i].pauses) fail_msg("row %zu: %.3f s", i, busy[i]);
-    close_meter(&x);
   }
-  assert_true(busy[3] < busy[1] - 0.1);
+  for (int i = 0; i < TRIES && busy[CAPPED] >= busy[HOT] - 0.1; i++) busy[CAPPED] = fmin(busy[CAPPED], heated(rows[CAPPED].sensors, 1, rows[CAPPED].flags));
+  assert_true(busy[CAPPED] < busy[HOT] - 0.1);
   // of a device that never cools nobody waits for long: of ten candidates two
-  fixture x = {0};
-  open_meter(&x, "silu_mul A=f32 I=64 n=4", "op=silu:4:64 throttle=128");
-  double before = ts_meter_busy_s(x.m);
-  for (int i = 0; i < 10; i++) {
-    ts_outcome_row r = run(&x, "right ns=5000");
-    assert_true(r.n && r.flags[r.n - 1] == (4 | 8));
-  }
-  if (ts_meter_busy_s(x.m) - before > 2) fail_msg("%.3f s", ts_meter_busy_s(x.m) - before);
-  close_meter(&x);
+  double more = INFINITY;
+  for (int i = 0; i < TRIES && more > 1.8; i++) more = fmin(more, heated("throttle=128", 10, 4 | 8) - heated("throttle=4", 10, 4));
+  if (more > 1.8) fail_msg("%.3f s of pauses", more);
 }
 
 // Weights are used in turn: never the same twice in a row, at least twice the cache in all; and nothing is faster than reading them.
