@@ -390,11 +390,14 @@ bool ts__session_measure(ts__session *s, ts_diag *d) {
   size_t count = take_compiled(s, group, MOST);
   ts_effort patient = ts_effort_search;
   patient.patient = true;
-  for (size_t i = 0; i < count && !over(s); i++) {
-    ts__member *m = group[i];
+  size_t at = 0;
+  for (; at < count && !over(s); at++) {
+    ts__member *m = group[at];
     if (m != s->fallback && m->state == TS__PROPOSED && m->object.bytes) TS_TRY(ts__measure_one(s, m, &ts_effort_search, d));
   }
   if (ts_interrupted()) return true;
+  for (; at < count; at++)
+    if (group[at] != s->fallback && group[at]->state == TS__PROPOSED && group[at]->object.bytes) ts_vec_push(s->arena, &s->batch, group[at]);
   // last: one that is slow beside the others is not timed at length, and it is measured however slow it is
   if (count && !s->begun && s->fallback && s->fallback->object.bytes) TS_TRY(ts__measure_one(s, s->fallback, &patient, d));
   retire_losers(s);

@@ -13,6 +13,7 @@ typedef struct tuner {
   ts_compiler *compiler;
   uint64_t begin_ns;
   ts_progress progress;
+  double stop_s;        // when a batch ends even if some of it was not measured, in seconds since the begin; INFINITY: when all of it was
   ts_diag idle_failed;  // what taking compiled candidates ran into while something was measured
 } tuner;
 
@@ -120,10 +121,10 @@ static bool give_up(ts__session *s, ts_diag *d) {
   return true;
 }
 
-// A session that has something to measure. NULL: none yet.
-static ts__session *ready(tuner *t) {
+// A session that has something to measure: this one, or any with NULL. NULL: none yet.
+static ts__session *ready(tuner *t, const ts__session *only) {
   for (size_t i = 0; i < t->n; i++)
-    if (t->s[i].batch.n && ts__session_ready(&t->s[i])) return &t->s[i];
+    if (t->s[i].batch.n && (!only || only == &t->s[i]) && ts__session_ready(&t->s[i])) return &t->s[i];
   return NULL;
 }
 
@@ -133,20 +134,22 @@ static bool submitted(const tuner *t) {
   return n > 0;
 }
 
-// Measure the next batch, once one is compiled.
-static bool measure(tuner *t, ts_diag *d) {
+// Measure the next batch, of this session or of any with NULL, once one is compiled.
+static bool measure_of(tuner *t, const ts__session *only, ts_diag *d) {
   ts__session *s;
   TS_TRY(collect(t, 0, d));
-  while (!(s = ready(t))) {
+  while (!(s = ready(t, only))) {
     if (ts_interrupted() || !submitted(t)) return true;
     TS_TRY(collect(t, 0.2, d));
   }
-  if (t->o->budget_s > 0) s->stop_ns = t->begin_ns + (uint64_t)(search_end_s(t) * 1e9);
+  s->stop_ns = isinf(t->stop_s) ? 0 : t->begin_ns + (uint64_t)(t->stop_s * 1e9);
   bool ok = ts__session_measure(s, d) || give_up(s, d);
   if (ok && t->idle_failed.kind != TS_OK) ok = (*d = t->idle_failed, false);
   if (ok) report(t, s);
   return ok;
 }
+
+static bool measure(tuner *t, ts_diag *d) { return measure_of(t, NULL, d); }
 
 // Candidates ahead of those that are measured, so that the compiler always has work.
 static bool submit_ahead(tuner *t, ts_diag *d) {
@@ -176,9 +179,18 @@ static bool prepared(tuner *t, ts_diag *d) {
 // No more first batches: the budget is over, and something was measured.
 static bool enough(const tuner *t) { return ts_interrupted() || (late(t) && any_begun(t)); }
 
+// When the first batch of a session ends, for the others to have as much time before the finals. What is not measured of it then comes later.
+static double first_end_s(const tuner *t) {
+  const double usual_s = 0.6;  // of a final
+  double left = search_end_s(t) - elapsed_s(t), n = 0;
+  for (size_t i = 0; i < t->n; i++) n += !t->s[i].begun && !t->s[i].given_up;
+  return elapsed_s(t) + fmax(0, left - usual_s * n) / fmax(n, 1);
+}
+
 static bool first_batch(tuner *t, ts__session *s, ts_diag *d) {
+  t->stop_s = first_end_s(t);
   TS_TRY(ts__session_first(s, d) || give_up(s, d));
-  while (!overlaps(t) && s->batch.n && !ts_interrupted()) TS_TRY(measure(t, d));
+  while (!overlaps(t) && s->batch.n && !s->begun && !ts_interrupted()) TS_TRY(measure_of(t, s, d));
   return true;
 }
 
@@ -191,7 +203,10 @@ static bool first_batches(tuner *t, ts_diag *d) {
       bool later = timed && s->winner && s->winner->match == TS_DB_EXACT;
       if (!s->given_up && later == known) TS_TRY(first_batch(t, s, d));
     }
-  while (submitted(t) && !enough(t)) TS_TRY(measure(t, d));
+  while (submitted(t) && !enough(t)) {
+    t->stop_s = search_end_s(t);
+    TS_TRY(measure(t, d));
+  }
   return true;
 }
 
@@ -200,8 +215,10 @@ static bool search(tuner *t, ts_diag *d) {
   while (!spent(t)) {
     TS_TRY(submit_ahead(t, d));
     if (!submitted(t)) break;  // nothing new to try anywhere
+    t->stop_s = search_end_s(t);
     TS_TRY(measure(t, d));
   }
+  t->stop_s = INFINITY;
   return true;
 }
 
