@@ -136,21 +136,11 @@ static bool iterators(ts__parser *p, ts_block *b) {
   return expect(p, ")");
 }
 
-static const ts_buffer *buffer_named(ts__parser *p) {
-  const ts__sym *s = p->l->tok == TS_TOK_IDENT ? ts__sym_find(p, p->l->start, p->l->len) : NULL;
-  if (!s || s->kind != TS__SYM_BUFFER) {
-    ts_lex_error(p->l, p->d, "expected a buffer");
-    return NULL;
-  }
-  ts_lex_next(p->l);
-  return s->buf;
-}
-
 static bool regions(ts__parser *p, const ts_region **out, int *n) {
   TS_VEC(ts_region) v = {0};
   TS_TRY(expect(p, "("));
   while (!ts_lex_is(p->l, ")")) {
-    ts_region r = {.buf = buffer_named(p)};
+    ts_region r = {.buf = ts__parse_buffer_name(p)};
     TS_TRY(r.buf && expect(p, "["));
     ts_range *dim = ts_new_array(p->ir->arena, ts_range, r.buf->ndim + 1);
     for (int d = 0; d < r.buf->ndim; d++) {
@@ -181,7 +171,7 @@ static const int64_t *steps(ts__parser *p, int n) {
 static bool operand(ts__parser *p, ts_operand *o) {
   const ts_expr *start[TS__MAX_DIMS];
   TS_VEC(const int64_t *) v = {0};
-  TS_TRY((o->name = ident(p)) && expect(p, "=") && (o->buf = buffer_named(p)) && expect(p, "["));
+  TS_TRY((o->name = ident(p)) && expect(p, "=") && (o->buf = ts__parse_buffer_name(p)) && expect(p, "["));
   TS_TRY(ts__parse_indices(p, o->buf, start));
   if (word(p, ";")) {
     do {
@@ -284,7 +274,7 @@ static const ts_stmt *let(ts__parser *p) {
 }
 
 static const ts_stmt *store(ts__parser *p) {
-  const ts_buffer *b = buffer_named(p);
+  const ts_buffer *b = ts__parse_buffer_name(p);
   const ts_expr *idx[TS__MAX_DIMS], *value;
   int64_t lanes = 1;
   if (!b || !expect(p, "[") || !ts__parse_indices(p, b, idx)) return NULL;

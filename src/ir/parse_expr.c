@@ -36,7 +36,7 @@ static const ts_bind *bind_find(const ts__parser *p, const char *name, size_t n)
 static ts__val hard(const ts_expr *e) { return (ts__val){.kind = TS__HARD, .e = e}; }
 static double soft_double(const ts__val *v) { return v->kind == TS__SOFT_INT ? (double)v->i : v->f; }
 
-static bool type_error(ts__parser *p, const char *what, ts_type t) {
+bool ts__type_error(ts__parser *p, const char *what, ts_type t) {
   char lanes[16] = "";
   if (t.lanes != 1) snprintf(lanes, sizeof lanes, "x%d", t.lanes);
   return ts_lex_error(p->l, p->d, "%s %s%s", what, ts_code_name(t.code), lanes);
@@ -48,17 +48,17 @@ bool ts__harden(ts__parser *p, ts__val *v, ts_type t) {
     if (ts_type_eq(v->e->type, t)) return true;
     char what[64];
     snprintf(what, sizeof what, "the expression is %s and must be", ts_code_name(v->e->type.code));
-    return type_error(p, what, t);
+    return ts__type_error(p, what, t);
   }
-  if (t.code == TS_BOOL) return type_error(p, "a number cannot be", t);
+  if (t.code == TS_BOOL) return ts__type_error(p, "a number cannot be", t);
   if (ts_code_is_float(t.code)) {
     double f = v->kind == TS__SOFT_INT ? ts__int_to_float(t.code, TS_I64, v->i) : v->f;
     *v = hard(ts_const_float(p->ir, t, f));
     return true;
   }
-  if (v->kind == TS__SOFT_FLOAT) return type_error(p, "a float constant cannot be", t);
+  if (v->kind == TS__SOFT_FLOAT) return ts__type_error(p, "a float constant cannot be", t);
   if (ts__wrap(t.code, v->i) != v->i || (t.code == TS_U64 && v->i < 0))
-    return type_error(p, "the constant does not fit", t);
+    return ts__type_error(p, "the constant does not fit", t);
   *v = hard(ts_const_int(p->ir, t, v->i));
   return true;
 }
@@ -110,7 +110,7 @@ static bool soft_bin(ts__parser *p, ts_ekind k, const ts__val *a, const ts__val 
     *out = hard(ts_const_int(p->ir, boolean, r));
     return true;
   }
-  if (k == TS_E_AND || k == TS_E_OR) return type_error(p, "a number cannot be", boolean);
+  if (k == TS_E_AND || k == TS_E_OR) return ts__type_error(p, "a number cannot be", boolean);
   if (ints) return soft_int(p, k, a->i, b->i, out);
   if (k != TS_E_DIV && !ts_bin_allowed(k, ts_scalar(TS_F64)))
     return ts_lex_error(p->l, p->d, "'%s' needs integers", ts_ekind_name(k));
@@ -128,7 +128,7 @@ static bool combine(ts__parser *p, ts_ekind k, ts__val a, ts__val b, ts__val *ou
   if (!ts_bin_allowed(k, a.e->type)) {
     char what[40];
     snprintf(what, sizeof what, "there is no '%s' of", ts_ekind_name(k));
-    return type_error(p, what, a.e->type);
+    return ts__type_error(p, what, a.e->type);
   }
   *out = hard(ts_bin(p->ir, k, a.e, b.e));
   return true;
@@ -219,11 +219,11 @@ static bool cast(ts__parser *p, bool bits, ts__val *out) {
   ts_type from = out->e->type;
   if (bits) {
     if (from.lanes * ts_code_bits(from.code) != t.lanes * ts_code_bits(t.code))
-      return type_error(p, "bitcast keeps the number of bits; operand is", from);
+      return ts__type_error(p, "bitcast keeps the number of bits; operand is", from);
     *out = hard(ts_bitcast(p->ir, t, out->e));
     return true;
   }
-  if (from.lanes != t.lanes) return type_error(p, "cast keeps the number of lanes; operand is", from);
+  if (from.lanes != t.lanes) return ts__type_error(p, "cast keeps the number of lanes; operand is", from);
   *out = hard(ts_cast(p->ir, t, out->e));
   return true;
 }
@@ -240,26 +240,16 @@ static bool broadcast(ts__parser *p, ts__val *out) {
   int lanes = 0;
   TS_TRY(ts__parse_val(p, NULL, out) && ts__harden(p, out, default_type(out)));
   TS_TRY(ts_lex_expect(p->l, p->d, ",") && lanes_const(p, &lanes));
-  if (out->e->type.lanes != 1) return type_error(p, "broadcast of", out->e->type);
+  if (out->e->type.lanes != 1) return ts__type_error(p, "broadcast of", out->e->type);
   *out = hard(ts_broadcast(p->ir, out->e, lanes));
   return true;
-}
-
-static const ts_buffer *buffer_named(ts__parser *p) {
-  const ts__sym *s = p->l->tok == TS_TOK_IDENT ? ts__sym_find(p, p->l->start, p->l->len) : NULL;
-  if (!s || s->kind != TS__SYM_BUFFER) {
-    ts_lex_error(p->l, p->d, "expected a buffer");
-    return NULL;
-  }
-  ts_lex_next(p->l);
-  return s->buf;
 }
 
 // vload(buf, lanes)[i, j]; the opening parenthesis is behind us, and the caller consumes no closing one.
 static bool vload(ts__parser *p, ts__val *out) {
   int lanes = 0;
   const ts_expr *idx[TS__MAX_DIMS];
-  const ts_buffer *b = buffer_named(p);
+  const ts_buffer *b = ts__parse_buffer_name(p);
   TS_TRY(b && ts_lex_expect(p->l, p->d, ",") && lanes_const(p, &lanes) && ts_lex_expect(p->l, p->d, ")"));
   if (b->ndim == 0) return ts_lex_error(p->l, p->d, "vload of a single element");
   TS_TRY(ts_lex_expect(p->l, p->d, "[") && ts__parse_indices(p, b, idx) && ts_lex_expect(p->l, p->d, "]"));
@@ -275,7 +265,7 @@ static bool choice(ts__parser *p, const ts_type *expect, ts__val *out) {
   if (c.kind != TS__HARD || c.e->type.code != TS_BOOL)
     return ts_lex_error(p->l, p->d, "the condition of select must be bool");
   if (c.e->type.lanes != 1 && c.e->type.lanes != v[0].e->type.lanes)
-    return type_error(p, "the condition of select has other lanes than", v[0].e->type);
+    return ts__type_error(p, "the condition of select has other lanes than", v[0].e->type);
   *out = hard(ts_select(p->ir, c.e, v[0].e, v[1].e));
   return true;
 }
@@ -322,7 +312,7 @@ static bool math_call(ts__parser *p, const char *name, int want, const ts_type *
   TS_TRY(arguments(p, NULL, v, MAX_ARGS, &n));
   if (n != want) return ts_lex_error(p->l, p->d, "%s takes %d argument%s", name, want, want == 1 ? "" : "s");
   TS_TRY(join(p, v, n, t));
-  if (!ts_code_is_float(v[0].e->type.code)) return type_error(p, "this function takes floats, not", v[0].e->type);
+  if (!ts_code_is_float(v[0].e->type.code)) return ts__type_error(p, "this function takes floats, not", v[0].e->type);
   for (int i = 0; i < n; i++) e[i] = v[i].e;
   *out = hard(ts_call(p->ir, v[0].e->type, name, e, n));
   return true;
@@ -581,109 +571,6 @@ bool ts__parse_const(ts__parser *p, int64_t *out) {
   if (v.kind != TS__SOFT_INT) return ts_lex_error(p->l, p->d, "expected a constant integer");
   *out = v.i;
   return true;
-}
-
-// --- ranges, indices, buffers ---------------------------------------------------------------------------------------
-
-bool ts__parse_indices(ts__parser *p, const ts_buffer *b, const ts_expr **idx) {
-  for (int d = 0; d < b->ndim; d++) {
-    if (d && !ts_lex_accept(p->l, ",")) return ts_lex_error(p->l, p->d, "%s has %d dimensions", b->name, b->ndim);
-    TS_TRY((idx[d] = ts__parse_index(p)) != NULL);
-  }
-  if (ts_lex_is(p->l, ",")) return ts_lex_error(p->l, p->d, "%s has %d dimensions", b->name, b->ndim);
-  return true;
-}
-
-// "lo..hi", "min ..+ extent", or with `single` one expression (extent 1).
-bool ts__parse_range(ts__parser *p, bool single, ts_range *out) {
-  int64_t lo, hi, extent;
-  TS_TRY((out->min = ts__parse_index(p)) != NULL);
-  if (single && !ts_lex_is(p->l, "..")) {
-    out->extent = ts_int(p->ir, 1);
-    return true;
-  }
-  TS_TRY(ts_lex_expect(p->l, p->d, ".."));
-  bool relative = ts_lex_accept(p->l, "+");
-  const ts_expr *end = ts__parse_index(p);
-  TS_TRY(end != NULL);
-  bool from_zero = ts_is_int(out->min, &lo) && lo == 0;
-  if (!relative && ts_is_int(out->min, &lo) && ts_is_int(end, &hi) && __builtin_sub_overflow(hi, lo, &extent)) {
-    return ts_lex_error(p->l, p->d, "the range is too large");
-  }
-  out->extent = relative || from_zero ? end : ts_sub(p->ir, end, out->min);
-  return true;
-}
-
-static bool expr_list(ts__parser *p, const char *close, const ts_expr **e, int *n) {
-  *n = 0;
-  if (ts_lex_accept(p->l, close)) return true;
-  do {
-    if (*n == TS__MAX_DIMS) return ts_lex_error(p->l, p->d, "more than %d dimensions", TS__MAX_DIMS);
-    TS_TRY((e[*n] = ts__parse_index(p)) != NULL);
-    (*n)++;
-  } while (ts_lex_accept(p->l, ","));
-  return ts_lex_expect(p->l, p->d, close);
-}
-
-static bool is_scope(const ts_lex *l) {
-  return ts_lex_is(l, "global") || ts_lex_is(l, "local") || ts_lex_is(l, "shared") ||
-         (l->tok == TS_TOK_IDENT && l->len > 9 && memcmp(l->start, "fragment.", 9) == 0) ||
-         (l->tok == TS_TOK_IDENT && l->len > 14 && memcmp(l->start, "shared.swizzle", 14) == 0);
-}
-
-// "(AXIS, FACTOR, OFFSET)" of strides that were made so.
-static bool skew_clause(ts__parser *p, ts_buffer *b) {
-  int64_t v[3];
-  TS_TRY(ts_lex_expect(p->l, p->d, "("));
-  for (int i = 0; i < 3; i++) TS_TRY((i == 0 || ts_lex_expect(p->l, p->d, ",")) && ts__parse_const(p, &v[i]));
-  TS_TRY(ts_lex_expect(p->l, p->d, ")"));
-  if (!b->stride || v[0] < 0 || v[0] >= b->ndim - 1 || v[1] < 1 || v[1] > INT32_MAX || v[2] < 0 || v[2] >= v[1])
-    return ts_lex_error(p->l, p->d, "no such skew of the strides of %s", b->name);
-  b->skew.axis = (int)v[0];
-  b->skew.factor = (int)v[1];
-  b->skew.offset = (int)v[2];
-  return true;
-}
-
-static bool buffer_clauses(ts__parser *p, ts_buffer *b) {
-  const ts_expr *e[TS__MAX_DIMS];
-  int n;
-  int64_t align;
-  if (ts_lex_accept(p->l, "strides")) {
-    TS_TRY(ts_lex_expect(p->l, p->d, "(") && expr_list(p, ")", e, &n));
-    if (n != b->ndim) return ts_lex_error(p->l, p->d, "%s has %d dimensions", b->name, b->ndim);
-    if (n) b->stride = ts_arena_dup(p->ir->arena, e, sizeof(*e) * (size_t)n);
-  }
-  if (ts_lex_accept(p->l, "skew")) TS_TRY(skew_clause(p, b));
-  if (ts_lex_accept(p->l, "offset")) {
-    TS_TRY(ts_lex_expect(p->l, p->d, "(") && (b->offset = ts__parse_index(p)) && ts_lex_expect(p->l, p->d, ")"));
-  }
-  if (ts_lex_accept(p->l, "align")) {
-    TS_TRY(ts_lex_expect(p->l, p->d, "(") && ts__parse_const(p, &align) && ts_lex_expect(p->l, p->d, ")"));
-    if (align < 1 || align > 65536 || (align & (align - 1)))
-      return ts_lex_error(p->l, p->d, "alignment must be a power of two up to 65536");
-    b->align = (int)align;
-  }
-  if (ts_lex_accept(p->l, "distinct")) {
-    TS_TRY(ts_lex_expect(p->l, p->d, "(") && ts__parse_const(p, &b->distinct) && ts_lex_expect(p->l, p->d, ")"));
-    if (b->distinct < 1 || b->distinct > INT32_MAX) return ts_lex_error(p->l, p->d, "distinct values lie below a number from 1 to 2^31 - 1");
-  }
-  if (is_scope(p->l)) {
-    b->scope = ts_lex_is(p->l, "global") ? "global" : ts_arena_strndup(p->ir->arena, p->l->start, p->l->len);
-    ts_lex_next(p->l);
-  }
-  return true;
-}
-
-const ts_buffer *ts__parse_buffer(ts__parser *p, const char *name) {
-  ts_type t;
-  const ts_expr *shape[TS__MAX_DIMS];
-  int n;
-  if (!ts__parse_type(p, &t)) return NULL;
-  if (t.lanes != 1) return type_error(p, "a buffer cannot hold", t), NULL;
-  if (!ts_lex_expect(p->l, p->d, "[") || !expr_list(p, "]", shape, &n)) return NULL;
-  ts_buffer *b = ts_buffer_new(p->ir, name, t.code, n, shape, "global");
-  return buffer_clauses(p, b) ? b : NULL;
 }
 
 const ts_expr *ts_expr_parse_at(ts_ir *ir, ts_lex *l, const ts_var *const *vars, int nvars, const ts_bind *bind,

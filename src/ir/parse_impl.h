@@ -1,4 +1,4 @@
-// parse_impl: what parse.c (statements, functions), parse_expr.c and parse_row.c (quantization rows) share.
+// parse_impl: what parse.c (statements, functions), parse_expr.c, parse_buffer.c and parse_row.c (quantization rows) share.
 #ifndef TS_IR_PARSE_IMPL_H
 #define TS_IR_PARSE_IMPL_H
 
@@ -52,8 +52,11 @@ const ts_expr *ts__parse_typed(ts__parser *p, ts_type t) TS_WARN_UNUSED;  // an 
 static inline const ts_expr *ts__parse_index(ts__parser *p) { return ts__parse_typed(p, TS_INDEX); }
 bool ts__parse_const(ts__parser *p, int64_t *out) TS_WARN_UNUSED;  // an integer known now
 bool ts__parse_type(ts__parser *p, ts_type *out) TS_WARN_UNUSED;
-bool ts__parse_indices(ts__parser *p, const ts_buffer *b,
-                       const ts_expr **idx) TS_WARN_UNUSED;  // "e, e" without brackets
+bool ts__type_error(ts__parser *p, const char *what, ts_type t);  // refuses: "WHAT TYPE"
+
+// --- buffers (parse_buffer.c) ---------------------------------------------------------------------------------
+const ts_buffer *ts__parse_buffer_name(ts__parser *p) TS_WARN_UNUSED;  // the name of one that there is
+bool ts__parse_indices(ts__parser *p, const ts_buffer *b, const ts_expr **idx) TS_WARN_UNUSED;  // "e, e" without brackets
 bool ts__parse_range(ts__parser *p, bool single, ts_range *out) TS_WARN_UNUSED;
 // A function type in parentheses is finished by the caller; this is "CODE[e, e] strides(..) .. scope".
 const ts_buffer *ts__parse_buffer(ts__parser *p, const char *name) TS_WARN_UNUSED;
