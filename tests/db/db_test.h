@@ -128,6 +128,18 @@ static inline ts_id put_time(ts_db *db, const world *w, ts_id build, double medi
   return id;
 }
 
+static inline ts_db_decision a_decision(const world *w, ts_id build) {
+  return (ts_db_decision){.workload_id = w->workload,
+                          .target_id = w->target,
+                          .toolchain_id = w->toolchain,
+                          .policy = "p",
+                          .build_id = build,
+                          .log_ratio = NAN,
+                          .ci_lo = NAN,
+                          .ci_hi = NAN,
+                          .session_id = w->session};
+}
+
 static inline world put_world(ts_db *db) {
   world w = {0};
   must(w.target = ts_db_put_target(db, &a_target, &d));

@@ -444,16 +444,8 @@ static void merging_brings_ends_and_revocations(void **state) {
   const char *a_path = in_dir("ends-a"), *b_path = in_dir("ends-b");
   ts_db *a = open_store_at(a_path, TS_DB_CREATE);
   world w = put_world(a);
-  ts_db_decision x = {.workload_id = w.workload,
-                      .target_id = w.target,
-                      .toolchain_id = w.toolchain,
-                      .policy = "p",
-                      .build_id = w.build,
-                      .log_ratio = NAN,
-                      .ci_lo = NAN,
-                      .ci_hi = NAN,
-                      .session_id = w.session,
-                      .utc = "2026-01-01"};
+  ts_db_decision x = a_decision(&w, w.build);
+  x.utc = "2026-01-01";
   ts_id first, second;
   must(first = ts_db_put_decision(a, &x, &d));
   ts_db *b = open_store_at(b_path, TS_DB_CREATE);

@@ -13,15 +13,7 @@ static ts_db *store_with(const char *name, double ns, double spread, double run_
   ts_db_measurement m = a_measurement(&w, w.build, ns, 1);
   m.n = 40, m.samples = ts_samples_encode(test_arena, v, 40);
   must(ts_db_put_measurement(db, &m, &d));
-  ts_db_decision win = {.workload_id = w.workload,
-                        .target_id = w.target,
-                        .toolchain_id = w.toolchain,
-                        .policy = "p",
-                        .build_id = w.build,
-                        .log_ratio = NAN,
-                        .ci_lo = NAN,
-                        .ci_hi = NAN,
-                        .session_id = w.session};
+  ts_db_decision win = a_decision(&w, w.build);
   must(ts_db_put_decision(db, &win, &d));
   for (int k = 0; k <= extra; k++) {
     ts_id series;
@@ -119,15 +111,7 @@ static void few_samples_decide_little(void **state) {
     ts_db_measurement m = a_measurement(&w, w.build, 500, 1);
     if (i) m.n = (int64_t)rows[i - 1].n, m.samples = ts_samples_encode(test_arena, rows[i - 1].v, rows[i - 1].n);
     must(ts_db_put_measurement(db[i], &m, &d));
-    ts_db_decision win = {.workload_id = w.workload,
-                          .target_id = w.target,
-                          .toolchain_id = w.toolchain,
-                          .policy = "p",
-                          .build_id = w.build,
-                          .log_ratio = NAN,
-                          .ci_lo = NAN,
-                          .ci_hi = NAN,
-                          .session_id = w.session};
+    ts_db_decision win = a_decision(&w, w.build);
     must(ts_db_put_decision(db[i], &win, &d));
     if (!i) continue;
     ts_compared *c;

@@ -52,16 +52,8 @@ static void put_tuned(ts_db *db, world w, const char *op, const char *shape, dou
                         .verdict = "faster",
                         .utc = utc(40)};
   must(ts_db_put_comparison(db, &c, &d));
-  ts_db_decision win = {.workload_id = w.workload,
-                        .target_id = w.target,
-                        .toolchain_id = w.toolchain,
-                        .policy = "p",
-                        .build_id = best,
-                        .log_ratio = NAN,
-                        .ci_lo = NAN,
-                        .ci_hi = NAN,
-                        .session_id = w.session,
-                        .utc = utc(41)};
+  ts_db_decision win = a_decision(&w, best);
+  win.utc = utc(41);
   must(ts_db_put_decision(db, &win, &d));
 }
 

@@ -21,15 +21,7 @@ static const char *make_store(const char *name) {
   ts_db *db = open_store_at(path, TS_DB_CREATE);
   world w = put_world(db);
   put_time(db, &w, w.build, 500, 0);
-  ts_db_decision win = {.workload_id = w.workload,
-                        .target_id = w.target,
-                        .toolchain_id = w.toolchain,
-                        .policy = "p",
-                        .build_id = w.build,
-                        .log_ratio = NAN,
-                        .ci_lo = NAN,
-                        .ci_hi = NAN,
-                        .session_id = w.session};
+  ts_db_decision win = a_decision(&w, w.build);
   must(ts_db_put_decision(db, &win, &d));
   ts_db_close(db);
   return path;

@@ -54,18 +54,12 @@ static const struct {
     {"norm_matmul_bias q4f16_1 A=f32 K=128 N=48 eps=1e-5 n=1", 1, 0},
 };
 
-typedef struct fixture {
-  ts_arena *a;
-  ts_target t;
-  TS_VEC(const char *) used;
-} fixture;
-
 typedef struct run_data {
   ts_array array[24], *list[24];
   int64_t dims[8];
 } run_data;
 
-static bool contains(const fixture *x, const char *text) {
+static bool contains(const space_fixture *x, const char *text) {
   for (size_t i = 0; i < x->used.n; i++)
     if (strcmp(x->used.p[i], text) == 0) return true;
   return false;
@@ -143,7 +137,7 @@ static void check_sketch(const ts_sketch *k, size_t shape) {
   if (!drawn) fail_msg("%s: %s: %s", shapes[shape].spec, k->name, d.message);
 }
 
-static void check_target(fixture *x, const ts_target *t, const char *suffix) {
+static void check_target(space_fixture *x, const ts_target *t, const char *suffix) {
   for (size_t i = 0; i < TS_COUNTOF(shapes); i++) {
     ts_spec spec;
     ts_space s;
@@ -161,12 +155,12 @@ static void check_target(fixture *x, const ts_target *t, const char *suffix) {
 }
 
 static void sketches_keep_meaning(void **state) {
-  fixture *x = *state;
+  space_fixture *x = *state;
   check_target(x, &x->t, ".trace");
 }
 
 static void sketches_for_gpus_keep_meaning(void **state) {
-  fixture *x = *state;
+  space_fixture *x = *state;
   ts_target t;
   ts_diag d = {0};
   must(ts_target_parse("cuda:sm_90a", &t, &d), &d);
@@ -175,7 +169,7 @@ static void sketches_for_gpus_keep_meaning(void **state) {
 
 // Those for GPUs stand for tiles too large to interpret; codegen_gpu compiles them.
 static void every_trace_was_tried(void **state) {
-  fixture *x = *state;
+  space_fixture *x = *state;
   const ts_op *op;
   size_t n;
   ts_diag d = {0};
@@ -193,7 +187,7 @@ static void every_trace_was_tried(void **state) {
 
 // The checks above can fail: a function that leaves one element out is told apart.
 static void a_change_is_seen(void **state) {
-  fixture *x = *state;
+  space_fixture *x = *state;
   ts_ir *ir = ts_ir_new(x->a);
   ts_diag d = {0};
   static const char text[] = "func main(x: f32[%d], y: out f32[8]) {\n  for i in 0..8 {\n    block b(v: S = i) {\n      y[v] = x[%s]\n    }\n  }\n}\n";
@@ -206,22 +200,7 @@ static void a_change_is_seen(void **state) {
   assert_non_null(meaning_changed(x->a, f[0], f[1], 0));
 }
 
-static int setup(void **state) {
-  fixture *x = calloc(1, sizeof *x);
-  ts_diag d = {0};
-  x->a = ts_arena_new("test");
-  *state = x;
-  return ts_target_parse("cpu:znver4", &x->t, &d) ? 0 : -1;
-}
-
-static int teardown(void **state) {
-  fixture *x = *state;
-  ts_arena_free(x->a);
-  free(x);
-  return 0;
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(sketches_keep_meaning), cmocka_unit_test(sketches_for_gpus_keep_meaning), cmocka_unit_test(every_trace_was_tried), cmocka_unit_test(a_change_is_seen)};
-  return cmocka_run_group_tests(tests, setup, teardown);
+  return cmocka_run_group_tests(tests, space_setup, space_teardown);
 }

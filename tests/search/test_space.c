@@ -13,13 +13,6 @@ static const char *const others[] = {
     "matmul q4f16_1 A=f32 K=96 N=40 n=7",  // a shape that packed layouts cannot hold
 };
 
-typedef struct fixture {
-  ts_arena *a;
-  ts_target t;
-  TS_VEC(const char *) used;  // "matmul/a16.decode": templates that apply to something
-  TS_VEC(const char *) seen;  // workloads
-} fixture;
-
 static bool has(const char *const *p, size_t n, const char *text) {
   for (size_t i = 0; i < n; i++)
     if (strcmp(p[i], text) == 0) return true;
@@ -27,7 +20,7 @@ static bool has(const char *const *p, size_t n, const char *text) {
 }
 
 // The space of one workload: the default first, every sketch can be drawn, names are told apart.
-static void check_space(fixture *x, const ts_spec *spec, const char *text) {
+static void check_space(space_fixture *x, const ts_spec *spec, const char *text) {
   ts_space s;
   ts_diag d = {0};
   if (!ts_space_open(spec, &x->t, "a8", &s, &d)) fail_msg("%s: %s", text, d.message);
@@ -53,7 +46,7 @@ static void check_space(fixture *x, const ts_spec *spec, const char *text) {
   ts_space_close(&s);
 }
 
-static void check_text(fixture *x, const char *text) {
+static void check_text(space_fixture *x, const char *text) {
   ts_diag d = {0};
   ts_spec spec;
   must(ts_spec_parse(x->a, text, &spec, &d), &d);
@@ -61,7 +54,7 @@ static void check_text(fixture *x, const char *text) {
 }
 
 static void opens_for_models(void **state) {
-  fixture *x = *state;
+  space_fixture *x = *state;
   for (size_t m = 0; m < TS_COUNTOF(models); m++)
     for (size_t q = 0; q < TS_COUNTOF(quants); q++) {
       ts_source src;
@@ -91,7 +84,7 @@ static void opens_for_others(void **state) {
 
 // After the two above: no file in kernels/templates is for nothing, and no operator without a schedule to start from.
 static void every_template_serves(void **state) {
-  fixture *x = *state;
+  space_fixture *x = *state;
   const ts_op *op;
   size_t n;
   ts_diag d = {0};
@@ -115,7 +108,7 @@ static void every_template_serves(void **state) {
 
 // A template that is no trace is refused, and so is an unknown operator.
 static void refusals(void **state) {
-  fixture *x = *state;
+  space_fixture *x = *state;
   ts_diag d = {0};
   ts_spec spec;
   ts_space s;
@@ -133,7 +126,7 @@ static void refusals(void **state) {
 
 // A trace that declares facts serves only workloads whose sizes all have them.
 static void narrower_facts(void **state) {
-  fixture *x = *state;
+  space_fixture *x = *state;
   ts_diag d = {0};
   ts_spec spec;
   ts_space s;
@@ -154,7 +147,7 @@ static void narrower_facts(void **state) {
 
 // Variants need their features, their formats, and permission for their numerics.
 static void variants_are_chosen(void **state) {
-  fixture *x = *state;
+  space_fixture *x = *state;
   ts_diag d = {0};
   ts_spec spec;
   ts_target plain;
@@ -217,26 +210,11 @@ static void defaults_on_gpus(void **state) {
   }
 }
 
-static int setup(void **state) {
-  fixture *x = calloc(1, sizeof *x);
-  ts_diag d = {0};
-  x->a = ts_arena_new("test");
-  *state = x;
-  return ts_target_parse("cpu:znver4", &x->t, &d) ? 0 : -1;
-}
-
-static int teardown(void **state) {
-  fixture *x = *state;
-  ts_arena_free(x->a);
-  free(x);
-  return 0;
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(opens_for_models), cmocka_unit_test(opens_for_others), cmocka_unit_test(every_template_serves),
       cmocka_unit_test(refusals),         cmocka_unit_test(narrower_facts),  cmocka_unit_test(variants_are_chosen),
       cmocka_unit_test(defaults_on_gpus),
   };
-  return cmocka_run_group_tests(tests, setup, teardown);
+  return cmocka_run_group_tests(tests, space_setup, space_teardown);
 }
