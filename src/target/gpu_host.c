@@ -25,6 +25,7 @@ typedef struct gpu_facts {
 } gpu_facts;
 typedef struct answer {  // of the child
   int count;
+  bool old;           // the driver, that is why
   char message[200];  // not empty: why there is none
   gpu_facts gpu[MOST_GPUS];
 } answer;
@@ -41,14 +42,15 @@ typedef struct driver {
   int (*pci)(char *id, int size, int device);
 } driver;
 
-static bool driver_symbols(void *h, driver *v) {
+// The name of a function that is not there, or NULL.
+static const char *driver_symbols(void *h, driver *v) {
   static const char *const names[] = {"cuInit", "cuDeviceGetCount", "cuDeviceGet", "cuDeviceGetName", "cuDeviceGetAttribute", "cuDeviceTotalMem_v2", "cuGetErrorName",
                                       "cuDeviceGetUuid", "cuDeviceGetPCIBusId"};
   void *p[TS_COUNTOF(names)];
   for (size_t i = 0; i < TS_COUNTOF(names); i++)
-    if (!(p[i] = dlsym(h, names[i]))) return false;
+    if (!(p[i] = dlsym(h, names[i]))) return names[i];
   memcpy(v, p, sizeof *v);
-  return true;
+  return NULL;
 }
 
 static bool ask_gpu(const driver *v, int ordinal, gpu_facts *g) {
@@ -68,9 +70,9 @@ static bool ask_gpu(const driver *v, int ordinal, gpu_facts *g) {
 
 static void ask(void *handle, answer *a) {
   driver v;
-  const char *why = NULL;
-  int e = driver_symbols(handle, &v) ? 0 : -1;
-  if (e) snprintf(a->message, sizeof a->message, "the CUDA driver lacks a function");
+  const char *why = NULL, *lacks = driver_symbols(handle, &v);
+  int e = lacks ? -1 : 0;
+  if (e) snprintf(a->message, sizeof a->message, "the CUDA driver lacks %s", lacks), a->old = true;
   else if ((e = v.init(0)) || (e = v.count(&a->count)))
     snprintf(a->message, sizeof a->message, "the CUDA driver does not start: %.100s", v.error_name(e, &why) == 0 && why ? why : "unknown error");
   a->count = e ? 0 : TS_MIN(a->count, MOST_GPUS);
@@ -118,8 +120,16 @@ static bool known_answer(const answer **out, ts_diag *d) {
 bool ts__gpu_host(int ordinal, ts_target *t, ts_diag *d) {
   const answer *a;
   TS_TRY(known_answer(&a, d));
-  if (a->count == 0 && a->message[0]) return ts_env_fail(d, "no-gpu", "%s", a->message);
-  if (ordinal < 0 || ordinal >= a->count) return ts_refuse(d, "no-gpu", "GPU %d asked for; this machine's CUDA driver shows %d", ordinal, a->count);
+  if (a->count == 0 && a->message[0]) {
+    ts_env_fail(d, "no-gpu", "%s", a->message);
+    ts_hint(d, a->old ? "install a newer NVIDIA driver (545 or later)" : "nvidia-smi says more; a container is to be started with its GPUs");
+    return false;
+  }
+  if (ordinal < 0 || ordinal >= a->count) {
+    ts_refuse(d, "no-gpu", "GPU %d asked for; this machine's CUDA driver shows %d", ordinal, a->count);
+    ts_hint(d, "nvidia-smi -L lists the GPUs; CUDA_VISIBLE_DEVICES hides some");
+    return false;
+  }
   const gpu_facts *g = &a->gpu[ordinal];
   *t = (ts_target){.api = TS_API_CUDA, .l2_bytes = g->l2};
   snprintf(t->product, sizeof t->product, "%s", g->name);
