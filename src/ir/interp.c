@@ -1,45 +1,7 @@
-// interp: the judge of meaning. Statements are translated to commands over slots and run; every access is checked.
+// interp: the judge of meaning. Commands over slots, which statements were translated to (interp_compile.c), are run; every access is checked.
 #include <stdlib.h>
 
 #include "ir/interp_impl.h"
-
-typedef struct command command;
-struct command {
-  ts_skind kind;
-  int n;                  // SEQ
-  const command **child;  // SEQ; FOR, LET, ALLOC: [0]; IF: [0], [1] or NULL
-  const ts__node *a, *b;  // FOR: min, extent; STORE: value; IF: condition; LET: value; EVAL
-  int slot;               // variable or buffer
-  bool parallel, floats;
-  bool thread, lockstep;  // FOR: along threadIdx; threads below wait for one another
-  const int *own;         // FOR: slots of the buffers allocated below
-  int nown;
-  int effect;  // EVAL: ts_effect, or -1
-  const ts__node *c;
-  const char *name;
-  const ts__node **idx;  // STORE; ALLOC: shape; EVAL of an effect: its arguments
-  const ts_buffer *buf;
-  struct region_block *block;
-};
-
-typedef struct iter_code {
-  const char *name;
-  ts_iter_kind kind;
-  int slot;
-  const ts__node *value, *min, *extent;
-} iter_code;
-
-struct region_block {
-  const char *name;
-  int niters, nallocs;
-  iter_code *iters;
-  const ts__node *predicate;
-  int nreduced, nwritten;
-  int *reduced;            // slots of the variables that its reduce iterators, and no others, are made of
-  int *written;            // slots of the buffers that it writes
-  const command **allocs;  // TS_S_ALLOC without a body
-  const command *init, *body;
-};
 
 // --- failures and checks ----------------------------------------------------------------------------------------
 
@@ -169,7 +131,7 @@ static bool reserve(ts__machine *m, ts__memory *b) {
 }
 
 // A fresh buffer without values; memory of an earlier allocation of the same buffer is used again.
-static bool allocate(ts__machine *m, const command *c) {
+static bool allocate(ts__machine *m, const ts__command *c) {
   ts__memory *b = m->mem[c->slot];
   int64_t count = 1;
   b->buf = c->buf;
@@ -190,7 +152,7 @@ static bool allocate(ts__machine *m, const command *c) {
 
 // --- running --------------------------------------------------------------------------------------------------
 
-static void run(ts__machine *m, const command *c);
+static void run(ts__machine *m, const ts__command *c);
 
 static bool step(ts__machine *m) {
   if (m->max_steps && m->steps >= m->max_steps)
@@ -202,7 +164,7 @@ static bool step(ts__machine *m) {
 
 // The threads of a block: the loop and those directly below it that are along thread axes too.
 typedef struct threads {
-  const command *loop[3], *body;
+  const ts__command *loop[3], *body;
   int64_t min[3], extent[3];
   int n;
 } threads;
@@ -219,7 +181,7 @@ static void run_thread(void *arg, ts__machine *m) {
 
 enum { MOST_THREADS = 2048 };
 
-static void run_team(ts__machine *m, const command *c) {
+static void run_team(ts__machine *m, const ts__command *c) {
   threads t = {.body = c};
   int64_t n = 1;
   while (t.body->kind == TS_S_FOR && t.body->thread && t.n < 3) {
@@ -240,7 +202,7 @@ static void run_team(ts__machine *m, const command *c) {
   if (n) ts__team_run(m, (int)n, c->own, c->nown, run_thread, &t);
 }
 
-static void run_loop(ts__machine *m, const command *c) {
+static void run_loop(ts__machine *m, const ts__command *c) {
   if (c->thread && c->lockstep) {
     run_team(m, c);
     return;
@@ -266,7 +228,7 @@ void ts__put(ts__machine *m, ts__memory *b, int64_t at, int64_t i, double f) {
   if (b->written) b->written[at] = 1;
 }
 
-static void run_store(ts__machine *m, const command *c) {
+static void run_store(ts__machine *m, const ts__command *c) {
   int64_t iv[TS__MAX_LANES];
   double fv[TS__MAX_LANES];
   ts__memory *b = m->mem[c->slot];
@@ -288,7 +250,7 @@ static void run_store(ts__machine *m, const command *c) {
   }
 }
 
-static void run_let(ts__machine *m, const command *c) {
+static void run_let(ts__machine *m, const ts__command *c) {
   for (int l = 0; l < c->n; l++) {
     m->lane = l;
     if (c->floats) {
@@ -302,10 +264,10 @@ static void run_let(ts__machine *m, const command *c) {
 }
 
 // Iterators of the block from their bindings; *first says whether every reduce iterator is at its minimum.
-static bool bind_iters(ts__machine *m, const struct region_block *b, bool *first) {
+static bool bind_iters(ts__machine *m, const struct ts__block_code *b, bool *first) {
   *first = true;
   for (int i = 0; i < b->niters; i++) {
-    const iter_code *it = &b->iters[i];
+    const ts__iter_code *it = &b->iters[i];
     int64_t v = it->value->i(m, it->value), min = it->min->i(m, it->min), extent = it->extent->i(m, it->extent);
     if (m->failed) return false;
     if (v < min || v - min >= extent) {
@@ -319,7 +281,7 @@ static bool bind_iters(ts__machine *m, const struct region_block *b, bool *first
 }
 
 // The levels along which the block reduces: loops over the threads of a block that feed its reduce iterators alone.
-static uint16_t levels_reduced(const ts__machine *m, const struct region_block *b) {
+static uint16_t levels_reduced(const ts__machine *m, const struct ts__block_code *b) {
   unsigned levels = 0;
   for (int l = 0; l < m->nparallel; l++)
     for (int i = 0; i < b->nreduced; i++)
@@ -327,14 +289,14 @@ static uint16_t levels_reduced(const ts__machine *m, const struct region_block *
   return (uint16_t)levels;
 }
 
-static void reducing(ts__machine *m, const struct region_block *b, uint16_t levels, bool on) {
+static void reducing(ts__machine *m, const struct ts__block_code *b, uint16_t levels, bool on) {
   for (int i = 0; i < b->nwritten; i++) {
     ts__memory *w = m->mem[b->written[i]];
     w->reducing = (uint16_t)(on ? w->reducing | levels : w->reducing & ~levels);
   }
 }
 
-static void run_block(ts__machine *m, const struct region_block *b) {
+static void run_block(ts__machine *m, const struct ts__block_code *b) {
   bool first;
   if (b->predicate && !b->predicate->i(m, b->predicate)) return;
   if (!step(m) || !bind_iters(m, b, &first)) return;
@@ -349,7 +311,7 @@ static void run_block(ts__machine *m, const struct region_block *b) {
 }
 
 // async.copy: the source is read now, the destination has the elements after a wait.
-static void run_copy(ts__machine *m, const command *c) {
+static void run_copy(ts__machine *m, const ts__command *c) {
   ts__memory *b = m->mem[c->a->slot];
   if (b->input) ts__fail(m, "write-to-input", "'%s' is an input", b->buf->name);
   for (int l = 0; l < c->n && step(m); l++) {
@@ -361,7 +323,7 @@ static void run_copy(ts__machine *m, const command *c) {
   m->lane = 0;
 }
 
-static void run_effect(ts__machine *m, const command *c) {
+static void run_effect(ts__machine *m, const ts__command *c) {
   if (!step(m)) return;
   switch ((ts_effect)c->effect) {
     case TS_EFF_SYNC_BLOCK:
@@ -388,7 +350,7 @@ static void run_effect(ts__machine *m, const command *c) {
   }
 }
 
-static void run_eval(ts__machine *m, const command *c) {
+static void run_eval(ts__machine *m, const ts__command *c) {
   if (c->effect >= 0) {
     run_effect(m, c);
     return;
@@ -404,7 +366,7 @@ static void run_eval(ts__machine *m, const command *c) {
   m->lane = 0;
 }
 
-static void run(ts__machine *m, const command *c) {
+static void run(ts__machine *m, const ts__command *c) {
   switch (c->kind) {
     case TS_S_SEQ:
       for (int i = 0; i < c->n && !m->failed; i++) run(m, c->child[i]);
@@ -419,7 +381,7 @@ static void run(ts__machine *m, const command *c) {
       run_store(m, c);
       return;
     case TS_S_IF: {
-      const command *side = c->child[c->a->i(m, c->a) ? 0 : 1];
+      const ts__command *side = c->child[c->a->i(m, c->a) ? 0 : 1];
       if (side && !m->failed) run(m, side);
       return;
     }
@@ -433,181 +395,6 @@ static void run(ts__machine *m, const command *c) {
       run_eval(m, c);
       return;
   }
-}
-
-// --- translation ----------------------------------------------------------------------------------------------
-
-static const command *compile(ts__compiler *c, const ts_stmt *s);
-
-typedef struct own_list {
-  ts__compiler *c;
-  TS_VEC(int) slot;
-} own_list;
-
-static bool compile_alloc(ts__compiler *c, const ts_buffer *b, command *n) {
-  n->kind = TS_S_ALLOC;
-  n->buf = b;
-  n->slot = ts__slot_of_buffer(c, b);
-  return ts__compile_exprs(c, b->shape, b->ndim, &n->idx);
-}
-
-static bool compile_iter(ts__compiler *c, const ts_iter *it, iter_code *n) {
-  n->name = it->var->name;
-  n->kind = it->kind;
-  n->slot = ts__slot_of_var(c, it->var);
-  n->value = ts__compile_expr(c, it->value);
-  n->min = ts__compile_expr(c, it->dom.min);
-  n->extent = ts__compile_expr(c, it->dom.extent);
-  return n->value && n->min && n->extent;
-}
-
-typedef struct var_list {
-  ts__compiler *c;
-  const ts_block *block;
-  TS_VEC(int) slot;
-} var_list;
-
-static bool note_reduced(void *arg, const ts_expr *e) {
-  var_list *l = arg;
-  if (e->kind != TS_E_VAR) return true;
-  for (int i = 0; i < l->block->niters; i++)
-    if (l->block->iters[i].kind != TS_ITER_REDUCE && ts_expr_uses_var(l->block->iters[i].value, e->var)) return true;
-  ts_vec_push(l->c->tmp, &l->slot, ts__slot_of_var(l->c, e->var));
-  return true;
-}
-
-static void compile_reduced(ts__compiler *c, const ts_block *b, struct region_block *n) {
-  var_list l = {.c = c, .block = b};
-  for (int i = 0; i < b->niters; i++)
-    if (b->iters[i].kind == TS_ITER_REDUCE) ts_expr_visit(b->iters[i].value, note_reduced, &l);
-  n->nreduced = (int)l.slot.n;
-  n->reduced = l.slot.p;
-  n->nwritten = l.slot.n ? b->nwrites : 0;
-  n->written = ts_new_array(c->tmp, int, n->nwritten + 1);
-  for (int i = 0; i < n->nwritten; i++) n->written[i] = ts__slot_of_buffer(c, b->writes[i].buf);
-}
-
-static struct region_block *compile_block(ts__compiler *c, const ts_block *b) {
-  struct region_block *n = ts_new(c->tmp, struct region_block);
-  n->name = b->name;
-  n->niters = b->niters;
-  n->iters = ts_new_array(c->tmp, iter_code, b->niters + 1);
-  n->nallocs = b->nallocs;
-  n->allocs = ts_new_array(c->tmp, const command *, b->nallocs + 1);
-  for (int i = 0; i < b->niters; i++) {
-    if (!compile_iter(c, &b->iters[i], &n->iters[i])) return NULL;
-  }
-  for (int i = 0; i < b->nallocs; i++) {
-    command *a = ts_new(c->tmp, command);
-    if (!compile_alloc(c, b->allocs[i], a)) return NULL;
-    n->allocs[i] = a;
-  }
-  compile_reduced(c, b, n);
-  if (b->predicate && !(n->predicate = ts__compile_expr(c, b->predicate))) return NULL;
-  if (b->init && !(n->init = compile(c, b->init))) return NULL;
-  return (n->body = compile(c, b->body)) ? n : NULL;
-}
-
-static bool compile_value(ts__compiler *c, command *n, const ts_expr *e) {
-  n->n = e->type.lanes;
-  n->floats = ts_code_is_float(e->type.code);
-  return (n->a = ts__compile_expr(c, e)) != NULL;
-}
-
-static bool compile_child(ts__compiler *c, command *n, int i, const ts_stmt *s) {
-  return (n->child[i] = compile(c, s)) != NULL;
-}
-
-static bool note_alloc(void *arg, const ts_stmt *s) {
-  own_list *l = arg;
-  if (s->kind == TS_S_ALLOC) ts_vec_push(l->c->tmp, &l->slot, ts__slot_of_buffer(l->c, s->alloc.buf));
-  for (int i = 0; s->kind == TS_S_BLOCK && i < s->block->nallocs; i++)
-    ts_vec_push(l->c->tmp, &l->slot, ts__slot_of_buffer(l->c, s->block->allocs[i]));
-  return true;
-}
-
-// A loop along threadIdx: do its threads wait for one another, and what does each own?
-static bool compile_threads(ts__compiler *c, command *n, const ts_stmt *s) {
-  own_list own = {.c = c};
-  bool before = c->lockstep;
-  c->lockstep = false;
-  TS_TRY(compile_child(c, n, 0, s->loop.body));
-  n->thread = true;
-  n->lockstep = c->lockstep;
-  c->lockstep |= before;
-  if (!n->lockstep) return true;
-  ts_stmt_visit(s->loop.body, note_alloc, NULL, &own);
-  n->own = own.slot.p;
-  n->nown = (int)own.slot.n;
-  return true;
-}
-
-static bool compile_loop(ts__compiler *c, command *n, const ts_stmt *s) {
-  n->slot = ts__slot_of_var(c, s->loop.var);
-  n->parallel = s->loop.kind == TS_PARALLEL || s->loop.kind == TS_VECTORIZE || s->loop.kind == TS_THREAD;
-  n->a = ts__compile_expr(c, s->loop.min);
-  n->b = ts__compile_expr(c, s->loop.extent);
-  TS_TRY(n->a && n->b);
-  bool thread = s->loop.axis >= TS_THREAD_X && s->loop.axis <= TS_THREAD_Z;
-  return thread ? compile_threads(c, n, s) : compile_child(c, n, 0, s->loop.body);
-}
-
-// An eval of an effect.
-static bool compile_effect(ts__compiler *c, command *n, const ts_expr *e) {
-  c->lockstep |= n->effect == TS_EFF_SYNC_BLOCK || n->effect == TS_EFF_SYNC_WARP || n->effect >= TS_EFF_SYNC_CLUSTER;
-  TS_TRY(ts__compile_exprs(c, e->arg, (int)e->nargs, &n->idx));
-  n->a = e->nargs ? n->idx[0] : NULL;
-  n->c = e->nargs > 1 ? n->idx[1] : NULL;
-  if (n->effect == TS_EFF_ASYNC_COPY) {
-    n->n = e->arg[0]->type.lanes;
-    n->floats = ts_code_is_float(e->arg[0]->type.code);
-  }
-  return true;
-}
-
-static bool compile_eval(ts__compiler *c, command *n, const ts_expr *e) {
-  ts_effect f;
-  n->effect = -1;
-  if (!ts_effect_of(e, &f) || ts__effect_is_value(f)) return compile_value(c, n, e);
-  n->effect = (int)f;
-  return compile_effect(c, n, e);
-}
-
-static bool compile_let(ts__compiler *c, command *n, const ts_stmt *s) {
-  n->slot = ts__slot_of_var(c, s->let.var);
-  return compile_value(c, n, s->let.value) && compile_child(c, n, 0, s->let.body);
-}
-
-static bool compile_into(ts__compiler *c, command *n, const ts_stmt *s) {
-  switch (s->kind) {
-    case TS_S_SEQ:
-      n->n = s->seq.n;
-      for (int i = 0; i < n->n; i++) TS_TRY(compile_child(c, n, i, s->seq.child[i]));
-      return true;
-    case TS_S_FOR:
-      return compile_loop(c, n, s);
-    case TS_S_BLOCK:
-      return (n->block = compile_block(c, s->block)) != NULL;
-    case TS_S_STORE:
-      n->slot = ts__slot_of_buffer(c, s->store.buf);
-      return compile_value(c, n, s->store.value) && ts__compile_exprs(c, s->store.idx, s->store.buf->ndim, &n->idx);
-    case TS_S_IF:
-      TS_TRY((n->a = ts__compile_expr(c, s->cond.cond)) && compile_child(c, n, 0, s->cond.then));
-      return !s->cond.other || compile_child(c, n, 1, s->cond.other);
-    case TS_S_LET:
-      return compile_let(c, n, s);
-    case TS_S_ALLOC:
-      return compile_alloc(c, s->alloc.buf, n) && compile_child(c, n, 0, s->alloc.body);
-    default:
-      return compile_eval(c, n, s->eval);
-  }
-}
-
-static const command *compile(ts__compiler *c, const ts_stmt *s) {
-  command *n = ts_new(c->tmp, command);
-  n->kind = s->kind;
-  n->child = ts_new_array(c->tmp, const command *, s->kind == TS_S_SEQ ? s->seq.n + 1 : 2);
-  return compile_into(c, n, s) ? n : NULL;
 }
 
 // --- the function ---------------------------------------------------------------------------------------------
@@ -667,7 +454,7 @@ static bool attach(ts__machine *m, ts__compiler *c, const ts_param *p, const ts_
 static bool execute(ts__machine *m, ts__compiler *c, const ts_func *f, const int64_t *dims, ts_array *const *args) {
   for (int i = 0; i < f->nparams; i++) (void)ts__slot_of_buffer(c, f->params[i].buf);
   for (int i = 0; i < f->ndims; i++) (void)ts__slot_of_var(c, f->dims[i].var);
-  const command *body = compile(c, f->body);
+  const ts__command *body = ts__compile_stmt(c, f->body);
   TS_TRY(body != NULL);
   // A parameter's shape may name no variable but the dimensions, so attaching adds no slot.
   m->var = ts_new_array(c->tmp, int64_t, c->nvars + 1);

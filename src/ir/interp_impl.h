@@ -114,6 +114,48 @@ int ts__slot_of_buffer(ts__compiler *c, const ts_buffer *b);
 const ts__node *ts__compile_expr(ts__compiler *c, const ts_expr *e) TS_WARN_UNUSED;
 bool ts__compile_exprs(ts__compiler *c, const ts_expr *const *e, int n, const ts__node ***out) TS_WARN_UNUSED;
 
+// --- commands: what statements are translated to (interp_compile.c) --------------------------------------------
+typedef struct ts__command ts__command;
+struct ts__command {
+  ts_skind kind;
+  int n;                  // SEQ
+  const ts__command **child;  // SEQ; FOR, LET, ALLOC: [0]; IF: [0], [1] or NULL
+  const ts__node *a, *b;  // FOR: min, extent; STORE: value; IF: condition; LET: value; EVAL
+  int slot;               // variable or buffer
+  bool parallel, floats;
+  bool thread, lockstep;  // FOR: along threadIdx; threads below wait for one another
+  const int *own;         // FOR: slots of the buffers allocated below
+  int nown;
+  int effect;  // EVAL: ts_effect, or -1
+  const ts__node *c;
+  const char *name;
+  const ts__node **idx;  // STORE; ALLOC: shape; EVAL of an effect: its arguments
+  const ts_buffer *buf;
+  const struct ts__block_code *block;
+};
+
+typedef struct ts__iter_code {
+  const char *name;
+  ts_iter_kind kind;
+  int slot;
+  const ts__node *value, *min, *extent;
+} ts__iter_code;
+
+struct ts__block_code {
+  const char *name;
+  int niters, nallocs;
+  ts__iter_code *iters;
+  const ts__node *predicate;
+  int nreduced, nwritten;
+  int *reduced;            // slots of the variables that its reduce iterators, and no others, are made of
+  int *written;            // slots of the buffers that it writes
+  const ts__command **allocs;  // TS_S_ALLOC without a body
+  const ts__command *init, *body;
+};
+// NULL when the interpreter has no meaning for something in it.
+const ts__command *ts__compile_stmt(ts__compiler *c, const ts_stmt *s) TS_WARN_UNUSED;
+
+// --- failures and checks (interp.c) ----------------------------------------------------------------------------
 bool ts__fail(ts__machine *m, const char *code, const char *fmt, ...) TS_PRINTF(3, 4);  // the first failure counts
 // Element position of idx (with `extra` added to the last index), or -1 after a failure.
 int64_t ts__locate(ts__machine *m, const ts__memory *b, const ts__node *const *idx, int64_t extra);
