@@ -2,8 +2,8 @@
 // function as written computes. Arguments: FIRST_SEED COUNT; TS_SHOW=1 prints the trace and the lowered function of
 // each.
 #include "differ.h"
-#include "functions.h"
 #include "pick.h"
+#include "random_case.h"
 
 // One random primitive; most are refused.
 static void random_step(ts_sched *s, ts_rng *r) {
@@ -70,15 +70,6 @@ static void random_step(ts_sched *s, ts_rng *r) {
   }
 }
 
-static void show(const ts_sched *s, const ts_func *loops) {
-  ts_text text = {0};
-  ts_trace_print(&text, ts_sched_trace(s));
-  ts_func_print(&text, ts_sched_func(s));
-  if (loops) ts_func_print(&text, loops);
-  printf("%s\n", ts_text_str(&text));
-  ts_text_free(&text);
-}
-
 // Is the scheduled function itself sound? What is wrong here is not the code generator's doing.
 static bool schedule_holds(testcase *c, char *dims) {
   ts_diag d = {0};
@@ -105,15 +96,9 @@ static void run_both(testcase *c, const char *dims) {
 }
 
 static int run_seed(uint64_t seed) {
-  char name[32];
-  snprintf(name, sizeof name, "seed %llu", (unsigned long long)seed);
-  testcase c = {.name = name, .a = ts_arena_new("random")};
-  ts_diag d = {0};
+  testcase c = random_case(seed);
   ts_rng r = ts_rng_new(seed, 9);
-  c.text = functions[seed % TS_COUNTOF(functions)];
-  c.ir = ts_ir_new(c.a);
-  c.f = ts_func_parse(c.ir, "function", c.text, strlen(c.text), NULL, 0, &d);
-  if (!c.f) return ts_diag_print(stdout, &d), 1;
+  if (!c.f) return 1;
   ts_sched *s = ts_sched_new(c.ir, c.f, seed);
   int steps = 3 + (int)ts_rng_below(&r, 30);
   for (int i = 0; i < steps; i++) random_step(s, &r);

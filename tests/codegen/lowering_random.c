@@ -2,8 +2,8 @@
 // computes, without races. Lowering may refuse. Arguments: FIRST_SEED COUNT; TS_SHOW=1 prints the trace and the lowered function of
 // each, and why lowering refused.
 #include "differ.h"
-#include "functions.h"
 #include "pick.h"
+#include "random_case.h"
 
 // One random primitive; most are refused.
 static void random_step(ts_sched *s, ts_rng *r) {
@@ -77,15 +77,6 @@ static void bind_all(ts_sched *s, ts_rng *r) {
   }
 }
 
-static void show(const ts_sched *s, const ts_func *loops) {
-  ts_text text = {0};
-  ts_trace_print(&text, ts_sched_trace(s));
-  ts_func_print(&text, ts_sched_func(s));
-  if (loops) ts_func_print(&text, loops);
-  printf("%s\n", ts_text_str(&text));
-  ts_text_free(&text);
-}
-
 static void run_dims(testcase *c, const ts_func *loops, char *rest) {
   int64_t v[MOST] = {0};
   ts_diag d = {0};
@@ -102,17 +93,16 @@ typedef struct tally {
 } tally;
 
 static void run_seed(uint64_t seed, tally *t) {
-  char name[32];
-  snprintf(name, sizeof name, "seed %llu", (unsigned long long)seed);
-  testcase c = {.name = name, .a = ts_arena_new("random")};
+  testcase c = random_case(seed);
   ts_diag d = {0};
   ts_target target;
   ts_rng r = ts_rng_new(seed, 11);
   const ts_func *loops = NULL;
-  c.text = functions[seed % TS_COUNTOF(functions)];
-  c.ir = ts_ir_new(c.a);
-  c.f = ts_func_parse(c.ir, "function", c.text, strlen(c.text), NULL, 0, &d);
-  if (!c.f || !ts_target_parse("cuda:sm_90a", &target, &d)) complain(&c, "%s", d.message);
+  if (!c.f || !ts_target_parse("cuda:sm_90a", &target, &d)) {
+    t->failures++;
+    ts_arena_free(c.a);
+    return;
+  }
   ts_sched *s = ts_sched_new(c.ir, c.f, seed);
   int steps = (int)ts_rng_below(&r, 14);
   for (int i = 0; i < steps; i++) random_step(s, &r);
@@ -122,7 +112,7 @@ static void run_seed(uint64_t seed, tally *t) {
   if (!ts_lower(c.ir, c.made, &target, &loops, &d)) {
     t->refused++;
     if (d.kind != TS_REFUSAL) complain(&c, "lower: %s [%s]", d.message, d.code);
-    if (getenv("TS_SHOW")) printf("%s: %s [%s]\n", name, d.message, d.code);
+    if (getenv("TS_SHOW")) printf("%s: %s [%s]\n", c.name, d.message, d.code);
   } else {
     t->lowered++;
     if (!ts_func_verify(loops, &d)) complain(&c, "not valid: %s", d.message);
