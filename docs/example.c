@@ -1,4 +1,5 @@
-/* Ask a model one question: cc example.c -Iinclude -Lbuild/check/lib -ltunesmith && ./a.out dist/tiny-q4f16_1 "Who is Mia?" */
+/* Ask a model one question. In the repository:
+   cc docs/example.c -Iinclude -Lbuild/check/lib -Wl,-rpath,$PWD/build/check/lib -ltunesmith && ./a.out dist/tiny-q4f16_1 "Who is Mia?" */
 #include <stdio.h>
 #include <tunesmith.h>
 

@@ -170,7 +170,7 @@ static void farewell(session *s) {
   recovery_update(s);
   if (!dirty(s)) return;
   if (s->kept) {
-    fprintf(stderr, "unsaved steps are in %s\n", s->recovery);
+    ts_say("unsaved steps are in %s", s->recovery);
     return;
   }
   ts_text t = {0};

@@ -23,9 +23,8 @@ bool ts__work_reduced(const ts__work *w, ts_diag *d) {
   t = w->o->minimise ? ts_trace_minimise(w->f, whole, w->a, &tries, d) : ts_trace_simplify(w->a, whole);
   TS_TRY(t && same_function(w, t, d));
   trace_show(t);
-  fprintf(stderr, "%d steps of %d remain", t->n, whole->n);
-  if (tries) fprintf(stderr, " after %d replays", tries);
-  fprintf(stderr, "\n");
+  if (tries) ts_say("%d steps of %d remain after %d replays", t->n, whole->n, tries);
+  else ts_say("%d steps of %d remain", t->n, whole->n);
   return true;
 }
 

@@ -26,7 +26,7 @@ void ts__gpu_choose_timer(ts__gpu *w, bool search) {
   ts_diag d = {0};
   if (search && w->opts.spans && !w->no_spans) {
     w->no_spans = !ts_cuda_activity_begin(&d);
-    if (w->no_spans) fprintf(stderr, "note: candidates are timed by graphs: %s\n", d.message);
+    if (w->no_spans) ts_say("note: candidates are timed by graphs: %s", d.message);
   } else {
     ts_cuda_activity_end();  // graphs are slower while it records
   }

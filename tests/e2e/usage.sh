@@ -74,6 +74,14 @@ grep -q '^note: ' "$top/err" && fail "a template in a file of its own is not fou
 run 0 tunesmith chat "$top/dist/m-q4f16_1" --prompt "What is the capital of France?" --temperature 0
 has "$top/out" 'Paris'
 
+# The command of docs/example.c, as it stands there, with this build's folder.
+if [ -e "${BIN%/bin}/lib/libtunesmith.so" ]; then
+  compile=$(sed -n "s|^ *\(cc .*\) && ./a.out .*|\1 -o $top/example|p" "$ROOT/docs/example.c" | sed "s|\$PWD/||; s|build/check|${BIN%/bin}|g")
+  (cd "$ROOT" && run 0 bash -c "$compile")
+  run 0 "$top/example" "$top/dist/m-q4f16_1" "What is the capital of France?"
+  has "$top/out" 'Paris'
+fi
+
 # What is measured waits for other programs that measure, and says so. A store that cannot be kept in is told before.
 export XDG_RUNTIME_DIR=$top
 for command in "bench $top/dist/m-q4f16_1 -p 4 -n 4 -r 1 --no-bandwidth" "probe --time 0.1s"; do
