@@ -99,16 +99,23 @@ static bool sample(stepper *s, CUgraphExec graph, double *ns, ts_diag *d) {
   return true;
 }
 
-static bool time_ways(stepper *s, const ts__step_request *q, const int *pick, double *ns, ts_diag *d) {
+// *at: 1 + the one that was run last.
+static bool time_ways(stepper *s, const ts__step_request *q, const int *pick, double *ns, size_t *at, ts_diag *d) {
   CUgraphExec graph[TS__STEP_WAYS] = {0};
   size_t order[TS__STEP_WAYS];
   ts_rng rng = ts_rng_new(s->arg->seed, q->n);
   bool ok = true;
   double ignored;
-  for (size_t i = 0; i < q->n && ok; i++) ok = ts__gpu_record(s->w, issue, &(way){s, pick + i * s->arg->nparts}, &graph[i], d) && sample(s, graph[i], &ignored, d);
+  for (size_t i = 0; i < q->n && ok; i++) {
+    *at = i + 1;
+    ok = ts__gpu_record(s->w, issue, &(way){s, pick + i * s->arg->nparts}, &graph[i], d) && sample(s, graph[i], &ignored, d);
+  }
   for (size_t r = 0; r < q->rounds && ok; r++) {
     ts__shuffle(order, q->n, &rng);
-    for (size_t i = 0; i < q->n && ok; i++) ok = sample(s, graph[order[i]], &ns[order[i] * q->rounds + r], d);
+    for (size_t i = 0; i < q->n && ok; i++) {
+      *at = order[i] + 1;
+      ok = sample(s, graph[order[i]], &ns[order[i] * q->rounds + r], d);
+    }
   }
   for (size_t i = 0; i < q->n && !s->w->lost; i++)
     if (graph[i]) (void)s->w->g.cu->cuGraphExecDestroy(graph[i]);
@@ -135,7 +142,7 @@ static bool serve_one(stepper *s, int fd, const ts_text *t) {
   double *ns = calloc(q.n * q.rounds + 1, sizeof *ns);
   if (!ns) abort();
   ts__reply r = ts__reply_new("step");
-  bool ok = q.add ? add_kernel(s, &q, rest, t->n - sizeof q, &d) : time_ways(s, &q, (const int *)(const void *)rest, ns, &d);
+  bool ok = q.add ? add_kernel(s, &q, rest, t->n - sizeof q, &d) : time_ways(s, &q, (const int *)(const void *)rest, ns, &r.culprit, &d);
   for (size_t i = 0; i < q.n * q.rounds && ok; i++) ts__samples_add(&v, ns[i], NAN, 0);
   if (!ok) ts__say(&r, q.add && !s->w->lost ? TS_WRONG : TS_CRASHED, "%.190s", s->w->lost ? s->w->why : d.message);
   r.over = s->w->lost;

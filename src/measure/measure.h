@@ -138,6 +138,8 @@ bool ts_step_add(ts_step *s, size_t part, const ts_func *f, const ts_object *o, 
 // n ways to do the step, in turn for so many rounds in random order: pick[i * nparts + p] is the kernel of part p in way i, and
 // ns[i * rounds + r] the time of a step.
 bool ts_step_time(ts_step *s, const int *pick, size_t n, size_t rounds, double *ns, ts_diag *d) TS_WARN_UNUSED;
+// After one that failed: 1 + the way that ended the worker; 0: not known.
+size_t ts_step_culprit(const ts_step *s);
 
 // --- one at a time (lock.c) ---------------------------------------------------------------------------------------------
 // Wait (with a line on stderr) until no other program of this user measures on the device. The lock ends with the process.

@@ -86,7 +86,7 @@ typedef struct ts__reply {
   char message[200], stop[16];
   size_t n;        // samples follow as doubles, clocks as doubles, then flags as bytes
   bool over;       // the worker ends after this: the device or the process is not to be trusted any more
-  size_t culprit;  // FINAL, when over: 1 + whose place in the list of tags; 0: that of this reply
+  size_t culprit;  // when over: of FINAL 1 + whose place in the list of tags, 0: that of this reply; of a step 1 + which way, 0: not known
   char timer[12];  // what samples were timed with: one of them for all samples that are compared
   ts_device_state state;
 } ts__reply;

@@ -7,6 +7,7 @@ struct ts_step {
   ts__step_arg arg;
   ts_worker worker;
   int n;  // kernels given
+  size_t culprit;
 };
 
 enum { READY_S = 60, ADD_S = 30, TIME_S = 60 };
@@ -29,6 +30,7 @@ static bool answer(ts_step *s, double timeout_s, double *ns, size_t n, ts_diag *
   ts_text_free(&t);
   if (ok) return true;
   if (whole && r.kind == TS_WRONG && !r.over) return ts_refuse(d, "not-in-step", "%s", r.message);
+  if (whole) s->culprit = r.culprit;
   return failed(s, whole ? r.message : got == 0 ? "no answer" : "no word", d);
 }
 
@@ -78,7 +80,11 @@ bool ts_step_time(ts_step *s, const int *pick, size_t n, size_t rounds, double *
     q.n = TS_MIN(n - i, (size_t)TS__STEP_WAYS);
     q.rounds = rounds;
     if (!send(s, &q, pick + i * s->arg.nparts, q.n * s->arg.nparts * sizeof *pick)) return failed(s, "it is gone", d);
-    TS_TRY(answer(s, TIME_S, ns + i * rounds, q.n * rounds, d));
+    if (answer(s, TIME_S, ns + i * rounds, q.n * rounds, d)) continue;
+    if (s->culprit) s->culprit += i;
+    return false;
   }
   return true;
 }
+
+size_t ts_step_culprit(const ts_step *s) { return s->culprit; }

@@ -6,7 +6,7 @@
 
 #include "search/search_impl.h"
 
-enum { MOST_PARTS = 32, SCREEN = 3, SHORT = 5, SHORT_ROUNDS = 15, FINAL_ROUNDS = 31, PASSES = 3, ROUNDS = 12, MOST_WAYS = 384, FINAL_S = 2 };
+enum { MOST_PARTS = 32, SCREEN = 3, SHORT = 5, SHORT_ROUNDS = 15, FINAL_ROUNDS = 31, PASSES = 3, MOST_RESTARTS = 4, ROUNDS = 12, MOST_WAYS = 384, FINAL_S = 2 };
 static const double noise = 0.001;  // of a comparison of whole steps in turn: smaller gains are none
 static const double slack = 1.4;    // candidates that are slower alone by more than this are not tried
 
@@ -23,6 +23,8 @@ typedef struct chooser {
   const ts__step_host *h;
   ts_arena *a;
   ts_step *step;
+  ts__member *guilty;  // who ended the step's worker; NULL: not known
+  int restarts;
   size_t n;
   part part[MOST_PARTS];
   size_t ncalls;
@@ -121,6 +123,8 @@ static bool time_part(chooser *c, size_t p, const size_t *which, size_t n, size_
     pick[i * c->n + p] = c->part[p].id.p[which[i]];
   }
   bool ok = ts_step_time(c->step, pick, n, rounds, ns, d);
+  size_t way = ok ? 0 : ts_step_culprit(c->step);
+  c->guilty = way && way <= n && which[way - 1] && which[way - 1] != c->part[p].now ? c->part[p].m.p[which[way - 1]] : NULL;
   free(pick);
   return ok;
 }
@@ -149,6 +153,33 @@ static bool choose_part(chooser *c, size_t p, bool *changed, ts_diag *d) {
   return ok;
 }
 
+// Another worker, without the one that ended the last.
+static bool begin_again(chooser *c, ts_diag *d) {
+  ts_step_close(c->step);
+  if (!(c->step = ts_step_open(c->workload, c->n, c->calls, c->ncalls, c->h->o->seed, d))) return false;
+  for (size_t p = 0; p < c->n; p++) {
+    part *x = &c->part[p];
+    const ts__member *chosen = x->m.p[x->now];
+    size_t n = x->m.n;
+    x->m.n = x->id.n = x->now = 0;
+    for (size_t i = 0; i < n; i++)
+      if (x->m.p[i] != c->guilty) TS_TRY(add(c, p, x->m.p[i], d));
+    for (size_t i = 0; i < x->m.n; i++)
+      if (x->m.p[i] == chosen) x->now = i;
+  }
+  return true;
+}
+
+// A kernel that ends the worker in a step, though it was right alone, is out.
+static bool choose_part_or_without(chooser *c, size_t p, bool *changed, ts_diag *d) {
+  while (!choose_part(c, p, changed, d)) {
+    if (strcmp(d->code, "step-failed") != 0 || !c->guilty || c->restarts++ == MOST_RESTARTS) return false;
+    if (getenv("TS_EXPLAIN")) ts_say("note: step: without %.*s: %s", (int)strcspn(c->guilty->trace, "\n"), c->guilty->trace, d->message);
+    TS_TRY(begin_again(c, d));
+  }
+  return true;
+}
+
 static void explain(const chooser *c, size_t p) {
   const part *x = &c->part[p];
   const char *trace = x->m.p[x->now]->trace;
@@ -164,7 +195,7 @@ static bool descend(chooser *c, ts_diag *d) {
     changed = false;
     for (size_t p = 0; p < c->n && !over(c, FINAL_S); p++)
       if (c->part[p].m.n > 1 || (c->part[p].open && !(c->part[p].m.p[0]->step_ns > 0))) {  // a model of times needs that of the base
-        TS_TRY(choose_part(c, p, &changed, d));
+        TS_TRY(choose_part_or_without(c, p, &changed, d));
         explain(c, p);
       }
   }

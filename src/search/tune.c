@@ -269,7 +269,7 @@ static void say_interrupted(tuner *t, ts_tune_result *out) {
 
 // A worker that ended during the final is started again, without the candidate that ended it where that is known.
 static bool finish_one(tuner *t, size_t which, bool interrupted, ts_tune_row *row, ts_arena *a, ts_diag *d) {
-  enum { TRIES = 3 };
+  enum { TRIES = 5 };
   bool ok = false;
   for (int i = 0; i < TRIES && !ok && (!i || strcmp(d->code, "final-failed") == 0); i++) ok = ts__session_end(&t->s[which], interrupted, share_s(t, which), row, a, d);
   return ok;

@@ -277,6 +277,25 @@ static void around(void **state) {
   assert_true(fabs(r.step_default_ns / r.step_ns - 12) < 0.1);
 }
 
+// A kernel that faults in a step, though not alone, costs a worker and not the choice.
+static void unfit(void **state) {
+  fixture *x = *state;
+  static const ts_step_call calls[3] = {{0}};
+  const char *store = ts_path_join(x->a, x->dir, "unfit.db");
+  ts_tune_result r;
+  ts_diag d = {0};
+  if (!ts_codegen_nvrtc()) skip();
+  setenv("TS_FAKE_CUDA", OPERATOR, 1);
+  write_blocks(x, "unfit", "matmul", "b0 b1 b2", RISING, "P + 30", "k_ns1000_near1000_blocks_turned_unfit42");
+  take_templates(x, ts_path_join(x->a, x->dir, "unfit"));
+  setenv("TS_FAKE_CUDA", OPERATOR " others=200000", 1);
+  bool ok = tune_with(x, (ts_tune_opts){.store = store, .trials = 12, .step = calls, .nstep = 3}, &r, &d);
+  take_templates(x, x->templates);
+  if (!ok) fail_msg("%s", d.message);
+  assert_true(r.step_ns > 0);
+  assert_non_null(strstr(winner_of(x, store, "step"), "P=11\n"));
+}
+
 // A workload whose worker cannot be had again while points for the step are tried is given up, and the rest goes on.
 static void gone(void **state) {
   fixture *x = *state;
@@ -367,6 +386,31 @@ static void interrupted(void **state) {
   assert_int_equal(number(x, store, "SELECT count(*) FROM session WHERE outcome = 'done'") >= 1, 1);
 }
 
+// The templates as they are, in a step of a small model: what they say of workspaces and dimensions serves there.
+static void as_they_are(void **state) {
+  fixture *x = *state;
+  static const char *const texts[] = {"norm_matmul_silu q4f16_1 A=f32 I=128 K=128 eps=1e-05 n=1", "matmul_add q4f16_1 A=f32 K=128 N=128 n=1"};
+  static const ts_step_link in[] = {{"x", "h"}, {"y", "act"}}, out[] = {{"x", "act"}, {"y", "h"}};
+  static const ts_step_call calls[] = {{.part = 0, .nlinks = 2, .links = in}, {.part = 1, .nlinks = 2, .links = out}, {.part = 0, .nlinks = 2, .links = in}, {.part = 1, .nlinks = 2, .links = out}};
+  const char *store = ts_path_join(x->a, x->dir, "as-they-are.db");
+  ts_tune_task task[2] = {{.weight = 1}, {.weight = 1}};
+  ts_tune_opts o = {.target = &x->t, .store = store, .trials = 2, .command = "test", .numerics = "", .seed = 1, .step = calls, .nstep = TS_COUNTOF(calls)};
+  ts_tune_result r;
+  ts_diag d = {0};
+  if (!ts_codegen_nvrtc()) skip();
+  setenv("TS_FAKE_CUDA", "blind sms=132", 1);
+  ts_target wide;
+  bool ok = ts_target_parse("cuda", &wide, &d);
+  o.target = &wide;
+  for (size_t i = 0; i < TS_COUNTOF(texts) && ok; i++) ok = ts_spec_parse(x->a, texts[i], &task[i].spec, &d);
+  if (!ok || !ts_tune(x->a, task, TS_COUNTOF(texts), &o, &r, &d)) fail_msg("%s", d.message);
+  assert_int_equal(r.n, 2);
+  assert_int_equal(r.failed, 0);
+  assert_true(r.step_ns > 0 && r.step_ns <= r.step_default_ns);
+  assert_int_equal(number(x, store, "SELECT count(*) FROM winner WHERE policy LIKE 'timer=step %'"), 2);
+  assert_int_equal(number(x, store, "SELECT count(*) FROM verdict WHERE outcome != 'ok'"), 0);
+}
+
 // Before anything asks where the kernels are.
 static bool link_kernels(fixture *x) {
   static const char *const parts[] = {"ops", "quant", "intrin", "templates"};
@@ -420,6 +464,6 @@ static void unstable(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(assembled), cmocka_unit_test(no_library), cmocka_unit_test(noisy), cmocka_unit_test(unstable), cmocka_unit_test(first_guess), cmocka_unit_test(failing_finals), cmocka_unit_test(no_step), cmocka_unit_test(around), cmocka_unit_test(gone), cmocka_unit_test(goes_on), cmocka_unit_test(interrupted)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(assembled), cmocka_unit_test(no_library), cmocka_unit_test(noisy), cmocka_unit_test(unstable), cmocka_unit_test(first_guess), cmocka_unit_test(failing_finals), cmocka_unit_test(no_step), cmocka_unit_test(around), cmocka_unit_test(gone), cmocka_unit_test(unfit), cmocka_unit_test(goes_on), cmocka_unit_test(as_they_are), cmocka_unit_test(interrupted)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
