@@ -52,6 +52,9 @@ static bool enter(bout *b, int side, const ts_func *f, const ts_func *pack, doub
                    b->row[side].message);
 }
 
+// At a signal it ends with the stage that is under way.
+static bool going(ts_diag *d) { return !ts_interrupted() || ts_env_fail(d, "interrupted", "interrupted"); }
+
 static bool bout_run(bout *b, ts_diag *d) {
   const ts__work *w = b->w;
   const uint64_t tags[] = {1, 2};
@@ -64,9 +67,9 @@ static bool bout_run(bout *b, ts_diag *d) {
   TS_TRY(ts_device_lock(gpu ? ts_arena_printf(b->a, "cuda%d", b->target.gpu.device) : "cpu", &b->lock, d));
   TS_TRY((b->meter = ts_meter_open(
               b->workload, &(ts_meter_opts){.threads = (int)w->o->threads, .seed = (uint64_t)w->o->seed}, d)) != NULL);
-  TS_TRY(enter(b, DEFAULT, by_default(b, d), NULL, 0, d));
-  TS_TRY(enter(b, MINE, ts_sched_func(w->s), w->inst.pack, w->inst.tolerance, d));
-  TS_TRY(ts_meter_final(b->meter, tags, SIDES, ROUNDS, 3, b->a, b->row, d));
+  TS_TRY(going(d) && enter(b, DEFAULT, by_default(b, d), NULL, 0, d));
+  TS_TRY(going(d) && enter(b, MINE, ts_sched_func(w->s), w->inst.pack, w->inst.tolerance, d));
+  TS_TRY(going(d) && ts_meter_final(b->meter, tags, SIDES, ROUNDS, 3, b->a, b->row, d) && going(d));
   for (int i = 0; i < SIDES; i++)
     if (b->row[i].kind != TS_MEASURED)
       return ts_refuse(d, "not-measured", "%s: %s: %s", side_name[i], ts_outcome_kind_name(b->row[i].kind),

@@ -165,6 +165,7 @@ static bool compile_point(ts_arena *a, const ts_native_fit *f, const int64_t *po
 static bool compile_all(ts_arena *a, const ts_native_fit *f, const int64_t *points, size_t n, const options *o, ts_diag *d) {
   size_t bad = 0;
   for (size_t i = 0; i < n; i++) {
+    if (ts_interrupted()) return ts_env_fail(d, "interrupted", "interrupted after %zu of %zu points", i, n);
     ts_diag why = {0};
     ts_arena_mark m = ts_arena_save(a);
     const int64_t *point = points + i * (size_t)f->native->nparams;

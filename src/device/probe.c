@@ -53,6 +53,7 @@ static void lead(team *t, uint64_t start, uint64_t begin) {
   if (s > 0) t->best = fmax(t->best, t->done * t->threads / s);
   t->stop = t->npasses >= 3 && (double)(ts_now_ns() - start) / 1e9 > t->seconds;
   if (t->passes) t->stop = t->npasses >= t->max_passes;
+  t->stop |= ts_interrupted();
 }
 
 static void *member_run(void *arg) {
@@ -91,6 +92,7 @@ static bool team_run(team *t, ts_diag *d) {
   }
   for (int i = 0; i < t->threads; i++) pthread_join(thread[i], NULL);
   pthread_barrier_destroy(&t->barrier);
+  if (ts_interrupted()) return ts_env_fail(d, "interrupted", "interrupted");
   return t->best > 0 || t->done < 0 || ts_bug(d, "probe", "a pass did nothing");
 }
 
@@ -206,16 +208,17 @@ static bool noise(team *t, double *out, ts_diag *d) {
   t->passes = v;
   t->max_passes = PASSES;
   bool ok = true;
-  for (int i = 0; ok && i < ROUNDS; i++) {
-    ok = team_run(t, d);
+  for (int i = 0; i < ROUNDS; i++) {
+    if (!(ok = team_run(t, d))) break;
     qsort(v, PASSES, sizeof *v, by_value);
     apart[i] = i ? fabs(log(v[PASSES / 2] / last)) : 0;
     last = v[PASSES / 2];
   }
   t->passes = NULL;
+  if (!ok) return false;
   qsort(apart, ROUNDS, sizeof *apart, by_value);
   *out = t->done < 0 ? NAN : apart[ROUNDS * 3 / 4];
-  return ok;
+  return true;
 }
 
 bool ts_device_probe(int threads, double seconds, ts_probe *p, ts_diag *d) {

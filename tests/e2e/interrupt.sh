@@ -59,5 +59,10 @@ interrupted '\[interrupted\]' tunesmith perplexity "$dir" --text "$top/long.txt"
 interrupted '\[interrupted\]' tunesmith bench "$dir" -n 400 -p 0 -r 1000 --no-bandwidth
 interrupted '\[interrupted\]' tunesmith db query "with recursive c(x) as (select 1 union all select x + 1 from c) select count(*) from c" --store "$store"
 interrupted '\[interrupted\]' tunesmith schedule "matmul q4f16_1 A=f32 K=4096 N=4096 n=1" --run --quiet
+interrupted '\[interrupted\]' tunesmith probe --time 60s
+interrupted '\[interrupted\]' tunesmith schedule "matmul q4f16_1 A=f32 K=4096 N=4096 n=1" --measure --quiet
+if tunesmith template fused "argmax A=f32 V=5000 n=1" >/dev/null 2>&1; then  # where there is NVRTC
+  interrupted '\[interrupted\]' tunesmith template mma.gemv "matmul q4f16_1 A=f16 K=4096 N=4096 n=1" --all
+fi
 interrupted ' 0 wrong' tunesmith try "matmul q4f16_1 A=f32 K=8192 N=8192 n=1" --points 64
 done_testing
