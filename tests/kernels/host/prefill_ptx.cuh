@@ -15,16 +15,11 @@ static inline float host_swizzled(u32 a) {
 }
 static inline void wgmma_scores(float (&d)[64], const u32 (&a)[4], u64 b, int keep) {
   int lane = host_me->index & 127, warp = lane / 32, g = lane % 32 >> 2, t = lane & 3;
-  u32 *me = host_slot(HOST_WARPGROUP, lane);
-  for (int i = 0; i < 4; i++) me[i] = a[i];
-  host_meet(HOST_WARPGROUP);
+  host_give_a(a, lane);
   for (int i = 0; i < 64; i++) {
     int row = g + (i & 2 ? 8 : 0), col = i / 4 * 8 + 2 * t + (i & 1);
     if (!keep) d[i] = 0;
-    for (int k = 0; k < 16; k++) {
-      u32 av = host_slot(HOST_WARPGROUP, warp * 32 + (row & 7) * 4 + (k & 7) / 2)[(row >> 3) + 2 * (k >> 3)];
-      d[i] += host_half((u16)(k & 1 ? av >> 16 : av)) * host_swizzled((u32)b + (u32)(col * 128 + k * 2));
-    }
+    for (int k = 0; k < 16; k++) d[i] += host_a(warp, row, k) * host_swizzled((u32)b + (u32)(col * 128 + k * 2));
   }
   host_meet(HOST_WARPGROUP);
 }
@@ -35,15 +30,10 @@ static inline bool __any_sync(u32, bool v) {
 }
 template <int R> static inline void wgmma_values(float (&d)[R], const u32 (&a)[4], u64 b) {
   int lane = host_me->index & 127, warp = lane / 32, g = lane % 32 >> 2, t = lane & 3;
-  u32 *me = host_slot(HOST_WARPGROUP, lane);
-  for (int i = 0; i < 4; i++) me[i] = a[i];
-  host_meet(HOST_WARPGROUP);
+  host_give_a(a, lane);
   for (int i = 0; i < R; i++) {
     int row = g + (i & 2 ? 8 : 0), col = i / 4 * 8 + 2 * t + (i & 1);
-    for (int k = 0; k < 16; k++) {
-      u32 av = host_slot(HOST_WARPGROUP, warp * 32 + (row & 7) * 4 + (k & 7) / 2)[(row >> 3) + 2 * (k >> 3)];
-      d[i] += host_half((u16)(k & 1 ? av >> 16 : av)) * host_swizzled((u32)b + (u32)(col / 64) * (u32)(b >> 32) + (u32)(k * 128 + col % 64 * 2));
-    }
+    for (int k = 0; k < 16; k++) d[i] += host_a(warp, row, k) * host_swizzled((u32)b + (u32)(col / 64) * (u32)(b >> 32) + (u32)(k * 128 + col % 64 * 2));
   }
   host_meet(HOST_WARPGROUP);
 }

@@ -30,17 +30,22 @@ static inline float host_rows128(u64 start, int row, int k) {
   memcpy(&h, host_at(a), 2);
   return host_half(h);
 }
-template <int R> static inline void wgmma_rs(float (&d)[R], const u32 (&a)[4], u64 b) {
-  int lane = host_me->index & 127, warp = lane / 32, g = lane % 32 >> 2, t = lane & 3;
+// The warpgroup's A operand: every lane gives its registers, and then one half of a warp's 16 rows can be had.
+static inline void host_give_a(const u32 (&a)[4], int lane) {
   u32 *me = host_slot(HOST_WARPGROUP, lane);
   for (int i = 0; i < 4; i++) me[i] = a[i];
   host_meet(HOST_WARPGROUP);
+}
+static inline float host_a(int warp, int row, int k) {
+  u32 pair = host_slot(HOST_WARPGROUP, warp * 32 + (row & 7) * 4 + (k & 7) / 2)[(row >> 3) + 2 * (k >> 3)];
+  return host_half((u16)(k & 1 ? pair >> 16 : pair));
+}
+template <int R> static inline void wgmma_rs(float (&d)[R], const u32 (&a)[4], u64 b) {
+  int lane = host_me->index & 127, warp = lane / 32, g = lane % 32 >> 2, t = lane & 3;
+  host_give_a(a, lane);
   for (int i = 0; i < R; i++) {
     int row = g + (i & 2 ? 8 : 0), col = i / 4 * 8 + 2 * t + (i & 1);
-    for (int k = 0; k < 16; k++) {
-      u32 av = host_slot(HOST_WARPGROUP, warp * 32 + (row & 7) * 4 + (k & 7) / 2)[(row >> 3) + 2 * (k >> 3)];
-      d[i] += host_half((u16)(k & 1 ? av >> 16 : av)) * host_rows128(b, col, k);
-    }
+    for (int k = 0; k < 16; k++) d[i] += host_a(warp, row, k) * host_rows128(b, col, k);
   }
   host_meet(HOST_WARPGROUP);
 }
