@@ -2,7 +2,8 @@
 //
 // A page holds the keys and values of plan->page positions, in every layer. K of all layers comes first, then V; page i is at the same place
 // in each. Sessions take a page when they reach its first position, and give it back when they forget it. Sessions that begin alike may have the
-// beginning's pages in common: who writes to such a page first takes a copy.
+// beginning's pages in common: who writes to such a page first takes a copy. What a page held before is finite: kernels may read, and not count, positions of
+// it that the sequence has not come to.
 #include <stdlib.h>
 
 #include "runtime/runtime_impl.h"
@@ -53,8 +54,18 @@ static int32_t take(ts_cache *c) {
   return page;
 }
 
-static void leave(ts_cache *c, int32_t page) {
-  if (--c->users[page] == 0) c->unused[c->nunused++] = page;
+// A device that cannot clear a page is lost, and all sessions with it.
+static void clear(ts_cache *c, int32_t page) {
+  size_t layer = ts__cache_layer_bytes(c->plan), n = (size_t)(c->plan->kv_bytes / c->plan->pages);
+  if (c->gpu) (void)!ts__cache_clear_cuda(c, page, NULL);
+  for (int64_t l = 0; l < 2 * c->plan->layers && !c->gpu; l++) memset(c->host.p + (size_t)l * layer + (size_t)page * n, 0, n);
+}
+
+static void leave(const ts__table *t, int32_t page) {
+  ts_cache *c = t->cache;
+  if (--c->users[page]) return;
+  if (t->spoiled) clear(c, page);
+  c->unused[c->nunused++] = page;
 }
 
 static bool copy(ts_cache *c, int32_t from, int32_t to, ts_diag *d) {
@@ -96,8 +107,8 @@ int64_t ts__table_reach(const ts__table *t, int64_t from) {
 static bool own(ts__table *t, int64_t i, ts_diag *d) {
   ts_cache *c = t->cache;
   int32_t page = take(c);
-  if (!copy(c, t->page[i], page, d)) return leave(c, page), false;
-  leave(c, t->page[i]);
+  if (!copy(c, t->page[i], page, d)) return leave(t, page), false;
+  leave(t, t->page[i]);
   t->page[i] = page;
   t->sent = TS_MIN(t->sent, i);
   return true;
@@ -128,6 +139,7 @@ bool ts__table_grow(ts__table *t, int64_t from, int64_t to, ts_diag *d) {
 
 void ts__table_share(ts__table *t, const ts__table *from, int64_t positions) {
   ts__table_shrink(t, 0);
+  t->spoiled = from->spoiled;
   for (int64_t n = pages_for(t, positions); t->n < n; t->n++) {
     t->page[t->n] = from->page[t->n];
     t->cache->users[t->page[t->n]]++;
@@ -136,8 +148,9 @@ void ts__table_share(ts__table *t, const ts__table *from, int64_t positions) {
 
 void ts__table_shrink(ts__table *t, int64_t positions) {
   int64_t keep = pages_for(t, positions);
-  while (t->n > keep) leave(t->cache, t->page[--t->n]);
+  while (t->n > keep) leave(t, t->page[--t->n]);
   t->sent = TS_MIN(t->sent, t->n);
+  t->spoiled = t->spoiled && t->n;
 }
 
 size_t ts__table_bytes(const ts__table *t) {

@@ -95,6 +95,13 @@ void ts__cache_unmap_cuda(ts_cache *c) {
   if (c->device && !c->whole) (void)driver(c)->cuMemAddressFree(c->device, c->bytes);
 }
 
+bool ts__cache_clear_cuda(ts_cache *c, int32_t page, ts_diag *d) {
+  const size_t n = page_bytes(c);
+  TS_TRY(ts__gpu_enter(c->gpu, d));
+  for (int64_t i = 0; i < ranges(c); i++) TS_TRY(ts__gpu_check(c->gpu, driver(c)->cuMemsetD8Async(range(c, i) + (size_t)page * n, 0, n, c->gpu->stream), "clearing a page", d));
+  return true;
+}
+
 bool ts__cache_copy_cuda(ts_cache *c, int32_t from, int32_t to, ts_diag *d) {
   const size_t n = page_bytes(c);
   TS_TRY(ts__gpu_enter(c->gpu, d));

@@ -70,11 +70,13 @@ bool ts__cache_back_cuda(ts_cache *c, int64_t pages, ts_diag *d) TS_WARN_UNUSED;
 bool ts__cache_map_cuda(ts_cache *c, const ts_weights *w, ts_diag *d) TS_WARN_UNUSED;
 void ts__cache_unmap_cuda(ts_cache *c);
 bool ts__cache_copy_cuda(ts_cache *c, int32_t from, int32_t to, ts_diag *d) TS_WARN_UNUSED;  // a page, in order with the kernels
+bool ts__cache_clear_cuda(ts_cache *c, int32_t page, ts_diag *d) TS_WARN_UNUSED;              // the same
 // The pages of one sequence: position j is in page[j / plan->page]. Kernels read the array, on a GPU a copy.
 typedef struct ts__table {
   ts_cache *cache;
   int32_t *page;   // plan->max_seq / plan->page numbers, n of them in use
   int64_t n, sent; // sent: those that the copy on the GPU has
+  bool spoiled;    // what the pages hold may be no numbers: they are cleared before another table has them
 } ts__table;
 bool ts__table_open(ts__table *t, ts_cache *c, ts_diag *d) TS_WARN_UNUSED;
 void ts__table_close(ts__table *t);                   // accepts a zeroed object

@@ -178,11 +178,17 @@ void ts_session_truncate(ts_session *s, int64_t length) {
   give_back(s);
 }
 
+// Keys and values may be no numbers either.
+static bool no_finite_logit(ts_session *s, ts_diag *d) {
+  s->table.spoiled = true;
+  return ts_bug(d, "no-finite-logit", "token %lld: no logit is a finite number", (long long)s->length);
+}
+
 int32_t ts_session_sample(ts_session *s, const ts_sampler *how, ts_diag *d) {
   if (!refresh(s, d)) return -1;
   int32_t id = ts_sampler_pick(how, ts_session_logits(s), s->plan->active_vocab, s->tokens, (size_t)s->length,
                                (uint64_t)s->length, s->work);
-  if (id < 0) (void)ts_bug(d, "no-finite-logit", "token %lld: no logit is a finite number", (long long)s->length);
+  if (id < 0) (void)no_finite_logit(s, d);
   return id;
 }
 
@@ -230,7 +236,7 @@ bool ts_session_ahead_begin(ts_session *s, const ts_sampler *how, int64_t most, 
 
 bool ts_session_ahead_next(ts_session *s, int32_t *token, ts_diag *d) {
   TS_TRY(s->exec->kind->ahead_next(s->exec, token, d));
-  if (*token < 0) return ts_bug(d, "no-finite-logit", "token %lld: no logit is a finite number", (long long)s->length);
+  if (*token < 0) return no_finite_logit(s, d);
   if (s->length < s->capacity) s->tokens[s->length++] = *token;
   return true;
 }

@@ -296,6 +296,28 @@ static void paged_full(void **state) {
   close_side(&gpu);
 }
 
+// Pages of a session without finite logits are cleared before others have them.
+static void paged_spoiled(void **state) {
+  (void)state;
+  const ts_sampler greedy = {.top_p = 1, .repetition_penalty = 1};
+  side gpu = open_side(paged_library);
+  ts_diag d = {0};
+  int32_t id = 0;
+  const ts_cache *cache = ts_engine_cache(gpu.e);
+  float *all = (float *)(uintptr_t)cache->device;
+  must(ts_session_feed(gpu.s, prompt, 20, &d), &d);
+  for (size_t i = 0; i < cache->bytes / sizeof *all; i++)
+    if (all[i] != 0) all[i] = NAN;
+  must(ts_session_feed(gpu.s, prompt + 20, 1, &d), &d);
+  must(ts_session_ahead_begin(gpu.s, &greedy, 5, &d), &d);
+  assert_false(ts_session_ahead_next(gpu.s, &id, &d));
+  assert_string_equal(d.code, "no-finite-logit");
+  must(ts_session_ahead_stop(gpu.s, 0, &d), &d);
+  ts_session_truncate(gpu.s, 0);
+  for (size_t i = 0; i < cache->bytes / sizeof *all; i++) assert_true(all[i] == 0);
+  close_side(&gpu);
+}
+
 static bool check_row(void *arg, int64_t position, const float *logits) {
   float want[TINY_V];
   tiny_logits(prompt, (size_t)position + 1, want);
@@ -606,7 +628,7 @@ static void plans(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(same_text), cmocka_unit_test(paged), cmocka_unit_test(paged_beginnings), cmocka_unit_test(paged_pieces), cmocka_unit_test(paged_full), cmocka_unit_test(logits),   cmocka_unit_test(ahead), cmocka_unit_test(ahead_again), cmocka_unit_test(ahead_extremes), cmocka_unit_test(profile),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(same_text), cmocka_unit_test(paged), cmocka_unit_test(paged_beginnings), cmocka_unit_test(paged_pieces), cmocka_unit_test(paged_full), cmocka_unit_test(paged_spoiled), cmocka_unit_test(logits),   cmocka_unit_test(ahead), cmocka_unit_test(ahead_again), cmocka_unit_test(ahead_extremes), cmocka_unit_test(profile),
                                      cmocka_unit_test(drawn),     cmocka_unit_test(limits), cmocka_unit_test(refusals), cmocka_unit_test(carveout), cmocka_unit_test(multiprocessors), cmocka_unit_test(faults), cmocka_unit_test(plans)};
   return cmocka_run_group_tests(tests, group_setup, NULL);
 }

@@ -325,7 +325,35 @@ static void full_when_choosing(void **state) {
   rig_close(&r);
 }
 
+// A session without finite logits leaves nothing of it behind: its pages are cleared before others have them.
+static void spoiled(void **state) {
+  (void)state;
+  rig r = rig_open();
+  ts_diag d = {0};
+  int32_t tokens[TINY_P];
+  const ts_sampler greedy = {.temperature = 0, .top_p = 1, .repetition_penalty = 1};
+  const float *all = (const float *)(const void *)r.cache->host.p;
+  for (int i = 0; i < TINY_P; i++) tokens[i] = i * 7 % TINY_V;
+  must(ts_session_feed(r.s[0], tokens, 30, &d), &d);
+  for (size_t i = 0; i < r.cache->bytes / sizeof *all; i++)
+    if (all[i] != 0) ((float *)(void *)r.cache->host.p)[i] = NAN;
+  must(ts_session_feed(r.s[0], tokens, 1, &d), &d);
+  assert_int_equal(ts_session_sample(r.s[0], &greedy, &d), -1);
+  assert_string_equal(d.code, "no-finite-logit");
+  must(ts_session_adopt(r.s[1], r.s[0], 20, &d), &d);
+  ts_session_truncate(r.s[0], 0);
+  ts_session_truncate(r.s[1], 0);
+  for (size_t i = 0; i < r.cache->bytes / sizeof *all; i++) assert_true(all[i] == 0);
+  must(ts_session_feed(r.s[0], tokens, 30, &d), &d);
+  right(r.s[0], tokens);
+  ts_session_truncate(r.s[0], 0);
+  bool kept = false;  // nothing is cleared in vain
+  for (size_t i = 0; i < r.cache->bytes / sizeof *all; i++) kept |= all[i] != 0;
+  assert_true(kept);
+  rig_close(&r);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(plans), cmocka_unit_test(interleaved), cmocka_unit_test(short_conversations), cmocka_unit_test(full), cmocka_unit_test(full_when_choosing), cmocka_unit_test(adopted), cmocka_unit_test(owners)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(plans), cmocka_unit_test(interleaved), cmocka_unit_test(short_conversations), cmocka_unit_test(full), cmocka_unit_test(full_when_choosing), cmocka_unit_test(spoiled), cmocka_unit_test(adopted), cmocka_unit_test(owners)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
