@@ -67,6 +67,15 @@ const ts_buffer *ts__buffer_arg(ts__ctx *c, int k, const ts_block *b, bool reads
   return NULL;
 }
 
+const ts_buffer *ts__intermediate_arg(ts__ctx *c, const char *hint) {
+  const ts_buffer *buf = ts__buffer_arg(c, 1, ts__block(c, c->arg[0].node), true, true);
+  if (!buf || ts__owner(c, buf) >= 0) return buf;
+  ts__refuse(c, TS_R_not_intermediate, 1, "{0} is a parameter of the function");
+  ts__fact_s(c, buf->name);
+  ts__hint(c, hint);
+  return NULL;
+}
+
 bool ts__plain_loop(ts__ctx *c, int arg, int node) {
   const ts_stmt *s = ts__stmt(c, node);
   int64_t min;

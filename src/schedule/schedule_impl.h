@@ -168,6 +168,8 @@ bool ts__reads(const ts_block *b, const ts_buffer *buf);
 bool ts__is_param(const ts_func *f, const ts_buffer *buf);
 // The buffer that argument k (type u) names among reads (write = false) or writes of the block; NULL with a refusal.
 const ts_buffer *ts__buffer_arg(ts__ctx *c, int k, const ts_block *b, bool reads, bool writes);
+// The buffer that argument 1 names among all that the block of argument 0 accesses; refuses a parameter of the function, with the hint. Or NULL.
+const ts_buffer *ts__intermediate_arg(ts__ctx *c, const char *hint);
 // A loop of kind serial, without annotations, starting at 0; refuses else.
 bool ts__plain_loop(ts__ctx *c, int arg, int node);
 

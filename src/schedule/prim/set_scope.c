@@ -3,14 +3,8 @@
 
 bool ts__check_set_scope(ts__ctx *c) {
   TS_TRY(ts__scope_known(c, 2, c->arg[2].s));
-  const ts_buffer *buf = ts__buffer_arg(c, 1, ts__block(c, c->arg[0].node), true, true);
-  if (!buf) return false;
-  c->plan = (void *)buf;
-  if (ts__owner(c, buf) >= 0) return true;
-  ts__refuse(c, TS_R_not_intermediate, 1, "{0} is a parameter of the function");
-  ts__fact_s(c, buf->name);
-  ts__hint(c, "cache_read or cache_write gives a copy in another scope");
-  return false;
+  c->plan = (void *)ts__intermediate_arg(c, "cache_read or cache_write gives a copy in another scope");
+  return c->plan != NULL;
 }
 
 bool ts__apply_set_scope(ts__ctx *c) {

@@ -26,14 +26,8 @@ bool ts__check_storage_align(ts__ctx *c) {
   plan *p = ts_new(c->a, plan);
   int64_t axis;
   c->plan = p;
-  p->from = ts__buffer_arg(c, 1, ts__block(c, c->arg[0].node), true, true);
+  p->from = ts__intermediate_arg(c, "cache_read or cache_write gives an intermediate copy");
   if (!p->from) return false;
-  if (ts__owner(c, p->from) < 0) {
-    ts__refuse(c, TS_R_not_intermediate, 1, "{0} is a parameter of the function");
-    ts__fact_s(c, p->from->name);
-    ts__hint(c, "cache_read or cache_write gives an intermediate copy");
-    return false;
-  }
   TS_TRY(numbers_check(c, p->from, &axis));
   if (p->from->stride) {
     ts__refuse(c, TS_R_bad_argument, 1, "{0} has strides already");

@@ -29,14 +29,8 @@ bool ts__check_transform_layout(ts__ctx *c) {
   plan *p = ts_new(c->a, plan);
   c->plan = p;
   p->c = c;
-  p->from = ts__buffer_arg(c, 1, ts__block(c, c->arg[0].node), true, true);
+  p->from = ts__intermediate_arg(c, "reindex_cache_read or reindex_cache_write gives a copy in another layout");
   if (!p->from) return false;
-  if (ts__owner(c, p->from) < 0) {
-    ts__refuse(c, TS_R_not_intermediate, 1, "{0} is a parameter of the function");
-    ts__fact_s(c, p->from->name);
-    ts__hint(c, "reindex_cache_read or reindex_cache_write gives a copy in another layout");
-    return false;
-  }
   TS_TRY(ts__map_parse(c, 2, &p->map) && ts__map_arity(c, 2, &p->map, p->from->ndim, p->from->name));
   TS_TRY(accesses_check(c, p));
   if (p->map.n > 8) return ts__refuse(c, TS_R_bad_map, 2, "a buffer has at most 8 dimensions");

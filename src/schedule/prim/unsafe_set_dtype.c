@@ -20,14 +20,8 @@ bool ts__check_unsafe_set_dtype(ts__ctx *c) {
     ts__hint(c, "f32, f16, bf16, i32, u8 ..");
     return false;
   }
-  p->from = ts__buffer_arg(c, 1, ts__block(c, c->arg[0].node), true, true);
+  p->from = ts__intermediate_arg(c, "cache_read or cache_write gives an intermediate copy");
   if (!p->from) return false;
-  if (ts__owner(c, p->from) < 0) {
-    ts__refuse(c, TS_R_not_intermediate, 1, "{0} is a parameter of the function");
-    ts__fact_s(c, p->from->name);
-    ts__hint(c, "cache_read or cache_write gives an intermediate copy");
-    return false;
-  }
   if (p->from->code == TS_BOOL) return ts__refuse(c, TS_R_bad_argument, 1, "a buffer of truth values keeps its type");
   for (int i = 0; i < c->t->n; i++) {
     if (!ts__is_block(c, i) || !ts__block(c, i)->intrin) continue;
