@@ -33,5 +33,5 @@ mv "$top/share" "$dir/away"
 if run ops >"$dir/log" 2>&1; then fail "kernels are found elsewhere: $root?"; fi
 grep -qF "$top" "$dir/log" || { cat "$dir/log"; fail "the message of missing kernels does not say where they belong"; }
 mv "$dir/away" "$top/share"
-for page in $(grep -oE 'docs/[a-z-]+\.md' "$top/README.md" | sort -u); do [ -f "$top/$page" ] || fail "README.md names $page, which is not there"; done
+for page in $(grep -ohE 'docs/(notes/)?[0-9a-z-]+\.md' "$top/README.md" "$top"/docs/*.md | sort -u); do [ -f "$top/$page" ] || fail "README.md or a page of docs names $page, which is not there"; done
 echo "1 bundle of $(stat -c %s "$dir"/out/*.tar.xz) bytes works"
