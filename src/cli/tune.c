@@ -188,6 +188,7 @@ int ts_cmd_tune(int argc, char **argv) {
     return ts_arena_free(a), 2;
   }
   bool ok = tune(a, &o, args, nargs, command, &r, &d);
+  if (!ok && o.list && strcmp(d.code, "no-cuda-driver") == 0) ts_hint(&d, "--list needs no GPU: name one, --target cuda:sm_90a");
   if (ok && !o.list && strcmp(o.format, "json") == 0) print_json(&r);
   else if (ok && !o.list) print_table(&r);
   if (ok && r.failed) ts_say("%zu workloads could not be tuned (see above)", r.failed);

@@ -115,7 +115,11 @@ static const char *kind_noun(int kind) { return kind == TS_BIND_INT ? "an intege
 static bool check_params(const ts_op *op, const ts_spec *s, ts_diag *d) {
   for (int i = 0; i < op->nparams; i++) {
     const ts_bind *b = ts_spec_find(op, s, op->params[i].name);
-    if (!b) return ts_refuse(d, "unbound-parameter", "%s: parameter %s is not given", op->name, op->params[i].name);
+    if (!b) {
+      ts_refuse(d, "unbound-parameter", "%s: parameter %s is not given", op->name, op->params[i].name);
+      ts_hint(d, "%s=...; tunesmith ops %s lists its parameters", op->params[i].name, op->name);
+      return false;
+    }
     if ((int)b->kind != op->params[i].kind)
       return ts_refuse(d, "wrong-parameter", "%s: parameter %s must be %s", op->name, op->params[i].name, kind_noun(op->params[i].kind));
     if (b->kind == TS_BIND_INT && b->i <= 0) return ts_refuse(d, "wrong-parameter", "%s: parameter %s must be positive, not %lld", op->name, b->name, (long long)b->i);
@@ -134,6 +138,7 @@ static const ts_op_variant *find_variant(const ts_op *op, const char *name, cons
     return NULL;
   }
   ts_refuse(d, "no-such-variant", "%s: no variant '%s'", op->name, name);
+  ts_hint(d, "tunesmith ops %s lists them", op->name);
   return NULL;
 }
 

@@ -274,7 +274,7 @@ bool ts_sched_explain(const ts_sched *s, const char *block, ts_explain *out, ts_
   x.c.t = &x.tree;
   int count;
   x.at = ts__tree_block(&x.tree, block, &count);
-  if (count != 1 || !ts__is_block(&x.c, x.at)) return ts_refuse(d, "no-such-block", "no block is called \"%s\"", block);
+  if (count != 1 || !ts__is_block(&x.c, x.at)) return ts_refuse(d, "no-such-block", "no block is called \"%s\"", block), ts_hint(d, "its name stands behind the word block in the function"), false;
   x.n = loops_around(&x.tree, x.at, x.loops);
   *out = (ts_explain){.block = ts__block(&x.c, x.at)->name, .intrin = ts__block(&x.c, x.at)->intrin};
   iters_explain(&x, out);

@@ -33,6 +33,10 @@ told 2 "build: no model is given" "--model PATH" tunesmith build
 told 3 "nowhere: No such file" "tunesmith build" tunesmith chat "$top/nowhere"
 told 2 "none.db: no such store" "--store" tunesmith db info --store "$top/none.db"
 told 2 "no tensor intrinsic \"none\"" "intrinsics.md" tunesmith map "softmax A=f32 V=64 inv_temperature=1.0" --intrin none
+told 2 "parameter inv_temperature is not given" "ops softmax" tunesmith tune "softmax A=f32 V=64 n=1" --store "$top/none.db"
+told 2 "no variant 'none'" "ops softmax" tunesmith schedule "softmax A=f32 V=64 inv_temperature=1.0" --variant none
+told 2 "no block is called \"none\"" "the word block" tunesmith schedule "softmax A=f32 V=64 inv_temperature=1.0" --explain none --quiet
+[ -e /dev/nvidiactl ] || told 3 "no CUDA driver" "cuda:sm_90a" tunesmith tune --list "argmax A=f32 V=5000 n=1" --target cuda
 
 # A store's actions take their own formats and nothing else.
 run 0 tunesmith probe --time 0.1s --store "$top/s.db"
