@@ -3,11 +3,12 @@
 # shellcheck source=tests/e2e/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 store=$top/s.db
-work="matmul q4f16_1 A=f32 K=128 N=352 n=1"
+# Several: of one workload a machine without wide vectors has few candidates.
+work=("matmul q4f16_1 A=f32 K=128 N=352 n=1" "matmul q0f32 A=f32 K=128 N=352 n=8" "matmul q0f32 A=f32 K=128 N=192 n=4" "softmax A=f32 V=256 inv_temperature=1.0 n=1" "silu_mul A=f32 I=512 n=16")
 
 # begin: a long tuning run in the background; returns when it has measured something.
 begin() {
-  tunesmith tune "$work" --store "$store" --trials 100000 --budget 1h >"$top/out" 2>"$top/err" </dev/null &
+  tunesmith tune "${work[@]}" --store "$store" --trials 100000 --budget 1h >"$top/out" 2>"$top/err" </dev/null &
   pid=$!
   for _ in $(seq 1200); do
     n=$(measurements)
@@ -29,14 +30,14 @@ kept=$(measurements)
 run 0 tunesmith db check --store "$store"
 [ "$kept" -gt 2 ] || fail "measurements were lost: $kept"
 
-begin $((kept + 15))
+begin $((kept + 20))
 kill -INT "$pid"
 wait "$pid"
 [ $? = 130 ] || fail "an interrupted run must exit with 130"
 has "$top/err" '^interrupted: .* Ctrl-C again ends at once$'
 run 0 tunesmith db check --store "$store"
 
-run 0 tunesmith tune "$work" --store "$store" --trials 4 --format json
+run 0 tunesmith tune "${work[@]}" --store "$store" --trials 4 --format json
 has "$top/out" '"event": "result"'
 run 0 tunesmith db check --store "$store"
 # interrupted WORDS COMMAND...: at one Ctrl-C (--foreground: timeout would send two), soon after its start, COMMAND ends with 130 and says WORDS.

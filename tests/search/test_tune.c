@@ -158,21 +158,22 @@ static size_t sketches(fixture *x) {
 // Killed: the store is whole, and the next run goes on with the same session. Only what every run begins with (a draw of each
 // sketch) and the finalists are measured again.
 static void goes_on_after_kill(void **state) {
-  enum { MANY = 40, FINALISTS = 4 };
+  enum { FINALISTS = 4 };
   fixture *x = *state;
+  int64_t allowed = (int64_t)sketches(x) + FINALISTS, many = allowed + 2;  // machines without wide vectors have few sketches, and few candidates
   const char *store = store_path(x, "killed.db");
   pid_t pid = start(x, store);
-  wait_for(x, store, pid, MANY);
+  wait_for(x, store, pid, many);
   assert_true(WIFSIGNALED(end(pid, SIGKILL)));
   check_store(store);
   assert_int_equal(number(x, store, "SELECT count(*) FROM decision"), 0);
   long long last = number(x, store, "SELECT max(id) FROM measurement"), before = number(x, store, "SELECT count(DISTINCT build_id) FROM measurement");
-  assert_true(before > MANY - 1);
+  assert_true(before >= many);
   ts_diag d = {0};
   ts_tune_result r;
   must(tune(x, large, store, 30, 1, &r, &d), &d);
   const char *again = ts_arena_printf(x->a, "SELECT count(DISTINCT build_id) FROM measurement WHERE rung = 0 AND id > %lld AND build_id IN (SELECT build_id FROM measurement WHERE id <= %lld)", last, last);
-  int64_t repeated = number(x, store, again), allowed = (int64_t)sketches(x) + FINALISTS;
+  int64_t repeated = number(x, store, again);
   if (repeated > allowed) fail_msg("%lld of %lld candidates were measured again; %lld may be", (long long)repeated, before, (long long)allowed);
   assert_true(allowed < before);
   assert_true(number(x, store, "SELECT count(DISTINCT build_id) FROM measurement") > before);
