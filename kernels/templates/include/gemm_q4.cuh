@@ -74,6 +74,16 @@ __device__ __forceinline__ void gemm_store(Y *y, float (&d)[S::width / 2], int f
   }
 }
 
+// d += a . b^T of a unit: 64 of K, of which b is a descriptor's start and a the fragments of its four steps.
+template <typename S> __device__ __forceinline__ void gemm_multiply(float (&d)[S::tall][S::width / 2], const u32 (&a)[S::tall][4][4], u64 b) {
+  wgmma_begin();
+#pragma unroll
+  for (int i = 0; i < 4; i++)
+#pragma unroll
+    for (int m = 0; m < S::tall; m++) wgmma_rs(d[m], a[m][i], b + WGMMA_STEP(32 * i));
+  wgmma_end();
+}
+
 template <typename S> struct gemm_consumer {
   unsigned char *smem;
   u32 base;
@@ -89,13 +99,7 @@ template <typename S> struct gemm_consumer {
     for (int m = 0; m < S::tall; m++) gemm_fragments(a[m], w + (mine + m * 4) * 512, w + S::rows16 * 512 + (mine + m * 4) * 64, lane);
   }
   __device__ __forceinline__ void multiply(float (&d)[S::tall][S::width / 2], u32 (&a)[S::tall][4][4]) {
-    u64 b = wgmma_rows128(base + stage * S::x_bytes);
-    wgmma_begin();
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-#pragma unroll
-      for (int m = 0; m < S::tall; m++) wgmma_rs(d[m], a[m][i], b + WGMMA_STEP(32 * i));
-    wgmma_end();
+    gemm_multiply<S>(d, a, wgmma_rows128(base + stage * S::x_bytes));
   }
   __device__ __forceinline__ void next() {
     if (++stage == S::stages) {

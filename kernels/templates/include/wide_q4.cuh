@@ -88,13 +88,7 @@ template <typename S> struct wide_crew {
       gemm_fragments(a[m], w + (mine + m * 4) * 1024 + unit * 512, w + S::rows16 * 1024 + (mine + m * 4) * 128 + unit * 64, lane);
   }
   __device__ __forceinline__ void multiply(float (&d)[S::tall][S::width / 2], u32 (&a)[S::tall][4][4], int unit) {
-    u64 b = wgmma_rows128(at.base + (stage * 2 + unit) * S::x_bytes);
-    wgmma_begin();
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-#pragma unroll
-      for (int m = 0; m < S::tall; m++) wgmma_rs(d[m], a[m][i], b + WGMMA_STEP(32 * i));
-    wgmma_end();
+    gemm_multiply<S>(d, a, wgmma_rows128(at.base + (stage * 2 + unit) * S::x_bytes));
   }
   // A stage that is used up goes back to all that copy into it.
   __device__ __forceinline__ void release(int which) {
