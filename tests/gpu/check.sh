@@ -18,6 +18,8 @@ parts=
 listing=
 passed=0 failed=0 skipped=0
 begun=$SECONDS
+# Its own processes are known by this in the environment that they begin with, those of this shell that run no program yet among them.
+[[ ${TS_CHECK_RUN:-} == $$.* ]] || exec env TS_CHECK_RUN=$$.$RANDOM bash "${BASH_SOURCE[0]}" "$@"
 
 die() { printf 'check: %s\n' "$1" >&2; exit "${2:-3}"; }
 pass() { passed=$((passed + 1)); }
@@ -227,20 +229,24 @@ models() {
 [ -z "$listing" ] || { list_workloads; exit; }
 probe=$(tunesmith probe --target cuda --time 1s 2>&1) || { printf '%s\n' "$probe" >&2; die "needs an NVIDIA GPU"; }
 head -n 1 <<<"$probe"
-# Ends what this run started and is still there, orphans too: time limits put commands into process groups of their own.
-export TS_CHECK_RUN=$$.$RANDOM
+# Ends what this run started and is still there, orphans too: time limits put commands into process groups of their own. Again, until nothing
+# is left: what is ended may just have started something.
 sweep() {
-  local file
-  for file in $(grep -lszx "TS_CHECK_RUN=$TS_CHECK_RUN" /proc/[0-9]*/environ); do
-    file=${file#/proc/}
-    kill -KILL "${file%/environ}" 2>/dev/null
+  local file found tries
+  for ((tries = 0; tries < 100; tries++)); do
+    found=
+    for file in $(env -u TS_CHECK_RUN grep -lszx "TS_CHECK_RUN=$TS_CHECK_RUN" /proc/[0-9]*/environ); do
+      file=${file#/proc/}
+      file=${file%/environ}
+      [ "$file" = $$ ] || { found=1; kill -KILL "$file" 2>/dev/null; }
+    done
+    [ -n "$found" ] || return
+    sleep 0.05
   done
 }
 stop() {
   # shellcheck disable=SC2046
   kill $(jobs -p) 2>/dev/null
-  sweep
-  sleep 0.1
   sweep
   exit "$1"
 }
