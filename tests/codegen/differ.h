@@ -252,4 +252,23 @@ __attribute__((unused)) static void run(testcase *c, char *rest) {
   drop(c->f, &want);
 }
 
+// The files of a folder that end so, by name; only those whose name begins with an argument, where there are any. Returns how many ran.
+static inline int run_files(const char *dir, const char *suffix, int argc, char **argv, int (*run_case)(const char *dir, const char *name), int *failures) {
+  ts_arena *a = ts_arena_new("cases");
+  ts_diag d = {0};
+  char **names;
+  size_t n;
+  int ran = 0;
+  if (!ts_dir_list(dir, suffix, a, &names, &n, &d)) return ts_diag_print(stdout, &d), ++*failures, 0;
+  for (size_t i = 0; i < n; i++) {
+    bool wanted = argc == 1;
+    for (int k = 1; k < argc; k++) wanted |= strncmp(names[i], argv[k], strlen(argv[k])) == 0;
+    if (!wanted) continue;
+    *failures += run_case(dir, names[i]);
+    ran++;
+  }
+  ts_arena_free(a);
+  return ran;
+}
+
 #endif

@@ -167,20 +167,7 @@ static int run_case(const char *dir, const char *name) {
 
 // Arguments: beginnings of names of cases; all of them without.
 int main(int argc, char **argv) {
-  ts_arena *a = ts_arena_new("cases");
-  ts_diag d = {0};
-  char **names;
-  size_t n;
-  int failures = 0, ran = 0;
-  if (!ts_dir_list(TS_CASES, ".txt", a, &names, &n, &d)) return ts_diag_print(stdout, &d), 1;
-  for (size_t i = 0; i < n; i++) {
-    bool wanted = argc == 1;
-    for (int k = 1; k < argc; k++) wanted |= strncmp(names[i], argv[k], strlen(argv[k])) == 0;
-    if (!wanted) continue;
-    failures += run_case(TS_CASES, names[i]);
-    ran++;
-  }
+  int failures = 0, ran = run_files(TS_CASES, ".txt", argc, argv, run_case, &failures);
   printf("%d cases, %d failures\n", ran, failures);
-  ts_arena_free(a);
   return failures || !ran;
 }
