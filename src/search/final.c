@@ -227,7 +227,7 @@ static bool hold_finals(ts__session *s, double most_s, bool once, ts_arena *a, f
   uint64_t begin = ts_now_ns();
   TS_TRY(hold_final(s, most_s, a, f, d));
   double took_s = (double)(ts_now_ns() - begin) * 1e-9, left_s = most_s - took_s;
-  for (int again = 0; again < 2 && !once && usable(f, 0) && disturbed(s, f) && left_s >= took_s; again++, left_s -= took_s) TS_TRY(hold_final(s, took_s, a, f, d));
+  for (int again = 0; again < 2 && !once && usable(f, 0) && disturbed(s, f) && left_s >= took_s; again++, left_s -= took_s) TS_TRY(hold_final(s, left_s, a, f, d));
   return true;
 }
 
