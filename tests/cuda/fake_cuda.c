@@ -64,7 +64,6 @@ struct CUctx_st {
 };
 struct CUmod_st {
   char text[4096];
-  struct CUfunc_st *functions;  // that were asked for, and are gone with it
 };
 struct CUfunc_st {
   struct CUmod_st *module;
@@ -226,19 +225,13 @@ API CUresult cuModuleLoadDataEx(CUmodule *m, const void *image, unsigned n, CUji
   snprintf((*m)->text, sizeof (*m)->text, "%.4000s", (const char *)image);
   return 0;
 }
-API CUresult cuModuleUnload(CUmodule m) {
-  for (struct CUfunc_st *f = m ? m->functions : NULL, *next; f; f = next) {
-    next = f->next;
-    free(f);
-  }
-  free(m);
-  return 0;
-}
+API CUresult cuModuleUnload(CUmodule m) { return free(m), 0; }
+static struct CUfunc_st *functions;  // all that were asked for: what is recorded of a kernel names it when its module is gone
 API CUresult cuModuleGetFunction(CUfunction *f, CUmodule m, const char *name) {
   *f = calloc(1, sizeof **f);
   (*f)->module = m;
-  (*f)->next = m->functions;
-  m->functions = *f;
+  (*f)->next = functions;
+  functions = *f;
   snprintf((*f)->name, sizeof (*f)->name, "%s", name);
   return 0;
 }
