@@ -151,6 +151,12 @@ ts_sha256 ts_sha256_of(const void *p, size_t n);
 bool ts_sha256_file(const char *path, ts_sha256 *out, ts_diag *d) TS_WARN_UNUSED;
 char *ts_hex(ts_arena *a, const uint8_t *p, size_t n);
 
+// --- sealed files (seal.c): the last bytes of a file are a checksum of the others, against damage, not against a forger -----------------
+enum { TS_SEAL_BYTES = 16 };
+typedef enum ts_seal_state { TS_SEAL_NONE, TS_SEAL_BROKEN, TS_SEAL_HOLDS } ts_seal_state;
+void ts_seal(void *p, size_t n);                         // writes the seal of n bytes behind them; the memory has TS_SEAL_BYTES more
+ts_seal_state ts_seal_check(const void *p, size_t n);    // of a whole file of n bytes, its seal among them
+
 // --- random numbers (rng.c): Philox4x32-10, counter-based: same (seed, stream) gives the same draws anywhere --
 typedef struct ts_rng {
   uint64_t seed, stream, counter;

@@ -107,6 +107,7 @@ void ts_object_unload(ts_loaded *l);  // accepts a zeroed object
 // tunesmith_library_plan (bytes) and tunesmith_library_plan_size (u64). GPU artifacts become data: SYMBOL (the bytes) and
 // SYMBOL_bytes (u64). It is written without a linker, unless an object imports a symbol or holds data that is written: then ld.lld-19, ld.lld,
 // or cc links as a child process; environment failure "no-linker" when there is none. Objects with one id are linked once.
+// The file ends in a seal (base.h) and appears whole or not at all.
 bool ts_link_library(const ts_object *objects, size_t n, const void *plan, size_t plan_n, const ts_target *t,
                      const char *path, ts_diag *d) TS_WARN_UNUSED;
 

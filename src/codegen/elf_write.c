@@ -1,6 +1,6 @@
 // Shared objects written without a linker: hosts that models are built on may have none.
 //
-//   headers | .hash .dynsym .dynstr | data | (a page further) code | (a page further) the dynamic section | section headers
+//   headers | .hash .dynsym .dynstr | data | (a page further) code | (a page further) the dynamic section | section headers | seal
 //
 // Addresses are offsets in the file. Nothing in it is relocated when it is loaded.
 #include <elf.h>
@@ -143,14 +143,15 @@ bool ts__elf_write(const char *path, const ts__elf *e, ts_diag *d) {
     return ts_refuse(d, "library-size", "%s: code and data of %llu bytes cannot reach one another", path, (unsigned long long)p.code_end);
   }
   uint64_t bytes = p.sections + SECTIONS * sizeof(Elf64_Shdr);
-  uint8_t *f = ts_arena_alloc(a, bytes, 16);
+  uint8_t *f = ts_arena_alloc(a, bytes + TS_SEAL_BYTES, 16);
   memset(f, 0, bytes);
   put_headers(f, &p);
   put_sections(f, &p);
   put_symbols(f, &p, e);
   for (size_t i = 0; i < e->pieces.n; i++) memcpy(f + p.piece[i], e->pieces.p[i].p, e->pieces.p[i].n);
   put_distances(f, &p, e);
-  bool ok = ts_file_write(path, f, bytes, d);
+  ts_seal(f, bytes);
+  bool ok = ts_file_write(path, f, bytes + TS_SEAL_BYTES, d);
   ts_arena_free(a);
   return ok;
 }

@@ -128,14 +128,24 @@ static bool link_files(linking *k, const char *out, ts_diag *d) {
   return false;
 }
 
+// What a linker wrote, with its seal, at the place that is wanted.
+static bool write_sealed(linking *k, const char *linked, ts_diag *d) {
+  ts_map m;
+  TS_TRY(ts_map_open(linked, &m, d));
+  uint8_t *f = ts_arena_alloc(k->a, m.n + TS_SEAL_BYTES, 16);
+  memcpy(f, m.p, m.n);
+  ts_seal(f, m.n);
+  bool ok = ts_file_write(k->path, f, m.n + TS_SEAL_BYTES, d);
+  ts_map_close(&m);
+  return ok;
+}
+
 static bool link_in(linking *k, const ts_object *objects, size_t n, const void *plan, size_t plan_n, const ts_target *t,
                     ts_diag *d) {
   TS_TRY(write_objects(k, objects, n, d));
   TS_TRY(write_data(plan, plan_n, t, file_in(k, "plan.o"), d));
   const char *out = file_in(k, "library.so");
-  TS_TRY(link_files(k, out, d));
-  if (rename(out, k->path) != 0) return ts_env_fail(d, "write-failed", "%s: %s", k->path, strerror(errno));
-  return true;
+  return link_files(k, out, d) && write_sealed(k, out, d);
 }
 
 // --- without a linker ---------------------------------------------------------------------------------------------------

@@ -15,19 +15,31 @@ struct ts_library {
   ts__kernel *packs;   // [weight]
 };
 
-// The parts of the file that the loader would map lie within it: a cut-off library is a refusal, not a crash.
-static bool elf_ok(const char *path, const ts_map *m, uint64_t *span, ts_diag *d) {
-  Elf64_Ehdr h;
-  if (m->n < sizeof h || memcmp(m->p, ELFMAG, SELFMAG) != 0) return ts_refuse(d, "not-a-library", "%s: not a shared object", path);
-  memcpy(&h, m->p, sizeof h);
-  if (h.e_ident[EI_CLASS] != ELFCLASS64 || h.e_machine != EM_X86_64 || h.e_type != ET_DYN)
-    return ts_refuse(d, "not-a-library", "%s: not a shared object for x86-64", path);
-  size_t table = (size_t)h.e_phnum * sizeof(Elf64_Phdr);
-  if (h.e_phentsize != sizeof(Elf64_Phdr) || h.e_phoff > m->n || table > m->n - h.e_phoff)
+static bool is_elf(const ts_map *m, Elf64_Ehdr *h) {
+  if (m->n < sizeof *h || memcmp(m->p, ELFMAG, SELFMAG) != 0) return false;
+  memcpy(h, m->p, sizeof *h);
+  return h->e_ident[EI_CLASS] == ELFCLASS64 && h->e_machine == EM_X86_64 && h->e_type == ET_DYN;
+}
+
+// The file is a library as the build wrote it: what happened to its bytes since is a refusal, not a crash of the loader or, later, of a
+// kernel. One without a seal is of a build that made none or has lost its end, which cannot be told apart.
+static bool is_whole(const char *path, const ts_map *m, Elf64_Ehdr *h, ts_diag *d) {
+  ts_seal_state seal = ts_seal_check(m->p, m->n);
+  if (seal == TS_SEAL_BROKEN)
+    return ts_refuse(d, "library-damaged", "%s: damaged: its bytes are not those that were written; build the model again or copy it again", path);
+  if (!is_elf(m, h)) return ts_refuse(d, "not-a-library", "%s: not a shared object for x86-64", path);
+  return seal == TS_SEAL_HOLDS ||
+         ts_refuse(d, "library-damaged", "%s: damaged, or of an older build: it does not end in a checksum; build the model again or copy it again", path);
+}
+
+// The parts of the file that the loader would map lie within it.
+static bool segments_ok(const char *path, const ts_map *m, const Elf64_Ehdr *h, uint64_t *span, ts_diag *d) {
+  size_t table = (size_t)h->e_phnum * sizeof(Elf64_Phdr);
+  if (h->e_phentsize != sizeof(Elf64_Phdr) || h->e_phoff > m->n || table > m->n - h->e_phoff)
     return ts_refuse(d, "library-cut", "%s: the file is cut off", path);
-  for (int i = 0; i < h.e_phnum; i++) {
+  for (int i = 0; i < h->e_phnum; i++) {
     Elf64_Phdr p;
-    memcpy(&p, m->p + h.e_phoff + (size_t)i * sizeof p, sizeof p);
+    memcpy(&p, m->p + h->e_phoff + (size_t)i * sizeof p, sizeof p);
     if (p.p_type == PT_LOAD && (p.p_offset > m->n || p.p_filesz > m->n - p.p_offset))
       return ts_refuse(d, "library-cut", "%s: the file is cut off: %zu bytes, a segment ends at %llu", path, m->n,
                        (unsigned long long)(p.p_offset + p.p_filesz));
@@ -38,8 +50,9 @@ static bool elf_ok(const char *path, const ts_map *m, uint64_t *span, ts_diag *d
 
 static bool open_handle(ts_library *l, ts_diag *d) {
   ts_map m;
+  Elf64_Ehdr h;
   TS_TRY(ts_map_open(l->path, &m, d));
-  bool ok = elf_ok(l->path, &m, &l->span, d);
+  bool ok = is_whole(l->path, &m, &h, d) && segments_ok(l->path, &m, &h, &l->span, d);
   ts_map_close(&m);
   if (!ok) return false;
   const char *full = strchr(l->path, '/') ? l->path : ts_arena_printf(l->arena, "./%s", l->path);

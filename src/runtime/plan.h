@@ -5,7 +5,7 @@
 //   unsigned char tunesmith_library_plan[]  the plan, JSON text in UTF-8
 //   uint64_t tunesmith_library_plan_size    its bytes
 // A kernel NAME of a CPU library is code, with NAME_workspace beside it (target/target.h). In a library for a GPU it is data: the
-// artifact (target/gpu.h), with uint64_t NAME_bytes beside it.
+// artifact (target/gpu.h), with uint64_t NAME_bytes beside it. The file ends, after the shared object, in a seal (ts_seal).
 // Included through runtime/runtime.h.
 #ifndef TS_RUNTIME_PLAN_H
 #define TS_RUNTIME_PLAN_H

@@ -52,9 +52,9 @@ bool ts_index_read(const ts_index *x, const ts_index_tensor *t, ts_dtype as, voi
 
 // --- model library (library.c) ------------------------------------------------------------------------------------
 typedef struct ts_library ts_library;
-// Open a model library: a whole x86-64 shared object with our interface, with a valid plan and every kernel that the plan names;
-// built for a CPU like this one (else the refusal names the missing feature), or for GPUs, which are first asked for when weights are
-// loaded.
+// Open a model library: an x86-64 shared object, as it was written (its seal holds; before that is known nothing is mapped as code), with our
+// interface, a valid plan and every kernel that the plan names; built for a CPU like this one (else the refusal names the missing feature), or
+// for GPUs, which are first asked for when weights are loaded.
 ts_library *ts_library_open(const char *path, ts_diag *d) TS_WARN_UNUSED;
 void ts_library_close(ts_library *l);  // accepts NULL
 const ts_plan *ts_library_plan(const ts_library *l);

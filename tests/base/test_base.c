@@ -96,6 +96,32 @@ static void sha256_known(void **state) {
   ts_arena_free(a);
 }
 
+// Any one change of any byte, and any other length, breaks a seal.
+static void sealed(void **state) {
+  (void)state;
+  uint8_t bytes[61 + TS_SEAL_BYTES], other[sizeof bytes + 1];
+  for (size_t n = 0; n <= 61; n++) {
+    memset(bytes, n % 3 ? 0xa5 : 0, sizeof bytes);
+    ts_seal(bytes, n);
+    size_t all = n + TS_SEAL_BYTES;
+    assert_int_equal(ts_seal_check(bytes, all), TS_SEAL_HOLDS);
+    for (size_t i = 0; i < 8 * all; i++) {
+      bytes[i / 8] ^= (uint8_t)(1u << i % 8);
+      assert_int_equal(ts_seal_check(bytes, all), i / 8 >= n && i / 8 < n + 8 ? TS_SEAL_NONE : TS_SEAL_BROKEN);
+      bytes[i / 8] ^= (uint8_t)(1u << i % 8);
+    }
+    for (size_t i = 0; i < n; i++) {
+      memcpy(other, bytes, i);
+      other[i] = bytes[i];
+      memcpy(other + i + 1, bytes + i, all - i);
+      assert_int_equal(ts_seal_check(other, all + 1), TS_SEAL_BROKEN);
+      memcpy(other + i, bytes + i + 1, all - i - 1);
+      assert_int_equal(ts_seal_check(other, all - 1), TS_SEAL_BROKEN);
+    }
+    for (size_t cut = 0; cut < all; cut++) assert_int_equal(ts_seal_check(bytes, cut), TS_SEAL_NONE);
+  }
+}
+
 static void half_against_compiler(void **state) {
   (void)state;
   for (uint32_t h = 0; h < 65536; h++) {
@@ -263,7 +289,7 @@ static void diag_is_one_line(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(arena_restores),   cmocka_unit_test(lexer_tokens),   cmocka_unit_test(lexer_newlines),
-      cmocka_unit_test(sha256_known),     cmocka_unit_test(half_against_compiler), cmocka_unit_test(rng_reference),
+      cmocka_unit_test(sha256_known),     cmocka_unit_test(sealed), cmocka_unit_test(half_against_compiler), cmocka_unit_test(rng_reference),
       cmocka_unit_test(files_and_faults), cmocka_unit_test(processes),      cmocka_unit_test(workers),
       cmocka_unit_test(doubles_read_back), cmocka_unit_test(strings_are_quoted), cmocka_unit_test(diag_keeps_own_fields), cmocka_unit_test(diag_is_one_line),
   };

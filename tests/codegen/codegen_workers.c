@@ -383,6 +383,39 @@ static void test_faults(void **state) {
   assert_false(ts_link_library(&o, 1, "p", 1, &x->t, path, &d));
   ts_fault_set(NULL);
   assert_true(ts_link_library(&o, 1, "p", 1, &x->t, path, &d));
+  char *before, *after;
+  size_t n, still;
+  assert_true(ts_file_read(path, x->a, &before, &n, &d));
+  ts_fault_set("write:2");  // what the linker made is written again, with its seal: a full disk then
+  assert_false(ts_link_library(&other, 1, "p", 1, &x->t, path, &d));
+  ts_fault_set(NULL);
+  assert_string_equal(d.code, "write-failed");
+  assert_non_null(strstr(d.message, path));
+  assert_true(ts_file_read(path, x->a, &after, &still, &d));
+  assert_true(n == still && memcmp(before, after, n) == 0);  // the library that was there is as it was
+  char **names;
+  assert_true(ts_dir_list(x->dir, "", x->a, &names, &n, NULL));
+  assert_int_equal(n, 1);
+}
+
+// Both ways of writing a library seal it.
+static void test_sealed(void **state) {
+  fixture *x = *state;
+  ts_diag d = {0};
+  ts_object o[2];
+  char *path = ts_path_join(x->a, x->dir, "lib.so");
+  assert_true(ts_codegen_object(scale_by(x, 3), &x->t, x->a, &o[0], &d));
+  o[1] = wants_linker(x, &o[0]);
+  for (int i = 0; i < 2; i++) {
+    char *bytes;
+    size_t n;
+    if (!ts_link_library(&o[i], 1, "p", 1, &x->t, path, &d)) fail_msg("%s", d.message);
+    assert_true(ts_file_read(path, x->a, &bytes, &n, &d));
+    assert_int_equal(ts_seal_check(bytes, n), TS_SEAL_HOLDS);
+    bytes[n / 2] ^= 1;
+    assert_int_equal(ts_seal_check(bytes, n), TS_SEAL_BROKEN);
+    assert_int_equal(ts_seal_check(bytes, n - 1), TS_SEAL_NONE);
+  }
 }
 
 static const char gpu_text[] =
@@ -467,7 +500,7 @@ int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
   const struct CMUnitTest tests[] = {T(test_pool),    T(test_drop),       T(test_abort),        T(test_timeout),  T(test_refusal),
                                      T(test_cache),   T(test_public_cache), T(test_identity), T(test_bad_object),
-                                     T(test_library), T(test_no_linker),    T(test_strange_objects), T(test_faults),    T(test_gpu),
+                                     T(test_library), T(test_no_linker),    T(test_strange_objects), T(test_faults),    T(test_sealed),    T(test_gpu),
                                      T(test_assembler)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

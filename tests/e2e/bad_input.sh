@@ -96,18 +96,13 @@ lib=$(find "$dir" -name '*.so')
 refused 3 "nowhere" tunesmith chat "$top/nowhere" --prompt x
 refused 2 "new.db.*newer" tunesmith bench "$dir" -p 8 -n 8 -r 1 --no-bandwidth --store "$top/new.db"
 cp -r "$dir" "$top/broken"; truncate -s 2000 "$top/broken/$(basename "$lib")"; refused 2 "so" tunesmith chat "$top/broken" --prompt x
-rm -rf "$top/broken"; cp -r "$dir" "$top/broken"
-python3 - "$top/broken/$(basename "$lib")" <<'PY'
-import json, re, struct, sys
-data = bytearray(open(sys.argv[1], "rb").read())
-start = re.search(rb'\{\s*"format": "tunesmith-plan"', data).start()
-size = json.JSONDecoder().raw_decode(data[start:].decode("latin-1"))[1]
-where = [m.start() for n in (size, size + 1) for m in re.finditer(re.escape(struct.pack("<Q", n)), data)]
-assert where, "no size of the plan in the library"
-for at in where: data[at:at + 8] = struct.pack("<Q", 1 << 40)
-open(sys.argv[1], "wb").write(data)
-PY
-refused 2 "plan is 1099511627776 bytes" tunesmith chat "$top/broken" --prompt x
+# A library with other bytes than were written: zeros, one bit, bytes more, bytes less, another tail.
+for how in 'b[8192:12288] = bytes(4096)' 'b[len(b) // 2] ^= 4' 'b[5000:5000] = b"x" * 8' 'del b[len(b) // 3]' 'b[-1] ^= 128' 'del b[-16:]' 'b += bytes(4096)'; do
+  python3 -c 'import sys; b = bytearray(open(sys.argv[1], "rb").read()); exec(sys.argv[3]); open(sys.argv[2], "wb").write(b)' \
+    "$lib" "$top/broken/$(basename "$lib")" "$how"
+  refused 2 "$(basename "$lib"): damaged.*build the model again or copy it again" tunesmith chat "$top/broken" --prompt x
+done
+refused 2 "$(basename "$lib"): damaged" tunesmith bench "$top/broken" -p 8 -n 8 -r 1 --no-bandwidth
 rm -rf "$top/broken"; cp -r "$dir" "$top/broken"; shard=$(find "$top/broken" -name 'params_shard_0.bin'); truncate -s 1000 "$shard"
 rm -f "$top/broken"/*.weights "$top/broken"/*/*.weights; refused 2 "params_shard_0.bin" tunesmith chat "$top/broken" --prompt x
 refused 2 "temperature" tunesmith chat "$dir" --prompt x --temperature -1

@@ -116,6 +116,13 @@ void tiny_library(const char *path, const char *plan_text, const char *flags) {
   must(ts_proc_run(argv, 60, &out, &r, &d), &d);
   if (r.exit_code != 0) fprintf(stderr, "%s\n%s\n", command, ts_text_str(&out)), abort();
   ts_text_free(&out);
+  ts_map linked;
+  must(ts_map_open(path, &linked, &d), &d);
+  uint8_t *sealed = ts_arena_alloc(a, linked.n + TS_SEAL_BYTES, 16);
+  memcpy(sealed, linked.p, linked.n);
+  ts_seal(sealed, linked.n);
+  must(ts_file_write(path, sealed, linked.n + TS_SEAL_BYTES, &d), &d);
+  ts_map_close(&linked);
   ts_arena_free(a);
 }
 
