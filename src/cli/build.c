@@ -66,7 +66,7 @@ static void print_table(const ts_build_result *r) {
     by_record += *k->record != 0;
   }
   if (r->nkernels)
-    printf("%zu of %zu kernels come from records, the others are default schedules\n", by_record, r->nkernels);
+    printf("%zu of %zu kernels come from records%s\n", by_record, r->nkernels, by_record < r->nkernels ? ", the others are default schedules" : "");
   double decode = expected_pass_us(r, "decode"), prefill = expected_pass_us(r, "prefill");
   if (decode > 0 && prefill > 0)
     printf("expected: %.0f us a decode pass, %.0f us a full prefill pass\n", decode, prefill);
