@@ -189,6 +189,10 @@ typedef struct ts_map {  // read-only mapping of a whole file
 } ts_map;
 bool ts_map_open(const char *path, ts_map *m, ts_diag *d) TS_WARN_UNUSED;
 void ts_map_close(ts_map *m);
+void ts_dir_remove(const char *path);  // with all in it, as far as that goes; symbolic links are removed, not followed
+// A new folder PARENT/.NAME.PID.partial, for what is made whole before it is put in its place; NULL when it cannot be made. Those that processes left there
+// which are no more are removed.
+char *ts_dir_partial(ts_arena *a, const char *parent, const char *name, ts_diag *d) TS_WARN_UNUSED;
 char *ts_path_join(ts_arena *a, const char *dir, const char *name);
 // Sorted names in a directory that end in `suffix` ("" for all).
 bool ts_dir_list(const char *path, const char *suffix, ts_arena *a, char ***names, size_t *n, ts_diag *d) TS_WARN_UNUSED;
@@ -205,6 +209,8 @@ typedef struct ts_proc_result {
 } ts_proc_result;
 // Run argv (searched in PATH) with stdin closed, output captured into out (may be NULL to inherit) up to 4 MiB.
 bool ts_proc_run(const char *const *argv, double timeout_s, ts_text *out, ts_proc_result *r, ts_diag *d) TS_WARN_UNUSED;
+// The same; Ctrl-C (ts_interrupted) ends the command at once, by SIGKILL.
+bool ts_proc_run_interruptible(const char *const *argv, double timeout_s, ts_text *out, ts_proc_result *r, ts_diag *d) TS_WARN_UNUSED;
 // A forked worker: runs serve(fd, arg) in a child with a socketpair; the parent talks through w->fd.
 typedef struct ts_worker {
   int pid, fd;

@@ -29,13 +29,15 @@ static void reap(int pid, ts_proc_result *r) {
   r->user_s = (double)use.ru_utime.tv_sec + 1e-6 * (double)use.ru_utime.tv_usec;
 }
 
-// Drain fd into out until it closes or the deadline passes.
-static bool drain(int fd, uint64_t deadline_ns, ts_text *out) {
+enum { PATIENCE_MS = 1000, ALERT_MS = 100 };  // between looks at the time, and at a signal that came right before waiting
+
+// Drain fd into out until it closes, the deadline passes, or, where that is wanted, Ctrl-C.
+static bool drain(int fd, uint64_t deadline_ns, bool interruptible, ts_text *out) {
   for (;;) {
     uint64_t now = ts_now_ns();
-    if (now >= deadline_ns) return false;
+    if (now >= deadline_ns || (interruptible && ts_interrupted())) return false;
     struct pollfd p = {.fd = fd, .events = POLLIN};
-    int wait_ms = (int)TS_MIN((deadline_ns - now) / 1000000 + 1, 1000);
+    int wait_ms = (int)TS_MIN((deadline_ns - now) / 1000000 + 1, interruptible ? ALERT_MS : PATIENCE_MS);
     if (poll(&p, 1, wait_ms) <= 0) continue;
     char buffer[8192];
     ssize_t n = read(fd, buffer, sizeof buffer);
@@ -46,8 +48,8 @@ static bool drain(int fd, uint64_t deadline_ns, ts_text *out) {
 }
 
 // With inherited output there is nothing to read: poll the child instead.
-static bool wait_until(int pid, uint64_t deadline_ns) {
-  while (ts_now_ns() < deadline_ns) {
+static bool wait_until(int pid, uint64_t deadline_ns, bool interruptible) {
+  while (ts_now_ns() < deadline_ns && !(interruptible && ts_interrupted())) {
     siginfo_t info = {0};
     if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid) return true;
     usleep(2000);
@@ -55,7 +57,7 @@ static bool wait_until(int pid, uint64_t deadline_ns) {
   return false;
 }
 
-bool ts_proc_run(const char *const *argv, double timeout_s, ts_text *out, ts_proc_result *r, ts_diag *d) {
+static bool run(const char *const *argv, double timeout_s, bool interruptible, ts_text *out, ts_proc_result *r, ts_diag *d) {
   *r = (ts_proc_result){0};
   int fds[2] = {-1, -1};
   if (out && pipe2(fds, O_CLOEXEC) != 0) return ts_env_fail(d, "pipe-failed", "%s: %s", argv[0], strerror(errno));
@@ -76,15 +78,23 @@ bool ts_proc_run(const char *const *argv, double timeout_s, ts_text *out, ts_pro
     return ts_env_fail(d, err == ENOENT ? "command-not-found" : "spawn-failed", "%s: %s", argv[0], strerror(err));
   }
   uint64_t deadline = timeout_s > 0 ? begin + (uint64_t)(timeout_s * 1e9) : UINT64_MAX;
-  bool ended = out ? drain(fds[0], deadline, out) : wait_until(pid, deadline);
+  bool ended = out ? drain(fds[0], deadline, interruptible, out) : wait_until(pid, deadline, interruptible);
   if (!ended) {
     kill(pid, SIGKILL);
-    r->timed_out = true;
+    r->timed_out = ts_now_ns() >= deadline;
   }
   if (out) close(fds[0]);
   reap(pid, r);
   r->wall_s = (double)(ts_now_ns() - begin) * 1e-9;
   return true;
+}
+
+bool ts_proc_run(const char *const *argv, double timeout_s, ts_text *out, ts_proc_result *r, ts_diag *d) {
+  return run(argv, timeout_s, false, out, r, d);
+}
+
+bool ts_proc_run_interruptible(const char *const *argv, double timeout_s, ts_text *out, ts_proc_result *r, ts_diag *d) {
+  return run(argv, timeout_s, true, out, r, d);
 }
 
 bool ts_worker_start(ts_worker *w, void (*serve)(int fd, void *arg), void *arg, ts_diag *d) {
@@ -119,7 +129,7 @@ void ts_worker_stop(ts_worker *w, ts_proc_result *r) {
   *r = (ts_proc_result){0};
   if (!w->pid) return;
   close(w->fd);  // an idle worker sees the end and leaves by itself
-  if (!wait_until(w->pid, ts_now_ns() + 20000000)) kill(w->pid, SIGKILL);
+  if (!wait_until(w->pid, ts_now_ns() + 20000000, false)) kill(w->pid, SIGKILL);
   reap(w->pid, r);
   *w = (ts_worker){0};
 }

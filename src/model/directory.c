@@ -1,29 +1,12 @@
 // Output directories: made beside their place, then put there in one step.
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "output_impl.h"
-
-// Delete a directory and what is in it. Symbolic links are deleted, not followed.
-static void remove_tree(int parent, const char *name) {
-  int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-  if (!dir) {
-    if (fd >= 0) close(fd);
-    unlinkat(parent, name, 0);
-    return;
-  }
-  for (struct dirent *e; (e = readdir(dir));)
-    if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..")) remove_tree(fd, e->d_name);
-  closedir(dir);
-  unlinkat(parent, name, AT_REMOVEDIR);
-}
 
 // A model directory, or an empty one, may be replaced.
 static bool replaceable(ts_arena *a, const char *path, ts_diag *d) {
@@ -34,21 +17,6 @@ static bool replaceable(ts_arena *a, const char *path, ts_diag *d) {
   return ts_refuse(d, "would-overwrite", "%s: exists and is no model directory; it is left as it is", path);
 }
 
-// Directories that builds of this name left behind when they were killed.
-static void remove_leftovers(ts_arena *a, const char *parent, const char *name) {
-  char **names;
-  size_t n, prefix = strlen(name) + 2;
-  const char *start = ts_arena_printf(a, ".%s.", name);
-  if (!ts_dir_list(parent, ".partial", a, &names, &n, NULL)) return;
-  for (size_t i = 0; i < n; i++) {
-    if (strncmp(names[i], start, prefix)) continue;
-    char *end;
-    long pid = strtol(names[i] + prefix, &end, 10);
-    bool gone = pid == getpid() || (pid > 0 && kill((pid_t)pid, 0) && errno == ESRCH);
-    if (!strcmp(end, ".partial") && gone) remove_tree(AT_FDCWD, ts_path_join(a, parent, names[i]));
-  }
-}
-
 bool ts__staging_begin(ts__staging *s, const char *final_path, ts_diag *d) {
   ts_arena *a = ts_arena_new("staging");
   *s = (ts__staging){0};
@@ -56,12 +24,9 @@ bool ts__staging_begin(ts__staging *s, const char *final_path, ts_diag *d) {
   while (n > 1 && final_path[n - 1] == '/') n--;
   const char *clean = ts_arena_strndup(a, final_path, n), *slash = strrchr(clean, '/');
   const char *parent = slash == clean ? "/" : slash ? ts_arena_strndup(a, clean, (size_t)(slash - clean)) : ".";
-  const char *path = ts_arena_printf(a, "%s/.%s.%d.partial", parent, slash ? slash + 1 : clean, (int)getpid());
   bool ok = replaceable(a, clean, d) && ts_dir_make(parent, d);
-  if (ok) {
-    remove_leftovers(a, parent, slash ? slash + 1 : clean);
-    ok = !mkdir(path, 0777) || ts_env_fail(d, "mkdir-failed", "%s: %s", path, strerror(errno));
-  }
+  const char *path = ok ? ts_dir_partial(a, parent, slash ? slash + 1 : clean, d) : NULL;
+  ok = path != NULL;
   if (ok) s->final_path = strdup(clean), s->path = strdup(path);
   ts_arena_free(a);
   return ok;
@@ -94,7 +59,7 @@ bool ts__staging_commit(ts__staging *s, ts_diag *d) {
 }
 
 void ts__staging_abandon(ts__staging *s) {
-  if (s->path) remove_tree(AT_FDCWD, s->path);
+  if (s->path) ts_dir_remove(s->path);
   free(s->path);
   free(s->final_path);
   *s = (ts__staging){0};
