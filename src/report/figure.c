@@ -156,6 +156,8 @@ static void add_variable(ts_text *out, const char *name, const char *value) {
   ts_text_add(out, "'; ");
 }
 
+static bool going(ts_diag *d) { return !ts_interrupted() || ts_env_fail(d, "interrupted", "interrupted"); }
+
 static bool run_gnuplot(ts__page *p, const ts__figure *f, const char *data, const char *svg, int blocks, ts_diag *d) {
   ts_text vars = {0}, said = {0};
   add_variable(&vars, "data", data);
@@ -164,7 +166,7 @@ static bool run_gnuplot(ts__page *p, const ts__figure *f, const char *data, cons
   ts_text_addf(&vars, "rows=%zu; blocks=%d; labelchars=%zu", f->nrows, blocks, longest_label(f));
   const char *argv[] = {"gnuplot", "-d", "-e", ts_text_str(&vars), f->report->plot, NULL};
   ts_proc_result r;
-  bool ok = ts_proc_run(argv, GNUPLOT_SECONDS, &said, &r, d);
+  bool ok = ts_proc_run_interruptible(argv, GNUPLOT_SECONDS, &said, &r, d) && going(d);
   if (ok && r.exit_code == 127) ok = ts_env_fail(d, "command-not-found", "gnuplot: not found");
   if (ok && (r.exit_code != 0 || r.timed_out)) {
     const char *words = ts_text_str(&said) + strspn(ts_text_str(&said), " \n^");
@@ -176,28 +178,42 @@ static bool run_gnuplot(ts__page *p, const ts__figure *f, const char *data, cons
   return ok;
 }
 
+// gnuplot does not say what kept it from writing, and ends well at times when something did: `path` is written in its stead, to see what the system says.
+static bool disk_takes(const char *path, ts_diag *d) {
+  static const char some[64 << 10];
+  return ts_file_write(path, some, sizeof some, d);
+}
+
+// The figure's SVG, as gnuplot draws it from `data`, in the file `svg` and in f->svg.
+static bool draw(ts__page *p, ts__figure *f, const char *data, const char *svg, int blocks, ts_diag *d) {
+  char *text;
+  size_t n;
+  TS_TRY(run_gnuplot(p, f, data, svg, blocks, d));
+  if (!ts_file_read(svg, p->arena, &text, &n, NULL)) return ts_env_fail(d, "gnuplot-failed", "%s: gnuplot wrote no SVG", f->report->plot);
+  ts_text desc = {0};
+  ts__fill_in(&desc, f, f->report->caption);
+  f->svg = ts__svg_accessible(p->arena, text, f->id, *f->key ? f->key : f->report->title, ts_text_str(&desc));
+  ts_text_free(&desc);
+  if (!f->svg) return ts_env_fail(d, "gnuplot-failed", "%s: gnuplot wrote no SVG", f->report->plot);
+  return ts_file_write(svg, f->svg, strlen(f->svg), d);
+}
+
 // Writes the figure's data, and its SVG when there is a plot and a gnuplot. A missing gnuplot is noted in the page, not
 // a failure.
 bool ts__figure_draw(ts__page *p, ts__figure *f, ts_diag *d) {
   ts_arena *a = p->arena;
-  const char *data = ts_path_join(a, p->o->out, ts_arena_printf(a, "%s.tsv", f->id));
-  const char *svg = ts_path_join(a, p->o->out, ts_arena_printf(a, "%s.svg", f->id));
-  ts_text rows = {0}, desc = {0};
+  const char *data = ts_path_join(a, p->dir, ts_arena_printf(a, "%s.tsv", f->id));
+  const char *svg = ts_path_join(a, p->dir, ts_arena_printf(a, "%s.svg", f->id));
+  ts_text rows = {0};
+  TS_TRY(going(d));
   int blocks = add_data(&rows, f);
   bool ok = ts_file_write(data, ts_text_str(&rows), rows.n, d);
   ts_text_free(&rows);
   if (!ok || !f->report->plot || p->no_gnuplot) return ok;
   ts_diag why = {0};
-  if (!run_gnuplot(p, f, data, svg, blocks, &why)) {
-    p->no_gnuplot = strcmp(why.code, "command-not-found") == 0;
-    return p->no_gnuplot || ts_env_fail(d, why.code, "%s", why.message);
-  }
-  char *text;
-  size_t n;
-  TS_TRY(ts_file_read(svg, a, &text, &n, d));
-  ts__fill_in(&desc, f, f->report->caption);
-  f->svg = ts__svg_accessible(a, text, f->id, *f->key ? f->key : f->report->title, ts_text_str(&desc));
-  ts_text_free(&desc);
-  if (!f->svg) return ts_env_fail(d, "gnuplot-failed", "%s: gnuplot wrote no SVG", svg);
-  return ts_file_write(svg, f->svg, strlen(f->svg), d);
+  if (draw(p, f, data, svg, blocks, &why)) return true;
+  p->no_gnuplot = strcmp(why.code, "command-not-found") == 0;
+  if (p->no_gnuplot) return true;
+  if (strcmp(why.code, "gnuplot-failed") == 0) TS_TRY(disk_takes(svg, d));
+  return ts_env_fail(d, why.code, "%s", why.message);
 }

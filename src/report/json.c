@@ -34,7 +34,7 @@ static void add_report(ts_text *out, const ts__report *r) {
   ts_text_add(out, "]}");
 }
 
-bool ts__json_write(ts__page *p, ts_text *path, ts_diag *d) {
+bool ts__json_write(ts__page *p, const char *name, ts_diag *d) {
   ts_text out = {0};
   ts_text_add(&out, "{\"reports\":[\n");
   for (size_t i = 0; i < p->nreports; i++) {
@@ -42,9 +42,7 @@ bool ts__json_write(ts__page *p, ts_text *path, ts_diag *d) {
     add_report(&out, &p->report[i]);
   }
   ts_text_add(&out, "\n]}\n");
-  path->n = 0;
-  ts_text_addf(path, "%s/report.json", p->o->out);
-  bool ok = ts_file_write(ts_text_str(path), out.p, out.n, d);
+  bool ok = ts_file_write(ts_path_join(p->arena, p->dir, name), out.p, out.n, d);
   ts_text_free(&out);
   return ok;
 }

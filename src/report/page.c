@@ -141,16 +141,14 @@ static void add_contents(ts__page *p, ts_text *out) {
   ts_text_add(out, "</ul></nav>\n");
 }
 
-bool ts__page_write(ts__page *p, ts_text *path, ts_diag *d) {
+bool ts__page_write(ts__page *p, const char *name, ts_diag *d) {
   ts_text out = {0};
   add_head(&out);
   bool ok = add_facts(p, &out, d);
   add_contents(p, &out);
   for (size_t i = 0; ok && i < p->nreports; i++) ok = add_report(p, &out, &p->report[i], d);
   ts_text_add(&out, "</main>\n</body>\n</html>\n");
-  path->n = 0;
-  ts_text_addf(path, "%s/index.html", p->o->out);
-  ok = ok && ts_file_write(ts_text_str(path), out.p, out.n, d);
+  ok = ok && ts_file_write(ts_path_join(p->arena, p->dir, name), out.p, out.n, d);
   ts_text_free(&out);
   return ok;
 }

@@ -1,4 +1,4 @@
-// The list of stages: load, ask, draw, write.
+// The list of stages: load, ask, draw, write, put in place.
 #include "report/report_impl.h"
 
 // All reports ask within one read transaction, so that they tell of one state of the store.
@@ -22,13 +22,22 @@ static bool ask(ts__page *p, ts_diag *d) {
   return ok;
 }
 
+static bool write_files(ts__page *p, const char *name, ts_diag *d) {
+  TS_TRY(ts__stage_begin(p, d));
+  TS_TRY(p->o->json ? ts__json_write(p, name, d) : ts__page_write(p, name, d));
+  return ts__stage_commit(p, name, d);
+}
+
 bool ts_report_write(ts_db *db, const ts_report_opts *o, ts_text *path, ts_diag *d) {
   ts_arena *a = ts_arena_new("report");
   ts_report_opts opts = *o;
   if (!opts.dir) opts.dir = ts_path_join(a, ts_data_dir(), "reports");
   ts__page p = {.o = &opts, .db = db, .arena = a};
-  bool ok = ts__report_load_all(&p, d) && ask(&p, d) && ts_dir_make(opts.out, d);
-  ok = ok && (opts.json ? ts__json_write(&p, path, d) : ts__page_write(&p, path, d));
+  const char *name = opts.json ? "report.json" : "index.html";
+  path->n = 0;
+  ts_text_addf(path, "%s/%s", opts.out, name);
+  bool ok = ts__report_load_all(&p, d) && ask(&p, d) && write_files(&p, name, d);
+  ts__stage_end(&p, ok ? NULL : d);
   if (ok && p.no_gnuplot) {
     ok = ts_env_fail(d, "gnuplot-missing", "%s: written without figures: gnuplot is not installed", ts_text_str(path));
     ts_hint(d, "install the package gnuplot-nox (scripts/setup does)");

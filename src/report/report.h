@@ -17,7 +17,7 @@ typedef struct ts_report_opts {
 } ts_report_opts;
 // Writes OUT/index.html, and beside it a .tsv and an .svg for each figure (or OUT/report.json). *path gets what to
 // open. Without gnuplot the page is written with its tables only, and the result is the environment failure
-// "gnuplot-missing".
+// "gnuplot-missing". Until all files are whole none is in its place; a failure, or Ctrl-C ("interrupted"), leaves the folder as it was.
 bool ts_report_write(ts_db *db, const ts_report_opts *o, ts_text *path, ts_diag *d) TS_WARN_UNUSED;
 
 // --- comparing (compare.c) --------------------------------------------------------------------------------------

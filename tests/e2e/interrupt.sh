@@ -66,4 +66,12 @@ if tunesmith template fused "argmax A=f32 V=5000 n=1" >/dev/null 2>&1; then  # w
   interrupted '\[interrupted\]' tunesmith template mma.gemv "matmul q4f16_1 A=f16 K=4096 N=4096 n=1" --all
 fi
 interrupted ' 0 wrong' tunesmith try "matmul q4f16_1 A=f32 K=8192 N=8192 n=1" --points 64
+# A report whose gnuplot does not come to an end: the folder is not begun, and one from before is as it was.
+mkdir -p "$top/fake" "$top/before"
+printf '#!/bin/sh\nexec sleep 100\n' >"$top/fake/gnuplot"
+chmod +x "$top/fake/gnuplot"
+echo kept >"$top/before/index.html"
+for page in before page; do interrupted '\[interrupted\]' env "PATH=$top/fake:$PATH" tunesmith report --store "$store" --out "$top/$page"; done
+[ "$(ls -A "$top/before")" = index.html ] && [ "$(cat "$top/before/index.html")" = kept ] || fail "an interrupted report changed the one before"
+[ -z "$(ls -dA "$top"/page "$top"/.page.* 2>/dev/null)" ] || fail "an interrupted report left something"
 done_testing

@@ -300,6 +300,8 @@ static void bad_reports_are_refused_by_name(void **state) {
   refused(ts_report_write(db, &o, &path, &d), "syntax");
   o.only = "yours";
   refused(ts_report_write(db, &o, &path, &d), "no-such-report");
+  o = (ts_report_opts){.out = "", .store = "store.db"};
+  refused(ts_report_write(db, &o, &path, &d), "usage");
   o = into("store-is-a-file/page");
   write_text("store-is-a-file", "");
   ts_diag why = {0};
@@ -309,11 +311,146 @@ static void bad_reports_are_refused_by_name(void **state) {
   ts_db_close(db);
 }
 
+// --- reports that do not come to their end ------------------------------------------------------------------------
+
+// Names in a folder, hidden ones too, a line each; "" when it does not exist.
+static char *names_in(const char *dir) {
+  char **names;
+  size_t n;
+  ts_text all = {0};
+  if (!ts_dir_list(dir, "", test_arena, &names, &n, NULL)) return ts_arena_strdup(test_arena, "");
+  for (size_t i = 0; i < n; i++) ts_text_addf(&all, "%s\n", names[i]);
+  char *kept = ts_arena_strdup(test_arena, ts_text_str(&all));
+  ts_text_free(&all);
+  return kept;
+}
+
+// A program called gnuplot, first in PATH until restore_path.
+static char *with_gnuplot(const char *script) {
+  char *before = ts_arena_strdup(test_arena, getenv("PATH"));
+  must(ts_dir_make(in_dir("fake"), &d));
+  write_text("fake/gnuplot", script);
+  chmod(in_dir("fake/gnuplot"), 0755);
+  setenv("PATH", ts_arena_printf(test_arena, "%s:%s", in_dir("fake"), before), 1);
+  return before;
+}
+
+// A full disk at one write or another: what was there is as it was, else nothing is; the words name the disk and the file that was to be.
+static void a_full_disk_leaves_what_was_there(void **state) {
+  (void)state;
+  ts_db *db = known_store("full");
+  ts_text path = {0};
+  ts_report_opts o = {.out = in_dir("disk/page"), .store = "store.db"}, fresh = o;
+  must(ts_dir_make(in_dir("disk"), &d));
+  must(ts_report_write(db, &o, &path, &d));
+  write_text("disk/page/notes.txt", "not of the report");
+  write_text("disk/page/index.html", "the page before");
+  char *names = names_in(in_dir("disk/page"));
+  fresh.out = in_dir("disk/fresh/page");
+  must(ts_dir_make(in_dir("disk/fresh"), &d));
+  bool ok = false;
+  int failed = 0;
+  char *before = with_gnuplot("#!/bin/sh\neval \"$3\"; echo '<svg><title></title><desc></desc></svg>' >\"$out\"\n");  // the true one takes its time
+  for (int k = 1; !ok && k < 100; k += 1 + k / 3)
+    for (int old = 0; old < 2; old++) {
+      ts_diag why = {0};
+      ts_fault_set(ts_arena_printf(test_arena, "write:%d", k));
+      ok = ts_report_write(db, old ? &o : &fresh, &path, &why);
+      ts_fault_set(NULL);
+      if (ok) continue;
+      failed++;
+      assert_string_equal(why.code, "write-failed");
+      assert_non_null(strstr(why.message, "No space left on device"));
+      assert_non_null(strstr(why.message, old ? "/disk/page/" : "/disk/fresh/page/"));
+      assert_null(strstr(why.message, "partial"));
+      assert_string_equal(names_in(in_dir("disk/fresh")), "");
+      assert_string_equal(names_in(in_dir("disk/page")), names);
+      assert_string_equal(written("disk/page", "index.html"), "the page before");
+      assert_string_equal(names_in(in_dir("disk")), "fresh\npage\n");
+    }
+  setenv("PATH", before, 1);
+  assert_true(ok && failed > 10);
+  assert_string_equal(names_in(in_dir("disk/fresh")), "page\n");
+  assert_string_equal(names_in(in_dir("disk/page")), names);
+  assert_non_null(strstr(written("disk/page", "index.html"), "<!DOCTYPE html>"));
+  assert_null(strstr(written("disk/page", "index.html"), "partial"));
+  assert_string_equal(written("disk/page", "notes.txt"), "not of the report");
+  ts_text_free(&path);
+  ts_db_close(db);
+}
+
+// gnuplot meets the full disk: it fails, or ends well with a part of the figure. The disk is to blame.
+static void gnuplot_is_not_blamed_for_the_disk(void **state) {
+  (void)state;
+  static const char *const scripts[] = {"#!/bin/sh\necho 'error flushing output'; exit 1\n", "#!/bin/sh\nexit 0\n"};
+  ts_db *db = known_store("blame");
+  ts_text path = {0};
+  ts_report_opts o = into("blame-page");
+  for (int i = 0; i < 4; i++) {
+    char *before = with_gnuplot(scripts[i % 2]);
+    ts_diag why = {0};
+    ts_fault_set(i < 2 ? "write:2+" : NULL);
+    assert_false(ts_report_write(db, &o, &path, &why));
+    ts_fault_set(NULL);
+    setenv("PATH", before, 1);
+    assert_string_equal(why.code, i < 2 ? "write-failed" : "gnuplot-failed");
+    if (i < 2) assert_non_null(strstr(why.message, "No space left on device"));
+    assert_string_equal(names_in(in_dir("blame-page")), "");
+  }
+  ts_text_free(&path);
+  ts_db_close(db);
+}
+
+// Ctrl-C while gnuplot works, which it hears of or not: the end comes soon, and what was there is as it was.
+static void an_interrupt_ends_it(void **state) {
+  (void)state;
+  ts_db *db = known_store("interrupt");
+  ts_text path = {0};
+  ts_report_opts o = into("interrupt-page");
+  must(ts_dir_make(in_dir("interrupt-page"), &d));
+  write_text("interrupt-page/index.html", "the page before");
+  ts_interrupt_install();
+  static const char *const scripts[] = {"#!/bin/sh\nkill -INT $PPID; exec sleep 30\n", "#!/bin/sh\nkill -INT $PPID; kill -INT $$; exec sleep 30\n"};
+  for (int i = 0; i < 2; i++) {
+    char *before = with_gnuplot(scripts[i]);
+    ts_diag why = {0};
+    uint64_t begin = ts_now_ns();
+    assert_false(ts_report_write(db, &o, &path, &why));
+    setenv("PATH", before, 1);
+    assert_true(ts_now_ns() - begin < 5000000000);
+    assert_true(ts_interrupt_clear());
+    assert_string_equal(why.code, "interrupted");
+    assert_string_equal(names_in(in_dir("interrupt-page")), "index.html\n");
+    assert_string_equal(written("interrupt-page", "index.html"), "the page before");
+  }
+  must(ts_report_write(db, &o, &path, &d));
+  ts_text_free(&path);
+  ts_db_close(db);
+}
+
+// What a killed report left goes with the next one; what another that still runs has there does not.
+static void what_a_killed_one_left_goes(void **state) {
+  (void)state;
+  ts_db *db = known_store("left");
+  ts_text path = {0};
+  ts_report_opts o = into("left-page");
+  must(ts_dir_make(in_dir("left-page/.report.2147480000.partial"), &d));
+  write_text("left-page/.report.2147480000.partial/a.tsv", "a");
+  must(ts_dir_make(in_dir("left-page/.report.1.partial"), &d));
+  must(ts_report_write(db, &o, &path, &d));
+  assert_null(strstr(names_in(in_dir("left-page")), "2147480000"));
+  assert_non_null(strstr(names_in(in_dir("left-page")), ".report.1.partial"));
+  ts_text_free(&path);
+  ts_db_close(db);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_page_shows_what_the_store_holds),      cmocka_unit_test(text_has_contrast),
       cmocka_unit_test(equal_stores_give_equal_bytes),          cmocka_unit_test(an_empty_store_says_what_to_do),
       cmocka_unit_test(without_gnuplot_the_tables_are_written), cmocka_unit_test(bad_reports_are_refused_by_name),
+      cmocka_unit_test(a_full_disk_leaves_what_was_there),      cmocka_unit_test(gnuplot_is_not_blamed_for_the_disk),
+      cmocka_unit_test(an_interrupt_ends_it),                   cmocka_unit_test(what_a_killed_one_left_goes),
   };
   return cmocka_run_group_tests(tests, make_dir, getenv("TS_KEEP") ? NULL : drop_dir);
 }
