@@ -24,6 +24,15 @@ PY
 run 3 tunesmith chat "$dir" --prompt hello
 has "$top/err" 'built for NVIDIA GPUs \(sm_90a\).*no-cuda-driver'
 run 3 tunesmith bench "$dir" --no-bandwidth
+# A damaged one is refused for that, here too, where its kernels could not be loaded to see it.
+cp -r "$dir" "$top/damaged"
+python3 -c 'import sys; f = open(sys.argv[1], "r+b"); n = f.seek(0, 2); f.seek(n // 2); b = f.read(1); f.seek(n // 2); f.write(bytes([b[0] ^ 16]))' "$top/damaged/tiny-q4f16_1-cuda.so"
+for command in "chat $top/damaged --prompt hello" "bench $top/damaged --no-bandwidth" \
+  "build --model $tiny --target cuda:sm_90a --out $top/again --reuse-lib $top/damaged/tiny-q4f16_1-cuda.so"; do
+  run 2 tunesmith $command
+  has "$top/err" 'tiny-q4f16_1-cuda.so: damaged.*\[library-damaged\]'
+done
+[ -e "$top/again/tiny-q4f16_1" ] && fail "a damaged library was taken again"
 
 # What a machine lacks is said with what it costs and how to get it.
 run 3 tunesmith build --model "$tiny" --target cuda --out "$top/dist"
