@@ -4,8 +4,8 @@
 #include "cuda/cuda.h"
 
 int main(void) {
-#ifdef __SANITIZE_ADDRESS__
-  puts("skipped: CUPTI opens a library in a way that the address sanitizer cannot follow");
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  puts("skipped: CUPTI opens a library in a way that sanitizers cannot follow");
   return 77;
 #endif
   static const char *const chips[] = {"GA100", "GA102", "AD102", "GH100"};
