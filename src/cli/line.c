@@ -137,7 +137,7 @@ static void edit_open(ts__line *l) {
   el_set(l->edit, EL_BIND, "^R", "em-inc-search-prev", NULL);
   history_open(l);
   if (!l->o.complete) return;
-  el_set(l->edit, EL_ADDFN, "tunesmith-complete", "completes a word", complete);
+  el_wset(l->edit, EL_ADDFN, L"tunesmith-complete", L"completes a word", complete);  // el_set would lose copies of the texts
   el_set(l->edit, EL_BIND, "^I", "tunesmith-complete", NULL);
 }
 
