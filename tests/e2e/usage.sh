@@ -78,11 +78,12 @@ grep -q '^note: ' "$top/err" && fail "a template in a file of its own is not fou
 run 0 tunesmith chat "$top/dist/m-q4f16_1" --prompt "What is the capital of France?" --temperature 0
 has "$top/out" 'Paris'
 
-# The command of docs/example.c, as it stands there, with this build's folder.
+# The command of docs/example.c, as it stands there, with this build's folder. A sanitizer in the library wants to come first.
 if [ -e "${BIN%/bin}/lib/libtunesmith.so" ]; then
   compile=$(sed -n "s|^ *\(cc .*\) && ./a.out .*|\1 -o $top/example|p" "$ROOT/docs/example.c" | sed "s|\$PWD/||; s|build/check|${BIN%/bin}|g")
   (cd "$ROOT" && run 0 bash -c "$compile")
-  run 0 "$top/example" "$top/dist/m-q4f16_1" "What is the capital of France?"
+  sanitizer=$(ldd "${BIN%/bin}/lib/libtunesmith.so" | awk '/lib[at]san/ { print $3 }')
+  run 0 env LD_PRELOAD="$sanitizer" "$top/example" "$top/dist/m-q4f16_1" "What is the capital of France?"
   has "$top/out" 'Paris'
 fi
 
