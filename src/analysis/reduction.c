@@ -154,9 +154,9 @@ static bool single_match(symbols *s, int i) {
   return false;
 }
 
-// All orders of rest[0..n) from position `from` on.
+// All orders of rest[0..n) from position `from` on; n <= TS_MAX_ACCS.
 static bool tuple_orders(symbols *s, ts_reducer reducer, int *rest, int n, int from) {
-  if (from == n) return part_match(s, reducer, rest, n);
+  if (from == n || from == TS_MAX_ACCS) return part_match(s, reducer, rest, n);
   for (int i = from; i < n; i++) {
     int t = rest[from];
     rest[from] = rest[i], rest[i] = t;

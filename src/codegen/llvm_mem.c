@@ -150,7 +150,7 @@ static LLVMValueRef from_window(ts__gen *g, const ts_buffer *buf, LLVMValueRef p
   int piece = 1, pick[4 * TS__MAX_VECTOR];
   while (piece * 2 <= TS_MIN(w, g->lanes)) piece *= 2;
   int n = (w + piece - 1) / piece, have = piece;
-  LLVMValueRef part[8];
+  LLVMValueRef part[8] = {NULL};
   for (int i = 0; i < n; i++)
     part[i] = load_at(g, buf, address_plus(g, buf, ptr, low + TS_MIN(i * piece, w - piece)), piece);
   int pieces = n;

@@ -215,10 +215,8 @@ const ts_expr *ts_cast(ts_ir *ir, ts_type t, const ts_expr *a) {
   return intern(ir, &head, &a);
 }
 
-static int total_bits(ts_type t) { return t.lanes * ts_code_bits(t.code); }
-
 const ts_expr *ts_bitcast(ts_ir *ir, ts_type t, const ts_expr *a) {
-  assert(total_bits(t) == total_bits(a->type));
+  assert(t.lanes * ts_code_bits(t.code) == a->type.lanes * ts_code_bits(a->type.code));
   if (ts_type_eq(t, a->type)) return a;
   ts_expr head = {.kind = TS_E_BITCAST, .type = t, .nargs = 1};
   return intern(ir, &head, &a);

@@ -227,7 +227,7 @@ typedef TS_VEC(ts_mapping) mapping_list;
 
 // Every way to cast roles from r on: each is played by a set of its players that is not empty, small sets first.
 static void cast_all(ts__mapjob *j, int r, mapping_list *out, bool *cut) {
-  if (r == j->nroles) {
+  if (r == j->nroles || r == TS__MAX_ROLES) {
     if (out->n == TS_MAX_MAPPINGS) {
       *cut = true;
       return;

@@ -314,7 +314,7 @@ static bool count_ok(ts__ctx *c, const ts__run *how) {
 }
 
 static bool plain(ts__ctx *c) {
-  int at;
+  int at = -1;
   if (ts_prim_get(c->prim)->flags & TS_PRIM_PURE || !c->s->mixed) return true;
   mixed(c->t, &at);
   ts__refuse(c, TS_R_opaque_access, -1, "block {0} stands beside statements that are in no block");

@@ -121,7 +121,7 @@ static bool check_expr(const reader *r, const char *e) {
 }
 
 static bool read_expr(reader *r, const char *key, const char **out) {
-  char *rest;
+  char *rest = NULL;
   TS_TRY(keyed(r, key, &rest));
   *out = rest;
   return check_expr(r, rest);

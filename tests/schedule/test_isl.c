@@ -104,7 +104,7 @@ static void nest_write(ts_text *t, ts_rng *r) {
   int loops = 1 + pick(r, 3), blocks = 0, beside = pick(r, 3) ? 9 : pick(r, loops);
   ts_text_addf(t, "func main(%sa: inout f32[64, 64], b: inout f32[64, 64]) {\n", symbolic ? "n: dim(1..12), " : "");
   for (int i = 0; i < loops; i++) {
-    char size[8];
+    char size[16];
     snprintf(size, sizeof size, symbolic && i == 0 ? "n" : "%d", 1 + pick(r, 11));
     ts_text_addf(t, "for %s in 0..%s {\n", l[i], size);
     if (i == beside && i + 1 < loops) block_text(t, r, blocks++, i + 1);
