@@ -192,6 +192,10 @@ static void files_and_faults(void **state) {
   assert_false(ts_file_read(deep, a, &data, &n, &d));
   assert_string_equal(d.code, "not-a-file");
   assert_false(ts_dir_make(ts_path_join(a, path, "under-a-file"), &d));
+  assert_true(ts_file_write(path, "", 0, &d));
+  assert_true(ts_file_read(path, a, &data, &n, &d));
+  assert_int_equal(n, 0);
+  assert_string_equal(data, "");
   unlink(path);
   ts_arena_free(a);
 }
