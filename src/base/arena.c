@@ -184,7 +184,7 @@ size_t ts_arena_bytes(const ts_arena *a) {
 
 char *ts_arena_strndup(ts_arena *a, const char *s, size_t n) {
   char *p = ts_arena_alloc(a, n + 1, 1);
-  if (n) memcpy(p, s, n);  // an empty file is no bytes at no address
+  if (n) memcpy(p, s, n);  // no bytes may lie at no address
   return p;
 }
 

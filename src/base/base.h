@@ -179,7 +179,8 @@ float ts_f32_from_bf16(uint16_t h);
 
 // --- files (file.c) -------------------------------------------------------------------------------------
 // All failures are ENVIRONMENT diagnostics that name the path and carry strerror.
-bool ts_file_read(const char *path, ts_arena *a, char **data, size_t *n, ts_diag *d) TS_WARN_UNUSED;  // NUL after the end
+// The bytes lie at a multiple of 16, as numbers may; NUL after the end.
+bool ts_file_read(const char *path, ts_arena *a, char **data, size_t *n, ts_diag *d) TS_WARN_UNUSED;
 bool ts_file_write(const char *path, const void *data, size_t n, ts_diag *d) TS_WARN_UNUSED;  // temp file + fsync + rename
 bool ts_file_exists(const char *path);
 bool ts_dir_make(const char *path, ts_diag *d) TS_WARN_UNUSED;  // like mkdir -p

@@ -17,7 +17,9 @@ static bool system_failed(ts_diag *d, const char *code, const char *path) {
 bool ts_file_read(const char *path, ts_arena *a, char **data, size_t *n, ts_diag *d) {
   ts_map m;
   TS_TRY(ts_map_open(path, &m, d));
-  *data = ts_arena_strndup(a, (const char *)m.p, m.n);
+  *data = ts_arena_alloc(a, m.n + 1, 16);
+  if (m.n) memcpy(*data, m.p, m.n);  // an empty file is no bytes at no address
+  (*data)[m.n] = 0;
   *n = m.n;
   ts_map_close(&m);
   return true;

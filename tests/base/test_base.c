@@ -177,7 +177,9 @@ static void files_and_faults(void **state) {
   assert_true(ts_file_write(path, "one", 3, &d));
   char *data;
   size_t n;
+  ts_arena_strdup(a, "xx");
   assert_true(ts_file_read(path, a, &data, &n, &d));
+  assert_int_equal((uintptr_t)data % 16, 0);
   assert_int_equal(n, 3);
   ts_fault_set("write:1");
   assert_false(ts_file_write(path, "twotwo", 6, &d));  // a full disk: the old content stays, no part file is left
