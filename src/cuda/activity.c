@@ -109,7 +109,7 @@ bool ts_cuda_activity_take(size_t expected, const ts_cuda_span **spans, size_t *
     if (i) usleep(200);
   }
   pthread_mutex_lock(&all.lock);
-  qsort(all.span, all.n, sizeof *all.span, by_start);
+  if (all.n) qsort(all.span, all.n, sizeof *all.span, by_start);  // none may lie nowhere
   *spans = all.span;
   *n = all.n;
   pthread_mutex_unlock(&all.lock);
