@@ -289,11 +289,9 @@ static void print(const bench *b) {
 }
 
 // The GPU is asked for its name in a child process, before this one starts CUDA.
-static bool find_target(bench *b, ts_diag *d) {
-  ts_api api;
+static bool find_target(bench *b, ts_api api, ts_diag *d) {
   int number;
   char text[32] = "cpu";
-  TS_TRY(ts_engine_api(b->dir, b->o.library, &api, d));
   if (api == TS_API_CUDA) {
     TS_TRY(ts_engine_gpu(&number, d));
     snprintf(text, sizeof text, "cuda:%d", number);
@@ -301,16 +299,12 @@ static bool find_target(bench *b, ts_diag *d) {
   return ts_target_parse(text, &b->target, d);
 }
 
-// What a CPU does meanwhile for another program that measures would be in the numbers of both.
-static bool alone(bench *b, ts_diag *d) {
+static bool run(bench *b, ts_db *db, ts_diag *d) {
   ts_api api;
   TS_TRY(ts_engine_api(b->dir, b->o.library, &api, d));
-  return api != TS_API_CPU || ts_device_lock("cpu", &b->lock, d);
-}
-
-static bool run(bench *b, ts_db *db, ts_diag *d) {
-  TS_TRY(alone(b, d));
-  if (db) TS_TRY(find_target(b, d));
+  // What a CPU does meanwhile for another program that measures would be in the numbers of both.
+  if (api == TS_API_CPU) TS_TRY(ts_device_lock("cpu", &b->lock, d));
+  if (db) TS_TRY(find_target(b, api, d));
   TS_TRY((b->engine = ts_engine_open(b->dir, &(ts_engine_opts){.threads = (int)b->o.threads, .library = b->o.library}, d)) != NULL);
   TS_TRY((b->session = ts_engine_session(b->engine, d)) != NULL);
   TS_TRY(plan_tests(b, d));
