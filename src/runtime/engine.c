@@ -46,8 +46,13 @@ static bool find_library(ts_engine *e, ts_diag *d) {
 static bool find_files(ts_engine *e, const char *dir, const char *library, ts_diag *d) {
   struct stat st;
   e->dir = ts_arena_strdup(e->arena, dir);
-  if (stat(dir, &st) != 0) return ts_env_fail(d, "model-dir", "%s: %s", dir, strerror(errno)), ts_hint(d, "a folder that tunesmith build made, such as dist/NAME-q4f16_1"), false;
-  if (!S_ISDIR(st.st_mode)) return ts_refuse(d, "model-dir", "%s: not a model directory", dir), ts_hint(d, "a folder that tunesmith build made, such as dist/NAME-q4f16_1"), false;
+  bool there = stat(dir, &st) == 0;
+  if (!there || !S_ISDIR(st.st_mode)) {
+    if (there) ts_refuse(d, "model-dir", "%s: not a model directory", dir);
+    else ts_env_fail(d, "model-dir", "%s: %s", dir, strerror(errno));
+    ts_hint(d, "a folder that tunesmith build made, such as dist/NAME-q4f16_1");
+    return false;
+  }
   e->params = ts_path_join(e->arena, dir, "params");
   if (!is_dir(e->params)) e->params = e->dir;
   e->library_path = library;

@@ -110,6 +110,7 @@ static bool acceptable(ts_session *s, const int32_t *tokens, size_t n, ts_diag *
   if (n > (size_t)(s->capacity - s->length))
     return ts_refuse(d, "context-full", "%zu tokens after %lld do not fit in the context of %lld", n, (long long)s->length,
                      (long long)s->capacity);
+  // More than the cache has pages for: growing refuses, and says by how many.
   if (s->plan->page && (int64_t)n > reach(s) - s->length) return ts__table_grow(&s->table, s->length, s->length + (int64_t)n, d);
   for (size_t i = 0; i < n; i++)
     if (tokens[i] < 0 || tokens[i] >= s->plan->vocab)
