@@ -135,21 +135,28 @@ static void faults(void **state) {
   close_meter(&x);
 }
 
+// A candidate of 2 us, and after it one that takes as long as `how` says beside it: candidates 1 and 2.
+static ts_outcome_row run_beside_fast(fixture *x, const char *how) {
+  ts_diag d = {0};
+  ts_outcome_row r;
+  open_meter(x, SILU);
+  assert_int_equal(run(x, "right ns=2000").kind, TS_MEASURED);
+  ts_object o = artifact(x, how, "64");
+  ts_effort e = ts_effort_search;
+  e.give_up_ns = 2600;
+  e.patient = true;
+  if (!ts_meter_run(x->m, ++x->tag, &(ts_candidate){.func = x->f, .object = &o}, &e, x->a, &r, &d)) fail_msg("%s", d.message);
+  assert_int_equal(r.kind, TS_MEASURED);
+  return r;
+}
+
 // A candidate a hundred thousand times slower than the best leaves with its first calls; in a final it is timed like the others, and told from
 // the fastest.
 static void slow(void **state) {
   (void)state;
   fixture x = {0};
   ts_diag d = {0};
-  ts_outcome_row r, f[2];
-  open_meter(&x, SILU);
-  assert_int_equal(run(&x, "right ns=2000").kind, TS_MEASURED);
-  ts_object o = artifact(&x, "right ns=200000000", "64");
-  ts_effort e = ts_effort_search;
-  e.give_up_ns = 2600;
-  e.patient = true;
-  if (!ts_meter_run(x.m, ++x.tag, &(ts_candidate){.func = x.f, .object = &o}, &e, x.a, &r, &d)) fail_msg("%s", d.message);
-  assert_int_equal(r.kind, TS_MEASURED);
+  ts_outcome_row r = run_beside_fast(&x, "right ns=200000000"), f[2];
   assert_string_equal(r.stop, "slow");
   assert_string_equal(r.timer, "event");
   assert_int_equal(r.n, 1);
@@ -199,15 +206,8 @@ static void no_graph(void **state) {
   (void)state;
   fixture x = {0};
   ts_diag d = {0};
-  ts_outcome_row r, f[2];
-  open_meter(&x, SILU);
-  assert_int_equal(run(&x, "right ns=2000").kind, TS_MEASURED);
-  ts_object o = artifact(&x, "right ns=200000000 nograph", "64");
-  ts_effort e = ts_effort_search;
-  e.give_up_ns = 2600;
-  e.patient = true;
-  if (!ts_meter_run(x.m, ++x.tag, &(ts_candidate){.func = x.f, .object = &o}, &e, x.a, &r, &d)) fail_msg("%s", d.message);
-  assert_int_equal(r.kind, TS_MEASURED);
+  ts_outcome_row f[2];
+  (void)run_beside_fast(&x, "right ns=200000000 nograph");
   for (int i = 0; i < 2; i++) {
     if (!ts_meter_final(x.m, (uint64_t[]){2, 1}, 2, 12, 5, x.a, f, &d)) fail_msg("%s", d.message);
     if (f[0].kind != TS_CRASHED || !strstr(f[0].message, "graph")) fail_msg("%s: %s", ts_outcome_kind_name(f[0].kind), f[0].message);
