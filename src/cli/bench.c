@@ -1,5 +1,5 @@
-// tunesmith bench: prefill and decode speed of a built model, with the memory bandwidth measured beside it.
-#include <jansson.h>
+// tunesmith bench: prefill and decode speed of built models, with the memory bandwidth measured beside it. Several models are measured in turn,
+// sample by sample, so that what a machine does to its clocks is done to all of them, and their ratio is that of neighbours.
 #include <math.h>
 #include <stdlib.h>
 
@@ -24,24 +24,32 @@ static bool read_list(const char *text, int64_t least, list *out, ts_diag *d) {
   return true;
 }
 
+// Positions that every model has.
+static int64_t room_of(const bench *b) {
+  int64_t room = INT64_MAX;
+  for (int i = 0; i < b->nmodels; i++) room = TS_MIN(room, ts_session_capacity(b->model[i].session));
+  return room;
+}
+
 static bool add_test(bench *b, bool decode, int64_t tokens, int64_t depth, ts_diag *d) {
-  int64_t room = ts_session_capacity(b->session);
+  int64_t room = room_of(b);
   if (tokens == 0) return true;
   if (tokens + depth > room)
     return ts_refuse(d, "context-full", "%lld tokens at depth %lld do not fit in the context of %lld", (long long)tokens, (long long)depth, (long long)room),
            ts_hint(d, "fewer tokens (-p, -n) or a smaller --depth; tunesmith build --max-seq-len makes room for more"), false;
   if (b->ntests == MAX_TESTS) return ts_refuse(d, "bad-option", "more than %d tests", MAX_TESTS);
-  test *t = &b->tests[b->ntests++];
-  *t = (test){.decode = decode, .tokens = tokens, .depth = depth};
-  int n = snprintf(t->name, sizeof t->name, "%s%lld", decode ? "tg" : "pp", (long long)tokens);
-  if (depth) snprintf(t->name + n, sizeof t->name - (size_t)n, "@d%lld", (long long)depth);
+  test t = {.decode = decode, .tokens = tokens, .depth = depth};
+  int n = snprintf(t.name, sizeof t.name, "%s%lld", decode ? "tg" : "pp", (long long)tokens);
+  if (depth) snprintf(t.name + n, sizeof t.name - (size_t)n, "@d%lld", (long long)depth);
+  for (int i = 0; i < b->nmodels; i++) b->model[i].tests[b->ntests] = t;
+  b->ntests++;
   return true;
 }
 
 // Without -p or -n: 128 tokens each, or what fits.
 static bool plan_tests(bench *b, ts_diag *d) {
   list p, n, depth;
-  int64_t room = ts_session_capacity(b->session), usual = TS_MIN(128, room);
+  int64_t usual = TS_MIN(128, room_of(b));
   TS_TRY(read_list(b->o.prompts ? b->o.prompts : "", 0, &p, d));
   TS_TRY(read_list(b->o.generates ? b->o.generates : "", 0, &n, d));
   TS_TRY(read_list(b->o.depths ? b->o.depths : "0", 0, &depth, d));
@@ -54,18 +62,18 @@ static bool plan_tests(bench *b, ts_diag *d) {
   return b->ntests > 0 || ts_refuse(d, "bad-option", "nothing to measure");
 }
 
-void ts__bench_tokens(const bench *b, int32_t *v, int64_t n) {
+void ts__bench_tokens(const subject *s, int32_t *v, int64_t n) {
   ts_rng r = ts_rng_new(1, (uint64_t)n);
-  for (int64_t i = 0; i < n; i++) v[i] = (int32_t)ts_rng_below(&r, (uint32_t)ts_engine_plan(b->engine)->active_vocab);
+  for (int64_t i = 0; i < n; i++) v[i] = (int32_t)ts_rng_below(&r, (uint32_t)ts_engine_plan(s->engine)->active_vocab);
 }
 
 // Tokens one by one: given ones, or, where the device chooses, its own: then nothing waits for the host in between.
-static bool decode(const bench *b, const test *t, const int32_t *tokens, uint64_t *ns, ts_diag *d) {
-  ts_session *s = b->session;
+static bool decode(const subject *m, const test *t, const int32_t *tokens, uint64_t *ns, ts_diag *d) {
+  ts_session *s = m->session;
   const ts_sampler greedy = {.temperature = 0, .top_p = 1, .repetition_penalty = 1};
   int64_t passes = t->tokens;
   uint64_t start = ts_now_ns();
-  if (b->profiling || !ts_session_can_run_ahead(s, &greedy)) {
+  if (m->profiling || !ts_session_can_run_ahead(s, &greedy)) {
     for (int64_t i = 0; i < passes; i++) TS_TRY(ts_session_feed(s, tokens + i, 1, d));
     *ns = ts_now_ns() - start;
     return true;
@@ -90,8 +98,8 @@ static bool first_token(ts_session *s, const ts_sampler *how, ts_diag *d) {
 }
 
 // A prompt, and the first token after it.
-static bool prefill(const bench *b, const test *t, const int32_t *tokens, uint64_t *ns, double *first_ms, ts_diag *d) {
-  ts_session *s = b->session;
+static bool prefill(const subject *m, const test *t, const int32_t *tokens, uint64_t *ns, double *first_ms, ts_diag *d) {
+  ts_session *s = m->session;
   const ts_sampler greedy = {.temperature = 0, .top_p = 1, .repetition_penalty = 1};
   uint64_t start = ts_now_ns();
   TS_TRY(ts_session_feed(s, tokens, (size_t)t->tokens, d));
@@ -101,12 +109,12 @@ static bool prefill(const bench *b, const test *t, const int32_t *tokens, uint64
   return ok;
 }
 
-bool ts__bench_once(const bench *b, const test *t, const int32_t *tokens, uint64_t *ns, double *first_ms, ts_diag *d) {
-  ts_session_truncate(b->session, 0);
-  if (t->depth) TS_TRY(ts_session_feed(b->session, tokens, (size_t)t->depth, d));
+bool ts__bench_once(const subject *s, const test *t, const int32_t *tokens, uint64_t *ns, double *first_ms, ts_diag *d) {
+  ts_session_truncate(s->session, 0);
+  if (t->depth) TS_TRY(ts_session_feed(s->session, tokens, (size_t)t->depth, d));
   const int32_t *p = tokens + t->depth;
   *first_ms = 0;
-  TS_TRY(t->decode ? decode(b, t, p, ns, d) : prefill(b, t, p, ns, first_ms, d));
+  TS_TRY(t->decode ? decode(s, t, p, ns, d) : prefill(s, t, p, ns, first_ms, d));
   return !ts_interrupted() || ts_refuse(d, "interrupted", "interrupted");
 }
 
@@ -132,44 +140,82 @@ static double bytes_per_token(const ts_plan *p, const test *t) {
   return weight_bytes_per_token(p) + ts_plan_position_bytes(p) * ((double)t->depth + (double)(t->tokens + 1) / 2);
 }
 
-static bool run_test(const bench *b, test *t, ts_progress *progress, int done, ts_diag *d) {
-  int32_t *tokens = malloc(sizeof *tokens * (size_t)(t->depth + t->tokens));
+static ts_stats speed_of(const test *t, size_t n) {
   double speed[MAX_REPEATS];
+  for (size_t r = 0; r < n; r++) speed[r] = (double)t->tokens * 1e9 / (double)t->ns[r];
+  return ts_stats_of(speed, n);
+}
+
+// Speed over that of the first model in the same rounds: with the interval of the paired comparison, of few rounds the least and the most.
+static void compare(test *t, const test *first, size_t n) {
+  double a[MAX_REPEATS], b[MAX_REPEATS], ratio[MAX_REPEATS];
+  for (size_t r = 0; r < n; r++) {
+    a[r] = (double)t->ns[r];
+    b[r] = (double)first->ns[r];
+    ratio[r] = b[r] / a[r];
+  }
+  ts_compare c = ts_compare_paired(a, b, n, 0);
+  ts_stats few = ts_stats_of(ratio, n);
+  t->ratio = exp(-c.log_ratio);
+  t->ratio_lo = n < 6 ? few.ci_lo : exp(-c.ci_hi);
+  t->ratio_hi = n < 6 ? few.ci_hi : exp(-c.ci_lo);
+}
+
+// Once each to warm up, then in turn: every second round backwards, so that what changes steadily with time cancels.
+static bool run_samples(bench *b, int which, int32_t *const *tokens, ts_progress *progress, ts_diag *d) {
   uint64_t warm;
   double warm_ms;
-  if (!tokens) return ts_env_fail(d, "out-of-memory", "no memory for %lld tokens", (long long)t->tokens);
-  ts__bench_tokens(b, tokens, t->depth + t->tokens);
-  bool ok = ts__bench_once(b, t, tokens, &warm, &warm_ms, d);
-  for (int64_t r = 0; ok && r < b->o.repeats; r++) {
-    ok = ts__bench_once(b, t, tokens, &t->ns[r], &t->first_ms[r], d);
-    speed[r] = ok ? (double)t->tokens * 1e9 / (double)t->ns[r] : 0;
-    ts_progress_step(progress, (uint64_t)(done * b->o.repeats + r + 1), t->name);
+  bool ok = true;
+  for (int i = 0; ok && i < b->nmodels; i++) ok = ts__bench_once(&b->model[i], &b->model[i].tests[which], tokens[i], &warm, &warm_ms, d);
+  for (int64_t r = 0; ok && r < b->o.repeats; r++)
+    for (int k = 0; ok && k < b->nmodels; k++) {
+      int i = r % 2 ? b->nmodels - 1 - k : k;
+      test *t = &b->model[i].tests[which];
+      ok = ts__bench_once(&b->model[i], t, tokens[i], &t->ns[r], &t->first_ms[r], d);
+      ts_progress_step(progress, (uint64_t)((which * b->o.repeats + r) * b->nmodels + k + 1), t->name);
+    }
+  return ok;
+}
+
+static bool run_test(bench *b, int which, ts_progress *progress, ts_diag *d) {
+  int32_t *tokens[MAX_MODELS] = {0};
+  const test *first = &b->model[0].tests[which];
+  const int64_t n = first->depth + first->tokens;
+  bool ok = true;
+  for (int i = 0; ok && i < b->nmodels; i++) {
+    if ((tokens[i] = malloc(sizeof **tokens * (size_t)n))) ts__bench_tokens(&b->model[i], tokens[i], n);
+    else ok = ts_env_fail(d, "out-of-memory", "no memory for %lld tokens", (long long)n);
   }
-  if (ok) t->speed = ts_stats_of(speed, (size_t)b->o.repeats);
-  if (ok) t->first = ts_stats_of(t->first_ms, (size_t)b->o.repeats);
-  t->bytes_per_token = bytes_per_token(ts_engine_plan(b->engine), t);
-  free(tokens);
+  ok = ok && run_samples(b, which, tokens, progress, d);
+  for (int i = 0; i < b->nmodels; i++) {
+    test *t = &b->model[i].tests[which];
+    free(tokens[i]);
+    if (!ok) continue;
+    t->speed = speed_of(t, (size_t)b->o.repeats);
+    t->first = ts_stats_of(t->first_ms, (size_t)b->o.repeats);
+    t->bytes_per_token = bytes_per_token(ts_engine_plan(b->model[i].engine), t);
+    compare(t, first, (size_t)b->o.repeats);
+  }
   return ok;
 }
 
 static bool bandwidth(const bench *b, double *out, ts_diag *d) {
+  ts_engine *e = b->model[0].engine;
   *out = NAN;
-  if (!b->o.no_bandwidth && ts_weights_gpu(ts_engine_weights(b->engine)))
-    return ts_device_gpu_read_bandwidth(ts_weights_gpu(ts_engine_weights(b->engine)), bandwidth_seconds, out, d);
-  return b->o.no_bandwidth || ts_device_read_bandwidth(ts_pool_threads(ts_engine_pool(b->engine)), bandwidth_seconds, out, d);
+  if (b->o.no_bandwidth) return true;
+  if (ts_weights_gpu(ts_engine_weights(e))) return ts_device_gpu_read_bandwidth(ts_weights_gpu(ts_engine_weights(e)), bandwidth_seconds, out, d);
+  return ts_device_read_bandwidth(ts_pool_threads(ts_engine_pool(e)), bandwidth_seconds, out, d);
 }
 
 static bool measure(bench *b, ts_diag *d) {
   ts_progress p;
   TS_TRY(bandwidth(b, &b->before, d));
-  ts_progress_begin(&p, "bench", (uint64_t)b->ntests * (uint64_t)b->o.repeats);
+  ts_progress_begin(&p, "bench", (uint64_t)b->ntests * (uint64_t)b->o.repeats * (uint64_t)b->nmodels);
   bool ok = true;
-  for (int i = 0; ok && i < b->ntests; i++) ok = run_test(b, &b->tests[i], &p, i, d);
+  for (int i = 0; ok && i < b->ntests; i++) ok = run_test(b, i, &p, d);
   ts_progress_end(&p, "");
   return ok && bandwidth(b, &b->after, d);
 }
-
-// --- output -----------------------------------------------------------------------------------------------
 
 // "tuned" when any kernel comes from a record.
 const char *ts__bench_schedule(const ts_plan *p) {
@@ -179,100 +225,16 @@ const char *ts__bench_schedule(const ts_plan *p) {
   return "default";
 }
 
-static size_t kv_bytes(const ts_plan *p) { return (size_t)p->kv_bytes * 2 * (size_t)p->layers; }
-
-// Share of the bandwidth measured beside the test that its compulsory reads take; NAN when it does not apply.
-static double bandwidth_share(const bench *b, const test *t) {
-  return t->decode ? t->speed.median * t->bytes_per_token / fmax(b->before, b->after) : NAN;
-}
-
-static json_t *number(double v) { return isfinite(v) ? json_real(v) : json_null(); }
-
-static json_t *test_json(const bench *b, const test *t) {
-  json_t *samples = json_array();
-  for (int64_t r = 0; r < b->o.repeats; r++) json_array_append_new(samples, json_integer((json_int_t)t->ns[r]));
-  return json_pack("{s:s, s:s, s:I, s:I, s:s, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:o}", "name", t->name, "kind", t->decode ? "tg" : "pp", "tokens",
-                   (json_int_t)t->tokens, "depth", (json_int_t)t->depth, "unit", "tok/s", "median", t->speed.median, "ci_lo", t->speed.ci_lo,
-                   "ci_hi", t->speed.ci_hi, "q1", t->speed.q1, "q3", t->speed.q3, "read_share", number(bandwidth_share(b, t)), "first_ms", number(t->decode ? NAN : t->first.median),
-                   "samples_ns", samples);
-}
-
-static void print_json(const bench *b) {
-  const ts_plan *p = ts_engine_plan(b->engine);
-  json_t *tests = json_array();
-  for (int i = 0; i < b->ntests; i++) json_array_append_new(tests, test_json(b, &b->tests[i]));
-  const ts_cuda *gpu = ts_weights_gpu(ts_engine_weights(b->engine));
-  json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:o, s:o, s:o, s:s}", "model", p->name, "arch", p->arch, "quantization", p->quantization,
-                        "schedule", ts__bench_schedule(p), "device", gpu ? gpu->name : "cpu", "threads", ts_pool_threads(ts_engine_pool(b->engine)), "weight_bytes",
-                        (json_int_t)ts_weights_bytes(ts_engine_weights(b->engine)), "kv_bytes", (json_int_t)kv_bytes(p), "read_before_gbs",
-                        number(b->before / 1e9), "read_after_gbs", number(b->after / 1e9), "tests", tests, "command", b->command);
-  json_dumpf(o, stdout, JSON_INDENT(1));
-  putchar('\n');
-  json_decref(o);
-}
-
-static const char *const columns[] = {"model", "quantization", "weights MiB", "threads", "schedule", "test", "tok/s", "95% interval", "read share", "first ms"};
-enum { COLUMNS = TS_COUNTOF(columns) };
-
-static void row(const bench *b, const test *t, char cell[COLUMNS][64]) {
-  const ts_plan *p = ts_engine_plan(b->engine);
-  double share = bandwidth_share(b, t);
-  snprintf(cell[0], 64, "%.60s", p->name);
-  snprintf(cell[1], 64, "%.60s", p->quantization);
-  snprintf(cell[2], 64, "%.1f", (double)ts_weights_bytes(ts_engine_weights(b->engine)) / 1048576.0);
-  snprintf(cell[3], 64, "%d", ts_pool_threads(ts_engine_pool(b->engine)));
-  snprintf(cell[4], 64, "%s", ts__bench_schedule(p));
-  snprintf(cell[5], 64, "%s", t->name);
-  snprintf(cell[6], 64, "%.2f", t->speed.median);
-  snprintf(cell[7], 64, "%.2f to %.2f", t->speed.ci_lo, t->speed.ci_hi);
-  snprintf(cell[8], 64, isfinite(share) ? "%.0f %%" : "-", share * 100);
-  snprintf(cell[9], 64, t->decode ? "-" : "%.2f", t->first.median);
-}
-
-static void print_csv(const bench *b) {
-  char cell[COLUMNS][64];
-  ts_text t = {0};
-  for (size_t i = 0; i < TS_COUNTOF(columns); i++) ts_text_addf(&t, "%s%s", i ? "," : "", columns[i]);
-  for (int k = 0; k < b->ntests; k++) {
-    row(b, &b->tests[k], cell);
-    for (size_t i = 0; i < TS_COUNTOF(columns); i++) {
-      ts_text_add(&t, i ? "," : "\n");
-      ts_text_add_csv(&t, cell[i]);
-    }
-  }
-  puts(ts_text_str(&t));
-  ts_text_free(&t);
-}
-
-static void print_table(const bench *b, bool markdown) {
-  char cell[MAX_TESTS][COLUMNS][64];
-  int width[COLUMNS];
-  const char *edge = markdown ? "| " : "";
-  for (size_t i = 0; i < TS_COUNTOF(columns); i++) width[i] = (int)strlen(columns[i]);
-  for (int k = 0; k < b->ntests; k++) {
-    row(b, &b->tests[k], cell[k]);
-    for (int i = 0; i < COLUMNS; i++) width[i] = TS_MAX(width[i], (int)strlen(cell[k][i]));
-  }
-  for (int k = -2; k < b->ntests; k++) {
-    if (k == -1 && !markdown) continue;
-    printf("%s", edge);
-    for (int i = 0; i < COLUMNS; i++) {
-      if (k == -1) printf("%.*s", width[i], "----------------------------------------------------------------");
-      else printf(i < 2 ? "%-*s" : "%*s", width[i], k < 0 ? columns[i] : cell[k][i]);
-      printf(i < COLUMNS - 1 ? markdown ? " | " : "  " : markdown ? " |\n" : "\n");
-    }
-  }
-  if (isfinite(b->before)) printf("\nmemory read beside it: %.1f GB/s before, %.1f GB/s after\n", b->before / 1e9, b->after / 1e9);
-}
-
 // --- the command -----------------------------------------------------------------------------------------------
 
-static bool check(const options *o, ts_diag *d) {
+static bool check(const bench *b, ts_diag *d) {
+  const options *o = &b->o;
   static const char *const formats[] = {"table", "json", "csv", "md"};
   bool known = false;
   for (size_t i = 0; i < TS_COUNTOF(formats); i++) known |= !strcmp(o->format, formats[i]);
   if (!known) return ts_refuse(d, "usage", "--format is table, json, csv or md, not '%s'", o->format);
   if (o->repeats < 1 || o->repeats > MAX_REPEATS) return ts_refuse(d, "usage", "-r is 1 to %d", MAX_REPEATS);
+  if (o->library && b->nmodels > 1) return ts_refuse(d, "usage", "--library is for one DIR, not %d", b->nmodels);
   TS_TRY(ts_cli_threads(o->threads, d));
   ts_target t;
   TS_TRY(ts_target_parse("cpu", &t, d));
@@ -282,41 +244,47 @@ static bool check(const options *o, ts_diag *d) {
   return false;
 }
 
-static void print(const bench *b) {
-  if (!strcmp(b->o.format, "json")) print_json(b);
-  else if (!strcmp(b->o.format, "csv")) print_csv(b);
-  else print_table(b, !strcmp(b->o.format, "md"));
-}
-
 // The GPU is asked for its name in a child process, before this one starts CUDA.
-static bool find_target(bench *b, ts_api api, ts_diag *d) {
+static bool find_target(subject *s, ts_diag *d) {
   int number;
   char text[32] = "cpu";
-  if (api == TS_API_CUDA) {
+  if (s->api == TS_API_CUDA) {
     TS_TRY(ts_engine_gpu(&number, d));
     snprintf(text, sizeof text, "cuda:%d", number);
   }
-  return ts_target_parse(text, &b->target, d);
+  return ts_target_parse(text, &s->target, d);
+}
+
+// Models of a CPU share threads.
+static bool open_model(bench *b, subject *s, ts_diag *d) {
+  ts_engine_opts o = {.threads = (int)b->o.threads, .library = b->o.library};
+  for (subject *x = b->model; x < s && !o.beside; x++)
+    if (x->api == s->api) o.beside = x->engine;
+  TS_TRY((s->engine = ts_engine_open(s->dir, &o, d)) != NULL);
+  TS_TRY((s->session = ts_engine_session(s->engine, d)) != NULL);
+  s->tests = calloc(MAX_TESTS, sizeof *s->tests);
+  return s->tests || ts_env_fail(d, "out-of-memory", "no memory for the results");
 }
 
 static bool run(bench *b, ts_db *db, ts_diag *d) {
-  ts_api api;
-  TS_TRY(ts_engine_api(b->dir, b->o.library, &api, d));
+  bool cpu = false;
+  for (int i = 0; i < b->nmodels; i++) {
+    TS_TRY(ts_engine_api(b->model[i].dir, b->o.library, &b->model[i].api, d));
+    cpu |= b->model[i].api == TS_API_CPU;
+  }
   // What a CPU does meanwhile for another program that measures would be in the numbers of both.
-  if (api == TS_API_CPU) TS_TRY(ts_device_lock("cpu", &b->lock, d));
-  if (db) TS_TRY(find_target(b, api, d));
-  TS_TRY((b->engine = ts_engine_open(b->dir, &(ts_engine_opts){.threads = (int)b->o.threads, .library = b->o.library}, d)) != NULL);
-  TS_TRY((b->session = ts_engine_session(b->engine, d)) != NULL);
-  TS_TRY(plan_tests(b, d));
-  TS_TRY(measure(b, d));
-  if (db) TS_TRY(ts__bench_keep(b, db, d));
-  print(b);
+  if (cpu) TS_TRY(ts_device_lock("cpu", &b->lock, d));
+  for (int i = 0; db && i < b->nmodels; i++) TS_TRY(find_target(&b->model[i], d));
+  for (int i = 0; i < b->nmodels; i++) TS_TRY(open_model(b, &b->model[i], d));
+  TS_TRY(plan_tests(b, d) && measure(b, d));
+  for (int i = 0; db && i < b->nmodels; i++) TS_TRY(ts__bench_keep(&b->model[i], db, d));
+  ts__bench_print(b);
   return true;
 }
 
 static bool whole(bench *b, ts_diag *d) {
   ts_db *db = NULL;
-  TS_TRY(check(&b->o, d));
+  TS_TRY(check(b, d));
   if (b->o.store) TS_TRY((db = ts_db_open(b->o.store, TS_DB_CREATE, d)) != NULL);
   if (db && !ts_db_writable(db)) {
     const char *note = ts_db_note(db);
@@ -325,13 +293,14 @@ static bool whole(bench *b, ts_diag *d) {
     ts_db_close(db);
     return false;
   }
-  b->tests = calloc(MAX_TESTS, sizeof *b->tests);
-  bool ok = b->tests ? run(b, db, d) : ts_env_fail(d, "out-of-memory", "no memory for the results");
-  ts_session_free(b->session);
-  ts_engine_close(b->engine);
+  bool ok = run(b, db, d);
+  for (int i = b->nmodels; i-- > 0;) {
+    ts_session_free(b->model[i].session);
+    ts_engine_close(b->model[i].engine);
+    free(b->model[i].tests);
+  }
   ts_device_unlock(b->lock);
   ts_db_close(db);
-  free(b->tests);
   return ok;
 }
 
@@ -356,15 +325,17 @@ int ts_cmd_bench(int argc, char **argv) {
       {"no-bandwidth", TS_OPT_FLAG, &o->no_bandwidth, NULL, "do not measure DRAM read bandwidth before and after"},
       {"library", TS_OPT_TEXT, &o->library, "FILE", "another model library than the one in DIR"},
   };
-  const ts_cli cli = {"bench", "DIR [options]",
+  const ts_cli cli = {"bench", "DIR... [options]",
                       "Tokens per second: ppN is a prompt of N tokens, tgN is N tokens one by one. Medians with 95 % intervals (below six\n"
-                      "repetitions: least and most). Read share: bytes a token must read, times speed, over the DRAM bandwidth beside it.",
-                      opts, TS_COUNTOF(opts), 1, 1};
+                      "repetitions: least and most). Read share: bytes a token must read, times speed, over the DRAM bandwidth beside it.\n"
+                      "Several models are measured in turn, repetition by repetition; ratio is the speed over that of the first.",
+                      opts, TS_COUNTOF(opts), 1, MAX_MODELS};
   char **args;
   ts_diag d = {0};
   remember_command(&b, argc, argv);
   int nargs, code = ts_cli_parse(&cli, argc, argv, &args, &nargs);
   if (code >= 0) return code;
-  b.dir = args[0];
+  b.nmodels = nargs;
+  for (int i = 0; i < nargs; i++) b.model[i] = (subject){.bench = &b, .dir = args[i]};
   return whole(&b, &d) ? 0 : ts_cli_fail(&d);
 }

@@ -7,7 +7,7 @@
 #include "cli/bench.h"
 
 typedef struct keeper {
-  bench *b;
+  subject *s;
   ts_db *db;
   ts_arena *arena;
   ts_place place;
@@ -88,13 +88,13 @@ static bool keep_kernels(keeper *k, const test *t, ts_id run, ts_diag *d) {
   ts_profile_row *rows;
   uint64_t ns;
   double first_ms;
-  ts__bench_tokens(k->b, tokens, n);
-  k->b->profiling = true;
-  ts_session_profile(k->b->session, true);
-  bool ok = ts__bench_once(k->b, t, tokens, &ns, &first_ms, d);
-  size_t nrows = ts_session_profile_rows(k->b->session, k->arena, &rows);
-  ts_session_profile(k->b->session, false);
-  k->b->profiling = false;
+  ts__bench_tokens(k->s, tokens, n);
+  k->s->profiling = true;
+  ts_session_profile(k->s->session, true);
+  bool ok = ts__bench_once(k->s, t, tokens, &ns, &first_ms, d);
+  size_t nrows = ts_session_profile_rows(k->s->session, k->arena, &rows);
+  ts_session_profile(k->s->session, false);
+  k->s->profiling = false;
   for (size_t i = 0; ok && i < nrows; i++) {
     ts_id build = rows[i].calls ? build_of(k, &rows[i]) : 0;
     if (build)
@@ -110,36 +110,36 @@ static int64_t utc_ms(void) {
 }
 
 static bool keep_test(keeper *k, const test *t, ts_diag *d) {
-  const bench *b = k->b;
+  const subject *s = k->s;
   char scenario[128];
-  snprintf(scenario, sizeof scenario, "%s threads=%d schedule=%s", t->name, ts_pool_threads(ts_engine_pool(b->engine)),
-           ts__bench_schedule(ts_engine_plan(b->engine)));
+  snprintf(scenario, sizeof scenario, "%s threads=%d schedule=%s", t->name, ts_pool_threads(ts_engine_pool(s->engine)),
+           ts__bench_schedule(ts_engine_plan(s->engine)));
   ts_id series = ts_db_put_series(k->db, &(ts_db_series){.model_id = k->model, .target_id = k->place.target_id, .scenario = scenario,
                                                          .metric = t->decode ? "decode" : "prefill", .unit = "tok/s", .higher_better = 1}, d);
   ts_db_run row = {.series_id = series, .device_id = k->place.device_id, .environment_id = k->place.environment_id,
                    .toolchain_id = k->place.toolchain_id, .revision = TS_VERSION, .order_key = utc_ms(), .manifest_sha256 = &k->manifest,
-                   .reproduce = b->command, .n = b->o.repeats, .median = t->speed.median, .q1 = t->speed.q1, .q3 = t->speed.q3,
-                   .mad = t->speed.mad, .samples = ts_samples_encode(k->arena, t->ns, (size_t)b->o.repeats)};
+                   .reproduce = s->bench->command, .n = s->bench->o.repeats, .median = t->speed.median, .q1 = t->speed.q1, .q3 = t->speed.q3,
+                   .mad = t->speed.mad, .samples = ts_samples_encode(k->arena, t->ns, (size_t)s->bench->o.repeats)};
   ts_id run = series ? ts_db_put_run(k->db, &row, d) : 0;
   return run && keep_kernels(k, t, run, d);
 }
 
 static bool open_keeper(keeper *k, ts_diag *d) {
-  const bench *b = k->b;
-  const ts_plan *p = ts_engine_plan(b->engine);
-  const ts_index *x = ts_engine_index(b->engine);
-  TS_TRY(ts_sha256_file(ts_engine_library_path(b->engine), &k->manifest, d));
-  TS_TRY(ts_place_put(k->db, &b->target, ts_pool_threads(ts_engine_pool(b->engine)), &k->place, d));
+  const subject *s = k->s;
+  const ts_plan *p = ts_engine_plan(s->engine);
+  const ts_index *x = ts_engine_index(s->engine);
+  TS_TRY(ts_sha256_file(ts_engine_library_path(s->engine), &k->manifest, d));
+  TS_TRY(ts_place_put(k->db, &s->target, ts_pool_threads(ts_engine_pool(s->engine)), &k->place, d));
   k->model = ts_db_put_model(k->db, &(ts_db_model){.name = p->name, .quant = p->quantization, .params = TS_DB_NONE,
                                                    .weights_sha256 = x ? &x->sha256 : &k->manifest}, d);
   return k->model != 0;
 }
 
-bool ts__bench_keep(bench *b, ts_db *db, ts_diag *d) {
-  keeper k = {.b = b, .db = db, .arena = ts_arena_new("bench")};
-  k.records = read_records(k.arena, b->dir);
+bool ts__bench_keep(subject *s, ts_db *db, ts_diag *d) {
+  keeper k = {.s = s, .db = db, .arena = ts_arena_new("bench")};
+  k.records = read_records(k.arena, s->dir);
   bool ok = open_keeper(&k, d);
-  for (int i = 0; ok && i < b->ntests; i++) ok = keep_test(&k, &b->tests[i], d);
+  for (int i = 0; ok && i < s->bench->ntests; i++) ok = keep_test(&k, &s->tests[i], d);
   json_decref(k.records);
   ts_arena_free(k.arena);
   return ok && ts_db_flush(db, d);

@@ -75,13 +75,20 @@ static double hodges_lehmann(const double *x, size_t n, double *pairs) {
 
 enum { BOOTSTRAPS = 400, MOST_ROUNDS = 64 };
 
+static double mean_log_ratio(const double *a, const double *b, size_t from, size_t to) {
+  double sum = 0;
+  for (size_t i = from; i < to; i++) sum += log(a[i] / b[i]);
+  return sum / (double)(to - from);
+}
+
+// More rounds than that: means of neighbouring ones.
 ts_compare ts_compare_paired(const double *a, const double *b, size_t rounds, double noise) {
   ts_compare c = {.log_ratio = NAN, .ci_lo = NAN, .ci_hi = NAN, .verdict = TS_UNCLEAR};
   if (!rounds) return c;
   size_t n = TS_MIN(rounds, MOST_ROUNDS);
   double x[MOST_ROUNDS], draw[MOST_ROUNDS], centre[BOOTSTRAPS], *pairs = malloc(n * (n + 1) / 2 * sizeof *pairs);
   if (!pairs) abort();
-  for (size_t i = 0; i < n; i++) x[i] = log(a[i] / b[i]);
+  for (size_t i = 0; i < n; i++) x[i] = mean_log_ratio(a, b, i * rounds / n, (i + 1) * rounds / n);
   c.log_ratio = hodges_lehmann(x, n, pairs);
   ts_rng rng = ts_rng_new(20260101, 0);
   for (size_t k = 0; k < BOOTSTRAPS; k++) {

@@ -12,6 +12,7 @@ struct ts_engine {
   const char *dir, *params, *library_path, *weights_path;
   ts_chat_config config;
   ts_pool *pool;
+  bool borrowed;  // the pool
   ts_library *library;
   const ts_index *index;
   ts_weights *weights;
@@ -105,7 +106,8 @@ static bool load(ts_engine *e, const ts_engine_opts *o, ts_diag *d) {
   TS_TRY((e->library = ts_library_open(e->library_path, d)) != NULL);
   const ts_plan *p = ts_library_plan(e->library);
   bool gpu = p->api != TS_API_CPU;
-  TS_TRY((e->pool = ts_pool_new(gpu ? 1 : o ? o->threads : 0, d)) != NULL);
+  e->borrowed = o && o->beside;
+  TS_TRY((e->pool = e->borrowed ? o->beside->pool : ts_pool_new(gpu ? 1 : o ? o->threads : 0, d)) != NULL);
   if (!p->synthetic) TS_TRY((e->index = ts_index_open(e->arena, e->params, d)) != NULL);
   e->weights = ts_weights_load(e->library, e->index, e->weights_path, e->pool, d);
   return e->weights != NULL;
@@ -148,7 +150,7 @@ void ts_engine_close(ts_engine *e) {
   ts_cache_free(e->cache);
   ts_weights_free(e->weights);
   ts_tokenizer_free(e->tokenizer);
-  ts_pool_free(e->pool);
+  if (!e->borrowed) ts_pool_free(e->pool);
   ts_library_close(e->library);
   ts_arena_free(e->arena);
 }

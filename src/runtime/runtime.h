@@ -196,6 +196,7 @@ typedef struct ts_engine ts_engine;
 typedef struct ts_engine_opts {
   int threads;            // 0: one per physical core
   const char *library;    // NULL: the one in the directory
+  ts_engine *beside;      // one that is closed later, whose threads are used; NULL: threads of its own. Two pools would each pin the caller
 } ts_engine_opts;
 // DIR/*.so, DIR/params/{mlc-chat-config.json, ndarray-cache.json, tokenizer.json}, DIR/*.weights.
 ts_engine *ts_engine_open(const char *dir, const ts_engine_opts *o, ts_diag *d) TS_WARN_UNUSED;
