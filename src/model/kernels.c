@@ -112,7 +112,8 @@ static bool schedule(maker *m, ts__kernel_row *r, const char *variant, const cha
 // on CPUs and without NVRTC.
 static const char *first_guess(maker *m, const ts__kernel_row *r, const char *variant) {
   const ts_spec *spec = &r->spec;
-  const ts_native **t, *best = NULL;
+  const ts_native **t;
+  ts_native_fit fit, best = {0};
   const int64_t *first, *point = NULL;
   size_t n;
   ts_diag why;
@@ -120,13 +121,12 @@ static const char *first_guess(maker *m, const ts__kernel_row *r, const char *va
   const ts_op *op = m->o->target->api == TS_API_CUDA && ts_codegen_nvrtc() ? ts_op_find(m->a, spec->op, &why) : NULL;
   if (!op || !ts_op_instantiate(m->ir, spec, variant, &inst, &why) || !ts_native_list(m->a, op, variant, &t, &n, &why)) return NULL;
   for (size_t i = 0; i < n; i++) {
-    ts_native_fit fit;
-    if (!ts_native_guessed(best, t[i]) || !ts_native_bind(m->a, t[i], spec, inst.func, m->o->target, &fit, &why)) continue;
-    if (allowed(m, r, t[i], &inst) && ts_native_first(m->a, &fit, &first, &why) && first) best = t[i], point = first;
+    if (!ts_native_bind(m->a, t[i], spec, inst.func, m->o->target, &fit, &why) || !ts_native_guessed(point ? &best : NULL, &fit)) continue;
+    if (allowed(m, r, t[i], &inst) && ts_native_first(m->a, &fit, &first, &why) && first) best = fit, point = first;
   }
-  if (!best) return NULL;
+  if (!point) return NULL;
   ts_text text = {0};
-  ts_native_print(&text, best, point);
+  ts_native_print(&text, best.native, point);
   const char *out = ts_arena_strdup(m->a, ts_text_str(&text));
   ts_text_free(&text);
   return out;

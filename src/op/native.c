@@ -5,6 +5,7 @@
 //   requires  sm_90a
 //   op        matmul matmul_add          those it serves (not given: any whose templates stand in this folder)
 //   quant     q4f16_1                    formats it reads (not given: any)
+//   guess     n <= 16 ? 3 : 1            how much it is preferred where nothing was measured
 //   param     ROWS 16 32 64
 //   start     ROWS=32 STAGES=3           a point to try first; ... if EXPR: where the workload is such
 //   where     ROWS * STAGES * 512 <= SHARED
@@ -234,6 +235,7 @@ static bool read_line(reader *r) {
   if (strcmp(w, "requires") == 0) return once(r, &t->requires);
   if (strcmp(w, "quant") == 0) return once(r, &t->quant);
   if (strcmp(w, "op") == 0) return once(r, &t->op);
+  if (strcmp(w, "guess") == 0) return once(r, &t->guess);
   if (strcmp(w, "workspace") == 0) return once(r, &t->workspace);
   if (strcmp(w, "zeroed") == 0) return once(r, &t->zeroed);
   if (strcmp(w, "param") == 0) return read_param(r);
@@ -242,8 +244,8 @@ static bool read_line(reader *r) {
   if (strcmp(w, "include") == 0) return include_lines(r);
   ts_native_text line = {.p = r->rest, .file = r->path, .line = r->line};
   if (strcmp(w, "where") != 0 && strcmp(w, "start") != 0 && strcmp(w, "limit") != 0)
-    return complain(r, "'%s' is no line of a template (doc requires op quant include param start where define limit workspace zeroed launch grid block "
-                       "shared cluster dependent args tmap)", w);
+    return complain(r, "'%s' is no line of a template (doc requires op quant guess include param start where define limit workspace zeroed launch grid "
+                       "block shared cluster dependent args tmap)", w);
   if (!*line.p) return complain(r, "'%s' wants something behind it", w);
   if (strcmp(w, "limit") == 0) return read_limit(r, line);
   if (strcmp(w, "where") == 0) ts_vec_push(r->a, &r->wheres, line);
@@ -345,7 +347,7 @@ bool ts_native_list(ts_arena *a, const ts_op *op, const char *variant, const ts_
   return true;
 }
 
-bool ts_native_guessed(const ts_native *best, const ts_native *t) { return !best || (!best->nstarts && t->nstarts); }
+bool ts_native_guessed(const ts_native_fit *best, const ts_native_fit *f) { return !best || f->guess > best->guess; }
 
 // --- points as text ------------------------------------------------------------------------------------------------------
 void ts_native_print(ts_text *out, const ts_native *t, const int64_t *point) {

@@ -48,6 +48,7 @@ typedef struct ts_native {
   const char *text;   // the whole file
   size_t n;
   ts_native_text requires, quant, op;  // words; quant, op: those it serves, not given: any
+  ts_native_text guess;                // how much the author prefers it where nothing was measured
   int nparams, nwheres, ndefines, nstarts, nlimits, nlaunches;
   const ts_native_param *params;
   const ts_native_text *wheres, *starts, *start_ifs;  // start_ifs[i]: of starts[i], text NULL when it is for every workload
@@ -70,6 +71,7 @@ typedef struct ts_native_fit {
   int nfacts;           // name[0..nfacts): facts; then the parameters, then the derived values
   const char *const *name;
   const int64_t *value;  // of the facts
+  int64_t guess;         // of the template's line; else 1 where it has start lines, 0 where not
 } ts_native_fit;
 // Refuses a workload or target that the template does not serve: "wrong-target", "wrong-quantization", "wrong-operator",
 // "wrong-shape" (a constraint over a dimension that stays symbolic). "template-limit": a limit names what main does not read.
@@ -81,9 +83,9 @@ enum { TS_NATIVE_POINTS = 1 << 16 };
 bool ts_native_points(ts_arena *a, const ts_native_fit *f, const int64_t **points, size_t *n, double *all, ts_diag *d) TS_WARN_UNUSED;
 // The first of them alone; NULL: there is none. Takes no time where a start line serves.
 bool ts_native_first(ts_arena *a, const ts_native_fit *f, const int64_t **point, ts_diag *d) TS_WARN_UNUSED;
-// What is taken of a variant without measuring, its first guess: of the templates that serve, in the order of ts_native_list, the first with
-// start lines, else the first. Whether t, the next that serves, takes the place of best (NULL: none came before).
-bool ts_native_guessed(const ts_native *best, const ts_native *t);
+// What is taken of a variant without measuring, its first guess: of the templates that serve, the one whose guess is greatest, of equals the first
+// in the order of ts_native_list. Whether f, the next that serves, takes the place of best (NULL: none came before).
+bool ts_native_guessed(const ts_native_fit *best, const ts_native_fit *f);
 // Values of an expression over the fit's names at a point.
 bool ts_native_eval(const ts_native_fit *f, const int64_t *point, const char *expr, int64_t *out, ts_diag *d) TS_WARN_UNUSED;
 // The launches of a point: a unit without its source.

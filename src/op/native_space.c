@@ -130,6 +130,13 @@ static bool dims_bound(const ts_native_fit *f, ts_diag *d) {
   return true;
 }
 
+// What the guess line says of this workload: it may name facts.
+static bool read_guess(ts_native_fit *f, int64_t *facts, ts_diag *d) {
+  const ts__native_env e = {.f = f, .value = facts, .n = f->nfacts};
+  f->guess = f->native->nstarts > 0;
+  return !f->native->guess.p || ts__native_int(&e, "guess", f->native->guess, &f->guess, d);
+}
+
 bool ts_native_bind(ts_arena *a, const ts_native *t, const ts_spec *spec, const ts_func *f, const ts_target *target, ts_native_fit *out,
                     ts_diag *d) {
   *out = (ts_native_fit){.native = t, .spec = spec, .func = f, .target = target};
@@ -149,7 +156,7 @@ bool ts_native_bind(ts_arena *a, const ts_native *t, const ts_spec *spec, const 
     ts_vec_push(a, &x.name, name);
   }
   out->name = x.name.p;
-  return dims_bound(out, d);
+  return dims_bound(out, d) && read_guess(out, x.value.p, d);
 }
 
 // --- expressions ---------------------------------------------------------------------------------------------------------

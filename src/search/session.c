@@ -466,7 +466,7 @@ static const ts_sketch *guessed(const ts_space *s, const char *variant) {
   for (size_t i = 1; i < s->n; i++) {
     const ts_sketch *k = &s->sketch[i];
     bool serves = k->native && k->npoints && strcmp(k->source, "native") == 0 && strcmp(k->variant, variant) == 0;
-    if (serves && ts_native_guessed(best ? best->native->native : NULL, k->native->native)) best = k;
+    if (serves && ts_native_guessed(best ? best->native : NULL, k->native)) best = k;
   }
   return best;
 }

@@ -57,7 +57,9 @@ static bool show(ts_arena *a, const char *path, const char *text, const char *sp
     const ts_native_limit *l = &x->limits[i];
     ts_text_addf(out, "limit %s: of %s, %s %g\n", l->text.p, l->buffer, l->least ? "at least" : "less than", l->bound);
   }
-  TS_TRY(ts_native_bind(a, x, &spec, inst.func, &t, &f, d) && show_points(a, &f, &point, out, d));
+  TS_TRY(ts_native_bind(a, x, &spec, inst.func, &t, &f, d));
+  if (x->guess.p) ts_text_addf(out, "guess %s: %lld\n", x->guess.p, (long long)f.guess);
+  TS_TRY(show_points(a, &f, &point, out, d));
   if (named) {
     ts_lex l;
     ts_lex_init(&l, "point", named, strlen(named));
@@ -175,11 +177,12 @@ static void test_replay_refuses(void **state) {
 
 // Which of three templates, listed in this order, is the first guess.
 static void test_first_guess(void **state) {
-  const ts_native plain = {0}, named = {.nstarts = 2}, *lists[][3] = {{&plain, &named, &named}, {&named, &plain, &named}, {&plain, &plain, &plain}};
-  const int want[] = {1, 0, 0};
+  const ts_native_fit none = {0}, one = {.guess = 1}, more = {.guess = 4},
+                      *lists[][3] = {{&none, &one, &one}, {&one, &none, &one}, {&none, &none, &none}, {&one, &more, &none}, {&none, &one, &more}};
+  const int want[] = {1, 0, 0, 1, 2};
   (void)state;
-  for (size_t i = 0; i < 3; i++) {
-    const ts_native *best = NULL;
+  for (size_t i = 0; i < TS_COUNTOF(lists); i++) {
+    const ts_native_fit *best = NULL;
     int at = -1;
     for (int k = 0; k < 3; k++)
       if (ts_native_guessed(best, lists[i][k])) best = lists[i][k], at = k;
