@@ -167,7 +167,7 @@ bool ts_paging_extent(ts_paging *p, int64_t *max_seq_len, ts_diag *d) TS_WARN_UN
 // What a model executes: one entry per distinct workload; calls are those of all phases that use it.
 typedef struct ts_task {
   ts_spec spec;
-  const char *phase;  // first that uses it: "decode", "batch16", "batch64", "prefill", "head"
+  const char *phase;  // first that uses it: "decode", a name of rows.def, "prefill", "head"
   int64_t calls;      // in one pass of it
   int64_t rows;       // tokens of that pass
 } ts_task;

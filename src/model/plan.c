@@ -227,10 +227,7 @@ static bool plan_step(planner *p, const ts__step *s, ts_plan_step *out, ts_diag 
 }
 
 static bool plan_phase(planner *p, ts__phase phase, const ts__step *steps, size_t n, ts_plan_phase *out, ts_diag *d) {
-  static const ts_phase_kind kinds[] = {[TS__DECODE] = TS_PHASE_DECODE,   [TS__BATCH16] = TS_PHASE_PREFILL,
-                                        [TS__BATCH64] = TS_PHASE_PREFILL, [TS__PREFILL] = TS_PHASE_PREFILL,
-                                        [TS__HEAD] = TS_PHASE_HEAD};
-  *out = (ts_plan_phase){.kind = kinds[phase],
+  *out = (ts_plan_phase){.kind = phase == TS__DECODE ? TS_PHASE_DECODE : phase == TS__HEAD ? TS_PHASE_HEAD : TS_PHASE_PREFILL,
                          .n_min = 1,
                          .n_max = ts__phase_rows(phase, p->o->chunk),
                          .multiple = ts__phase_multiple(phase, p->o->target->api),

@@ -30,15 +30,24 @@ enum {
 _Static_assert((int)CPU_BUFS <= (int)TS__BUFS && (int)CUDA_BUFS <= (int)TS__BUFS, "more buffers than TS__BUFS");
 
 const char *ts__phase_name(ts__phase p) {
-  static const char *const names[] = {"decode", "batch16", "batch64", "prefill", "head"};
+#define ROWS(name, text, rows) text,
+  static const char *const names[] = {"decode",
+#include "model/rows.def"
+                                      "prefill", "head"};
+#undef ROWS
   return names[p];
 }
 
 int64_t ts__phase_rows(ts__phase p, int64_t chunk) {
-  return p == TS__PREFILL ? chunk : p == TS__BATCH64 ? 64 : p == TS__BATCH16 ? 16 : 1;
+#define ROWS(name, text, rows) [TS__##name] = rows,
+  static const int64_t few[TS__PHASE__COUNT] = {[TS__DECODE] = 1,
+#include "model/rows.def"
+                                                [TS__HEAD] = 1};
+#undef ROWS
+  return p == TS__PREFILL ? chunk : few[p];
 }
 
-static bool few_rows(ts__phase p) { return p == TS__BATCH16 || p == TS__BATCH64; }
+static bool few_rows(ts__phase p) { return p > TS__DECODE && p < TS__PREFILL; }
 
 int64_t ts__phase_multiple(ts__phase p, ts_api api) {
   return p == TS__PREFILL ? api == TS_API_CPU ? 8 : 16 : ts__phase_rows(p, 0);

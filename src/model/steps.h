@@ -36,11 +36,12 @@ typedef struct ts__step_arg {
   const char *weight;  // WEIGHT: parameter of the model
 } ts__step_arg;
 
-// Passes over the layers by their rows, then the head. BATCH16 and BATCH64: few rows, on GPUs only.
+// Passes over the layers by their rows, then the head.
 typedef enum ts__phase {
   TS__DECODE,
-  TS__BATCH16,
-  TS__BATCH64,
+#define ROWS(name, text, rows) TS__##name,
+#include "model/rows.def"
+#undef ROWS
   TS__PREFILL,
   TS__HEAD,
   TS__PHASE__COUNT
