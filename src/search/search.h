@@ -139,4 +139,41 @@ typedef struct ts_trial_result {
 // (ts_interrupted) the result has the candidates judged before it.
 bool ts_trial(ts_arena *a, const ts_spec *spec, ts_compiler *c, const ts_trial_opts *o, ts_trial_result *out, ts_diag *d) TS_WARN_UNUSED;
 
+// --- kernels between their neighbours (chain.c): a layer's products one behind the other, as a GPU's runtime launches them, beside each of them in a chain of itself
+typedef struct ts_chain_part {
+  ts_spec spec;
+  size_t n;
+  const char *const *point;  // its kernels: "mma.near WARPS=8 TILES=2", a native sketch and its point; what is not named has its first value. None: those of the store
+} ts_chain_part;
+typedef struct ts_chain_opts {
+  const ts_target *target;
+  const char *store;  // whose records serve; NULL: the first guesses of every native template
+  int points;         // kernels of a part that has none given: what is best and what was fastest after it; of every template without a store
+  int layers;         // in one graph, at least: as many as keep the weights out of the caches
+  uint64_t seed;
+} ts_chain_opts;
+typedef struct ts_chain_kernel {
+  const char *sketch, *point;
+  const char *refused;  // why it takes no part, or NULL
+  double alone_ns;      // of a call behind others of itself
+  double layer_ns;      // of a layer with it, the others as chosen when it was last tried; NAN: there was nothing to choose from
+} ts_chain_kernel;
+typedef struct ts_chain_row {  // of one part
+  const char *workload;
+  ts_cost cost;
+  size_t n;
+  ts_chain_kernel *kernel;
+  size_t alone, chosen;  // the first of its kernels, or the fastest alone of those given; what is fastest in the layer
+  bool fed;              // it reads what the part before it wrote
+} ts_chain_row;
+typedef struct ts_chain_result {
+  size_t n;
+  ts_chain_row *row;
+  int layers;
+  double layer_ns, chosen_ns;  // of a layer with the kernels `alone`, and with those chosen
+  ts_compare gain;             // of the second against the first
+} ts_chain_result;
+// Each part reads what the one before it wrote where shapes allow, the first what the last did. Weights are cold; nothing is verified, and nothing is recorded.
+bool ts_chain(ts_arena *a, const ts_chain_part *parts, size_t n, ts_compiler *c, const ts_chain_opts *o, ts_chain_result *out, ts_diag *d) TS_WARN_UNUSED;
+
 #endif
