@@ -28,10 +28,13 @@ case $verb in
     echo "7 of 24 kernels come from records, the others are default schedules" ;;
   bench)
     if lacks "$@"; then echo "error: cuda-error" >&2; exit 1; fi
-    tests=
+    tests= dirs=0
+    for word; do case $word in */models/*) dirs=$((dirs + 1)) ;; esac; done
     for p in $(option -p "$@" | tr , ' '); do [ "$p" = 0 ] || tests+=", {\"name\": \"pp$p\", \"median\": $((10 * p)).5, \"read_share\": null}"; done
     for d in $(option --depth "$@" | tr , ' '); do tests+=", {\"name\": \"tg128$([ "$d" = 0 ] || echo "@d$d")\", \"median\": $((800 + d)).25, \"read_share\": 0.75}"; done
-    echo "{\"weight_bytes\": 3600000000, \"read_after_gbs\": 4400.5, \"tests\": [${tests#, }]}" ;;
+    model="{\"weight_bytes\": 3600000000, \"read_after_gbs\": 4400.5, \"tests\": [${tests#, }]}"
+    [ $dirs = 1 ] || model="{\"models\": [$model, ${model//\"read_share\"/\"ratio\": 1.0125, \"ratio_lo\": 1.01, \"ratio_hi\": 1.015, \"read_share\"}]}"
+    echo "$model" ;;
   tune)
     [ ${#workloads[@]} -gt 0 ] || workloads=("a A=f32 n=1" "b A=f32 n=1" "c A=f32 n=1")
     store=$(option --store "$@")
@@ -142,8 +145,11 @@ line 'device_busy 0.750 ratio'
 line 'tuned_step 48.000 us'
 line 'default_step 50.000 us'
 line 'tuned_prefill_2048 20480.5 tokens/s'
-line 'tuned_over_default_decode 1.000 ratio'
-lines $((4 + 2 + 4 + 4 + 2 + 1))
+line 'tuned_over_default_decode 1.0125 ratio'
+line 'tuned_over_default_decode_from 1.0100 ratio'
+line 'tuned_over_default_decode_to 1.0150 ratio'
+line 'tuned_over_default_prefill 1.0125 ratio'
+lines $((4 + 2 + 4 + 4 + 2 + 6))
 [ -s "$top/made.db" ] || fail "no store"
 run 2 "$bundle/bench/cuda-tune" --store "$top/made.db" --out "$top/raw"
 LACKS="done" figures 3 cuda-tune
@@ -164,5 +170,9 @@ done
 run 0 tunesmith bench "$dir" -p 8 -n 8 --depth 0,4 -r 1 --format json
 for path in tests.0.median tests.name=pp8.median tests.name=tg8.median tests.name=tg8@d4.median tests.name=tg8@d4.read_share weight_bytes read_after_gbs; do
   "$BIN/bench_value" "$top/out" "$path" >/dev/null || fail "bench has no $path"
+done
+run 0 tunesmith bench "$dir" "$dir" -p 8 -n 8 --depth 0,4 -r 2 --format json
+for path in models.0.tests.name=tg8@d4.median models.1.tests.name=pp8.ratio models.1.tests.name=tg8@d4.ratio_lo models.1.tests.name=tg8@d4.ratio_hi; do
+  "$BIN/bench_value" "$top/out" "$path" >/dev/null || fail "bench of two has no $path"
 done
 done_testing

@@ -52,6 +52,28 @@ run 0 tunesmith db query "select count(*) from run" --store "$top/b.db"
 has "$top/out" '^2$'
 run 0 tunesmith db query "select k.phase, k.calls from run_kernel k" --store "$top/b.db"
 [ "$(tail -n 1 "$top/out")" = "$(printf 'decode\t8')" ] || fail "the store's one kernel, four layers and two tokens: $(tail -n 1 "$top/out")"
+# Several models in turn: what holds of each, and the ratio to the first.
+cp -R "$dir" "$top/dist/again"
+run 0 tunesmith bench "$dir" "$top/dist/again" "$dir" -p 16 -n 4 --depth 0,64 -r 7 --format json --no-bandwidth
+python3 - "$top/out" <<'PY' || fail "bench of several models"
+import json, sys
+m = json.load(open(sys.argv[1]))["models"]
+assert [x["dir"].split("/")[-1] for x in m] == [m[0]["dir"].split("/")[-1], "again", m[0]["dir"].split("/")[-1]]
+assert len({x["threads"] for x in m}) == 1 and all(len(x["tests"]) == 4 for x in m)
+for i, t in enumerate(m[0]["tests"]):
+    assert "ratio" not in t
+    for x in m[1:]:
+        u = x["tests"][i]
+        pairs = sorted(a / b for a, b in zip(t["samples_ns"], u["samples_ns"]))
+        assert u["name"] == t["name"] and u["ratio_lo"] <= u["ratio"] <= u["ratio_hi"]
+        assert pairs[0] <= u["ratio_lo"] * 1.0001 and u["ratio_hi"] <= pairs[-1] * 1.0001, (pairs, u)
+PY
+run 0 tunesmith bench "$dir" "$top/dist/again" -p 8 -n 2 -r 2 --format csv --no-bandwidth
+[ "$(wc -l <"$top/out")" = 5 ] || fail "bench CSV of two models"
+has "$top/out" ',ratio,95% of ratio$'
+run 0 tunesmith bench "$dir" "$top/dist/again" -p 8 -n 0 -r 1 --no-bandwidth
+has "$top/out" 'again .* [0-9.]+ +[0-9.]+ to [0-9.]+$'
+run 2 tunesmith bench "$dir" "$top/dist/again" --library "$top/dist/again/none.so" --no-bandwidth
 for wrong in "-p 100000" "-p x" "-p 0 -n 0" "-r 0" "--format xml" "--depth 510"; do
   # shellcheck disable=SC2086
   run 2 tunesmith bench "$dir" --no-bandwidth $wrong

@@ -68,6 +68,21 @@ static void verdicts(void **state) {
   assert_int_equal(ts_compare_paired(one, two, 1, 0.01).verdict, TS_UNCLEAR);  // one round proves nothing
 }
 
+// All of many rounds count, not the first of them.
+static void many_rounds(void **state) {
+  (void)state;
+  enum { ROUNDS = 1000 };
+  double a[ROUNDS], b[ROUNDS];
+  ts_rng r = ts_rng_new(7, 0);
+  for (int i = 0; i < ROUNDS; i++) {
+    b[i] = 100;
+    a[i] = (i < 100 ? 102 : 99) * exp(0.02 * ts_rng_normal(&r));
+  }
+  ts_compare c = ts_compare_paired(a, b, ROUNDS, 0.001);
+  assert_int_equal(c.verdict, TS_FASTER);
+  assert_true(fabs(c.log_ratio - log(0.99)) < 0.002 && c.ci_hi - c.ci_lo < 0.005);
+}
+
 // A against itself is rarely called faster or slower.
 static void same_is_not_faster(void **state) {
   (void)state;
@@ -80,6 +95,6 @@ static void same_is_not_faster(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(medians), cmocka_unit_test(interval_covers), cmocka_unit_test(verdicts), cmocka_unit_test(same_is_not_faster)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(medians), cmocka_unit_test(interval_covers), cmocka_unit_test(verdicts), cmocka_unit_test(many_rounds), cmocka_unit_test(same_is_not_faster)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
