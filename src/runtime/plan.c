@@ -102,6 +102,15 @@ static bool arg_ok(const check *c, const ts_plan_step *s, const ts_plan_arg *a, 
   return a->kind == TS_PLAN_ARG_BUFFER ? row_ok(c, a, head) : true;
 }
 
+static bool times_ok(const check *c, const ts_plan_phase *f, const char *name, int64_t most) {
+  for (int i = 0; i < f->ntimes; i++) {
+    const ts_plan_time *t = &f->times[i];
+    if (t->n < 1 || t->n > most || (i && t->n <= f->times[i - 1].n)) return wrong(c, name, "rows of times do not rise within the phase");
+    if (!isfinite(t->us) || t->us <= 0) return wrong(c, name, "bad expected time");
+  }
+  return true;
+}
+
 static bool phase_ok(const check *c, const ts_plan_phase *f) {
   const char *name = f->kind == TS_PHASE_PREFILL ? "prefill" : f->kind == TS_PHASE_DECODE ? "decode" : "head";
   if (f->n_min < 1 || f->n_min > f->n_max || f->multiple < 1) return wrong(c, name, "bad range of rows");
@@ -109,6 +118,7 @@ static bool phase_ok(const check *c, const ts_plan_phase *f) {
   if (most > c->p->max_rows) return wrong(c, name, "more rows than the buffers hold");
   if (f->kind != TS_PHASE_PREFILL && most != 1) return wrong(c, name, "serves one row only");
   if (f->nsteps < 1) return wrong(c, name, "no steps");
+  TS_TRY(times_ok(c, f, name, most));
   for (int i = 0; i < f->nsteps; i++) {
     const ts_plan_step *s = &f->steps[i];
     if (s->ndims < 0 || s->ndims > (int)TS_COUNTOF(s->dims)) return wrong(c, s->kernel, "too many dimensions");

@@ -110,11 +110,17 @@ typedef struct ts_plan_step {
 // A list of steps for n_min <= n <= n_max rows; n is rounded up to `multiple`. HEAD turns one row into logits; it may run for
 // several rows after one pass, so it must not write what it reads through row views.
 typedef enum ts_phase_kind { TS_PHASE_DECODE, TS_PHASE_PREFILL, TS_PHASE_HEAD, TS_PHASE__COUNT } ts_phase_kind;
+typedef struct ts_plan_time {
+  int64_t n;
+  double us;
+} ts_plan_time;
 typedef struct ts_plan_phase {
   ts_phase_kind kind;
   int64_t n_min, n_max, multiple;  // 1, 1, 1 for decode and head
   int nsteps;
   const ts_plan_step *steps;
+  int ntimes;                 // expected times of passes of n rows, rising n; linear in between. None: not known
+  const ts_plan_time *times;
 } ts_plan_phase;
 
 typedef struct ts_plan {
@@ -159,6 +165,20 @@ bool ts_plan_verify(const ts_plan *p, const char *file, ts_diag *d) TS_WARN_UNUS
 ts_sha256 ts_plan_layout(const ts_plan *p);
 // The phase that serves n rows: DECODE for 1, else the first PREFILL whose range holds n. NULL when none.
 const ts_plan_phase *ts_plan_pick(const ts_plan *p, int64_t n);
+double ts_plan_phase_us(const ts_plan_phase *f, int64_t n);  // time of a pass of n rows by its times; 0 without
+
+// How prompts are divided into passes (passes.c): depends on the plan alone. The least sum of expected times where every phase but the head has times,
+// else as many rows a pass as can be.
+typedef struct ts_passes ts_passes;
+typedef struct ts_pass {
+  const ts_plan_phase *phase;
+  int64_t rows;  // of the prompt; the pass computes them rounded up to phase->multiple
+} ts_pass;
+ts_passes *ts_passes_new(const ts_plan *p, ts_diag *d) TS_WARN_UNUSED;  // p outlives it
+void ts_passes_free(ts_passes *x);                                      // accepts NULL
+// The next pass when `left` rows are to be computed and the cache has room for `room` positions, both at least 1.
+ts_pass ts_passes_next(const ts_passes *x, int64_t left, int64_t room);
+double ts_passes_us(const ts_passes *x, int64_t n);  // expected time of n rows, at most prefill_chunk; 0 when not known
 // What all weights made of a tensor ask of its largest magnitude: whether anything; and the refusal of `most`, naming `file` and the tensor
 // ("weights-limit").
 bool ts_plan_limited(const ts_plan *p, const char *storage);

@@ -1,7 +1,7 @@
 // Plans from text. The text comes out of a file that somebody else may have written.
 #include "runtime/plan_impl.h"
 
-enum { MAX_WEIGHTS = 1 << 20, MAX_BUFFERS = 1 << 16, MAX_PHASES = 64, MAX_STEPS = 1 << 17, MAX_ARGS = 64, MAX_PARTS = 16 };
+enum { MAX_WEIGHTS = 1 << 20, MAX_BUFFERS = 1 << 16, MAX_PHASES = 64, MAX_STEPS = 1 << 17, MAX_ARGS = 64, MAX_PARTS = 16, MAX_TIMES = 64 };
 
 typedef struct parser {
   ts_arena *a;
@@ -277,6 +277,23 @@ static bool step(parser *s, const json_t *o, ts_plan_step *t) {
   return step_lists(s, o, t);
 }
 
+// Pairs of rows and microseconds; none where nothing is known.
+static bool times(parser *s, const json_t *o, ts_plan_phase *f) {
+  const json_t *list = json_object_get(o, "times");
+  if (!list) return true;
+  list = ts__json_array(&s->j, o, "times", MAX_TIMES, s->d);
+  if (!list) return false;
+  ts_plan_time *v = ts_new_array(s->a, ts_plan_time, json_array_size(list));
+  f->ntimes = (int)json_array_size(list);
+  for (int i = 0; i < f->ntimes; i++) {
+    const json_t *pair = json_array_get(list, (size_t)i), *n = json_array_get(pair, 0), *us = json_array_get(pair, 1);
+    if (json_array_size(pair) != 2 || !json_is_integer(n) || !json_is_number(us)) return bad(s, "a time is a number of rows and microseconds, not", "times");
+    v[i] = (ts_plan_time){json_integer_value(n), json_number_value(us)};
+  }
+  f->times = v;
+  return true;
+}
+
 static bool phase(parser *s, const json_t *o, ts_plan_phase *f) {
   const char *kind = NULL;
   TS_TRY(ts__json_str(&s->j, o, "kind", s->a, &kind, s->d));
@@ -286,6 +303,7 @@ static bool phase(parser *s, const json_t *o, ts_plan_phase *f) {
   TS_TRY(ts__json_int(&s->j, o, "n_min", 1, 1 << 20, &f->n_min, s->d));
   TS_TRY(ts__json_int(&s->j, o, "n_max", 1, 1 << 20, &f->n_max, s->d));
   TS_TRY(ts__json_int(&s->j, o, "multiple", 1, 1 << 20, &f->multiple, s->d));
+  TS_TRY(times(s, o, f));
   const json_t *list = ts__json_array(&s->j, o, "steps", MAX_STEPS, s->d);
   if (!list) return false;
   f->nsteps = (int)json_array_size(list);

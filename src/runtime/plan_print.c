@@ -178,12 +178,22 @@ static void step(ts_text *o, const ts_plan *p, const ts_plan_step *s) {
   ts_text_add(o, "]}");
 }
 
+static void times(ts_text *o, const ts_plan_phase *f) {
+  for (int i = 0; i < f->ntimes; i++) {
+    ts_text_addf(o, "%s[%lld, ", i ? ", " : "\"times\": [", (long long)f->times[i].n);
+    ts_text_add_double(o, f->times[i].us);
+    ts_text_add(o, i + 1 < f->ntimes ? "]" : "]], ");
+  }
+}
+
 static void phases(ts_text *o, const ts_plan *p) {
   ts_text_add(o, "  \"phases\": [\n");
   for (int i = 0; i < p->nphases; i++) {
     const ts_plan_phase *f = &p->phases[i];
-    ts_text_addf(o, "    {\"kind\": \"%s\", \"n_min\": %lld, \"n_max\": %lld, \"multiple\": %lld, \"steps\": [\n",
+    ts_text_addf(o, "    {\"kind\": \"%s\", \"n_min\": %lld, \"n_max\": %lld, \"multiple\": %lld, ",
                  ts__phase_names[f->kind], (long long)f->n_min, (long long)f->n_max, (long long)f->multiple);
+    times(o, f);
+    ts_text_add(o, "\"steps\": [\n");
     for (int k = 0; k < f->nsteps; k++) {
       step(o, p, &f->steps[k]);
       ts_text_add(o, k + 1 < f->nsteps ? ",\n" : "\n");

@@ -9,6 +9,7 @@ struct ts_session {
   ts_cache *own;    // where no other session has pages
   ts__table table;  // of a plan with pages
   const ts_plan_phase *head;
+  ts_passes *passes;
   int32_t *tokens;  // plan->max_seq of them
   int64_t length, capacity;
   bool stale;       // the logits are not those of the last token
@@ -48,7 +49,7 @@ ts_session *ts_session_new_in(const ts_library *l, const ts_weights *w, ts_pool 
   s->work = malloc(sizeof *s->work * 2 * (size_t)p->vocab);
   if (!s->tokens || !s->work)
     (void)ts_env_fail(d, "out-of-memory", "no memory for a session of %lld tokens", (long long)p->max_seq);
-  else if (open_table(s, l, w, cache, d))
+  else if ((s->passes = ts_passes_new(p, d)) && open_table(s, l, w, cache, d))
     s->exec = new_exec(s, l, w, pool, d);
   if (s->exec) return s;
   ts_session_free(s);
@@ -62,6 +63,7 @@ void ts_session_free(ts_session *s) {
   if (s->exec) s->exec->kind->free(s->exec);
   ts__table_close(&s->table);
   ts_cache_free(s->own);
+  ts_passes_free(s->passes);
   free(s->tokens);
   free(s->work);
   free(s);
@@ -72,24 +74,8 @@ static int64_t round_up(int64_t n, int64_t m) { return (n + m - 1) / m * m; }
 // Positions that the session can have now.
 static int64_t reach(const ts_session *s) { return s->plan->page ? ts__table_reach(&s->table, s->length) : s->plan->max_seq; }
 
-// The largest number of rows, at most n, that one pass can take after t tokens: a phase serves it, and its rounding stays
-// within the cache. One row always can.
-static int64_t pass_rows(const ts_session *s, int64_t n, int64_t t) {
-  const ts_plan *p = s->plan;
-  int64_t best = 1, most = reach(s);
-  for (int i = 0; i < p->nphases; i++) {
-    const ts_plan_phase *f = &p->phases[i];
-    if (f->kind != TS_PHASE_PREFILL) continue;
-    int64_t fits = (most - t) / f->multiple * f->multiple;
-    int64_t rows = TS_MIN(TS_MIN(n, p->prefill_chunk), TS_MIN(f->n_max, fits));
-    if (rows >= f->n_min && rows > best) best = rows;
-  }
-  return best;
-}
-
-// Compute `rows` tokens at position t; their hidden states are then in the buffers.
-static bool pass(ts_session *s, const int32_t *tokens, int64_t rows, ts_diag *d) {
-  const ts_plan_phase *f = ts_plan_pick(s->plan, rows);
+// Compute `rows` tokens with a phase; their hidden states are then in the buffers.
+static bool pass(ts_session *s, const ts_plan_phase *f, const int32_t *tokens, int64_t rows, ts_diag *d) {
   int64_t n = round_up(rows, f->multiple);
   if (s->plan->page) TS_TRY(ts__table_grow(&s->table, s->length, s->length + n, d));
   s->stale = true;
@@ -129,11 +115,11 @@ static bool head_rows(ts_session *s, int64_t rows, bool (*row)(void *, int64_t, 
 
 static bool score(ts_session *s, const int32_t *tokens, size_t n, bool (*row)(void *, int64_t, const float *), void *arg, ts_diag *d) {
   for (size_t i = 0; i < n;) {
-    int64_t rows = pass_rows(s, (int64_t)(n - i), s->length);
-    TS_TRY(pass(s, tokens + i, rows, d));
-    i += (size_t)rows;
-    if (row) TS_TRY(head_rows(s, rows, row, arg, d));
-    if (!row && i == n) TS_TRY(head(s, rows - 1, s->length - 1, d));
+    ts_pass next = ts_passes_next(s->passes, (int64_t)(n - i), reach(s) - s->length);
+    TS_TRY(pass(s, next.phase, tokens + i, next.rows, d));
+    i += (size_t)next.rows;
+    if (row) TS_TRY(head_rows(s, next.rows, row, arg, d));
+    if (!row && i == n) TS_TRY(head(s, next.rows - 1, s->length - 1, d));
   }
   return s->exec->kind->finish(s->exec, d);
 }

@@ -55,9 +55,9 @@ const ts_plan *tiny_plan(void) {
       {"mix_n", "mix", "mix", TS_FROM_DEFAULT, 0, 4, mix_args, 2, {TS_DIM_N, TS_DIM_T}},
   };
   static const ts_plan_step head_steps[] = {{"head_1", "matmul", "matmul n=1", TS_FROM_EXACT, 0, 3, head_args, 0, {0}}};
-  static const ts_plan_phase phases[] = {{TS_PHASE_DECODE, 1, 1, 1, 2, decode},
-                                         {TS_PHASE_PREFILL, 2, TINY_CHUNK, 8, 2, prefill},
-                                         {TS_PHASE_HEAD, 1, 1, 1, 1, head_steps}};
+  static const ts_plan_phase phases[] = {{TS_PHASE_DECODE, 1, 1, 1, 2, decode, 0, NULL},
+                                         {TS_PHASE_PREFILL, 2, TINY_CHUNK, 8, 2, prefill, 0, NULL},
+                                         {TS_PHASE_HEAD, 1, 1, 1, 1, head_steps, 0, NULL}};
   static const int64_t eos[] = {TINY_EOS};
   static const char *const features[] = {"sse4.2"};
   static const ts_plan plan = {
