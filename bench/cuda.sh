@@ -84,7 +84,7 @@ greedy() {
 tune_all() {
   local lines=$1 trials=$2
   shift 2
-  tunesmith tune --target cuda --store "${store:=$out/${0##*/}.db}" --trials "$trials" --format json "$@" >"$lines.part" 2>"$lines.err" || {
+  tunesmith tune --target cuda --store "${store:=$out/${0##*/}.db}" --cache "$out/cache" --trials "$trials" --format json "$@" >"$lines.part" 2>"$lines.err" || {
     grep -E '^error' "$lines.err" >&2
     note "not every workload could be tuned (see $lines.err)"
   }
@@ -96,6 +96,39 @@ tuned() { grep -F "\"workload\": \"$2\"" "$1" | tail -n 1 | bench_value - best_n
 
 # of_roof NS BYTES OPERATIONS: the least time that the measured read and f16 tensor rates allow, over the time taken.
 of_roof() { awk "BEGIN { b = ($2) / $(roof read); f = ($3) / $(roof wgmma_f16); printf \"%.3f\", (b > f ? b : f) / $1 }"; }
+
+# The products of a layer of a model, NxK: query, key and value together, output, gate and up together, down.
+layer_shapes() {
+  case $1 in
+    7b) echo 12288x4096 4096x4096 22016x4096 4096x11008 ;;
+    8b) echo 6144x4096 4096x4096 28672x4096 4096x14336 ;;
+  esac
+}
+
+# layer ROWS TYPE MODEL: the products of a layer one behind the other in one graph, each with what the store's record says and beside it alone, and with what is fastest in the
+# layer among the six that were fastest in tuning. Products only: a model has small operators between them.
+layer() {
+  local m=$1 type=$2 json=$out/layer-$3-$1.json at=q4f16_1_m$1_layer_$3 s workloads=() ns alone chosen weights=0 bytes=0 operations=0
+  for s in $(layer_shapes "$3"); do
+    workloads+=("matmul q4f16_1 A=$type K=${s#*x} N=${s%x*} n=$m")
+    weights+=" + ${s%x*} * ${s#*x} * 4.5 / 8"
+    bytes+=" + ${type#f} / 8 * $m * (${s%x*} + ${s#*x})"
+    operations+=" + 2 * $m * ${s%x*} * ${s#*x}"
+  done
+  tunesmith chain --target cuda --store "$store" --cache "$out/cache" --points 6 --format json "${workloads[@]}" >"$json" 2>"$json.err" || {
+    grep -E '^error' "$json.err" >&2
+    note "a layer of $3 with $m rows has no result"
+    return 1
+  }
+  read -r ns alone chosen <<<"$(bench_value "$json" layer_ns alone_ns chosen_ns | paste -sd ' ')"
+  value "$at" "$(calc "$ns / 1e3" %.2f)" us
+  value "${at}_rate" "$(calc "($weights) / $ns" %.1f)" GB/s
+  value "${at}_share" "$(of_roof "$ns" "$weights + $bytes" "$operations")" ratio
+  value "${at}_alone" "$(calc "$alone / 1e3" %.2f)" us
+  value "${at}_over_alone" "$(ratio "$ns" "$alone")" ratio
+  value "${at}_chosen" "$(calc "$chosen / 1e3" %.2f)" us
+  value "${at}_chosen_share" "$(of_roof "$chosen" "$weights + $bytes" "$operations")" ratio
+}
 
 # calc EXPRESSION [FORMAT]: a number of awk.
 calc() { awk "BEGIN { printf \"${2:-%.3f}\", $1 }"; }

@@ -46,6 +46,10 @@ case $verb in
     echo '{"event": "step", "default_ns": 50000.0, "best_ns": 48000.0}'
     lacks "done" || echo '{"event": "done", "trials": 120, "wall_s": 60.00, "busy_s": 45.00, "interrupted": false, "unreached": 0}'
     exit ${failed:-0} ;;
+  chain)
+    if lacks "$@"; then echo "error: no record" >&2; exit 2; fi
+    [ -s "$(option --store "$@")" ] || { echo "error: no store" >&2; exit 2; }
+    echo "{\"layers\": 16, \"layer_ns\": $((${#workloads[@]} * 9000)).0, \"alone_ns\": $((${#workloads[@]} * 10000)).0, \"chosen_ns\": 35000.0, \"parts\": []}" ;;
   try)
     library=', {"sketch": "cublaslt", "source": "library", "outcome": "ok", "median_ns": 200000.0}'
     if lacks library; then library=; fi
@@ -84,10 +88,18 @@ line 'gemv_4096x4096_rate 947.0 GB/s'                        # (4096 * 4096 * 4.
 line 'gemv_4096x4096_of_read_roof 0.210 ratio (mma.stand)'
 lines 8
 figures 0 cuda-gemv
-lines $((4 + 4 * 11))
+lines $((4 + 4 * 11 + 7 * 2))
+line 'q4f16_1_m1_layer_7b 36.00 us'
+line 'q4f16_1_m1_layer_7b_rate 3162.1 GB/s'                  # 202375168 weights of 4.5 / 8 bytes in 36000 ns
+line 'q4f16_1_m1_layer_7b_share 0.704 ratio'                 # and 4 bytes of 65792 activations, at 4500 GB/s
+line 'q4f16_1_m1_layer_7b_alone 40.00 us'
+line 'q4f16_1_m1_layer_7b_over_alone 0.900 ratio'
+line 'q4f16_1_m1_layer_7b_chosen 35.00 us'
+line 'q4f16_1_m1_layer_7b_chosen_share 0.724 ratio'
 LACKS="N=22016" figures 3 cuda-gemv --quick
 lines $((4 + 4 * 2))
 has "$top/err" '^cuda-gemv: 22016x4096 has no result'
+has "$top/err" '^cuda-gemv: a layer of 7b with 1 rows has no result'
 
 figures 0 cuda-gemm 4096x4096
 line 'gemm_16_4096x4096_of_roof 0.216 ratio (mma.stand)'     # bytes: 4096 * 4096 * 4.5 / 8 + 2 * 16 * 8192 at 4500 GB/s
@@ -99,7 +111,11 @@ line 'f16_4096_schedule_over_cublaslt 1.053 ratio'
 lines $((4 + 9 + 8))
 LACKS=library figures 0 cuda-gemm --quick
 has "$top/err" 'no vendor library to compare with'
-lines $((4 + 9 + 2))
+lines $((4 + 9 + 2 + 7 * 2))
+figures 0 cuda-gemm
+line 'q4f16_1_m128_layer_7b_share 1.599 ratio'               # operations at 900 TFLOP/s
+line 'q4f16_1_m64_layer_8b_rate 3407.9 GB/s'
+lines $((4 + 9 * 4 + 4 * 2 + 7 * 5))
 
 # --- attention ---------------------------------------------------------------------------------------------------------------
 figures 0 cuda-attention --pages 64
