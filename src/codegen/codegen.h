@@ -18,13 +18,15 @@ const char *ts_codegen_compiler(void);  // LLVM's version, "19.1.7"
 // (still TS_S_ALLOC here).
 bool ts_lower(ts_ir *ir, const ts_func *blocks, const ts_target *t, const ts_func **loops, ts_diag *d) TS_WARN_UNUSED;
 
-// What the heaviest kernel of a function for a GPU asks of the machine, against the target's limits: threads of a
-// block, bytes of shared memory, registers by estimate, blocks of the grid. Of a function with blocks only threads and
-// grid are known. Refusals block-threads, shared-memory, registers, grid-limit and kernel-option (an annotation) say the number. ts_lower checks too,
-// first and last. Takes microseconds.
+// What the heaviest kernel of a function for a GPU asks of the machine, against the target's limits: threads of a block, bytes of shared memory,
+// registers by estimate, blocks of the grid, alignment of what tensor intrinsics take at once. Refusals block-threads, shared-memory, registers,
+// grid-limit, kernel-option (an annotation) and operand-layout say the number. Of a function with blocks memory and registers are bounds from below,
+// read off the loops: it takes microseconds, and what is refused there ts_lower refuses as well. ts_lower checks too, first and last; the last is the judge.
 typedef struct ts_gpu_use {
   int kernels;
   int64_t threads, shared, registers;
+  const char *over;    // the code of the refusal, NULL: there was none;
+  int64_t have, most;  // then what is asked for, and the limit
 } ts_gpu_use;
 bool ts_gpu_check(ts_ir *ir, const ts_func *f, const ts_target *t, ts_gpu_use *use, ts_diag *d) TS_WARN_UNUSED;
 

@@ -5,6 +5,9 @@
 #include "codegen/codegen.h"
 #include "target/gpu.h"
 
+// ts_lower without what can be told before: the judge of a GPU's limits (lower.c).
+bool ts__lower_judged(ts_ir *ir, const ts_func *blocks, const ts_target *t, const ts_func **loops, ts_diag *d) TS_WARN_UNUSED;
+
 // --- where buffers live (storage.c) -----------------------------------------------------------------------
 // ORDER storage: lowering asks it what needs a place per parallel iteration, emission places by it.
 enum { TS__STACK_BYTES = 128 << 10 };  // a larger or symbolic buffer goes to the workspace

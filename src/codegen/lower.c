@@ -68,14 +68,17 @@ static const ts_func *run(ts__lower *l) {
   return l->failed ? NULL : with_body(l, f, ts__hoist_conditions(l, f->body));
 }
 
-bool ts_lower(ts_ir *ir, const ts_func *blocks, const ts_target *t, const ts_func **loops, ts_diag *d) {
-  bool gpu = t->api == TS_API_CUDA;
-  if (gpu && !ts_gpu_check(ir, blocks, t, NULL, d)) return false;
+bool ts__lower_judged(ts_ir *ir, const ts_func *blocks, const ts_target *t, const ts_func **loops, ts_diag *d) {
   ts__lower l = {.ir = ir, .arena = ts_ir_arena(ir), .an = ts_analyzer_new(ir), .f = blocks, .t = t, .d = d};
   ts_bind_dims(l.an, blocks);
   const ts_func *f = run(&l);
   ts_analyzer_free(l.an);
-  if (!f || (gpu && !ts_gpu_check(ir, f, t, NULL, d))) return false;
+  if (!f || (t->api == TS_API_CUDA && !ts_gpu_check(ir, f, t, NULL, d))) return false;
   *loops = f;
   return true;
+}
+
+bool ts_lower(ts_ir *ir, const ts_func *blocks, const ts_target *t, const ts_func **loops, ts_diag *d) {
+  if (t->api == TS_API_CUDA && !ts_gpu_check(ir, blocks, t, NULL, d)) return false;
+  return ts__lower_judged(ir, blocks, t, loops, d);
 }

@@ -43,7 +43,7 @@ static int64_t below(const ts__kernel *k, ts_axis axis) {
 static bool choose_axis(ts__kernel *k) {
   ts_axis a = k->used >> TS_THREAD_Z & 1 || below(k, TS_THREAD_Y) % TS__WARP_THREADS ? TS_THREAD_Z : TS_THREAD_Y;
   if (below(k, a) % TS__WARP_THREADS)
-    return ts__gpu_refuse(k->l, "warp-specialize", "the threads of one position along %s are no whole warps",
+    return ts__gpu_refuse(k->l, "warp-specialize", "the %lld threads of one position along %s are no whole warps", (long long)below(k, a),
                           ts_axis_name(a));
   k->role_axis = a;
   if (k->used >> a & 1) return true;

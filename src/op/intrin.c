@@ -181,6 +181,19 @@ const ts_intrin *ts_intrin_load(ts_ir *ir, const char *name, ts_diag *d) {
   return x;
 }
 
+const ts_intrin *ts_intrin_peek(const char *name) {
+  struct stat st;
+  char path[1024];
+  int n = snprintf(path, sizeof path, "%s/kernels/intrin/%s.tir", ts_data_dir(), name);
+  if (!name_plain(name) || n >= (int)sizeof path || stat(path, &st) != 0) return NULL;
+  const known *k = known_find(path, &st);
+  if (k) return k->x;
+  ts_arena *a = ts_arena_new("intrinsic");
+  k = ts_intrin_load(ts_ir_new(a), name, NULL) ? known_find(path, &st) : NULL;
+  ts_arena_free(a);
+  return k ? k->x : NULL;
+}
+
 bool ts_intrin_list(ts_arena *a, char ***names, size_t *n, ts_diag *d) {
   const char *dir = ts_arena_printf(a, "%s/kernels/intrin", ts_data_dir());
   if (!ts_dir_list(dir, ".tir", a, names, n, d)) return false;

@@ -29,6 +29,9 @@ typedef struct ts_intrin {
 // Load kernels/intrin/NAME.tir. Refusal no-such-intrinsic when there is no such file; syntax and verifier complaints else.
 const ts_intrin *ts_intrin_load(ts_ir *ir, const char *name, ts_diag *d) TS_WARN_UNUSED;
 const ts_intrin *ts_intrin_parse(ts_ir *ir, const char *file, const char *text, size_t n, ts_diag *d) TS_WARN_UNUSED;
+// The same without a copy, for who only looks: it is the calling thread's and stays until that ends. NULL: there is none, or it is not well-formed.
+// Takes a microsecond but the first time.
+const ts_intrin *ts_intrin_peek(const char *name);
 // Sorted names of the files in kernels/intrin/.
 bool ts_intrin_list(ts_arena *a, char ***names, size_t *n, ts_diag *d) TS_WARN_UNUSED;
 // Does the target have every required feature? `missing` (may be NULL) receives the first that it lacks.
