@@ -190,6 +190,58 @@ static void test_first_guess(void **state) {
   }
 }
 
+// The first guess of variant mma for a product and its point; "" where none serves.
+static const char *guessed_for(ts_arena *a, const char *workload, const char **point) {
+  ts_target t;
+  ts_spec spec;
+  ts_op_inst inst;
+  ts_diag d = {0};
+  const ts_native **list;
+  size_t n;
+  ts_native_fit f, best = {0};
+  if (!ts_target_parse("cuda:sm_90a", &t, &d) || !ts_spec_parse(a, workload, &spec, &d) || !ts_op_instantiate(ts_ir_new(a), &spec, "mma", &inst, &d) ||
+      !ts_native_list(a, ts_op_find(a, spec.op, &d), "mma", &list, &n, &d))
+    fail_msg("%s: %s", workload, d.message);
+  for (size_t i = 0; i < n; i++) {
+    const int64_t *p;
+    if (!ts_native_bind(a, list[i], &spec, inst.func, &t, &f, &d) || !ts_native_guessed(best.native ? &best : NULL, &f)) continue;
+    if (!ts_native_first(a, &f, &p, &d)) fail_msg("%s: %s", workload, d.message);
+    if (!p) continue;
+    ts_text text = {0};
+    ts_native_print(&text, f.native, p);
+    *point = ts_arena_strdup(a, ts_text_str(&text));
+    ts_text_free(&text);
+    best = f;
+  }
+  return best.native ? best.native->name : "";
+}
+
+// What was measured to be best is what a build without records takes.
+static void test_shipped_guesses(void **state) {
+  (void)state;
+  static const struct {
+    const char *workload, *name;
+  } rows[] = {
+      {"matmul q4f16_1 A=f16 K=4096 N=6144 n=2", "near"},
+      {"matmul q4f16_1 A=f16 K=4096 N=28672 n=16", "near"},
+      {"matmul_add q4f16_1 A=f16 K=4096 N=4096 R=f32 n=16", "near"},
+      {"matmul_add q4f16_1 A=f16 K=14336 N=4096 R=f32 n=16", "exact"},
+      {"matmul q4f16_1 A=f16 K=4096 N=28672 n=24", "share64"},
+      {"matmul_add q4f16_1 A=f16 K=14336 N=4096 R=f32 n=32", "share64"},
+      {"matmul q4f16_1 A=f16 K=4096 N=6144 n=64", "share64"},
+      {"matmul q4f16_1 A=f16 K=4096 N=28672 n=128", "share64"},
+      {"matmul_add q4f16_1 A=f16 K=14336 N=4096 R=f32 n=512", "share64"},
+      {"matmul q4f16_1 A=f16 K=4096 N=6144 n=1024", "gemm"},
+      {"matmul q4f16_1 A=f16 K=4096 N=6144 n=16..2048%16", "gemm"},
+  };
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
+    ts_arena *a = ts_arena_new("guesses");
+    const char *point = "", *name = guessed_for(a, rows[i].workload, &point);
+    if (strcmp(name, rows[i].name) != 0) fail_msg("%s: %s is guessed, not %s: %s", rows[i].workload, name, rows[i].name, point);
+    ts_arena_free(a);
+  }
+}
+
 // What a buffer of main holds: an element of the storage each, elsewhere, or what pack makes of several.
 static void test_stored(void **state) {
   (void)state;
@@ -215,6 +267,6 @@ static void test_stored(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases), cmocka_unit_test(test_points_read_back), cmocka_unit_test(test_stored), cmocka_unit_test(test_replay_refuses),
-                                     cmocka_unit_test(test_first_guess)};
+                                     cmocka_unit_test(test_first_guess), cmocka_unit_test(test_shipped_guesses)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

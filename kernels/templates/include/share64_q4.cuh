@@ -1,11 +1,11 @@
-// share64_q4: y[n, N] = x[n, K] . w[N, K]^T for 33 to 128 rows of x in f16, all of them in one tile, on weights of the packed layout "mma".
+// share64_q4: y[n, N] = x[n, K] . w[N, K]^T for 17 rows of x in f16 and more, on weights of the packed layout "mma".
 //
 // Weights are the A operand of wgmma, from registers: a crew of four warps owns 64 rows of weights and turns codes into halves while
-// the tensor cores work for the other crews. Every block has an equal share: TILES times 64 rows and one of SPLIT slices of K, CREWS tiles
-// a pass, or fewer where ALONG crews take turns at the stages of one tile. Four threads fill a ring whose stages hold two units of 64 of K,
-// of weights and of x; a pair of blocks with the same slice of K fetches every second stage of x for each other. The parts of a sum meet
-// in the workspace: the crews that worked on a tile each finish some rows of x of it, in one order of the parts, so that results do not
-// vary. Two halves (NEAR), and what crews that take turns have, meet in the shared memory of a cluster.
+// the tensor cores work for the other crews. Every block has an equal share: WIDTH rows of x, TILES times 64 rows of weights and one of
+// SPLIT slices of K, CREWS tiles a pass, or fewer where ALONG crews take turns at the stages of one tile. Four threads fill a ring whose
+// stages hold two units of 64 of K, of weights and of x; a pair of blocks with the same slice of K fetches every second stage of x for
+// each other. The parts of a sum meet in the workspace: the crews that worked on a tile each finish some rows of x of it, in one order of
+// the parts, so that results do not vary. Two halves (NEAR), and what crews that take turns have, meet in the shared memory of a cluster.
 #pragma once
 #include "gemm_q4.cuh"
 #include "put_pair.cuh"
@@ -20,6 +20,7 @@ struct share_shape {
   static constexpr int stages = a_stages, split = a_split, pair = a_pair, near = a_near, met = pair > 1 || near;  // met: by a cluster
   static constexpr int all = (outputs + 63) / 64, passes = (tiles + wide - 1) / wide;  // tiles of 64 rows of weights: all, of a block
   static constexpr int together = wide >= tiles ? tiles : tiles % wide == 0 ? wide : 1;    // tiles of a copy
+  static constexpr int blocks = ((all + tiles - 1) / tiles + pair - 1) / pair * pair * split;  // for some rows of x
   static constexpr u32 pause = (wide < tiles ? wide : tiles) * w_bytes / a_pace;  // cycles between stages that are asked for ahead of x
   static constexpr int steps = (inputs / 64 + 1) / 2, columns = width / 8;  // steps: of two units of K; behind K there are zeros
   static constexpr int few = a_room == 2 ? 24 : crews <= 2 ? 40 : crews == 3 ? 32 : 24, many = a_room == 2 ? 104 : crews <= 2 ? 232 : crews == 3 ? 160 : 112;  // registers
@@ -34,6 +35,7 @@ struct share_shape {
 template <typename S> struct share_block {
   u32 base;
   int part, first, last, from, end;  // slice of K in steps; tiles
+  int row;                           // of x, the first
 
   __device__ __forceinline__ u32 bar(int stage) { return base + S::bars_at + 16 * stage; }  // full, then empty
   __device__ __forceinline__ u32 early(int step) { return bar(S::stages) + 8 * step; }       // weights of a first step, before x
@@ -69,9 +71,9 @@ template <typename S> struct share_ring {
   __device__ __forceinline__ void rows(const tensor_map *x) {
     const u32 to = me.base + stage * 2 * S::x_bytes, bar = me.bar(stage);
     if (S::pair == 1) {
-      copy_tensor_3d(to, x, 0, 0, 2 * k, bar);
+      copy_tensor_3d(to, x, 0, me.row, 2 * k, bar);
     } else if (step % S::pair == side) {
-      copy_tensor_3d_to(to, x, 0, 0, 2 * k, bar, (1 << S::pair) - 1);
+      copy_tensor_3d_to(to, x, 0, me.row, 2 * k, bar, (1 << S::pair) - 1);
     }
   }
   // Until a stage of the first round is due.
@@ -241,12 +243,12 @@ template <typename S> struct share_crew {
 };
 
 // Sums of a fragment of eight rows of x -> y: lanes trade them until each has four neighbouring features of one row.
-template <typename S, int END, typename Y> __device__ __forceinline__ void share_put(Y *y, float4 v, int feature, int column, int lane) {
+template <typename S, int END, typename Y> __device__ __forceinline__ void share_put(Y *y, float4 v, int feature, int first, int lane) {
   const bool odd = lane & 4, far = lane & 8;
   const float a = __shfl_xor_sync(~0u, odd ? v.x : v.y, 4), b = __shfl_xor_sync(~0u, odd ? v.z : v.w, 4);
   const float low[2] = {odd ? a : v.x, odd ? v.y : a}, high[2] = {odd ? b : v.z, odd ? v.w : b};  // features 2 (g / 2) and 8 behind that
   const float c = __shfl_xor_sync(~0u, far ? low[0] : high[0], 8), d = __shfl_xor_sync(~0u, far ? low[1] : high[1], 8);
-  const int row = column * 8 + (lane & 3) * 2 + (odd ? 1 : 0);
+  const int row = first + (lane & 3) * 2 + (odd ? 1 : 0);
   if (row >= S::rows || feature >= S::outputs) return;
   float4 four = far ? make_float4(c, d, high[0], high[1]) : make_float4(low[0], low[1], c, d);
   four = make_float4(four.x * 64.0f, four.y * 64.0f, four.z * 64.0f, four.w * 64.0f);
@@ -307,7 +309,7 @@ __device__ __forceinline__ void share_meet(share_block<S> &me, float4 *parts, fl
   int from = S::own * me.part / S::split;
   const int end = S::own % S::split ? S::own * (me.part + 1) / S::split : from + most;
   asm("" : "+r"(from));  // else the sums would be indexed in memory
-  parts += (size_t)tile * S::split * S::columns * 128 + first * 128 + thread;
+  parts += (size_t)(me.row / S::width * S::all + tile) * S::split * S::columns * 128 + first * 128 + thread;
   float4 mine[most];
 #pragma unroll
   for (int c = 0; c < S::own; c++) {
@@ -350,7 +352,7 @@ __device__ __forceinline__ void share_meet(share_block<S> &me, float4 *parts, fl
       sum.w += __uint_as_float(v[j][s].w);
       store_relaxed4(other[s] + j * 128, make_uint4(0, 0, 0, 0));
     }
-    share_put<S, END>(y, sum, tile * 64 + thread / 32 * 16, first + from + j, thread & 31);
+    share_put<S, END>(y, sum, tile * 64 + thread / 32 * 16, me.row + (first + from + j) * 8, thread & 31);
   }
 }
 
@@ -358,20 +360,22 @@ template <typename S, int END, typename Y>
 __device__ __forceinline__ void share64_q4(const tensor_map *x, const tensor_map *codes, const tensor_map *scales, Y *y, void *workspace) {
   SHARED_MEMORY(smem);
   const int warp = __shfl_sync(~0u, threadIdx.x >> 5, 0), lane = threadIdx.x & 31;  // known to be the same in a warp
-  const int group = blockIdx.x / (S::split * S::pair) * S::pair + blockIdx.x % S::pair;
+  const u32 down = S::rows <= S::width ? 0 : blockIdx.x / S::blocks, block = blockIdx.x - down * S::blocks;
+  const int group = block / (S::split * S::pair) * S::pair + block % S::pair;
   const u32 begun = cycles_now();
   share_block<S> me;
   me.base = shared_address(smem);
-  me.part = blockIdx.x / S::pair % S::split;
+  me.part = block / S::pair % S::split;
   me.first = S::steps * me.part / S::split;
   me.last = S::steps * (me.part + 1) / S::split;
   asm volatile("" : "+r"(me.last));  // were the number of steps known, the loop would be unrolled at its ends, and wgmma wait each time
   me.from = group * S::tiles;
+  me.row = down * S::width;
   me.end = min(me.from + S::tiles, S::all);
   const int all = me.steps() * S::passes;
   if (warp >= 4 * S::crews) {
     registers_give<S::few>();
-    share_ring<S> ring = {me, (int)(blockIdx.x % S::pair), me.first, 0, 0, 0, 1};
+    share_ring<S> ring = {me, (int)(block % S::pair), me.first, 0, 0, 0, 1};
     const int which = threadIdx.x - 128 * S::crews;
     if (which == 0) {
       for (int s = 0; s < S::stages; s++) {
@@ -448,7 +452,7 @@ __device__ __forceinline__ void share64_q4(const tensor_map *x, const tensor_map
           share_meet<S, END>(me, (float4 *)workspace, mine, y, tile, first, thread);
         } else {
 #pragma unroll
-          for (int c = 0; c < S::own; c++) share_put<S, END>(y, mine[c], tile * 64 + (warp & 3) * 16, first + c, lane);
+          for (int c = 0; c < S::own; c++) share_put<S, END>(y, mine[c], tile * 64 + (warp & 3) * 16, me.row + (first + c) * 8, lane);
         }
       }
     }

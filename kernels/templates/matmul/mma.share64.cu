@@ -1,6 +1,7 @@
 /* tunesmith
-doc       33 to 128 rows of f16 in one tile: wgmma with weights dequantized into its register operand, equal shares of rows and of K
+doc       17 to 1024 rows of f16 in tiles of up to 128: wgmma with weights dequantized into its register operand, equal shares of rows and of K
 requires  sm_90a
+guess     n <= 512 && N * K >= 4096 * 4096 ? 5 : 0
 param     TALL 1 2                       # tiles of 64 rows of weights of a crew
 param     CREWS 4 3 2                    # at once
 param     SPLIT 1 2 4 6 3 8              # of K
@@ -12,20 +13,31 @@ param     ROOM 1 2                       # blocks that fit side by side, of this
 param     PER_SM 1 2
 param     PACE 16 14 12 8 32             # bytes of weights a cycle until the ring is full
 where     A_F16 && K % 64 == 0 && N % 16 == 0
-where     n > 32 && n <= 128
+where     n > 16 && n <= 1024
 limit     max |ws| < 2                   # a scale times 2^15 is a half
 limit     max |ws| >= 0.00025            # weights are rounded to steps of 2^-18
-define    WIDTH n <= 64 ? 64 : 128
-where     (ALONG == 1 || NEAR) && SPLIT * ALONG <= max(1, K / 128) && CREWS % ALONG == 0 && STAGES % ALONG == 0 && STAGES >= 2 * ALONG && ALONG * (NEAR + 1) <= WIDTH / 8
-define    MOST SMS * PER_SM / (SPLIT * PAIR) * PAIR
+define    WIDTH n <= 32 ? 32 : n <= 64 ? 64 : 128
+define    DOWN ceildiv(n, WIDTH)         # tiles of rows of x
+where     (ALONG == 1 || NEAR) && SPLIT * ALONG <= max(1, K / 128) && CREWS % ALONG == 0 && STAGES % ALONG == 0 && STAGES >= 2 * ALONG && SPLIT * ALONG <= WIDTH / 8 / (NEAR + 1)
+where     SPLIT == 1 || NEAR || SPLIT * DOWN <= 8
+define    MOST SMS * PER_SM / (SPLIT * PAIR * DOWN) * PAIR
 define    TILES ceildiv(ceildiv(N, 64), max(MOST, 1))
 define    WIDE CREWS / ALONG * TALL
 define    TOGETHER WIDE >= TILES ? TILES : TILES % WIDE == 0 ? WIDE : 1
 define    GROUPS ceildiv(ceildiv(ceildiv(N, 64), TILES), PAIR) * PAIR
 where     !NEAR || SPLIT == 2 && PAIR == 1
 define    SMEM STAGES * (WIDTH * 256 + WIDE * 4608) + 16 * STAGES + 8 * ALONG + (ALONG * (NEAR + 1) > 1 ? TILES * ((ALONG * (NEAR + 1) - 1) * WIDTH * 256 / (NEAR + 1) + 8 * ALONG) : 0)
-where     SMEM <= SHARED && SMEM * ROOM <= SM_SHARED - 1024 * ROOM && MOST > 0 && PER_SM <= ROOM && (ROOM == 1 || CREWS == 2 && TALL * WIDTH == 64)
-where     CREWS * TALL <= max(2, TILES) * ALONG && (TALL == 1 || CREWS <= 3 && WIDTH == 64 && (NEAR || SPLIT == 1))
+where     SMEM <= SHARED && SMEM * ROOM <= SM_SHARED - 1024 * ROOM && MOST > 0 && PER_SM <= ROOM && (ROOM == 1 || CREWS == 2 && TALL * WIDTH <= 64)
+where     CREWS * TALL <= max(2, TILES) * ALONG && (TALL == 1 || CREWS <= 3 && WIDTH <= 64 && (NEAR || SPLIT == 1))
+start     TALL=1 CREWS=2 SPLIT=2 STAGES=5 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if n > 64 && 2 * ceildiv(N, 64) * ceildiv(n, 128) <= SMS && K < 8192
+start     TALL=1 CREWS=2 SPLIT=4 STAGES=5 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16 if n > 64 && 2 * ceildiv(N, 64) * ceildiv(n, 128) <= SMS
+start     TALL=1 CREWS=2 SPLIT=2 STAGES=5 PAIR=2 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16 if n > 64 && ceildiv(N, 64) * ceildiv(n, 128) <= SMS && K >= 8192
+start     TALL=1 CREWS=2 SPLIT=2 STAGES=4 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if n > 64 && ceildiv(N, 64) * ceildiv(n, 128) <= SMS
+start     TALL=1 CREWS=3 SPLIT=2 STAGES=3 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if n > 64 && 2 * ceildiv(N, 64) * ceildiv(n, 128) <= 3 * SMS
+start     TALL=1 CREWS=2 SPLIT=1 STAGES=5 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16 if n > 64 && ceildiv(N, 64) * ceildiv(n, 128) <= 2 * SMS
+start     TALL=1 CREWS=3 SPLIT=1 STAGES=4 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16 if n > 64 && ceildiv(N, 64) * ceildiv(n, 128) <= 3 * SMS
+start     TALL=1 CREWS=4 SPLIT=1 STAGES=4 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16 if n > 64 && ceildiv(N, 64) * ceildiv(n, 128) <= 8 * SMS
+start     TALL=1 CREWS=3 SPLIT=1 STAGES=4 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16 if n > 64
 start     TALL=2 CREWS=3 SPLIT=2 STAGES=4 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if N > 16384 && N <= 25344
 start     TALL=2 CREWS=2 SPLIT=1 STAGES=5 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16 if N > 25344
 start     TALL=1 CREWS=3 SPLIT=2 STAGES=6 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=14 if N > 8192
@@ -38,19 +50,16 @@ start     TALL=1 CREWS=2 SPLIT=4 STAGES=8 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 
 start     TALL=1 CREWS=3 SPLIT=4 STAGES=6 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=12 if N <= 8192
 start     TALL=1 CREWS=2 SPLIT=2 STAGES=8 PAIR=1 ALONG=2 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if N <= 5120 && K >= 8192
 start     TALL=1 CREWS=2 SPLIT=4 STAGES=8 PAIR=2 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=12 if N <= 5120
-start     TALL=1 CREWS=3 SPLIT=2 STAGES=3 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if n > 64 && N > 8192
-start     TALL=1 CREWS=2 SPLIT=2 STAGES=4 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=32 if n > 64 && N <= 8192 && K < 8192
-start     TALL=1 CREWS=2 SPLIT=4 STAGES=4 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=8 if n > 64
 start     TALL=1 CREWS=2 SPLIT=1 STAGES=3 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16
 launch    share64_q4_entry
-grid      GROUPS * SPLIT ; 1 ; 1
+grid      GROUPS * SPLIT * DOWN ; 1 ; 1
 block     CREWS * 128 + 128 ; 1 ; 1
 shared    SMEM
 cluster   PAIR * (NEAR + 1) ; 1 ; 1
 dependent 2
 args      t0 t1 t2 b3 w
-zeroed    SPLIT > 1 && !NEAR ? ceildiv(N, 64) * SPLIT * WIDTH * 256 : 0
-workspace SPLIT > 1 && !NEAR ? ceildiv(N, 64) * SPLIT * WIDTH * 256 : 0
+zeroed    SPLIT > 1 && !NEAR ? ceildiv(N, 64) * DOWN * SPLIT * WIDTH * 256 : 0
+workspace SPLIT > 1 && !NEAR ? ceildiv(N, 64) * DOWN * SPLIT * WIDTH * 256 : 0
 tmap      0 b0 f16 swizzle 128 dims 64 ; n ; K / 64 strides K * 2 ; 128 box 64 ; WIDTH ; 2
 tmap      1 b1 i32 swizzle 0 dims 128 ; K / 64 ; N / 16 strides 512 ; K / 64 * 512 box 128 ; 2 ; 4 * TOGETHER
 tmap      2 b2 f16 swizzle 0 dims 32 ; K / 64 ; N / 16 strides 64 ; K / 64 * 64 box 32 ; 2 ; 4 * TOGETHER
