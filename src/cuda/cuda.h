@@ -131,6 +131,10 @@ int64_t ts_cuda_kernel_local_bytes(const ts_cuda_kernel *k);  // of a thread: sp
 // Bytes of workspace, and how many of them are to be zero before the first launch. dims: values in the order of the artifact's dims.
 bool ts_cuda_kernel_workspace(const ts_cuda_kernel *k, const int64_t *dims, int64_t *bytes, int64_t *zeroed, ts_diag *d) TS_WARN_UNUSED;
 
+// The bound of positions that graphs are recorded for where t tokens are in a cache of `most`: powers of two, so that few graphs are needed and short
+// texts do not pay for long ones.
+int64_t ts_cuda_bound(int64_t t, int64_t most);
+
 // A call: all launches of an artifact with their grids, arguments and tensor maps, ready to be issued any number of times.
 typedef struct ts_cuda_call ts_cuda_call;
 // buf: a device pointer for each buffer, then the workspace; dims: values, or upper bounds, that grids are computed from; dims_memory:

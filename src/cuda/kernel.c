@@ -205,6 +205,12 @@ static bool bind_library(const ts_cuda_kernel *k, ts_cuda_call *c, ts_arena *a, 
   return (c->blas = product(k, rows, bytes, d)) != NULL;
 }
 
+int64_t ts_cuda_bound(int64_t t, int64_t most) {
+  int64_t b = 256;
+  while (b <= t) b *= 2;
+  return TS_MIN(b, most);
+}
+
 ts_cuda_call *ts_cuda_call_new(const ts_cuda_kernel *k, ts_arena *a, const CUdeviceptr *buf, const int64_t *dims, CUdeviceptr dims_memory, ts_diag *d) {
   ts_cuda_call *c = ts_new(a, ts_cuda_call);
   c->cu = k->cu;

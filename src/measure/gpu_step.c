@@ -12,7 +12,7 @@ typedef struct memory {
 typedef struct kernel {
   size_t part;
   ts_cuda_kernel *code;
-  ts_cuda_call **calls;  // of the step's calls those of its part, in order
+  ts_cuda_call **calls[TS_STEP_SETTINGS];  // of the step's calls those of its part, in order
 } kernel;
 typedef struct stepper {
   const ts__step_arg *arg;
@@ -42,31 +42,66 @@ static const char *memory_name(stepper *s, size_t call, const char *param) {
   return ts_arena_printf(s->a, "%zu.%s", call, param);
 }
 
-static bool workspace_of(stepper *s, const ts_cuda_kernel *k, const int64_t *dims, CUdeviceptr *p, CUdeviceptr *dims_memory, ts_diag *d) {
+// A kernel at some number of tokens in the cache; 0: as its workload is measured. Launches are for the bound that the runtime has for as many.
+typedef struct depth {
+  int64_t t, launch[8];
+  CUdeviceptr dims, workspace;
+} depth;
+
+static bool workspace_of(stepper *s, const ts_cuda_kernel *k, depth *at, ts_diag *d) {
   const ts_cuda_driver *cu = s->w->g.cu;
   int64_t bytes, zeroed;
-  TS_TRY(ts_cuda_kernel_workspace(k, dims, &bytes, &zeroed, d) && ts__gpu_ok(s->w, cu->cuMemAlloc(dims_memory, 64), d, "memory for dimensions") &&
-         ts__gpu_ok(s->w, cu->cuMemcpyHtoD(*dims_memory, dims, 64), d, "dimensions"));
-  if (!bytes) return *p = 0, true;
-  return ts__gpu_ok(s->w, cu->cuMemAlloc(p, (size_t)bytes), d, "a workspace") && ts__gpu_ok(s->w, cu->cuMemsetD8(*p, 0, (size_t)bytes), d, "a workspace");
+  TS_TRY(ts_cuda_kernel_workspace(k, at->launch, &bytes, &zeroed, d));
+  if (!bytes) return at->workspace = 0, true;
+  return ts__gpu_ok(s->w, cu->cuMemAlloc(&at->workspace, (size_t)bytes), d, "a workspace") && ts__gpu_ok(s->w, cu->cuMemsetD8(at->workspace, 0, (size_t)bytes), d, "a workspace");
 }
 
-static bool bind_call(stepper *s, const ts__step_request *q, const kernel *k, size_t call, CUdeviceptr workspace, CUdeviceptr dims_memory, ts_cuda_call **out, ts_diag *d) {
+static bool open_depth(stepper *s, const ts__step_request *q, const ts_cuda_kernel *k, int64_t t, depth *at, ts_diag *d) {
+  const ts_cuda_driver *cu = s->w->g.cu;
+  int64_t dims[8];
+  *at = (depth){.t = t};
+  memcpy(dims, q->dims, sizeof dims);
+  memcpy(at->launch, q->dims, sizeof dims);
+  if (t && q->t >= 0) {
+    dims[q->t] = TS_MIN(t, q->t_most);
+    at->launch[q->t] = ts_cuda_bound(dims[q->t], q->t_most + 1) - 1;
+  }
+  return ts__gpu_ok(s->w, cu->cuMemAlloc(&at->dims, sizeof dims), d, "memory for dimensions") && ts__gpu_ok(s->w, cu->cuMemcpyHtoD(at->dims, dims, sizeof dims), d, "dimensions") &&
+         workspace_of(s, k, at, d);
+}
+
+static bool bind_call(stepper *s, const ts__step_request *q, const kernel *k, size_t call, const depth *at, ts_cuda_call **out, ts_diag *d) {
   CUdeviceptr buf[TS__MOST_PARAMS + 1];
   for (int i = 0; i < q->layout.n; i++) TS_TRY(memory_of(s, memory_name(s, call, q->layout.slot[i].name), &q->layout.slot[i], &buf[i], d));
-  buf[q->layout.n] = workspace;
-  return (*out = ts_cuda_call_new(k->code, s->a, buf, q->dims, dims_memory, d)) != NULL;
+  buf[q->layout.n] = at->workspace;
+  return (*out = ts_cuda_call_new(k->code, s->a, buf, at->launch, at->dims, d)) != NULL;
+}
+
+// The part's calls in all settings. Those at one depth share dimensions and a workspace: they run one after the other.
+static bool bind_calls(stepper *s, const ts__step_request *q, kernel *k, ts_diag *d) {
+  enum { MOST_DEPTHS = 16 };
+  depth known[MOST_DEPTHS];
+  size_t n = 0;
+  for (size_t v = 0; v < TS_STEP_SETTINGS; v++) {
+    k->calls[v] = ts_new_array(s->a, ts_cuda_call *, s->arg->ncalls);
+    for (size_t i = 0, at = 0; i < s->arg->ncalls; i++) {
+      const ts_step_call *c = &s->arg->calls[i];
+      if (c->part != q->part) continue;
+      size_t x = 0;
+      while (x < n && known[x].t != c->t[v]) x++;
+      if (x == MOST_DEPTHS) return ts_refuse(d, "long-step", "a step at more than %d depths", MOST_DEPTHS);
+      if (x == n && !open_depth(s, q, k->code, c->t[v], &known[n++], d)) return false;
+      TS_TRY(bind_call(s, q, k, i, &known[x], &k->calls[v][at++], d));
+    }
+  }
+  return true;
 }
 
 static bool add_kernel(stepper *s, const ts__step_request *q, const char *bytes, size_t n, ts_diag *d) {
-  kernel k = {.part = q->part, .calls = ts_new_array(s->a, ts_cuda_call *, s->arg->ncalls)};
-  CUdeviceptr workspace, dims_memory;
+  kernel k = {.part = q->part};
   if (!(k.code = ts_cuda_kernel_load(&s->w->g, ts_arena_dup(s->a, bytes, n), n, d))) return false;
   if (ts_cuda_kernel_code(k.code)->nparams != q->layout.n) return ts_refuse(d, "bad-artifact", "compiled for %d buffers instead of %d", ts_cuda_kernel_code(k.code)->nparams, q->layout.n);
-  TS_TRY(workspace_of(s, k.code, q->dims, &workspace, &dims_memory, d));
-  for (size_t i = 0, at = 0; i < s->arg->ncalls; i++)
-    if (s->arg->calls[i].part == q->part) TS_TRY(bind_call(s, q, &k, i, workspace, dims_memory, &k.calls[at++], d));
-  TS_TRY(ts__gpu_ok(s->w, s->w->g.cu->cuCtxSynchronize(), d, "loading a kernel"));
+  TS_TRY(bind_calls(s, q, &k, d) && ts__gpu_ok(s->w, s->w->g.cu->cuCtxSynchronize(), d, "loading a kernel"));
   ts_vec_push(s->a, &s->kernels, k);
   return true;
 }
@@ -74,6 +109,7 @@ static bool add_kernel(stepper *s, const ts__step_request *q, const char *bytes,
 // --- time -------------------------------------------------------------------------------------------------------------------
 typedef struct way {
   stepper *s;
+  size_t setting;
   const int *pick;  // a kernel for each part
 } way;
 static bool issue(void *arg, ts_diag *d) {
@@ -82,15 +118,16 @@ static bool issue(void *arg, ts_diag *d) {
   size_t at[TS__STEP_WAYS] = {0};
   for (size_t i = 0; i < s->arg->ncalls; i++) {
     size_t part = s->arg->calls[i].part;
-    TS_TRY(ts_cuda_call_issue(s->kernels.p[x->pick[part]].calls[at[part]++], s->w->stream, i > 0, d));
+    TS_TRY(ts_cuda_call_issue(s->kernels.p[x->pick[part]].calls[x->setting][at[part]++], s->w->stream, i > 0, d));
   }
   return true;
 }
 
-static bool sample(stepper *s, CUgraphExec graph, double *ns, ts_diag *d) {
+static bool sample(stepper *s, CUgraphExec graph, bool settled, double *ns, ts_diag *d) {
   enum { STEPS = 2, LIMIT_S = 5 };
   const ts_cuda_driver *cu = s->w->g.cu;
   float ms = 0;
+  if (settled) TS_TRY(ts__gpu_ok(s->w, cu->cuGraphLaunch(graph, s->w->stream), d, "launching a step"));
   TS_TRY(ts__gpu_ok(s->w, cu->cuEventRecord(s->w->from, s->w->stream), d, "an event"));
   for (int i = 0; i < STEPS; i++) TS_TRY(ts__gpu_ok(s->w, cu->cuGraphLaunch(graph, s->w->stream), d, "launching a step"));
   TS_TRY(ts__gpu_ok(s->w, cu->cuEventRecord(s->w->to, s->w->stream), d, "an event") && ts__gpu_wait(s->w, LIMIT_S * 1e9, d) &&
@@ -108,13 +145,13 @@ static bool time_ways(stepper *s, const ts__step_request *q, const int *pick, do
   double ignored;
   for (size_t i = 0; i < q->n && ok; i++) {
     *at = i + 1;
-    ok = ts__gpu_record(s->w, issue, &(way){s, pick + i * s->arg->nparts}, &graph[i], d) && sample(s, graph[i], &ignored, d);
+    ok = ts__gpu_record(s->w, issue, &(way){s, q->setting, pick + i * s->arg->nparts}, &graph[i], d) && sample(s, graph[i], false, &ignored, d);
   }
   for (size_t r = 0; r < q->rounds && ok; r++) {
     ts__shuffle(order, q->n, &rng);
     for (size_t i = 0; i < q->n && ok; i++) {
       *at = order[i] + 1;
-      ok = sample(s, graph[order[i]], &ns[order[i] * q->rounds + r], d);
+      ok = sample(s, graph[order[i]], q->settled, &ns[order[i] * q->rounds + r], d);
     }
   }
   for (size_t i = 0; i < q->n && !s->w->lost; i++)

@@ -124,10 +124,12 @@ typedef struct ts_step_link {
   const char *param;   // of the kernel
   const char *memory;  // parameters of all calls with this name share memory
 } ts_step_link;
+enum { TS_STEP_SETTINGS = 4 };
 typedef struct ts_step_call {
   size_t part;  // which workload
   int nlinks;   // parameters without a link are this call's own: its weights, in whatever layout
   const ts_step_link *links;
+  int64_t t[TS_STEP_SETTINGS];  // tokens in the cache in each setting of the step, launched as the runtime does for as many; 0: as the workload is measured
 } ts_step_call;
 typedef struct ts_step ts_step;
 // Starts a worker. Everything given must outlive it.
@@ -138,6 +140,8 @@ bool ts_step_add(ts_step *s, size_t part, const ts_func *f, const ts_object *o, 
 // n ways to do the step, in turn for so many rounds in random order: pick[i * nparts + p] is the kernel of part p in way i, and
 // ns[i * rounds + r] the time of a step.
 bool ts_step_time(ts_step *s, const int *pick, size_t n, size_t rounds, double *ns, ts_diag *d) TS_WARN_UNUSED;
+// In a setting other than the first, and each sample behind a step of its own way: caches hold what that leaves in them.
+bool ts_step_time_in(ts_step *s, size_t setting, const int *pick, size_t n, size_t rounds, double *ns, ts_diag *d) TS_WARN_UNUSED;
 // After one that failed: 1 + the way that ended the worker; 0: not known.
 size_t ts_step_culprit(const ts_step *s);
 

@@ -128,8 +128,11 @@ typedef struct ts__step_request {
   bool add;            // a kernel whose bytes follow; else picks of n ways follow, an int for each part
   size_t part;
   int64_t dims[8];
+  int t;               // which of dims is the tokens in the cache; -1: none
+  int64_t t_most;
   ts__layout layout;
-  size_t n, rounds;
+  size_t n, rounds, setting;
+  bool settled;        // samples behind a step that is not timed
 } ts__step_request;
 enum { TS__STEP_WAYS = 64 };  // of one request
 void ts__gpu_step_serve(int fd, void *arg);

@@ -66,6 +66,9 @@ bool ts_step_add(ts_step *s, size_t part, const ts_func *f, const ts_object *o, 
   memset(&q, 0, sizeof q);  // it travels as bytes
   q.add = true;
   q.part = part;
+  q.t = -1;
+  for (int i = 0; i < f->ndims; i++)
+    if (strcmp(f->dims[i].var->name, "t") == 0) q.t = i, q.t_most = f->dims[i].hi;
   TS_TRY(ts__layout_of(f, &w->spec, w->reference, w->dims[0], &q.layout, d) && ts__dims_of(f, w->reference, w->dims[0], q.dims, d));
   if (!send(s, &q, o->bytes, o->n)) return failed(s, "it is gone", d);
   TS_TRY(answer(s, ADD_S, NULL, 0, d));
@@ -73,12 +76,14 @@ bool ts_step_add(ts_step *s, size_t part, const ts_func *f, const ts_object *o, 
   return true;
 }
 
-bool ts_step_time(ts_step *s, const int *pick, size_t n, size_t rounds, double *ns, ts_diag *d) {
+static bool time_ways(ts_step *s, size_t setting, bool settled, const int *pick, size_t n, size_t rounds, double *ns, ts_diag *d) {
   for (size_t i = 0; i < n; i += TS__STEP_WAYS) {
     ts__step_request q;
     memset(&q, 0, sizeof q);
     q.n = TS_MIN(n - i, (size_t)TS__STEP_WAYS);
     q.rounds = rounds;
+    q.setting = setting;
+    q.settled = settled;
     if (!send(s, &q, pick + i * s->arg.nparts, q.n * s->arg.nparts * sizeof *pick)) return failed(s, "it is gone", d);
     if (answer(s, TIME_S, ns + i * rounds, q.n * rounds, d)) continue;
     if (s->culprit) s->culprit += i;
@@ -86,5 +91,9 @@ bool ts_step_time(ts_step *s, const int *pick, size_t n, size_t rounds, double *
   }
   return true;
 }
+
+bool ts_step_time(ts_step *s, const int *pick, size_t n, size_t rounds, double *ns, ts_diag *d) { return time_ways(s, 0, false, pick, n, rounds, ns, d); }
+
+bool ts_step_time_in(ts_step *s, size_t setting, const int *pick, size_t n, size_t rounds, double *ns, ts_diag *d) { return time_ways(s, setting, true, pick, n, rounds, ns, d); }
 
 size_t ts_step_culprit(const ts_step *s) { return s->culprit; }
