@@ -91,7 +91,8 @@ static void check_blocks(ts__need *v, int64_t threads, int64_t registers) {
 void ts__need_check(ts__need *v) {
   enum { OVERHEAD = 24 };
   const ts_target_gpu *g = &v->t->gpu;
-  int64_t threads = v->extent[TS_THREAD_X] * v->extent[TS_THREAD_Y] * v->extent[TS_THREAD_Z];
+  int64_t threads = 1;
+  for (ts_axis a = TS_THREAD_X; a <= TS_THREAD_Z; a++) threads *= TS_MIN(v->extent[a], (int64_t)1 << 18);
   int64_t registers = TS_MIN(TS_MAX(v->local, v->fragments) / 4 + OVERHEAD, g->max_registers);
   check_grid(v);
   check_threads(v, threads);
