@@ -20,7 +20,7 @@
 //   the workspace), fault (an illegal access, which loses the context), hang, refuse (cannot be launched), nograph (there is no memory for one), cold (slow when an operand
 //   was the last launch's too)
 // What NVRTC compiled says it in its entry's name: NAME_nsT_nearT; with _blocks these are for each block of the grid, with _turned in short
-// graphs as if it had 60 less those blocks. _unfitN: with N blocks an illegal access in short
+// graphs as if it had 60 less those blocks. _mixT: in graphs of several kernels; _fedT: where its first argument is what the launch before had last. _unfitN: with N blocks an illegal access in short
 // graphs. _goneN: with N blocks the GPU is lost for good, and for all processes: TS_FAKE_CUDA_GONE is made.
 // The libraries beside the driver are here too, when a folder that TUNESMITH_CUDA_LIBS names holds links of their names to this file: CUPTI
 // (records of the kernels launched in streams; drop=N: every Nth is lost), NVML (watts=N throttle=N; cools=N: N times, then no more) and cuBLASLt (blas=T: a product takes this
@@ -92,8 +92,9 @@ struct CUevent_st {
 static uint64_t now_ns = 1000;
 static CUresult lost;   // sticky
 static bool hanging;
-static uint64_t last_operand;
+static uint64_t last_operand, last_result;
 static bool beside;  // in a short graph
+static bool among;   // in a graph of several kernels
 static void record_kernel(const char *name, uint64_t start, uint64_t end);
 
 #define ALIVE() \
@@ -394,6 +395,9 @@ static uint64_t duration(const launch_record *r, const char *t) {
   if (setting(t, "calls", 0) && ++counted > setting(t, "calls", 0)) ns = (uint64_t)setting(t, "then", (long)ns);
   if (blind()) ns = 2000 + ts_hash64(&r->blocks, sizeof r->blocks, ts_hash64(name, strlen(name), beside)) % 18000;
   if (strstr(name, "_blocks")) ns *= beside && strstr(name, "_turned") ? 60 - r->blocks : r->blocks;
+  if (among) ns = (uint64_t)named(name, "_mix", (long)ns);
+  if (r->n && last_result == r->arg[0]) ns = (uint64_t)named(name, "_fed", (long)ns);
+  last_result = r->n ? r->arg[r->n - 1] : 0;
   return ns;
 }
 
@@ -519,12 +523,13 @@ API CUresult cuGraphLaunch(CUgraphExec e, CUstream s) {
   static long launched[2];
   const char *const when[] = {"sigint_alone", "sigint_step"};
   beside = e->g.n < 8;
+  for (size_t i = 1; i < e->g.n; i++) among |= e->g.r[i].f != e->g.r[0].f;
   if (++launched[beside] == env(when[beside], 0) && marked("TS_FAKE_CUDA_ONCE", true)) kill(getppid(), SIGINT);
   for (size_t i = 0; i < e->g.n && !r; i++) {
     if (is_ours(e->g.r[i].f)) now_ns += 700;
     else r = behave(&e->g.r[i]);
   }
-  beside = false;
+  beside = among = false;
   return r;
 }
 API CUresult cuEventCreate(CUevent *e, unsigned f) { return (void)f, *e = calloc(1, sizeof **e), lost; }
