@@ -127,7 +127,7 @@ static void launch(ts__gen *g, const ts__nv_kernel *k, ts_gpu_launch *l) {
 }
 
 static bool assemble(ts__gen *g, const char *ptx, size_t n, ts_gpu_code *c, ts__ptxas *as, ts_text *said) {
-  if (!ts__ptxas_run(ptx, n, g->t->arch, as, g->d)) return false;
+  if (!g->t->gpu.ptx && !ts__ptxas_run(ptx, n, g->t->arch, as, g->d)) return false;
   ts__assembler_read(ts_text_str(&as->said), c, said);
   c->warnings = ts_text_str(said);
   c->kind = as->found ? TS_GPU_CUBIN : TS_GPU_PTX;

@@ -1,4 +1,4 @@
-// Native templates: CUDA C++ in a unit (op/native.h) to a cubin, by NVRTC. Needs no GPU.
+// Native templates: CUDA C++ in a unit (op/native.h) to a cubin, or to PTX where the target wants that, by NVRTC. Needs no GPU.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -25,6 +25,7 @@ bool ts_unit_id(const ts_unit *u, const ts_target *t, ts_object *out, ts_diag *d
   ts_sha256_add(&sha, head, sizeof head);
   ts_sha256_add(&sha, u->bytes, u->n);
   ts_sha256_add(&sha, t->arch, strlen(t->arch));
+  if (t->gpu.ptx) ts_sha256_add(&sha, "ptx", 3);
   out->id = ts_sha256_end(&sha);
   ts__object_name(out, u->name);
   return true;
@@ -87,10 +88,23 @@ static bool take_log(const ts_cuda_nvrtc *rtc, nvrtcProgram p, ts_arena *a, char
   return rtc->nvrtcGetProgramLog(p, *log) == 0;
 }
 
-static bool compile(const ts_cuda_nvrtc *rtc, nvrtcProgram p, const char *name, ts_arena *a, ts_gpu_code *c, const char *source, ts_diag *d) {
+// The code that was made, as the image of c.
+static bool take_image(const ts_cuda_nvrtc *rtc, nvrtcProgram p, const char *name, bool ptx, ts_arena *a, ts_gpu_code *c, ts_diag *d) {
+  size_t bytes = 0;
+  int rc = ptx ? rtc->nvrtcGetPTXSize(p, &bytes) : rtc->nvrtcGetCUBINSize(p, &bytes);
+  if (rc != 0 || !bytes) return env_fail(name, "the code's size", rc, d);
+  char *image = ts_arena_alloc(a, bytes, 8);
+  if ((rc = ptx ? rtc->nvrtcGetPTX(p, image) : rtc->nvrtcGetCUBIN(p, image)) != 0) return env_fail(name, "the code", rc, d);
+  c->kind = ptx ? TS_GPU_PTX : TS_GPU_CUBIN;
+  c->image = image;
+  c->image_n = ptx ? strnlen(image, bytes) : bytes;
+  return true;
+}
+
+static bool compile(const ts_cuda_nvrtc *rtc, nvrtcProgram p, const char *name, bool ptx, ts_arena *a, ts_gpu_code *c, const char *source, ts_diag *d) {
   const char *option[8];
   int n = 0;
-  option[n++] = ts_arena_printf(a, "--gpu-architecture=%s", c->arch);
+  option[n++] = ts_arena_printf(a, "--gpu-architecture=%s%s", ptx ? "compute" : "sm", c->arch + 2);
   option[n++] = "--std=c++17";
   option[n++] = "--device-as-default-execution-space";
   option[n++] = "--ptxas-options=-v";
@@ -112,18 +126,11 @@ static bool compile(const ts_cuda_nvrtc *rtc, nvrtcProgram p, const char *name, 
   ts__assembler_read(log, c, &said);
   c->warnings = ts_arena_strdup(a, ts_text_str(&said));
   ts_text_free(&said);
-  size_t bytes = 0;
-  if ((rc = rtc->nvrtcGetCUBINSize(p, &bytes)) != 0 || !bytes) return env_fail(name, "the cubin's size", rc, d);
-  char *cubin = ts_arena_alloc(a, bytes, 8);
-  if ((rc = rtc->nvrtcGetCUBIN(p, cubin)) != 0) return env_fail(name, "the cubin", rc, d);
-  c->kind = TS_GPU_CUBIN;
-  c->image = cubin;
-  c->image_n = bytes;
-  return true;
+  return take_image(rtc, p, name, ptx, a, c, d);
 }
 
-// The unit's launches around the cubin made from its source.
-static bool to_cubin(const ts_unit *u, const ts_target *t, ts_arena *scratch, ts_gpu_code *c, ts_diag *d) {
+// The unit's launches around the code made from its source.
+static bool to_code(const ts_unit *u, const ts_target *t, ts_arena *scratch, ts_gpu_code *c, ts_diag *d) {
   TS_TRY(ts_gpu_code_read(scratch, u->bytes, u->n, c, d));
   if (c->kind != TS_GPU_SOURCE) return ts_refuse(d, "no-source", "%s: the unit holds no source", u->name);
   if (strcmp(c->arch, t->arch) != 0) return ts_refuse(d, "wrong-target", "%s: the unit is for %s, the target is %s", u->name, c->arch, t->arch);
@@ -133,7 +140,7 @@ static bool to_cubin(const ts_unit *u, const ts_target *t, ts_arena *scratch, ts
   nvrtcProgram p;
   int rc = rtc->nvrtcCreateProgram(&p, source, u->name, 0, NULL, NULL);
   if (rc != 0) return env_fail(u->name, "creating a program", rc, d);
-  bool ok = compile(rtc, p, u->name, scratch, c, source, d);
+  bool ok = compile(rtc, p, u->name, t->gpu.ptx, scratch, c, source, d);
   rtc->nvrtcDestroyProgram(&p);
   return ok;
 }
@@ -142,7 +149,7 @@ bool ts_codegen_unit(const ts_unit *u, const ts_target *t, ts_arena *a, ts_objec
   uint64_t begin = ts_now_ns();
   ts_arena *scratch = ts_arena_new("nvrtc");
   ts_gpu_code c;
-  bool ok = ts_unit_id(u, t, out, d) && to_cubin(u, t, scratch, &c, d);
+  bool ok = ts_unit_id(u, t, out, d) && to_code(u, t, scratch, &c, d);
   if (ok) {
     ts_text bytes = {0};
     ts_gpu_code_write(&bytes, &c);

@@ -9,15 +9,10 @@ bool ts__gpu_check(const ts__gpu *g, CUresult r, const char *what, ts_diag *d) {
 bool ts__gpu_enter(const ts__gpu *g, ts_diag *d) { return ts__gpu_check(g, g->g.cu->cuCtxSetCurrent(g->g.context), "using the GPU", d); }
 bool ts__gpu_sync(const ts__gpu *g, const char *what, ts_diag *d) { return ts__gpu_check(g, g->g.cu->cuStreamSynchronize(g->stream), what, d); }
 
-// "sm_90a" is code for compute capability 9.0 alone; "sm_80" also runs on newer ones of major number 8.
-static bool arch_fits(const char *arch, int compute) {
-  char *end;
-  long code = strtol(arch + 3, &end, 10);
-  return *end ? code == compute : code <= compute && code / 10 == compute / 10;
-}
-
 static bool right_gpu(const ts__gpu *g, const ts_plan *p, const char *file, ts_diag *d) {
-  if (arch_fits(p->gpu, g->g.compute)) return true;
+  ts_target built;
+  TS_TRY(ts_target_parse(p->target, &built, d));
+  if (strcmp(built.arch, p->gpu) == 0 && ts_target_gpu_runs(&built, g->g.compute)) return true;
   (void)ts_refuse(d, "wrong-gpu", "%s: built for GPUs of %s, this one (%s) is sm_%d", file, p->gpu, g->g.name, g->g.compute);
   ts_hint(d, "build the model with --target cuda on this machine");
   return false;

@@ -65,11 +65,11 @@ typedef struct fact {
   const char *name;
   int64_t least, most;
 } fact;
-enum { FACT_SMS, FACT_BLOCK_SHARED, FACT_SM_SHARED, FACT_L2, FACT__COUNT };
-static const fact facts[FACT__COUNT] = {{"sms", 1, 4096}, {"block_shared", 16384, 1 << 24}, {"sm_shared", 16384, 1 << 24}, {"l2", 1 << 16, INT64_C(1) << 34}};
+enum { FACT_SMS, FACT_BLOCK_SHARED, FACT_SM_SHARED, FACT_L2, FACT_PTX, FACT__COUNT };
+static const fact facts[FACT__COUNT] = {{"sms", 1, 4096}, {"block_shared", 16384, 1 << 24}, {"sm_shared", 16384, 1 << 24}, {"l2", 1 << 16, INT64_C(1) << 34}, {"ptx", 0, 1}};
 
 static int64_t fact_get(const ts_target *t, int i) {
-  const int64_t v[FACT__COUNT] = {t->gpu.sms, t->gpu.block_shared, t->gpu.sm_shared, t->l2_bytes};
+  const int64_t v[FACT__COUNT] = {t->gpu.sms, t->gpu.block_shared, t->gpu.sm_shared, t->l2_bytes, t->gpu.ptx};
   return v[i];
 }
 
@@ -77,6 +77,7 @@ static void fact_set(ts_target *t, int i, int64_t v) {
   if (i == FACT_SMS) t->gpu.sms = (int)v;
   else if (i == FACT_BLOCK_SHARED) t->gpu.block_shared = v;
   else if (i == FACT_SM_SHARED) t->gpu.sm_shared = v;
+  else if (i == FACT_PTX) t->gpu.ptx = v != 0;
   else t->l2_bytes = v;
 }
 
@@ -87,7 +88,7 @@ static bool parse_facts(const char *text, const char *p, ts_target *t, ts_diag *
     int at = -1;
     for (int i = 0; i < FACT__COUNT; i++)
       if (strlen(facts[i].name) == name && memcmp(facts[i].name, p + 1, name) == 0 && p[1 + name] == '=') at = i;
-    if (*p != ',' || at < 0) return ts_refuse(d, "unknown-fact", "target \"%.100s\": \"%.*s\" is no fact of a GPU; write sms=, block_shared=, sm_shared= or l2=", text, (int)TS_MIN(n - 1, 60), p + 1);
+    if (*p != ',' || at < 0) return ts_refuse(d, "unknown-fact", "target \"%.100s\": \"%.*s\" is no fact of a GPU; write sms=, block_shared=, sm_shared=, l2= or ptx=", text, (int)TS_MIN(n - 1, 60), p + 1);
     const char *digits = p + 2 + name;
     size_t len = strspn(digits, "0123456789");
     int64_t v = len && len < 16 ? strtoll(digits, NULL, 10) : -1;
@@ -148,10 +149,14 @@ bool ts__gpu_parse(const char *text, ts_target *t, ts_diag *d) {
   return parse_facts(text, p + n, t, d);
 }
 
+bool ts_target_gpu_runs(const ts_target *t, int compute) {
+  return t->gpu.ptx && !exact(t->arch) ? t->gpu.compute <= compute : runs_on(t->arch, t->gpu.compute, compute);
+}
+
 bool ts__gpu_runs_here(const ts_target *t, ts_diag *d) {
   ts_target host;
   TS_TRY(ts__gpu_host(t->gpu.device, &host, d));
-  if (!runs_on(t->arch, t->gpu.compute, host.gpu.compute))
+  if (!ts_target_gpu_runs(t, host.gpu.compute))
     return ts_refuse(d, "wrong-gpu", "target cuda:%.60s: GPU %d of this machine is %s with compute capability %d.%d", t->arch, t->gpu.device, host.product, host.gpu.compute / 10,
                      host.gpu.compute % 10);
   if (host.gpu.block_shared < t->gpu.block_shared)

@@ -32,6 +32,7 @@ typedef struct ts_target_gpu {
   int sm_registers, max_registers; // 32-bit registers of a multiprocessor; of a thread
   int64_t block_shared, sm_shared; // bytes of shared memory a block may ask for; of a multiprocessor
   int64_t memory_bytes;            // of the device; 0 when not known
+  bool ptx;                        // code stays PTX, which a driver translates: newer GPUs run it as well, unless the architecture ends in 'a'
   int device;                      // ordinal of the GPU it stands for, to measure and run on
   char uuid[36], pci[20];          // of that GPU, "" when not known
 } ts_target_gpu;
@@ -50,10 +51,11 @@ typedef struct ts_target {
 } ts_target;
 // "cpu" (this machine), "cpu:x86-64", "cpu:x86-64-v3", "cpu:x86-64-v4", "cpu:znver4" ...
 // "cuda" (GPU 0 of this machine), "cuda:1", "cuda:sm_90a" (a table of gpus.def: no GPU needed), "cuda:sm_90a,sms=114,l2=52428800" (the
-// row with other facts: sms block_shared sm_shared l2). Asking the driver happens in a child process, once: CUDA is not started here.
+// row with other facts: sms block_shared sm_shared l2; ptx=1: as above). Asking the driver happens in a child process, once: CUDA is not started here.
 bool ts_target_parse(const char *text, ts_target *t, ts_diag *d) TS_WARN_UNUSED;
 void ts_target_print(ts_text *out, const ts_target *t);                   // canonical text: hashed into identities
 bool ts_target_has(const ts_target *t, const char *feature);              // "avx512vnni", "sm_80" (or newer), "sm_90a" (exactly)
+bool ts_target_gpu_runs(const ts_target *t, int compute);                 // whether a GPU of that compute capability runs code for t
 bool ts_target_runs_here(const ts_target *t, ts_diag *d) TS_WARN_UNUSED;  // refusal names the missing feature
 
 #endif

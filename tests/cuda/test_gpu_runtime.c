@@ -493,9 +493,14 @@ static void refusals(void **state) {
   snprintf(path, sizeof path, "%s/broken-cuda.so", tiny_dir());
   write_library(path, &p, "//fake");
   refused("load=218", path, "cuda-error", "not liked");
-  p.gpu = "sm_80";
+  p.gpu = "sm_80", p.target = "cuda:sm_80";
   write_library(path, &p, NULL);
   refused("compute=90", path, "wrong-gpu", "sm_80");
+  p.target = "cuda:sm_80,ptx=1";  // what the driver translates runs on newer GPUs
+  write_library(path, &p, NULL);
+  side newer = open_side(path);
+  close_side(&newer);
+  refused("compute=75", path, "wrong-gpu", "sm_80");
   ts_plan_step steps[2] = {tiny_plan()->phases[0].steps[0], tiny_plan()->phases[0].steps[1]};
   ts_plan_phase phases[3];
   memcpy(phases, tiny_plan()->phases, sizeof phases);

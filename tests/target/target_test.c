@@ -31,6 +31,7 @@ static void test_round_trips(void **state) {
   round_trip("cuda:sm_90a", "cuda:sm_90a");
   round_trip("cuda:sm_80,sms=108", "cuda:sm_80");
   round_trip("cuda:sm_90a,l2=52428800,sms=114", "cuda:sm_90a,sms=114,l2=52428800");
+  round_trip("cuda:sm_80,ptx=1,l2=1000000", "cuda:sm_80,l2=1000000,ptx=1");
   // Adding brings what is needed, removing takes what rests on it.
   round_trip("cpu:x86-64,+avx2", "cpu:x86-64,+avx,+avx2,+sse3,+sse4.1,+sse4.2,+ssse3");
   round_trip("cpu:x86-64-v4,-avx512f", "cpu:x86-64-v4,-avx512bw,-avx512cd,-avx512dq,-avx512f,-avx512vl");
@@ -51,6 +52,7 @@ static void test_refusals(void **state) {
       {"cuda:sm_90a,sms=0", "bad-fact"},
       {"cuda:sm_90a,sms=", "bad-fact"},
       {"cuda:sm_90a,sms=12x", "bad-fact"},
+      {"cuda:sm_80,ptx=2", "bad-fact"},
       {"cuda:sm_90a,l2=99999999999999999999", "bad-fact"},
       {"cpux", "unknown-target"},
       {"cpu:", "unknown-target"},
@@ -109,8 +111,29 @@ static void test_host(void **state) {
   }
 }
 
+// Machine code stays within a major number, that of an architecture with an 'a' on its own capability; PTX also goes to newer GPUs.
+static void test_newer_gpus(void **state) {
+  (void)state;
+  static const struct {
+    const char *target;
+    int runs[3], refuses[3];
+  } rows[] = {
+      {"cuda:sm_80", {80, 86, 89}, {75, 90, 120}},
+      {"cuda:sm_86", {86, 89, 89}, {80, 90, 100}},
+      {"cuda:sm_90a", {90, 90, 90}, {89, 100, 120}},
+      {"cuda:sm_80,ptx=1", {80, 90, 120}, {75, 75, 75}},
+      {"cuda:sm_90a,ptx=1", {90, 90, 90}, {80, 100, 120}},
+  };
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
+    ts_target t;
+    assert_true(ts_target_parse(rows[i].target, &t, NULL));
+    for (int k = 0; k < 3; k++)
+      if (!ts_target_gpu_runs(&t, rows[i].runs[k]) || ts_target_gpu_runs(&t, rows[i].refuses[k])) fail_msg("%s, column %d", rows[i].target, k);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trips), cmocka_unit_test(test_refusals),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trips), cmocka_unit_test(test_refusals), cmocka_unit_test(test_newer_gpus),
                                      cmocka_unit_test(test_shape), cmocka_unit_test(test_host)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

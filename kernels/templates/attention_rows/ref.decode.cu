@@ -1,6 +1,7 @@
 /* tunesmith
 doc       one position, flash-decoding: positions split over blocks and warps, tensor cores, f16 operands with their rest
-requires  sm_90
+requires  sm_80
+guess     COMPUTE < 90
 op        attention_rows
 include   decode_attention.params
 workspace CLUSTER ? 0 : 256 + 4 * HK * SPLITS * (H / HK) * (D + 2)
@@ -10,7 +11,7 @@ grid      HK ; SPLITS ; 1
 block     32 * WARPS ; 1 ; 1
 shared    4 * (WARPS + 1) * (H / HK) * (D + 2)
 cluster   1 ; CLUSTER ? SPLITS : 1 ; 1
-dependent 1
+dependent COMPUTE >= 90
 args      b0 b1 b2 b3 w d
 */
 #include "decode_attention.cuh"

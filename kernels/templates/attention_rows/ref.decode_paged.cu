@@ -1,6 +1,7 @@
 /* tunesmith
 doc       one position over pages, flash-decoding: positions split over blocks and warps, tensor cores, f16 operands with their rest
-requires  sm_90
+requires  sm_80
+guess     COMPUTE < 90
 op        attention_rows_paged
 include   decode_attention.params
 where     PAGE % 16 == 0
@@ -11,7 +12,7 @@ grid      HK ; SPLITS ; 1
 block     32 * WARPS ; 1 ; 1
 shared    4 * (WARPS + 1) * (H / HK) * (D + 2)
 cluster   1 ; CLUSTER ? SPLITS : 1 ; 1
-dependent 1
+dependent COMPUTE >= 90
 args      b0 b1 b2 b3 b4 w d
 */
 #include "decode_attention.cuh"

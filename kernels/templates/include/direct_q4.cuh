@@ -3,7 +3,7 @@
 //
 // Before the wait for the preceding kernel a warp reads its units (16 rows, 64 of K) and makes them f32, scales included. What is left
 // behind the wait is one read of x, as many fused additions as there are weights, and two sums: across four lanes and across the warps.
-// It is rehearsed before, with whatever x holds then, so that the instructions are near when they count.
+// It is rehearsed before, with whatever x holds then, so that the instructions are near when they count (where a kernel starts early).
 // The next kernel may start at once: its blocks fit beside these, and read their own weights meanwhile.
 #pragma once
 #include "gemv_q4.cuh"
@@ -70,7 +70,7 @@ __device__ __forceinline__ void direct_q4(const X *x, const float *g, const void
       direct_now(high[i][r]);
     }
 #pragma unroll 1
-  for (int turn = 0; turn < 2; turn++) {
+  for (int turn = !STARTS_EARLY; turn < 2; turn++) {
     if (turn) wait_for_predecessors();
     float2 v[S::each];
     float square = 0.0f;

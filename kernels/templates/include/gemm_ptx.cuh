@@ -12,14 +12,23 @@ __device__ __forceinline__ u32 shared_address(const void *p) {
   return (u32)__cvta_generic_to_shared(p);
 }
 
-// --- programmatic dependent launch ---------------------------------------------------------------------------------
+// --- programmatic dependent launch: from compute capability 9.0 on; before, a kernel starts when the one before it has ended ------------
+#if __CUDA_ARCH__ >= 900
+enum { STARTS_EARLY = 1 };
+#else
+enum { STARTS_EARLY = 0 };
+#endif
 // The next kernel may start now; it waits for the end of this one before it touches anything but weights.
 __device__ __forceinline__ void dependents_may_start() {
+#if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
 }
 // Until every kernel before this one has ended and its writes are visible.
 __device__ __forceinline__ void wait_for_predecessors() {
+#if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
 }
 
 // The first `threads` threads of the block that come here, by number of the barrier.
@@ -55,12 +64,16 @@ __device__ __forceinline__ void barrier_expect(u32 bar, u32 bytes) {
 __device__ __forceinline__ void barrier_arrive(u32 bar) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(bar) : "memory");
 }
-// Until the phase of this parity has completed.
+// Until the phase of this parity has completed. try_wait sleeps; GPUs before 9.0 ask again and again.
+#if __CUDA_ARCH__ >= 900
+#define MBARRIER_ASK "mbarrier.try_wait"
+#else
+#define MBARRIER_ASK "mbarrier.test_wait"
+#endif
 __device__ __forceinline__ void barrier_wait(u32 bar, u32 parity) {
   asm volatile(
       "{\n\t.reg .pred done;\n\t"
-      "again:\n\t"
-      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n\t"
+      "again:\n\t" MBARRIER_ASK ".parity.shared::cta.b64 done, [%0], %1;\n\t"
       "@!done bra again;\n\t}" ::"r"(bar),
       "r"(parity)
       : "memory");

@@ -3,6 +3,7 @@
 // As gemv_q4: one producer warp streams rows of weights through a ring by bulk copies, started before the kernel before this one has ended.
 // A piece is 256 of K; the warps share the pieces of a stage, so that each meets the same ones for every group of rows and keeps its
 // part of x. A lane multiplies eight of K of every row of the group in f32; a group's sums meet in shuffles, then in shared memory.
+// Without bulk copies (GPUs before compute capability 9.0) every warp copies its pieces itself.
 #pragma once
 #include "gemv_q4.cuh"
 
@@ -52,6 +53,35 @@ __device__ __forceinline__ void gemv_f16_produce(u32 ring, u32 bars, const u16 *
   wait_for_predecessors();
   dependents_may_start();
 }
+
+// Without a producer: what is copied next into a warp's part of the ring, a group of copies a stage.
+template <typename S, bool PAIRED, bool BULK> struct gemv_f16_own_ring {  // with one: nothing
+  __device__ __forceinline__ gemv_f16_own_ring(const unsigned char *, const u16 *, int, int) {}
+  __device__ __forceinline__ void fill() {}
+};
+template <typename S, bool PAIRED> struct gemv_f16_own_ring<S, PAIRED, false> {
+  const u16 *w;  // of the lane, in the warp's first piece of the first row
+  u32 to;        // of the lane, in the first stage
+  int group, at, own, stage;
+
+  __device__ __forceinline__ gemv_f16_own_ring(const unsigned char *ring, const u16 *all, int warp, int lane) : group(blockIdx.x), at(0), own(warp * 256 + lane * 8), stage(0) {
+    w = all + own;
+    to = shared_address(ring) + warp * 512 + lane * 16;
+  }
+  __device__ __forceinline__ void fill() {
+#pragma unroll
+    for (int r = 0; r < S::height; r++) {
+      const u16 *from = w + gemv_f16_row<S, PAIRED>(group, r) * S::inputs + at;
+#pragma unroll
+      for (int i = 0; i < S::each; i++)
+        copy16_if(to + stage * S::stage_bytes + (r * S::chunk + i * S::warps) * 512, from + i * S::warps * 256, group < S::groups && at + own + i * S::warps * 256 < S::inputs);
+    }
+    copies_close();
+    if (++stage == S::stages) stage = 0;
+    at += S::chunk * 256;
+    if (at >= S::inputs) at = 0, group += gridDim.x;
+  }
+};
 
 // This warp's part of x (times the norm's weights) in f32: for its piece and row of x, the first four of every lane, then the other four.
 template <typename S, bool NORM, typename X>
@@ -164,20 +194,26 @@ __device__ __forceinline__ void gemv_f16_finish(Y *y, const float *sums, const f
   }
 }
 
-template <typename S, int END, bool NORM, bool EVICT, typename X, typename Y>
+template <typename S, int END, bool NORM, bool EVICT, bool BULK, typename X, typename Y>
 __device__ __forceinline__ void gemv_f16(const X *x, const float *g, const u16 *w, Y *y, float eps, int left) {
   SHARED_MEMORY(smem);
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
   const u32 bars = shared_address(smem + S::bytes - 16 * S::stages);
-  if (threadIdx.x == S::warps * 32) {
-    for (int s = 0; s < S::stages; s++) {
-      barrier_init(bars + 16 * s, 1);
-      barrier_init(bars + 16 * s + 8, S::warps);
+  gemv_f16_own_ring<S, END == GEMV_SILU, BULK> ring(smem, w, warp, lane);
+  if (!BULK) {
+#pragma unroll 1
+    for (int s = 0; s < S::stages; s++) ring.fill();
+  } else {
+    if (threadIdx.x == S::warps * 32) {
+      for (int s = 0; s < S::stages; s++) {
+        barrier_init(bars + 16 * s, 1);
+        barrier_init(bars + 16 * s + 8, S::warps);
+      }
+      barrier_init_fence();
     }
-    barrier_init_fence();
+    __syncthreads();
   }
-  __syncthreads();
-  if (warp == S::warps) {
+  if (BULK && warp == S::warps) {
     gemv_f16_produce<S, END == GEMV_SILU, EVICT>(shared_address(smem), bars, w, lane, left);
     return;
   }
@@ -193,7 +229,12 @@ __device__ __forceinline__ void gemv_f16(const X *x, const float *g, const u16 *
       float acc[S::rows][S::height] = {};
       const float4 *b = (const float4 *)xs;
       for (int at = 0; at < S::pieces; at += S::chunk, b += S::each * S::rows * 64) {
-        barrier_wait(bars + 16 * stage, parity);
+        if (BULK) {
+          barrier_wait(bars + 16 * stage, parity);
+        } else {
+          copies_arrived<S::stages - 1>();
+          __syncwarp();
+        }
         const unsigned char *q = smem + stage * S::stage_bytes + warp * 512;
 #pragma unroll
         for (int i = 0; i < S::each; i++) {
@@ -201,7 +242,8 @@ __device__ __forceinline__ void gemv_f16(const X *x, const float *g, const u16 *
           if (piece < S::pieces) gemv_f16_piece<S>(acc, q + i * S::warps * 512, b + i * S::rows * 64, lane, piece * 256 + lane * 8 < S::inputs);
         }
         __syncwarp();
-        if (lane == 0) barrier_arrive(bars + 16 * stage + 8);
+        if (!BULK) ring.fill();
+        else if (lane == 0) barrier_arrive(bars + 16 * stage + 8);
         if (++stage == S::stages) {
           stage = 0;
           parity ^= 1;

@@ -13,8 +13,11 @@
 // words are the tile's bytes as they stand: the low nibbles of a word are four codes of row g, the high nibbles sixteen times four codes
 // of row g + 8. Sums of 32 codes are exact; then they are scaled in f32. A sum starts as the bits of 1.5 * 2^23, less seven times
 // the sum of x (which another multiplication gives, by -7): as a float it needs one subtraction.
+//
+// GPUs before compute capability 9.0 have no bulk copies, no clusters, and start a kernel when the one before it has ended: no producer warp there
+// (BULK): every warp copies the units that it takes, sixteen bytes a lane, and waits for nobody else's.
 #pragma once
-#include "gemm_ptx.cuh"
+#include "stream_ptx.cuh"
 
 enum gemv_end { GEMV_STORE, GEMV_ADD, GEMV_SILU };
 
@@ -93,6 +96,42 @@ __device__ __forceinline__ void gemv_produce(u32 ring, u32 bars, const unsigned 
   wait_for_predecessors();
   dependents_may_start();
 }
+
+// Without a producer: what is copied next into a warp's part of the ring. A stage is a group of copies, also where nothing is left.
+template <typename S, bool PAIRED, bool BULK> struct gemv_own_ring {  // with one: nothing
+  __device__ __forceinline__ gemv_own_ring(const unsigned char *, const void *, const void *, int, int, int, int, int, int) {}
+  __device__ __forceinline__ void fill() {}
+};
+template <typename S, bool PAIRED> struct gemv_own_ring<S, PAIRED, false> {
+  const unsigned char *codes, *scales;     // of the lane, in the first unit of all
+  u32 codes_to, scales_to;                 // of the lane, in the first stage
+  int group, blocks, at, first, last, stage;  // that are next; of the block
+  int own, tile, scaled;                   // the warp's first unit of a stage; of the scales that the lane copies, four lanes a unit
+
+  __device__ __forceinline__ gemv_own_ring(const unsigned char *ring, const void *all_codes, const void *all_scales, int block, int blocks, int first, int last, int warp, int lane)
+      : group(block), blocks(blocks), at(first), first(first), last(last), stage(0), own(warp) {
+    tile = lane / 4 / S::each, scaled = warp + lane / 4 % S::each * S::warps;
+    codes = (const unsigned char *)all_codes + lane * 16;
+    scales = (const unsigned char *)all_scales + lane % 4 * 16;
+    codes_to = shared_address(ring) + warp * 512 + lane * 16;
+    scales_to = shared_address(ring) + S::tiles * S::chunk * 512 + (tile * S::chunk + scaled) * 64 + lane % 4 * 16;
+  }
+  __device__ __forceinline__ void fill() {
+    const bool any = group < S::groups;
+#pragma unroll
+    for (int r = 0; r < S::tiles; r++) {
+      const unsigned char *from = codes + (gemv_tile<S, PAIRED>(group, r) * S::units + at + own) * 512;
+#pragma unroll
+      for (int i = 0; i < S::each; i++)
+        copy16_if(codes_to + stage * S::stage_bytes + (r * S::chunk + i * S::warps) * 512, from + i * S::warps * 512, any && at + own + i * S::warps < last);
+    }
+    copy16_if(scales_to + stage * S::stage_bytes, scales + (gemv_tile<S, PAIRED>(group, tile) * S::units + at + scaled) * 64, any && tile < S::tiles && at + scaled < last);
+    copies_close();
+    if (++stage == S::stages) stage = 0;
+    at += S::chunk;
+    if (at >= last) at = first, group += blocks;
+  }
+};
 
 __device__ __forceinline__ float2 gemv_load(const float *x, size_t i) {
   return load2(x + i);
@@ -324,25 +363,33 @@ __device__ __forceinline__ void gemv_gather(const float *sums, const float *squa
   barrier_wait(met, 0);
 }
 
-template <typename S, int END, bool NORM, bool EVICT, typename X, typename Y>
+// BULK: a producer warp behind the others fills the ring.
+template <typename S, int END, bool NORM, bool EVICT, bool BULK, typename X, typename Y>
 __device__ __forceinline__ void gemv_q4(const X *x, const float *g, const void *codes, const void *scales, Y *y, float eps, gemv_pace pace) {
   SHARED_MEMORY(smem);
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
   const int rank = S::split > 1 ? blockIdx.x % S::split : 0, block = blockIdx.x / S::split, blocks = gridDim.x / S::split;
   const int first = S::units * rank / S::split, last = S::units * (rank + 1) / S::split;
   const u32 bars = shared_address(smem + S::bytes - 16 * S::stages - (S::split > 1 ? 16 : 0)), met = bars + 16 * S::stages;
-  if (threadIdx.x == S::warps * 32) {
-    for (int s = 0; s < S::stages; s++) {
-      barrier_init(bars + 16 * s, 1);
-      barrier_init(bars + 16 * s + 8, S::warps);
+  static_assert(BULK || (S::split == 1 && S::tiles * S::each <= 8), "no clusters; four lanes copy the scales of a unit");
+  gemv_own_ring<S, END == GEMV_SILU, BULK> ring(smem, codes, scales, block, blocks, first, last, warp, lane);
+  if (!BULK) {
+#pragma unroll 1
+    for (int s = 0; s < S::stages; s++) ring.fill();
+  } else {
+    if (threadIdx.x == S::warps * 32) {
+      for (int s = 0; s < S::stages; s++) {
+        barrier_init(bars + 16 * s, 1);
+        barrier_init(bars + 16 * s + 8, S::warps);
+      }
+      if (S::split > 1) barrier_init(met, 1);
+      barrier_init_fence();
     }
-    if (S::split > 1) barrier_init(met, 1);
-    barrier_init_fence();
+    __syncthreads();
   }
-  __syncthreads();
   if (S::split > 1) cluster_arrive_bare();
   if (pace.left >= 99) dependents_may_start();
-  if (warp == S::warps) {
+  if (BULK && warp == S::warps) {
     if (lane == 0)
       gemv_produce<S, END == GEMV_SILU, EVICT>(shared_address(smem), bars, (const unsigned char *)codes, (const unsigned char *)scales, block, blocks, first, last,
                                                    pace);
@@ -372,7 +419,12 @@ __device__ __forceinline__ void gemv_q4(const X *x, const float *g, const void *
       float acc[S::tiles][S::columns][4] = {};
       const uint4 *b = (const uint4 *)xs;
       for (int at = first; at < last; at += S::chunk, b += S::each * S::rows * S::parts * 4) {
-        barrier_wait(bars + 16 * stage, parity);
+        if (BULK) {
+          barrier_wait(bars + 16 * stage, parity);
+        } else {
+          copies_arrived<S::stages - 1>();
+          __syncwarp();
+        }
         const unsigned char *q = smem + stage * S::stage_bytes + warp * 512, *s = smem + stage * S::stage_bytes + S::tiles * S::chunk * 512 + warp * 64;
         if (S::even || at + warp + (S::each - 1) * S::warps < last) {  // all of this warp's units are there
 #pragma unroll
@@ -383,7 +435,8 @@ __device__ __forceinline__ void gemv_q4(const X *x, const float *g, const void *
             gemv_unit<S>(acc, q + i * S::warps * 512, s + i * S::warps * 64, b + i * S::rows * S::parts * 4, column, lane);
         }
         __syncwarp();
-        if (lane == 0) barrier_arrive(bars + 16 * stage + 8);
+        if (!BULK) ring.fill();
+        else if (lane == 0) barrier_arrive(bars + 16 * stage + 8);
         if (++stage == S::stages) {
           stage = 0;
           parity ^= 1;

@@ -1,6 +1,6 @@
 /* tunesmith
 doc       one row, few weights, with the norm before it: every weight waits in a register before the kernel before has ended
-requires  sm_90a
+requires  sm_80
 define    OUTPUTS N
 include   direct_q4.params
 param     TILES 1 2
@@ -13,7 +13,7 @@ launch    direct_q4_entry
 grid      GROUPS ; 1 ; 1
 block     32 * WARPS ; 1 ; 1
 shared    4 * WARPS * (80 * EACH + 16 * TILES + 1)
-dependent 2
+dependent COMPUTE >= 90 ? 2 : 0
 args      b0 b1 b2 b3 b4
 */
 #include "direct_q4.cuh"

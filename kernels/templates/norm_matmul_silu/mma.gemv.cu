@@ -1,6 +1,6 @@
 /* tunesmith
 doc       few rows with the norm before and silu(gate) * up behind: a tile of gate and its tile of up side by side
-requires  sm_90a
+requires  sm_80
 define    OUTPUTS 2 * I
 include   gemv_q4.params
 where     PARTS == 3 || n > 2 || LEFT == 99  # two rows of three bytes are one tile of columns
@@ -14,10 +14,10 @@ start     WARPS=8 STAGES=6 EACH=2 TILES=2 SPLIT=2 PARTS=3 HINT=1 LEFT=8 FILL=2 F
 start     WARPS=8 STAGES=5 EACH=2 TILES=2 SPLIT=1 PARTS=3 HINT=1 LEFT=8 FILL=0 FLIGHT=0 PER_SM=2
 launch    gemv_q4_entry
 grid      BLOCKS * SPLIT ; 1 ; 1
-block     WARPS * 32 + 32 ; 1 ; 1
+block     WARPS * 32 + COPIERS ; 1 ; 1
 shared    SMEM
 cluster   SPLIT ; 1 ; 1
-dependent 2
+dependent COPIERS ? 2 : 0
 args      b0 b1 b2 b3 b4
 */
 #include "gemv_q4.cuh"
@@ -26,7 +26,7 @@ args      b0 b1 b2 b3 b4
 typedef gemv_shape<2 * TS_I, TS_K, TS_n, PARTS, WARPS, STAGES, EACH, TILES, SPLIT, BATCH> shape;
 static_assert(shape::bytes == SMEM, "the layout of shared memory");
 
-extern "C" __global__ void __launch_bounds__(WARPS * 32 + 32, 2)
+extern "C" __global__ void __launch_bounds__(WARPS * 32 + COPIERS, AT_ONCE)
 gemv_q4_entry(const input *x, const float *g, const void *codes, const void *scales, output *y) {
-  gemv_q4<shape, GEMV_SILU, true, HINT>(x, g, codes, scales, y, TS_eps, {LEFT, FILL, FLIGHT});
+  gemv_q4<shape, GEMV_SILU, true, HINT, COPIERS != 0>(x, g, codes, scales, y, TS_eps, {LEFT, FILL, FLIGHT});
 }

@@ -1,6 +1,7 @@
 /* tunesmith
 doc       one position over pages: rotates, appends, then flash-decoding over blocks and warps on tensor cores
-requires  sm_90
+requires  sm_80
+guess     COMPUTE < 90  # from there on: ref.early
 op        rope_attention_rows_paged
 include   decode_attention.params
 where     PAGE % 16 == 0
@@ -11,7 +12,7 @@ grid      HK ; SPLITS ; 1
 block     32 * WARPS ; 1 ; 1
 shared    4 * (WARPS + 1) * (H / HK) * (D + 2) + 4 * D
 cluster   1 ; CLUSTER ? SPLITS : 1 ; 1
-dependent 1
+dependent COMPUTE >= 90
 args      b0 b1 b2 b3 b4 b5 b6 w d
 */
 #include "decode_attention.cuh"
