@@ -2,6 +2,7 @@
 #include "kernels.h"
 #include "memory_plan.h"
 #include "runtime/runtime.h"
+#include "times.h"
 
 typedef struct planner {
   ts_arena *a;
@@ -238,29 +239,13 @@ static bool plan_phase(planner *p, ts__phase phase, const ts__step *steps, size_
   return true;
 }
 
-// Time of one pass by the records; 0 when that of a kernel is not known. Records of kernels with symbolic rows are of `chunk` rows.
-static double pass_us(const ts_plan_phase *f, int64_t chunk) {
-  double sum = 0;
-  for (int i = 0; i < f->nsteps; i++) {
-    const ts_plan_step *s = &f->steps[i];
-    bool symbolic = (s->ndims > 0 && s->dims[0] == TS_DIM_N) || (s->ndims > 1 && s->dims[1] == TS_DIM_N);
-    if (!(s->expected_us > 0)) return 0;
-    sum += s->expected_us * (symbolic ? (double)f->n_max / (double)chunk : 1);
-  }
-  return sum;
-}
-
-// A phase serves more rows than the one before it. One whose rows are fixed leaves fewer rows to passes of the one before while records
-// say that those are faster together.
-static void plan_thresholds(ts_plan_phase *f, int n, int64_t chunk) {
-  for (int i = 1; i < n; i++) {
-    const ts_plan_phase *less = &f[i - 1];
-    if (f[i].kind != TS_PHASE_PREFILL) continue;
-    f[i].n_min = less->n_max + 1;
-    double us = pass_us(&f[i], chunk), before = pass_us(less, chunk);
-    while (f[i].multiple == f[i].n_max && us > 0 && before > 0 && f[i].n_min < f[i].n_max &&
-           us > before * (double)((f[i].n_min + less->n_max - 1) / less->n_max))
-      f[i].n_min++;
+// A phase serves more rows than the one before it; where times are known, any number, and they divide prompts.
+static void plan_thresholds(planner *p, const ts__step *const steps[], ts_plan_phase *f, int n) {
+  const ts__times_of t = {.arch = p->o->target->arch, .sms = p->o->target->gpu.sms, .config = p->o->config, .quant = p->o->quant, .buffers = &p->buffers,
+                          .params = p->params, .nparams = p->nparams, .chunk = p->o->chunk};
+  for (int i = 0; i < n; i++) {
+    if (p->o->target->api == TS_API_CUDA) ts__phase_times(p->a, &t, steps[i], &f[i]);
+    if (f[i].kind == TS_PHASE_PREFILL) f[i].n_min = f[i].ntimes ? f[0].n_max + 1 : f[i - 1].n_max + 1;
   }
 }
 
@@ -343,9 +328,13 @@ static bool make_plan(planner *p, const ts__step *const step[TS__PHASE__COUNT], 
   plan_rope(p, out);
   TS_TRY(plan_buffers(p, step, n, out, d));
   ts_plan_phase *phases = ts_new_array(p->a, ts_plan_phase, TS__PHASE__COUNT);
-  for (int i = 0; i < TS__PHASE__COUNT; i++)
-    if (n[i]) TS_TRY(plan_phase(p, (ts__phase)i, step[i], n[i], &phases[out->nphases++], d));
-  plan_thresholds(phases, out->nphases, p->o->chunk);
+  const ts__step *made_from[TS__PHASE__COUNT];
+  for (int i = 0; i < TS__PHASE__COUNT; i++) {
+    if (!n[i]) continue;
+    made_from[out->nphases] = step[i];
+    TS_TRY(plan_phase(p, (ts__phase)i, step[i], n[i], &phases[out->nphases++], d));
+  }
+  plan_thresholds(p, made_from, phases, out->nphases);
   out->phases = phases;
   out->weights = p->weights.p;
   out->nweights = (int)p->weights.n;

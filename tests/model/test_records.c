@@ -240,7 +240,7 @@ static int64_t calls_of(const ts_build_result *r, const char *phase, const char 
   return n;
 }
 
-// A pass of each phase takes these times, all of it in the kernels of its own number of rows; the others take next to none.
+// A pass of each phase takes these times, all of it in the kernels of its own number of rows, other products far longer; the others take next to none.
 static void record_passes(world *w, const ts_build_result *r, double one, double sixteen, double sixty_four) {
   const struct {
     const char *phase, *rows;
@@ -248,7 +248,7 @@ static void record_passes(world *w, const ts_build_result *r, double one, double
   } pass[] = {{"decode", " n=1", one}, {"batch16", " n=16", sixteen}, {"batch64", " n=64", sixty_four}};
   for (size_t i = 0; i < r->nkernels; i++) {
     const ts_build_kernel *k = &r->kernels[i];
-    double ns = 1;
+    double ns = strchr(k->workload, '%') && strcmp(k->phase, "prefill") ? 1 : 1e9;
     for (size_t p = 0; p < TS_COUNTOF(pass); p++) {
       const char *end = strstr(k->workload, pass[p].rows);
       if (!end || strcmp(k->phase, pass[p].phase) || strchr(end, '%')) continue;
@@ -258,18 +258,51 @@ static void record_passes(world *w, const ts_build_result *r, double one, double
   }
 }
 
-// Where a phase of more rows begins follows from the times of both: as many passes of the one before as are slower together.
+// From which number of rows on the first pass of a prompt is one of so many, and its first number of rows. 0: never.
+static int64_t begins_at(const ts_passes *x, int64_t chunk, int64_t rows) {
+  for (int64_t n = 1; n <= chunk; n++)
+    if (ts_passes_next(x, n, chunk).phase->n_max == rows) return n;
+  return 0;
+}
+
+// Without records, times are stated ones. They rise with the rows of a pass, and no prompt takes longer than a longer one.
+static void stated_times(const ts_build_result *r, world *w) {
+  ts_diag d = {0};
+  ts_library *l = ts_library_open(ts_path_join(w->a, r->dir, r->library), &d);
+  must(l != NULL, &d);
+  const ts_plan *p = ts_library_plan(l);
+  ts_passes *x = ts_passes_new(p, &d);
+  must(x != NULL, &d);
+  double before = 0;
+  for (int i = 0; i < p->nphases; i++) {
+    const ts_plan_phase *f = &p->phases[i];
+    if (f->kind == TS_PHASE_HEAD) continue;
+    assert_true(f->ntimes > 0 && f->times[f->ntimes - 1].n == f->n_max);
+    for (int k = 1; k < f->ntimes; k++) assert_true(f->times[k].us >= f->times[k - 1].us);
+  }
+  for (int64_t n = 1; n <= p->prefill_chunk; n++) {
+    assert_true(ts_passes_us(x, n) >= before);
+    before = ts_passes_us(x, n);
+  }
+  assert_int_equal(ts_passes_next(x, 2, p->prefill_chunk).rows, 2);
+  assert_int_equal(ts_passes_next(x, 64, p->prefill_chunk).rows, 64);
+  ts_passes_free(x);
+  ts_library_close(l);
+}
+
+// Where passes of more rows begin follows from the times of all: as many of fewer as are slower together.
 static void measured_thresholds(void **state) {
   (void)state;
   static const struct {
     double one, sixteen, sixty_four;
     int64_t from16, from64;
-  } rows[] = {{100, 450, 1000, 5, 33}, {100, 150, 160, 2, 17}, {100, 100000, 100000, 16, 17}};
+  } rows[] = {{100, 450, 1000, 5, 33}, {100, 150, 160, 2, 17}, {100, 100000, 100000, 0, 0}};
   world w;
   ts_diag d = {0};
   open_world_for(&w, "cuda:sm_90a");
   w.model = "synthetic:tiny";
   ts_build_result r = build(&w, "q4f16_1", "");
+  stated_times(&r, &w);
   for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
     record_passes(&w, &r, rows[i].one, rows[i].sixteen, rows[i].sixty_four);
     r = build(&w, "q4f16_1", "");
@@ -277,12 +310,11 @@ static void measured_thresholds(void **state) {
     ts_library *l = ts_library_open(ts_path_join(w.a, r.dir, r.library), &d);
     must(l != NULL, &d);
     const ts_plan *p = ts_library_plan(l);
-    int64_t from[2] = {0};
-    for (int k = 0; k < p->nphases; k++)
-      if (p->phases[k].kind == TS_PHASE_PREFILL && p->phases[k].n_max <= 64)
-        from[p->phases[k].n_max == 64] = p->phases[k].n_min;
-    if (from[0] != rows[i].from16 || from[1] != rows[i].from64)
-      fail_msg("case %zu: from %lld and %lld rows on", i, (long long)from[0], (long long)from[1]);
+    ts_passes *x = ts_passes_new(p, &d);
+    must(x != NULL, &d);
+    int64_t from16 = begins_at(x, p->prefill_chunk, 16), from64 = begins_at(x, p->prefill_chunk, 64);
+    if (from16 != rows[i].from16 || from64 != rows[i].from64) fail_msg("case %zu: from %lld and %lld rows on", i, (long long)from16, (long long)from64);
+    ts_passes_free(x);
     ts_library_close(l);
   }
   close_world(&w);
