@@ -395,14 +395,58 @@ bool ts_native_first(ts_arena *a, const ts_native_fit *f, const int64_t **point,
   return true;
 }
 
+// --- why a point is forbidden ------------------------------------------------------------------------------------------------
+// Bytes up to `end` (two characters) outside of parentheses, or to the end of the text.
+static size_t up_to(const char *p, size_t n, const char *end) {
+  int depth = 0;
+  for (size_t i = 0; i < n; i++) {
+    depth += (p[i] == '(') - (p[i] == ')');
+    if (!depth && i + 1 < n && p[i] == end[0] && p[i + 1] == end[1]) return i;
+  }
+  return n;
+}
+
+// The comparison of a text that is one, outside of parentheses: its place and length.
+static bool comparison(const char *p, size_t n, size_t *at, size_t *len) {
+  int depth = 0;
+  if (up_to(p, n, "||") < n || memchr(p, '?', n)) return false;
+  for (*at = 0; *at < n; ++*at) {
+    char c = p[*at], next = *at + 1 < n ? p[*at + 1] : 0;
+    depth += (c == '(') - (c == ')');
+    *len = next == '=' ? 2 : 1;
+    if (!depth && (c == '<' || c == '>' || ((c == '=' || c == '!') && next == '='))) return true;
+  }
+  return false;
+}
+
+static bool value_of(const walk *w, ts_native_text x, const char *p, size_t n, int64_t *out) {
+  ts_native_text part = {.p = ts_arena_strndup(w->a, p, n), .file = x.file, .line = x.line};
+  return ts__native_int(&w->env, "where", part, out, NULL);
+}
+
+// Tells the constraint, and of its first part that does not hold what is compared.
+static bool forbidden(const walk *w, ts_native_text x, ts_diag *d) {
+  const char *p = x.p;
+  for (size_t n, at, len; *p; p += p[n] ? n + 2 : n) {
+    int64_t holds, a, b;
+    size_t left = strlen(p), skip = strspn(p, " ");
+    p += skip;
+    n = up_to(p, left - skip, "&&");
+    if (up_to(x.p, strlen(x.p), "||") < strlen(x.p)) n = left - skip;
+    if (!value_of(w, x, p, n, &holds) || holds || !comparison(p, n, &at, &len)) continue;
+    if (!value_of(w, x, p, at, &a) || !value_of(w, x, p + at + len, n - at - len, &b)) continue;
+    bool whole = n == strlen(x.p);
+    while (n && p[n - 1] == ' ') n--;
+    return ts_refuse(d, "constraint", "%s:%d: where %s (%.*s%s%lld %.*s %lld)", x.file, x.line, x.p, whole ? 0 : (int)n, p, whole ? "" : ": ", (long long)a, (int)len, p + at, (long long)b);
+  }
+  return ts_refuse(d, "constraint", "%s:%d: where %s", x.file, x.line, x.p);
+}
+
 bool ts__native_env_at(ts_arena *a, const ts_native_fit *f, const int64_t *point, ts__native_env *out, ts_diag *d) {
   walk w;
   bool legal;
   TS_TRY(walk_open(&w, a, f, d) && visit(&w, point, &legal));
-  if (!legal) {
-    const ts_native_text *x = &f->native->wheres[w.forbidden];
-    return ts_refuse(d, "constraint", "%s:%d: where %s", x->file, x->line, x->p);
-  }
+  if (!legal) return forbidden(&w, f->native->wheres[w.forbidden], d);
   *out = w.env;
   return true;
 }
