@@ -22,10 +22,11 @@ void ts__forget(ts__session *s, const ts__member *m) {
 // A member from a trace whose open decisions are drawn from seed; NULL when a step refuses or the function was met before.
 ts__member *ts__member_draw(ts__session *s, int sketch, const ts_trace *t, uint64_t seed, ts_diag *d) {
   ts_arena *a = ts_arena_new("candidate");
-  ts_sched *sched = ts_sketch_draw(ts_ir_new(a), &s->space.sketch[sketch], t, seed, d);
-  uint64_t hash = sched ? ts_hash_mix(ts_func_hash(ts_sched_func(sched)), ts_hash64(s->space.sketch[sketch].variant, strlen(s->space.sketch[sketch].variant), 0)) : 0;
-  ts_gpu_use use;
-  bool fits = sched && (!on_gpu(s) || ts_gpu_check(ts_ir_new(a), ts_sched_func(sched), s->o->target, &use, d));
+  ts_ir *ir = ts_ir_new(a);
+  const ts_sketch *k = &s->space.sketch[sketch];
+  ts_sched *sched = ts_sketch_draw(ir, k, t, seed, d);
+  bool fits = sched && (!on_gpu(s) || ts_gpu_check(ir, ts_sched_func(sched), s->o->target, NULL, d));  // what it asks of the GPU, before it is lowered
+  uint64_t hash = fits ? ts_hash_mix(ts_func_hash(ts_sched_func(sched)), ts_hash64(k->variant, strlen(k->variant), 0)) : 0;
   if (!fits || seen(s, hash)) {
     if (fits) ts_refuse(d, "duplicate", "the candidate was met before");
     ts_arena_free(a);

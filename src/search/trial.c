@@ -71,26 +71,36 @@ static bool submit_native(trial *t, int sketch, ts_diag *d) {
   return true;
 }
 
-// Draws that differ; one that a step, or the target's limits, refuse is no candidate.
+static bool is_among(const uint64_t *met, int n, uint64_t hash) {
+  for (int i = 0; i < n; i++)
+    if (met[i] == hash) return true;
+  return false;
+}
+
+// Draws that differ; one that a step refuses is no candidate, one that asks more than the GPU has is told.
 static bool submit_draws(trial *t, int sketch, ts_diag *d) {
+  enum { TRIES = 4 };
   const ts_sketch *k = &t->space.sketch[sketch];
-  uint64_t met[64];
-  int found = 0, most = TS_MIN(t->o->points, (int)TS_COUNTOF(met));
-  for (uint64_t seed = 0; seed < 4 * (uint64_t)most && found < most && t->n < MOST_ROWS; seed++) {
-    ts_gpu_use use;
+  uint64_t met[TRIES * 64];
+  int n = 0, found = 0, most = TS_MIN(t->o->points, (int)TS_COUNTOF(met) / TRIES);
+  for (uint64_t seed = 0; seed < TRIES * (uint64_t)most && found < most && t->n < MOST_ROWS; seed++) {
     ts_ir *ir = ts_ir_new(t->own);
+    ts_diag why = {0};
     ts_sched *s = ts_sketch_draw(ir, k, k->trace, t->o->seed + seed, NULL);
-    if (!s || (t->o->target->api == TS_API_CUDA && !ts_gpu_check(ir, ts_sched_func(s), t->o->target, &use, NULL))) continue;
-    bool seen = false;
-    uint64_t hash = ts_func_hash(ts_sched_func(s));
-    for (int i = 0; i < found; i++) seen |= met[i] == hash;
-    if (seen) continue;
-    met[found++] = hash;
+    if (!s) continue;
+    const ts_func *f = ts_sched_func(s);
+    uint64_t hash = ts_func_hash(f);
+    if (is_among(met, n, hash)) continue;
+    met[n++] = hash;
+    bool fits = t->o->target->api != TS_API_CUDA || ts_gpu_check(ir, f, t->o->target, NULL, &why);
     ts_text text = {0};
     ts_trace_print(&text, ts_sched_trace(s));
-    new_row(t, sketch)->point = text_of(t, &text);
-    t->func[t->n - 1] = ts_sched_func(s);
-    TS_TRY(ts_compiler_submit(t->compiler, t->func[t->n - 1], t->n - 1, d));
+    ts_trial_row *r = new_row(t, sketch);
+    r->point = text_of(t, &text);
+    t->func[t->n - 1] = f;
+    found += fits;
+    if (!fits) refused(r, t, &why);
+    else TS_TRY(ts_compiler_submit(t->compiler, f, t->n - 1, d));
   }
   return true;
 }
