@@ -13,7 +13,12 @@ typedef struct options {
   bool list, counters, unstable;
 } options;
 
-static bool model_tasks(ts_arena *a, const options *o, ts_tune_task **tasks, size_t *n, const ts_step_call **step, size_t *nstep, ts_diag *d) {
+typedef struct steps {
+  const ts_step_call *few, *whole;
+  size_t nfew, nwhole;
+} steps;
+
+static bool model_tasks(ts_arena *a, const options *o, ts_tune_task **tasks, size_t *n, steps *s, ts_diag *d) {
   ts_source src;
   const ts_quant *q = ts_quant_find(o->quant, d);
   if (!q || !ts_source_open(a, o->model, &src, d)) return false;
@@ -22,7 +27,8 @@ static bool model_tasks(ts_arena *a, const options *o, ts_tune_task **tasks, siz
   ts_paging paging;
   bool ok = ts_target_parse(o->target, &t, d) && ts_paging_parse(o->paging, &paging, d) &&
             ts_model_tasks(a, &src.config, q, t.api, o->max_seq_len, o->chunk, paging, &list, n, d) &&
-            ts_model_decode_step(a, &src.config, q, t.api, o->max_seq_len, o->chunk, paging, list, *n, step, nstep, d);
+            ts_model_decode_step(a, &src.config, q, t.api, o->max_seq_len, o->chunk, paging, list, *n, false, &s->few, &s->nfew, d) &&
+            ts_model_decode_step(a, &src.config, q, t.api, o->max_seq_len, o->chunk, paging, list, *n, true, &s->whole, &s->nwhole, d);
   if (ok) {
     *tasks = ts_new_array(a, ts_tune_task, *n + 1);
     for (size_t i = 0; i < *n; i++)  // a prompt token counts as much as a generated one
@@ -124,22 +130,22 @@ static bool list_tasks(const options *o, const ts_target *t, const ts_tune_task 
 static bool tune(ts_arena *a, const options *o, char **args, int nargs, const char *command, ts_tune_result *r, ts_diag *d) {
   ts_target t;
   ts_tune_task *tasks = NULL;
-  const ts_step_call *step = NULL;
-  size_t n = 0, nstep = 0;
+  steps s = {0};
+  size_t n = 0;
   bool json;
   TS_TRY(ts_cli_json(o->format, &json, d) && ts_target_parse(o->target, &t, d));
   TS_TRY(ts_op_numerics(o->numerics, d));
   TS_TRY(ts_cli_threads(o->threads, d));
   if (strcmp(o->timer, "graph") != 0 && strcmp(o->timer, "cupti") != 0) return ts_refuse(d, "unknown-timer", "--timer %s: graph or cupti", o->timer);
   if (!o->list) TS_TRY(ts_target_runs_here(&t, d));
-  TS_TRY(o->model ? model_tasks(a, o, &tasks, &n, &step, &nstep, d) : named_tasks(a, args, nargs, &tasks, &n, d));
+  TS_TRY(o->model ? model_tasks(a, o, &tasks, &n, &s, d) : named_tasks(a, args, nargs, &tasks, &n, d));
   ts_cli_note_gpu(&t);
   // a GPU compiles ahead while it measures: a fixed number for each workload
-  int64_t trials = o->budget > 0 || o->trials ? o->trials : t.api == TS_API_CUDA ? (int64_t)TS_MAX(200, (nstep ? 25 : 40) * n) : 200;
+  int64_t trials = o->budget > 0 || o->trials ? o->trials : t.api == TS_API_CUDA ? (int64_t)TS_MAX(200, (s.nfew ? 25 : 40) * n) : 200;
   if (o->list) return list_tasks(o, &t, tasks, n, json, d);
   ts_tune_opts to = {.target = &t, .store = o->store, .cache = o->cache, .command = command, .numerics = o->numerics, .budget_s = o->budget, .trials = trials,
                      .seed = (uint64_t)o->seed, .threads = (int)o->threads, .json = json, .spans = strcmp(o->timer, "cupti") == 0, .counters = o->counters, .accept_unstable = o->unstable,
-                     .step = step, .nstep = t.api == TS_API_CUDA ? nstep : 0};
+                     .step = s.few, .nstep = t.api == TS_API_CUDA ? s.nfew : 0, .whole = s.whole, .nwhole = t.api == TS_API_CUDA ? s.nwhole : 0};
   return ts_tune(a, tasks, n, &to, r, d);
 }
 

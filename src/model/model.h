@@ -174,9 +174,10 @@ typedef struct ts_task {
 bool ts_model_tasks(ts_arena *a, const ts_model_config *c, const ts_quant *q, ts_api api, int64_t max_seq_len,
                     int64_t prefill_chunk, ts_paging paging, const ts_task **out, size_t *n, ts_diag *d) TS_WARN_UNUSED;
 
-// The calls of a decode step, head included, by index of the task; of a large model only some of its layers.
+// The calls of a decode step, head included, by index of the task; of a large model only some of its layers: few, or (whole) as many as are like all of
+// them to the caches. Settings 1 to 3 have few, more and many tokens in the cache; in setting 0 layers take turns with these.
 bool ts_model_decode_step(ts_arena *a, const ts_model_config *c, const ts_quant *q, ts_api api, int64_t max_seq_len, int64_t prefill_chunk, ts_paging paging, const ts_task *tasks,
-                          size_t ntasks, const ts_step_call **out, size_t *n, ts_diag *d) TS_WARN_UNUSED;
+                          size_t ntasks, bool whole, const ts_step_call **out, size_t *n, ts_diag *d) TS_WARN_UNUSED;
 
 // --- build -------------------------------------------------------------------------------------------------
 typedef struct ts_build_opts {

@@ -327,27 +327,39 @@ static const char *memory_name(ts_arena *a, const ts__step *s, const ts__step_ar
   }
 }
 
-static ts_step_call make_call(ts_arena *a, const ts__step *s, size_t task) {
-  ts_step_link *links = ts_new_array(a, ts_step_link, s->nargs + 1);
-  for (int i = 0; i < s->nargs; i++) links[i] = (ts_step_link){.param = s->args[i].name, .memory = memory_name(a, s, &s->args[i])};
-  return (ts_step_call){.part = task, .nlinks = s->nargs, .links = links};
+// Tokens in a cache of P positions, in setting 1 and so on: those of a conversation at its beginning, later, and long.
+static int64_t depth_of(int64_t P, size_t setting) {
+  static const int64_t usual[TS_STEP_SETTINGS] = {0, 192, 768, 3072};
+  int64_t share = 3 * P / 4;
+  for (size_t v = setting; v + 1 < TS_STEP_SETTINGS; v++) share /= 4;
+  return TS_MAX(TS_MIN(usual[setting], share), (int64_t)1);
 }
 
-// As many layers as make a step's weights about this large: enough that none stays in a cache, or all of a small model.
-static int64_t layers_of_step(const ts_model_config *c, const ts_quant *q) {
-  const double most = 1.5e9, heads = (double)((c->heads + 2 * c->kv_heads + c->heads) * c->head_dim);
+static ts_step_call make_call(ts_arena *a, const ts__step *s, size_t task, int64_t P) {
+  ts_step_link *links = ts_new_array(a, ts_step_link, s->nargs + 1);
+  for (int i = 0; i < s->nargs; i++) links[i] = (ts_step_link){.param = s->args[i].name, .memory = memory_name(a, s, &s->args[i])};
+  ts_step_call call = {.part = task, .nlinks = s->nargs, .links = links};
+  for (size_t v = 1; v < TS_STEP_SETTINGS; v++) call.t[v] = depth_of(P, v);
+  call.t[0] = call.t[1 + (size_t)s->layer % (TS_STEP_SETTINGS - 1)];
+  return call;
+}
+
+// As many layers as make a step's weights about this large: enough that none stays in a cache, or all of a small model. Whole: also as many as to
+// leave as little of their caches there.
+static int64_t layers_of_step(const ts_model_config *c, const ts_quant *q, bool whole) {
+  const double most = whole ? 8e9 : 1.5e9, heads = (double)((c->heads + 2 * c->kv_heads + c->heads) * c->head_dim);
   double weights = (double)c->hidden * (heads + 3 * (double)c->intermediate), bytes = weights * (q->bits ? q->bits + 0.5 : 16) / 8;
   return TS_MIN(c->layers, TS_MAX((int64_t)(most / bytes), (int64_t)3));
 }
 
 bool ts_model_decode_step(ts_arena *a, const ts_model_config *c, const ts_quant *q, ts_api api, int64_t max_seq_len, int64_t prefill_chunk, ts_paging paging, const ts_task *tasks,
-                          size_t ntasks, const ts_step_call **out, size_t *n, ts_diag *d) {
+                          size_t ntasks, bool whole, const ts_step_call **out, size_t *n, ts_diag *d) {
   static const ts__phase phases[] = {TS__DECODE, TS__HEAD};
   TS_VEC(ts_step_call) v = {0};
   const char **text = ts_new_array(a, const char *, ntasks + 1);
   for (size_t t = 0; t < ntasks; t++) text[t] = spec_text(a, &tasks[t].spec);
   ts_model_config few = *c;
-  few.layers = layers_of_step(c, q);
+  few.layers = layers_of_step(c, q, whole);
   TS_TRY(ts_model_extent(c, api, &max_seq_len, &prefill_chunk, d) && ts_paging_extent(&paging, &max_seq_len, d));
   for (size_t k = 0; k < TS_COUNTOF(phases); k++) {
     const ts__step *s;
@@ -356,7 +368,7 @@ bool ts_model_decode_step(ts_arena *a, const ts_model_config *c, const ts_quant 
     for (size_t i = 0; i < ns; i++)
       for (size_t t = 0; t < ntasks; t++)
         if (!strcmp(text[t], s[i].text)) {
-          ts_vec_push(a, &v, make_call(a, &s[i], t));
+          ts_vec_push(a, &v, make_call(a, &s[i], t, max_seq_len));
           break;
         }
   }

@@ -80,6 +80,8 @@ typedef struct ts_tune_opts {
   bool spans;              // of a GPU: candidates before the final are timed by CUPTI's records, not by graphs
   const ts_step_call *step;  // of a GPU: a decode step of the model, part: index of the task. The kernels of its tasks are chosen in whole steps
   size_t nstep;              // 0: no step
+  const ts_step_call *whole; // the same with more layers, in which the choice is confirmed
+  size_t nwhole;             // 0: it is confirmed in `step`
 } ts_tune_opts;
 typedef struct ts_tune_row {  // result of one task
   const char *workload;

@@ -1,12 +1,14 @@
 // The kernels of a model's decode step, chosen by the time of whole steps: kernels that start before their predecessor has ended share memory
 // and multiprocessors with it, and the fastest alone are not the fastest there. Coordinate descent from what a build without records takes,
-// among candidates of the search and points that a model of the steps' times proposes.
+// among candidates of the search and points that a model of the steps' times proposes, in a step of few layers whose caches hold different numbers
+// of tokens. What comes of it is chosen from once more in a step of all layers, at each of these numbers: a kernel takes the place of that of a build without
+// records when it gains over all of them and loses at none.
 #include <math.h>
 #include <stdlib.h>
 
 #include "search/search_impl.h"
 
-enum { MOST_PARTS = 32, SCREEN = 3, SHORT = 5, SHORT_ROUNDS = 15, FINAL_ROUNDS = 31, PASSES = 3, MOST_RESTARTS = 4, ROUNDS = 12, MOST_WAYS = 384, FINAL_S = 2 };
+enum { MOST_PARTS = 32, SCREEN = 3, SHORT = 5, SHORT_ROUNDS = 15, FINAL_ROUNDS = 31, LEAST_ROUNDS = 9, PASSES = 3, MOST_RESTARTS = 4, ROUNDS = 12, MOST_WAYS = 384, FINAL_S = 6, FINALISTS = 4 };
 static const double noise = 0.001;  // of a comparison of whole steps in turn: smaller gains are none
 static const double slack = 1.4;    // candidates that are slower alone by more than this are not tried
 
@@ -18,6 +20,7 @@ typedef struct part {
   int calls;               // in the step
   size_t now;              // the one chosen so far
   bool open;               // there is a choice
+  ts_compare gain;         // of the one chosen over the base, in the step as chosen
 } part;
 typedef struct chooser {
   const ts__step_host *h;
@@ -30,6 +33,8 @@ typedef struct chooser {
   size_t ncalls;
   ts_step_call *calls;
   const ts_workload *workload[MOST_PARTS];
+  size_t settings;     // of the step, behind the first; 0: that alone
+  size_t rounds;       // of the final
 } chooser;
 
 // --- who takes part -----------------------------------------------------------------------------------------------------------
@@ -283,54 +288,199 @@ static bool search_more(chooser *c, bool *any, ts_diag *d) {
 }
 
 // --- the final ----------------------------------------------------------------------------------------------------------------
-// Ways of the final: the base, what was chosen, and that with one part as in the base.
-static bool time_final(chooser *c, double *ns, ts_diag *d) {
-  int pick[(MOST_PARTS + 2) * MOST_PARTS];
-  for (size_t i = 0; i < c->n + 2; i++) {
-    now(c, pick + i * c->n);
-    for (size_t p = 0; p < c->n; p++)
-      if (i == 0 || i == p + 2) pick[i * c->n + p] = c->part[p].id.p[0];
+// Calls by tasks as calls by parts; NULL: of a task that is no part.
+static ts_step_call *calls_of(const chooser *c, const ts_step_call *given, size_t n) {
+  ts_step_call *calls = ts_new_array(c->a, ts_step_call, n);
+  for (size_t i = 0; i < n; i++) {
+    size_t p = 0;
+    while (p < c->n && c->part[p].s != &c->h->s[given[i].part]) p++;
+    if (p == c->n) return NULL;
+    calls[i] = given[i];
+    calls[i].part = p;
   }
-  return ts_step_time(c->step, pick, c->n + 2, FINAL_ROUNDS, ns, d);
+  return calls;
 }
 
-static ts__step_samples kept(ts__session *s, const double *ns) { return (ts__step_samples){FINAL_ROUNDS, ts_arena_dup(s->arena, ns, FINAL_ROUNDS * sizeof *ns)}; }
+// The base and those that were best of the last steps, what was chosen among them.
+static size_t finalists(const part *x, ts__member **out) {
+  scored order[MOST_WAYS];
+  size_t n = 0, m = 0;
+  for (size_t i = 1; i < x->m.n; i++)
+    if (i == x->now || x->m.p[i]->step_ns > 0) order[m++] = (scored){i == x->now ? 0 : x->m.p[i]->step_ns, i};
+  qsort(order, m, sizeof *order, by_score);
+  out[n++] = x->m.p[0];
+  for (size_t i = 0; i < m && n < FINALISTS; i++) out[n++] = x->m.p[order[i].which];
+  return n;
+}
 
-// Parts back to their bases: all of them where the whole gains nothing, else the least useful of those that do not clearly gain. False: none.
+// A step of these calls, with the finalists; all parts are as their bases.
+static bool begin_final(chooser *c, ts_step_call *calls, size_t n, ts__member *const (*few)[FINALISTS], const size_t *nfew, ts_diag *d) {
+  ts_step_close(c->step);
+  c->calls = calls;
+  c->ncalls = n;
+  if (!(c->step = ts_step_open(c->workload, c->n, c->calls, c->ncalls, c->h->o->seed, d))) return false;
+  for (size_t p = 0; p < c->n; p++) {
+    c->part[p].m.n = c->part[p].id.n = c->part[p].now = 0;
+    for (size_t i = 0; i < nfew[p]; i++) TS_TRY(add(c, p, few[p][i], d));
+  }
+  return true;
+}
+
+// With all layers where there is time and memory for them, else as before.
+static bool enter_final(chooser *c, ts_diag *d) {
+  ts__member *few[MOST_PARTS][FINALISTS];
+  size_t nfew[MOST_PARTS], nwhole = c->h->o->nwhole;
+  ts_step_call *whole = nwhole && !over(c, FINAL_S) ? calls_of(c, c->h->o->whole, nwhole) : NULL, *calls = c->calls;
+  ts_diag why = {0};
+  for (size_t p = 0; p < c->n; p++) nfew[p] = finalists(&c->part[p], few[p]);
+  if (whole && begin_final(c, whole, nwhole, few, nfew, &why)) return true;
+  if (whole && getenv("TS_EXPLAIN")) ts_say("note: step: not with all layers: %s", why.message);
+  return begin_final(c, calls, c->h->o->nstep, few, nfew, d);
+}
+
+static size_t settings_of(const ts_step_call *calls, size_t n) {
+  size_t most = 0;
+  for (size_t i = 0; i < n; i++)
+    for (size_t v = 1; v < TS_STEP_SETTINGS; v++)
+      if (calls[i].t[v]) most = TS_MAX(most, v);
+  return most;
+}
+
+// Steps of n ways in every setting: ns[(v * n + i) * rounds + r].
+static bool time_settings(chooser *c, const int *pick, size_t n, double *ns, ts_diag *d) {
+  if (!c->settings) return ts_step_time(c->step, pick, n, c->rounds, ns, d);
+  for (size_t v = 0; v < c->settings; v++) TS_TRY(ts_step_time_in(c->step, v + 1, pick, n, c->rounds, ns + v * n * c->rounds, d));
+  return true;
+}
+
+// As many rounds as take no long time.
+static bool plan_final(chooser *c, ts_diag *d) {
+  const double most_ns = 3e8;  // of a way in a setting
+  int pick[MOST_PARTS];
+  double once;
+  now(c, pick);
+  c->settings = settings_of(c->calls, c->ncalls);
+  TS_TRY(ts_step_time(c->step, pick, 1, 1, &once, d));
+  c->rounds = (size_t)fmin(fmax(most_ns / (3 * once), LEAST_ROUNDS), FINAL_ROUNDS);
+  return true;
+}
+
+// Of n ways: the time of way i over all settings, round by round.
+static void mean_steps(const chooser *c, const double *ns, size_t n, size_t i, double *out) {
+  size_t settings = TS_MAX(c->settings, (size_t)1);
+  for (size_t r = 0; r < c->rounds; r++) {
+    double sum = 0;
+    for (size_t v = 0; v < settings; v++) sum += log(ns[(v * n + i) * c->rounds + r]);
+    out[r] = exp(sum / (double)settings);
+  }
+}
+
+// Way i against way k over all settings. One that loses in a setting is not faster.
+static ts_compare compare_ways(const chooser *c, const double *ns, size_t n, size_t i, size_t k) {
+  double x[FINAL_ROUNDS], y[FINAL_ROUNDS];
+  mean_steps(c, ns, n, i, x);
+  mean_steps(c, ns, n, k, y);
+  ts_compare all = ts_compare_paired(x, y, c->rounds, noise);
+  for (size_t v = 0; v < c->settings && all.verdict == TS_FASTER; v++)
+    if (ts_compare_paired(ns + (v * n + i) * c->rounds, ns + (v * n + k) * c->rounds, c->rounds, noise).verdict == TS_SLOWER) all.verdict = TS_UNCLEAR;
+  return all;
+}
+
+// The finalist of a part that gains most over the one chosen so far.
+static bool choose_finalist(chooser *c, size_t p, bool *changed, ts_diag *d) {
+  part *x = &c->part[p];
+  int pick[FINALISTS * MOST_PARTS];
+  double ns[TS_STEP_SETTINGS * FINALISTS * FINAL_ROUNDS], best = 0;
+  size_t before = x->now;
+  for (size_t i = 0; i < x->m.n; i++) {
+    now(c, pick + i * c->n);
+    pick[i * c->n + p] = x->id.p[i];
+  }
+  TS_TRY(time_settings(c, pick, x->m.n, ns, d));
+  for (size_t i = 0; i < x->m.n; i++) {
+    if (i == before) continue;
+    ts_compare g = compare_ways(c, ns, x->m.n, i, before);
+    if (getenv("TS_EXPLAIN")) ts_say("note: step: %s: %.4f %s: %.*s", x->s->text, g.log_ratio, ts_verdict_name(g.verdict), (int)strcspn(x->m.p[i]->trace, "\n"), x->m.p[i]->trace);
+    if (g.verdict == TS_FASTER && g.log_ratio < best) best = g.log_ratio, x->now = i, *changed = true;
+  }
+  return true;
+}
+
+// Ways of the last comparison: the bases, what was chosen, and that with one part as its base, for each that is not.
+static size_t last_ways(const chooser *c, int *pick, size_t *way_of) {
+  size_t n = 2;
+  for (size_t p = 0; p < c->n; p++) pick[p] = c->part[p].id.p[0];
+  now(c, pick + c->n);
+  for (size_t p = 0; p < c->n; p++) {
+    way_of[p] = c->part[p].now ? n : 1;
+    if (!c->part[p].now) continue;
+    now(c, pick + n * c->n);
+    pick[n++ * c->n + p] = c->part[p].id.p[0];
+  }
+  return n;
+}
+
+static ts__step_samples kept(const chooser *c, ts__session *s, const double *ns, size_t n, size_t i) {
+  double v[FINAL_ROUNDS];
+  mean_steps(c, ns, n, i, v);
+  return (ts__step_samples){c->rounds, ts_arena_dup(s->arena, v, c->rounds * sizeof *v)};
+}
+
+// The least useful part that does not clearly gain goes back to its base; all of them where all together do not. False: none.
 static bool go_back(chooser *c, bool faster) {
   part *worst = NULL;
   bool any = false;
   for (size_t p = 0; p < c->n; p++) {
     part *x = &c->part[p];
-    if (!x->now) continue;
-    if (!faster) x->now = 0, any = true;
-    else if (x->s->pick_ratio.verdict != TS_FASTER && (!worst || x->s->pick_ratio.log_ratio > worst->s->pick_ratio.log_ratio)) worst = x;
+    if (x->now && x->gain.verdict != TS_FASTER && (!worst || x->gain.log_ratio > worst->gain.log_ratio)) worst = x;
   }
-  if (worst) worst->now = 0;
-  return any || worst;
+  if (worst) return worst->now = 0, true;
+  for (size_t p = 0; p < c->n && !faster; p++)
+    if (c->part[p].now) c->part[p].now = 0, any = true;
+  return any;
 }
 
-// What goes back to its base changes the rest: that is measured again.
-static bool hold_final(chooser *c, ts_tune_result *out, ts_diag *d) {
-  double ns[(MOST_PARTS + 2) * FINAL_ROUNDS];
-  const double *chosen = ns + FINAL_ROUNDS;
-  bool faster;
+// What was chosen, by samples of its own: who was the best of many by chance is found out. What goes back changes the rest: that is measured again.
+static bool confirm(chooser *c, ts_tune_result *out, ts_diag *d) {
+  int pick[(MOST_PARTS + 2) * MOST_PARTS];
+  size_t n, way_of[MOST_PARTS];
+  double *ns = malloc(TS_STEP_SETTINGS * (MOST_PARTS + 2) * FINAL_ROUNDS * sizeof *ns), mean[FINAL_ROUNDS];
+  bool ok, again = true;
+  if (!ns) abort();
   do {
-    TS_TRY(time_final(c, ns, d));
-    faster = ts_compare_paired(chosen, ns, FINAL_ROUNDS, noise).verdict == TS_FASTER;
-    for (size_t p = 0; p < c->n; p++) c->part[p].s->pick_ratio = ts_compare_paired(chosen, ns + (p + 2) * FINAL_ROUNDS, FINAL_ROUNDS, noise);
-  } while (go_back(c, faster));
-  for (size_t p = 0; p < c->n; p++) {
+    n = last_ways(c, pick, way_of);
+    ok = time_settings(c, pick, n, ns, d);
+    for (size_t p = 0; p < c->n && ok; p++) c->part[p].gain = compare_ways(c, ns, n, 1, way_of[p]);
+    again = ok && go_back(c, compare_ways(c, ns, n, 1, 0).verdict == TS_FASTER);
+  } while (again);
+  for (size_t p = 0; p < c->n && ok; p++) {
     part *x = &c->part[p];
     if (!x->open) continue;
     x->s->pick = x->m.p[x->now];
     x->s->pick_base = x->base;
-    x->s->pick_samples = kept(x->s, chosen);
-    x->s->base_samples = kept(x->s, ns + (p + 2) * FINAL_ROUNDS);
+    x->s->pick_ratio = x->gain;
+    x->s->pick_samples = kept(c, x->s, ns, n, 1);
+    x->s->base_samples = kept(c, x->s, ns, n, way_of[p]);
   }
-  out->step_default_ns = ts_stats_of(ns, FINAL_ROUNDS).median;
-  out->step_ns = ts_stats_of(chosen, FINAL_ROUNDS).median;
-  return true;
+  if (ok) {
+    mean_steps(c, ns, n, 0, mean);
+    out->step_default_ns = ts_stats_of(mean, c->rounds).median;
+    mean_steps(c, ns, n, 1, mean);
+    out->step_ns = ts_stats_of(mean, c->rounds).median;
+  }
+  free(ns);
+  return ok;
+}
+
+static bool hold_final(chooser *c, ts_tune_result *out, ts_diag *d) {
+  bool changed = true;
+  TS_TRY(enter_final(c, d) && plan_final(c, d));
+  for (int pass = 0; pass < PASSES && changed; pass++) {
+    changed = false;
+    for (size_t p = 0; p < c->n; p++)
+      if (c->part[p].m.n > 1) TS_TRY(choose_finalist(c, p, &changed, d));
+  }
+  return confirm(c, out, d);
 }
 
 static bool choose(chooser *c, ts_tune_result *out, ts_diag *d) {

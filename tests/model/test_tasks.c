@@ -311,8 +311,9 @@ static void decode_step(void **state) {
   static const struct {
     const char *model;
     int64_t layers;  // least
-    bool all;
-  } rows[] = {{"synthetic:SmolLM2-135M", 30, true}, {"synthetic:Llama-3-8B", 8, false}, {"synthetic:Llama-2-70B", 3, false}};
+    bool all, whole;
+  } rows[] = {{"synthetic:SmolLM2-135M", 30, true, false}, {"synthetic:Llama-3-8B", 8, false, false}, {"synthetic:Llama-3-8B", 32, true, true}, {"synthetic:Llama-2-70B", 3, false, false},
+              {"synthetic:Llama-2-70B", 12, false, true}};
   for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
     ts_arena *a = ts_arena_new("test");
     ts_source s;
@@ -323,7 +324,7 @@ static void decode_step(void **state) {
     must(ts_source_open(a, rows[i].model, &s, &d), &d);
     const ts_quant *q = ts_quant_find("q4f16_1", &d);
     must(ts_model_tasks(a, &s.config, q, TS_API_CUDA, 0, 0, (ts_paging){0}, &t, &n, &d), &d);
-    must(ts_model_decode_step(a, &s.config, q, TS_API_CUDA, 0, 0, (ts_paging){0}, t, n, &c, &calls_n, &d), &d);
+    must(ts_model_decode_step(a, &s.config, q, TS_API_CUDA, 0, 0, (ts_paging){0}, t, n, rows[i].whole, &c, &calls_n, &d), &d);
     int64_t layers = (int64_t)(calls_n - 2) / 5;
     assert_int_equal(calls_n, 5 * layers + 2);
     assert_true(rows[i].all ? layers == rows[i].layers : layers >= rows[i].layers && layers < s.config.layers);
@@ -337,6 +338,11 @@ static void decode_step(void **state) {
     assert_string_not_equal(memory_of(&c[2], "kc"), memory_of(&c[7], "kc"));
     assert_string_not_equal(memory_of(&c[1], "g"), memory_of(&c[6], "g"));
     assert_string_equal(memory_of(&c[1], "w_q"), "none");
+    for (size_t k = 0; k < calls_n; k++) {  // depths
+      int64_t layer = (int64_t)(k - 1) / 5 % 3;
+      assert_true(c[k].t[1] == 192 && c[k].t[2] == 768 && c[k].t[3] == 3072);
+      if (k > 0 && k + 1 < calls_n) assert_int_equal(c[k].t[0], c[k].t[1 + layer]);
+    }
     ts_source_close(&s);
     ts_arena_free(a);
   }
