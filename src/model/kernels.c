@@ -8,7 +8,7 @@
 #include "schedule/schedule.h"
 #include "search/search.h"
 
-enum { MOST_ROWS = 12 /* that read one weight */, MOST_VARIANTS = 32 };
+enum { MOST_ROWS = 24 /* that read one weight */, MOST_VARIANTS = 32 };
 
 typedef struct maker {
   ts_arena *a;

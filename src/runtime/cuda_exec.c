@@ -1,8 +1,9 @@
 // Running the phases of a plan on a GPU.
 //
-// Passes of several rows are issued kernel by kernel. A pass of one row with its head is one CUDA graph, recorded for upper bounds of the
-// position t: kernels read the true t from device memory (ts__gpu_state). While the device runs ahead, the graph ends with a kernel
-// that chooses the next token, writes it where the next graph reads it, advances t, and tells the host through a ring in its memory.
+// Passes of many rows are issued kernel by kernel. A pass of one row with its head is one CUDA graph, recorded for upper bounds of the
+// position t: kernels read the true t from device memory (ts__gpu_state). So are passes of phases that compute one number of rows, when they come again.
+// While the device runs ahead, the graph ends with a kernel that chooses the next token, writes it where the next graph reads it, advances t, and tells the
+// host through a ring in its memory.
 //
 //   host:   begin -> [choose] graph graph graph graph        (as many as AHEAD queued)
 //   device:            id0  ->  id1 -> id2 -> ...            each into the ring
@@ -14,7 +15,7 @@
 
 #include "runtime/cuda_impl.h"
 
-enum { AHEAD = 4, RING = 64, LEAST_BOUND = 256, MOST_GRAPHS = 64 };
+enum { AHEAD = 4, RING = 64, MOST_GRAPHS = 256 };
 
 typedef struct code {  // a kernel of the library on the GPU; steps share it
   const char *symbol;
@@ -29,9 +30,10 @@ typedef struct bound_step {
 } bound_step;
 typedef enum ending { PLAIN, GREEDY, SAMPLE } ending;
 typedef struct graph {
+  const ts_plan_phase *phase;
   ending ending;
-  int64_t bound;  // positions below it
-  CUgraphExec exec;
+  int64_t bound;     // positions below it
+  CUgraphExec exec;  // NULL: not recorded
 } graph;
 
 typedef struct exec {
@@ -213,7 +215,8 @@ static void exec_free(ts__exec *base) {
   const ts__gpu *g = e->gpu;
   (void)g->g.cu->cuCtxSetCurrent(g->g.context);
   (void)g->g.cu->cuStreamSynchronize(g->stream);
-  for (int i = 0; i < e->ngraphs; i++) (void)g->g.cu->cuGraphExecDestroy(e->graphs[i].exec);
+  for (int i = 0; i < e->ngraphs; i++)
+    if (e->graphs[i].exec) (void)g->g.cu->cuGraphExecDestroy(e->graphs[i].exec);
   for (int i = 0; i < e->nevents; i++) (void)g->g.cu->cuEventDestroy(e->events[i]);
   for (int i = 0; i < e->ncodes; i++) {
     ts_cuda_kernel_unload(e->codes[i].kernel);
@@ -299,38 +302,51 @@ static bool issue_token(exec *e, ending how, int64_t bound, ts_diag *d) {
   return how == PLAIN || choose(e, how, d);
 }
 
+// A pass of a phase of one number of rows. What it computes for positions beyond the last is not asked of the cache.
+static bool issue_rows(exec *e, const graph *g, ts_diag *d) {
+  const int64_t n = g->phase->n_max, value[2] = {[TS_DIM_N] = n, [TS_DIM_T] = TS_MIN(g->bound - 1, e->plan->max_seq - n)};
+  return issue_phase(e, g->phase, value, 0, false, d);
+}
+
 static bool record(exec *e, graph *g, ts_diag *d) {
   const ts_cuda_driver *cu = driver(e);
   CUgraph made = NULL;
   if (!cu->cuGraphInstantiate) return ts_env_fail(d, "old-cuda-driver", "the CUDA driver cannot instantiate graphs: 12.0 or newer is needed");
   TS_TRY(ts__gpu_check(e->gpu, cu->cuStreamBeginCapture(e->gpu->stream, TS_CU_CAPTURE_THREAD), "recording a graph", d));
-  bool ok = issue_token(e, g->ending, g->bound, d);
+  bool ok = g->phase->kind == TS_PHASE_DECODE ? issue_token(e, g->ending, g->bound, d) : issue_rows(e, g, d);
   CUresult r = cu->cuStreamEndCapture(e->gpu->stream, &made);
   if (ok) ok = ts__gpu_check(e->gpu, r, "recording a graph", d) && ts__gpu_check(e->gpu, cu->cuGraphInstantiate(&g->exec, made, 0), "instantiating a graph", d);
   if (made) (void)cu->cuGraphDestroy(made);
   return ok;
 }
 
-// Positions are bounded by powers of two, so that few graphs are needed and short texts do not pay for long ones.
-static int64_t bound_of(const exec *e, int64_t t) {
-  int64_t b = LEAST_BOUND;
-  while (b <= t) b *= 2;
-  return TS_MIN(b, e->plan->max_seq);
+// The graph for a pass at position t, noted when it is wanted for the first time. NULL: no room for one more.
+static graph *find_graph(exec *e, const ts_plan_phase *f, ending how, int64_t t) {
+  int64_t bound = ts_cuda_bound(t, e->plan->max_seq);
+  for (int i = 0; i < e->ngraphs; i++)
+    if (e->graphs[i].phase == f && e->graphs[i].ending == how && e->graphs[i].bound == bound) return &e->graphs[i];
+  if (e->ngraphs == MOST_GRAPHS) return NULL;
+  e->graphs[e->ngraphs] = (graph){.phase = f, .ending = how, .bound = bound};
+  return &e->graphs[e->ngraphs++];
+}
+
+static bool launch_graph(exec *e, graph *g, ts_diag *d) {
+  if (!g->exec) TS_TRY(record(e, g, d));
+  return ts__gpu_check(e->gpu, driver(e)->cuGraphLaunch(g->exec, e->gpu->stream), "launching a graph", d);
 }
 
 static bool launch_token(exec *e, ending how, int64_t t, ts_diag *d) {
-  int64_t bound = bound_of(e, t);
-  graph *g = NULL;
-  for (int i = 0; i < e->ngraphs && !g; i++)
-    if (e->graphs[i].ending == how && e->graphs[i].bound == bound) g = &e->graphs[i];
-  if (!g) {
-    if (e->ngraphs == MOST_GRAPHS) return ts_bug(d, "graphs", "more than %d graphs", MOST_GRAPHS);
-    g = &e->graphs[e->ngraphs];
-    *g = (graph){.ending = how, .bound = bound};
-    TS_TRY(record(e, g, d));
-    e->ngraphs++;
-  }
-  return ts__gpu_check(e->gpu, driver(e)->cuGraphLaunch(g->exec, e->gpu->stream), "launching a graph", d);
+  graph *g = find_graph(e, ts_plan_pick(e->plan, 1), how, t);
+  return g ? launch_graph(e, g, d) : ts_bug(d, "graphs", "more than %d graphs", MOST_GRAPHS);
+}
+
+// A pass of several rows. Recording costs more than a graph saves once: the first pass of a kind is issued kernel by kernel.
+static bool launch_rows(exec *e, const ts_plan_phase *f, int64_t n, int64_t t, ts_diag *d) {
+  const int64_t value[2] = {[TS_DIM_N] = n, [TS_DIM_T] = t};
+  const int known = e->ngraphs;
+  graph *g = f->multiple == f->n_max && driver(e)->cuGraphInstantiate && !e->profile ? find_graph(e, f, PLAIN, t) : NULL;
+  if (g && e->ngraphs == known) return launch_graph(e, g, d);
+  return issue_phase(e, f, value, 0, false, d) && (!e->profile || collect(e, f, d));
 }
 
 // --- passes --------------------------------------------------------------------------------------------------------------------
@@ -353,11 +369,9 @@ static bool put_pages(exec *e, ts_diag *d) {
 
 static bool exec_pass(ts__exec *base, const ts_plan_phase *f, const int32_t *tokens, int64_t rows, int64_t n, int64_t t, ts_diag *d) {
   exec *e = (exec *)base;
-  const int64_t value[2] = {[TS_DIM_N] = n, [TS_DIM_T] = t};
   e->head_done = f->kind == TS_PHASE_DECODE && !e->profile;
   TS_TRY(ts__gpu_enter(e->gpu, d) && put_tokens(e, tokens, rows, n, t, d) && set_dims(e, n, t, d) && put_pages(e, d));
-  if (e->head_done) return launch_token(e, PLAIN, t, d);
-  return issue_phase(e, f, value, 0, false, d) && (!e->profile || collect(e, f, d));
+  return e->head_done ? launch_token(e, PLAIN, t, d) : launch_rows(e, f, n, t, d);
 }
 
 static bool exec_head(ts__exec *base, const ts_plan_phase *f, int64_t row, int64_t t, ts_diag *d) {

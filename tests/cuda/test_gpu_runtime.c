@@ -1,5 +1,6 @@
 // Models on a GPU, without one: the driver of fake_cuda.c runs the tiny model's CPU kernels. What is tested is everything around them:
 // memory, weights, passes, graphs, tokens chosen ahead of the host, faults.
+#include <dlfcn.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -378,6 +379,59 @@ static void ahead(void **state) {
   close_side(&gpu);
 }
 
+// Passes of one number of rows are graphs when they come again: the logits are those of the CPU at every position up to the end of the cache, with a
+// profile kernel by kernel; a graph that cannot be made is refused, and made when it can.
+static void few_rows_again(void **state) {
+  (void)state;
+  char path[200];
+  ts_plan p = gpu_plan();
+  ts_plan_phase phases[3];
+  ts_diag d = {0};
+  int32_t tokens[TINY_P];
+  memcpy(phases, p.phases, sizeof phases);
+  phases[1].multiple = TINY_CHUNK;
+  p.phases = phases;
+  snprintf(path, sizeof path, "%s/few-cuda.so", tiny_dir());
+  write_library(path, &p, NULL);
+  void *driver = dlopen(getenv("TUNESMITH_CUDA_DRIVER"), RTLD_NOW);
+  assert_non_null(driver);
+  long (*launches)(void) = (long (*)(void))dlsym(driver, "fake_graph_launches");
+  assert_non_null(launches);
+  side cpu = open_side(cpu_library), gpu = open_side(path);
+  for (int i = 0; i < TINY_P; i++) tokens[i] = (i * 37 + 11) % 256;
+  static const size_t feeds[] = {5, 16, 2, 13, 40, 9, 5};  // 40: passes of 16, 16 and 8; the last: no room for 16
+  size_t at = 0;
+  long before = launches();
+  for (size_t i = 0; i < TS_COUNTOF(feeds); i++) {
+    must(ts_session_feed(cpu.s, tokens + at, feeds[i], &d), &d);
+    must(ts_session_feed(gpu.s, tokens + at, feeds[i], &d), &d);
+    for (int v = 0; v < TINY_V; v++) assert_true(ts_session_logits(cpu.s)[v] == ts_session_logits(gpu.s)[v]);
+    at += feeds[i];
+    if (i == 0) assert_int_equal(launches(), before);
+  }
+  assert_int_equal(launches() - before, 7 + 5);  // of the 8 passes of 16 all but the first; 5 rows one by one
+  ts_session_truncate(gpu.s, 0);
+  ts_session_profile(gpu.s, true);
+  before = launches();
+  must(ts_session_feed(gpu.s, tokens, 16, &d), &d);
+  assert_int_equal(launches(), before);
+  close_side(&gpu);
+  gpu = open_side(path);
+  must(ts_session_feed(gpu.s, tokens, 16, &d), &d);
+  setenv("TS_FAKE_CUDA", "graph=2", 1);
+  assert_false(ts_session_feed(gpu.s, tokens + 16, 16, &d));
+  unsetenv("TS_FAKE_CUDA");
+  ts_session_truncate(gpu.s, 16);
+  ts_session_truncate(cpu.s, 0);
+  must(ts_session_feed(gpu.s, tokens + 16, 16, &d), &d);
+  must(ts_session_feed(cpu.s, tokens, 32, &d), &d);
+  for (int v = 0; v < TINY_V; v++) assert_true(ts_session_logits(cpu.s)[v] == ts_session_logits(gpu.s)[v]);
+  close_side(&cpu);
+  close_side(&gpu);
+  dlclose(driver);
+  unlink(path);
+}
+
 // A start that fails leaves nothing behind: the next one hands out its own tokens.
 static void ahead_again(void **state) {
   (void)state;
@@ -633,7 +687,7 @@ static void plans(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(same_text), cmocka_unit_test(paged), cmocka_unit_test(paged_beginnings), cmocka_unit_test(paged_pieces), cmocka_unit_test(paged_full), cmocka_unit_test(paged_spoiled), cmocka_unit_test(logits),   cmocka_unit_test(ahead), cmocka_unit_test(ahead_again), cmocka_unit_test(ahead_extremes), cmocka_unit_test(profile),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(same_text), cmocka_unit_test(paged), cmocka_unit_test(paged_beginnings), cmocka_unit_test(paged_pieces), cmocka_unit_test(paged_full), cmocka_unit_test(paged_spoiled), cmocka_unit_test(logits),   cmocka_unit_test(ahead), cmocka_unit_test(ahead_again), cmocka_unit_test(few_rows_again), cmocka_unit_test(ahead_extremes), cmocka_unit_test(profile),
                                      cmocka_unit_test(drawn),     cmocka_unit_test(limits), cmocka_unit_test(refusals), cmocka_unit_test(carveout), cmocka_unit_test(multiprocessors), cmocka_unit_test(faults), cmocka_unit_test(plans)};
   return cmocka_run_group_tests(tests, group_setup, NULL);
 }

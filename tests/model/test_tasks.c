@@ -226,15 +226,17 @@ static void cuda_tasks(void **state) {
       {"norm_matmul q4f16_1 A=f32 K=4096 N=128256 eps=1e-05 n=1", 1},
       {"matmul q4f16_1 A=f16 K=4096 N=28672 n=16", 32},
       {"matmul_add q4f16_1 A=f16 K=14336 N=4096 R=f32 n=64", 32},
+      {"matmul q4f16_1 A=f16 K=4096 N=28672 n=128", 32},
+      {"matmul q4f16_1 A=f16 K=4096 N=6144 n=256", 32},
       {"matmul q4f16_1 A=f16 K=4096 N=6144 n=16..2048%16", 32},
-      {"embed q4f16_1 A=f16 H=4096 R=f32 V=128256 n=16..2048%16", 3},
-      {"attention_rows A=f16 C=f16 D=128 H=32 HK=8 P=4096 n=16..2048%16 t=0..4080", 96},
-      {"rms_norm A=f16 H=4096 R=f32 eps=1e-05 n=16..2048%16", 192},
+      {"embed q4f16_1 A=f16 H=4096 R=f32 V=128256 n=16..2048%16", 5},
+      {"attention_rows A=f16 C=f16 D=128 H=32 HK=8 P=4096 n=16..2048%16 t=0..4080", 160},
+      {"rms_norm A=f16 H=4096 R=f32 eps=1e-05 n=16..2048%16", 320},
   };
   for (size_t i = 0; i < TS_COUNTOF(rows); i++)
     if (calls(t, n, rows[i].text) != rows[i].calls)
       fail_msg("%s: %lld calls", rows[i].text, (long long)calls(t, n, rows[i].text));
-  assert_int_equal(n, 24);
+  assert_int_equal(n, 32);
   ts_arena_free(a);
 }
 
