@@ -5,7 +5,7 @@
 
 #include "search/search_impl.h"
 
-enum { MOST_PARTS = 16, MOST_KERNELS = 64, ALONE_ROUNDS = 21, SCREEN_ROUNDS = 9, FINAL_ROUNDS = 31, PASSES = 3, MOST_CALLS = 1024 };
+enum { MOST_PARTS = 16, MOST_KERNELS = 256, ALONE_ROUNDS = 21, SCREEN_ROUNDS = 9, FINAL_ROUNDS = 31, PASSES = 3, MOST_CALLS = 1024 };
 static const double cold_bytes = 1e9;  // of a graph's weights, at least
 
 typedef struct kernel {
