@@ -347,6 +347,50 @@ static void step_memory(void **state) {
   }
 }
 
+// Calls have tokens in the cache of their own in each setting, and launches for the bound that the runtime has for as many; 0: as the workload is measured.
+static void step_settings(void **state) {
+  (void)state;
+  enum { P = 2048, US = 1000 };
+  static const struct {
+    int64_t t[2][TS_STEP_SETTINGS];
+    double us[TS_STEP_SETTINGS];  // a microsecond for each 256 positions that a call is launched for
+  } rows[] = {{{{0, 100, 300, 3000}, {0, 255, 1500, 100}}, {4, 2, 10, 9}}, {{{1, 0, 255, 256}, {600, 0, 0, 0}}, {5, 4, 3, 4}}};
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
+    fixture x = {.a = ts_arena_new("test")};
+    ts_diag d = {0};
+    ts_spec spec;
+    int id;
+    setenv("TS_FAKE_CUDA", "op=silu:1:8", 1);
+    bool ok = ts_target_parse("cuda", &x.t, &d) && ts_spec_parse(x.a, "rope_attention_rows A=f32 C=f16 D=16 H=2 HK=1 P=2048 n=1 t=0..2047", &spec, &d) &&
+              (x.c = ts_compiler_open(&x.t, 1, NULL, &d)) && (x.w = ts_workload_open(&spec, &x.t, x.c, &d));
+    if (!ok) fail_msg("%s", d.message);
+    x.f = ts_workload_reference(x.w);
+    assert_int_equal(ts_workload_dims(x.w)[0], (P - 1) / 4);
+    const ts_gpu_arg args[] = {{TS_GPU_BUFFER, 0}, {TS_GPU_BUFFER, x.f->nparams - 1}};
+    const char *dims[] = {"t"}, *image = "//fake ns=1000";
+    ts_gpu_launch l = {.entry = "k_blocks", .grid = {"t / 256 + 1", "1", "1"}, .block = {32, 1, 1}, .shared = "0", .cluster = {1, 1, 1}, .nargs = 2, .args = args};
+    ts_gpu_code code = {.arch = "sm_90a", .nparams = x.f->nparams, .ndims = 1, .dims = dims, .registers = -1, .spills = -1, .workspace = "t", .zeroed = "0", .nlaunches = 1, .launches = &l,
+                        .kind = TS_GPU_PTX, .image = image, .image_n = strlen(image)};
+    ts_text t = {0};
+    ts_gpu_code_write(&t, &code);
+    ts_object o = {.symbol = "k_blocks", .bytes = ts_arena_dup(x.a, t.p, t.n), .n = t.n};
+    ts_text_free(&t);
+    const ts_workload *parts[] = {x.w};
+    ts_step_call calls[2] = {{0}};
+    for (int k = 0; k < 2; k++) memcpy(calls[k].t, rows[i].t[k], sizeof calls[k].t);
+    ts_step *s = ts_step_open(parts, 1, calls, 2, 1, &d);
+    if (!s || !ts_step_add(s, 0, x.f, &o, &id, &d)) fail_msg("%s", d.message);
+    for (size_t v = 0; v < TS_STEP_SETTINGS; v++) {
+      double ns[2] = {0};
+      ok = v ? ts_step_time_in(s, v, &id, 1, 2, ns, &d) : ts_step_time(s, &id, 1, 2, ns, &d);
+      if (!ok) fail_msg("%s", d.message);
+      if (fabs(ns[1] - US * rows[i].us[v]) > 1) fail_msg("row %zu, setting %zu: %g ns", i, v, ns[1]);
+    }
+    ts_step_close(s);
+    close_meter(&x);
+  }
+}
+
 // What the driver says of power and clocks goes with the samples, and marks them.
 static void sensors(void **state) {
   (void)state;
@@ -607,6 +651,6 @@ static void probe(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(slow), cmocka_unit_test(implausible), cmocka_unit_test(found_out), cmocka_unit_test(no_graph), cmocka_unit_test(busy_elsewhere), cmocka_unit_test(judged), cmocka_unit_test(records), cmocka_unit_test(step), cmocka_unit_test(step_memory), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(heat), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(slow), cmocka_unit_test(implausible), cmocka_unit_test(found_out), cmocka_unit_test(no_graph), cmocka_unit_test(busy_elsewhere), cmocka_unit_test(judged), cmocka_unit_test(records), cmocka_unit_test(step), cmocka_unit_test(step_memory), cmocka_unit_test(step_settings), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(heat), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
