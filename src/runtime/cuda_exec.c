@@ -28,6 +28,12 @@ typedef struct bound_step {
   const ts_plan_step *step;
   ts__step_time time;  // profile
 } bound_step;
+// The calls of a phase's steps as they were issued last: the next pass issues them again, except those that know its position or its row.
+typedef struct calls {
+  ts_arena *fixed, *moving;
+  int64_t n, t, row;  // n 0: there are none
+  ts_cuda_call **call;
+} calls;
 typedef enum ending { PLAIN, GREEDY, SAMPLE } ending;
 typedef struct graph {
   const ts_plan_phase *phase;
@@ -53,6 +59,7 @@ typedef struct exec {
   int ncodes;
   code *codes;
   bound_step **steps;  // [phase][step]
+  calls *calls;        // [phase]
   int ngraphs;
   graph graphs[MOST_GRAPHS];
   bool profile;
@@ -136,7 +143,9 @@ static bool load_codes(exec *e, const ts_library *l, ts_diag *d) {
   for (int i = 0; i < p->nphases; i++) most += p->phases[i].nsteps;
   e->codes = ts_new_array(e->arena, code, most);
   e->steps = ts_new_array(e->arena, bound_step *, p->nphases);
+  e->calls = ts_new_array(e->arena, calls, p->nphases);
   for (int i = 0; i < p->nphases; i++) {
+    e->calls[i].call = ts_new_array(e->arena, ts_cuda_call *, p->phases[i].nsteps);
     e->steps[i] = ts_new_array(e->arena, bound_step, p->phases[i].nsteps);
     if (p->phases[i].kind == TS_PHASE_HEAD) e->head = &p->phases[i];
     for (int k = 0; k < p->phases[i].nsteps; k++) {
@@ -217,6 +226,10 @@ static void exec_free(ts__exec *base) {
   (void)g->g.cu->cuStreamSynchronize(g->stream);
   for (int i = 0; i < e->ngraphs; i++)
     if (e->graphs[i].exec) (void)g->g.cu->cuGraphExecDestroy(e->graphs[i].exec);
+  for (int i = 0; e->calls && i < e->plan->nphases; i++) {
+    ts_arena_free(e->calls[i].fixed);
+    ts_arena_free(e->calls[i].moving);
+  }
   for (int i = 0; i < e->nevents; i++) (void)g->g.cu->cuEventDestroy(e->events[i]);
   for (int i = 0; i < e->ncodes; i++) {
     ts_cuda_kernel_unload(e->codes[i].kernel);
@@ -242,16 +255,47 @@ static size_t exec_bytes(const ts__exec *base) {
 }
 
 // --- issuing -----------------------------------------------------------------------------------------------------------------
-// One step; value: n and t, or bounds of them.
-static bool issue(exec *e, ts_arena *a, const bound_step *b, const int64_t value[2], int64_t row, bool dependent, ts_diag *d) {
+// A step; value: n and t, or bounds of them.
+static ts_cuda_call *bind(const exec *e, ts_arena *a, const bound_step *b, const int64_t value[2], int64_t row, ts_diag *d) {
   const ts_plan_step *s = b->step;
   CUdeviceptr *buf = ts_new_array(a, CUdeviceptr, s->nargs + 1);
   int64_t dims[2] = {0};
   for (int i = 0; i < s->nargs; i++) buf[i] = pointer(e, &s->args[i], row);
   buf[s->nargs] = b->code->zeroed ? b->code->own.p : e->shared.p;
   for (int i = 0; i < s->ndims; i++) dims[i] = value[s->dims[i]];
-  ts_cuda_call *c = ts_cuda_call_new(b->code->kernel, a, buf, dims, dims_address(e, s), d);
-  return c && ts_cuda_call_issue(c, e->gpu->stream, dependent, d);
+  return ts_cuda_call_new(b->code->kernel, a, buf, dims, dims_address(e, s), d);
+}
+
+static bool moves(const ts_plan_step *s) {
+  for (int i = 0; i < s->ndims; i++)
+    if (s->dims[i] == TS_DIM_T) return true;
+  for (int i = 0; i < s->nargs; i++)
+    if (s->args[i].row_bytes) return true;
+  return false;
+}
+
+static void renew(ts_arena **a) {
+  ts_arena_free(*a);
+  *a = ts_arena_new("calls");
+}
+
+// Makes the calls of a phase: those that differ from what was issued last.
+static bool prepare(exec *e, const ts_plan_phase *f, const int64_t value[2], int64_t row, ts_diag *d) {
+  calls *c = &e->calls[f - e->plan->phases];
+  const int64_t n = value[TS_DIM_N], t = value[TS_DIM_T];
+  bool kept = c->n == n;
+  if (kept && c->t == t && c->row == row) return true;
+  if (!kept) renew(&c->fixed);
+  renew(&c->moving);
+  c->n = 0;
+  for (int i = 0; i < f->nsteps; i++) {
+    bool moving = moves(&f->steps[i]);
+    if (kept && !moving) continue;
+    c->call[i] = bind(e, moving ? c->moving : c->fixed, &e->steps[f - e->plan->phases][i], value, row, d);
+    if (!c->call[i]) return false;
+  }
+  c->n = n, c->t = t, c->row = row;
+  return true;
 }
 
 static bool stamp(exec *e, int i, ts_diag *d) { return !e->profile || ts__gpu_check(e->gpu, driver(e)->cuEventRecord(e->events[i], e->gpu->stream), "recording an event", d); }
@@ -271,13 +315,11 @@ static bool collect(exec *e, const ts_plan_phase *f, ts_diag *d) {
 
 // The steps of a phase. dependent: the first may start before its predecessor has ended.
 static bool issue_phase(exec *e, const ts_plan_phase *f, const int64_t value[2], int64_t row, bool dependent, ts_diag *d) {
-  ts_arena *a = ts_arena_new("pass");
-  bool ok = stamp(e, 0, d);
-  for (int i = 0; ok && i < f->nsteps; i++) {
-    ok = issue(e, a, &e->steps[f - e->plan->phases][i], value, row, !e->profile && (i > 0 || dependent), d) && stamp(e, i + 1, d);
-  }
-  ts_arena_free(a);
-  return ok;
+  ts_cuda_call **call = e->calls[f - e->plan->phases].call;
+  TS_TRY(prepare(e, f, value, row, d) && stamp(e, 0, d));
+  for (int i = 0; i < f->nsteps; i++)
+    TS_TRY(ts_cuda_call_issue(call[i], e->gpu->stream, !e->profile && (i > 0 || dependent), d) && stamp(e, i + 1, d));
+  return true;
 }
 
 static bool set_dims(exec *e, int64_t n, int64_t t, ts_diag *d) {
