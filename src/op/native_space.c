@@ -131,8 +131,8 @@ static bool dims_bound(const ts_native_fit *f, ts_diag *d) {
 }
 
 // What the guess line says of this workload: it may name facts.
-static bool read_guess(ts_native_fit *f, int64_t *facts, ts_diag *d) {
-  const ts__native_env e = {.f = f, .value = facts, .n = f->nfacts};
+static bool read_guess(ts_native_fit *f, int64_t *value, ts_diag *d) {
+  const ts__native_env e = {.f = f, .value = value, .n = f->nfacts};
   f->guess = f->native->nstarts > 0;
   return !f->native->guess.p || ts__native_int(&e, "guess", f->native->guess, &f->guess, d);
 }
