@@ -290,7 +290,7 @@ static void older_gpus(void **state) {
   fixture *x = *state;
   need_nvrtc();
   static const char *const older[] = {"cuda:sm_80", "cuda:sm_86", "cuda:sm_89"};
-  static const char *const wanted[] = {"argmax/ref.fused.cu", "sample/ref.fused.cu", "matmul/mma.gemv.cu", "matmul/mma.direct.cu", "matmul/ref.rows.cu", "norm_matmul/mma.gemv.cu",
+  static const char *const wanted[] = {"argmax/ref.fused.cu", "sample/ref.fused.cu", "matmul/mma.gemv.cu", "matmul/mma.direct.cu", "matmul/mma.exact.cu", "matmul/mma.stream.cu", "matmul/ref.rows.cu", "norm_matmul/mma.gemv.cu",
                                        "norm_matmul/mma.direct.cu", "norm_matmul/ref.rows.cu", "norm_matmul_bias/mma.gemv.cu", "norm_matmul_bias/ref.rows.cu",
                                        "norm_matmul_silu/mma.gemv.cu", "norm_matmul_silu/ref.rows.cu", "attention_rows/ref.decode.cu", "attention_rows/ref.decode_paged.cu",
                                        "rope_attention_rows/ref.decode.cu", "rope_attention_rows/ref.decode_paged.cu"};

@@ -1,6 +1,6 @@
 /* tunesmith
 doc       2 to 32 rows of f16, few weights: exact codes need no sums of x; every warp has a ring of its own, slices of K meet in the workspace
-requires  sm_90a
+requires  sm_80
 guess     N * K < 4096 * 4096 ? 0 : n <= 16 ? 3 : 2
 param     WARPS 8 12 16 7 6 10 4
 param     TILES 2 1
@@ -20,12 +20,17 @@ start     WARPS=8 TILES=2 EACH=2 STAGES=3 SPLIT=8 LEFT=5 ROOM=2 if K > 4096
 start     WARPS=8 TILES=2 EACH=2 STAGES=4 SPLIT=11 LEFT=4 ROOM=2 if K > 4096
 start     WARPS=16 TILES=1 EACH=4 STAGES=2 SPLIT=4 LEFT=2 ROOM=1 if K > 4096
 start     WARPS=8 TILES=2 EACH=2 STAGES=4 SPLIT=12 LEFT=5 ROOM=2 if K > 4096
+start     WARPS=16 TILES=1 EACH=2 STAGES=4 SPLIT=4 LEFT=0 ROOM=1 if COMPUTE < 90 && K <= 4096
+start     WARPS=16 TILES=1 EACH=2 STAGES=3 SPLIT=4 LEFT=0 ROOM=1 if COMPUTE < 90 && K <= 4096
+start     WARPS=16 TILES=1 EACH=2 STAGES=4 SPLIT=8 LEFT=0 ROOM=1 if COMPUTE < 90
+start     WARPS=16 TILES=1 EACH=2 STAGES=2 SPLIT=8 LEFT=0 ROOM=1 if COMPUTE < 90
+start     WARPS=8 TILES=1 EACH=2 STAGES=4 SPLIT=12 LEFT=0 ROOM=1 if COMPUTE < 90
 start     WARPS=8 TILES=1 EACH=1 STAGES=4 SPLIT=1 LEFT=0 ROOM=2
 launch    exact_q4_entry
 grid      RANGES * SPLIT ; 1 ; 1
 block     WARPS * 32 ; 1 ; 1
 shared    SMEM
-dependent 2
+dependent COMPUTE >= 90 ? 2 : 0
 args      b0 b1 b2 b3 w
 */
 #include "exact_q4.cuh"

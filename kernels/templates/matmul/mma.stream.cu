@@ -1,6 +1,6 @@
 /* tunesmith
 doc       2 to 32 rows of f16: every warp streams weights through a ring of its own; slices of K meet in the workspace
-requires  sm_90a
+requires  sm_80
 param     WARPS 8 12 16 7 6 10 4
 param     TILES 2 1
 param     EACH 4 2 1
@@ -8,6 +8,7 @@ param     STAGES 2 4 3
 param     SPLIT 4 11 12 6 3 8 2 1
 param     LEFT 2 0 1 3                    # pieces that a warp has still to take when the next kernel may start
 param     ROOM 2 1                        # blocks that fit side by side, of this kernel or the next
+where     COMPUTE >= 90 || LEFT == 0     # nothing starts early before
 where     A_F16 && n > 1 && n <= 32 && N % (16 * TILES) == 0 && K % (64 * EACH) == 0
 define    COLUMNS (n + 7) / 8
 define    GROUPS N / 16 / TILES
@@ -31,12 +32,14 @@ start     WARPS=8 TILES=2 EACH=4 STAGES=2 SPLIT=4 LEFT=2 ROOM=2 if K <= 4096
 start     WARPS=8 TILES=1 EACH=4 STAGES=4 SPLIT=11 LEFT=1 ROOM=2 if K > 4096
 start     WARPS=8 TILES=1 EACH=4 STAGES=3 SPLIT=12 LEFT=3 ROOM=2 if K > 4096
 start     WARPS=12 TILES=2 EACH=2 STAGES=2 SPLIT=12 LEFT=2 ROOM=2 if K > 4096
+start     WARPS=16 TILES=1 EACH=2 STAGES=4 SPLIT=4 LEFT=0 ROOM=1 if COMPUTE < 90 && K <= 4096
+start     WARPS=16 TILES=1 EACH=2 STAGES=2 SPLIT=8 LEFT=0 ROOM=1 if COMPUTE < 90
 start     WARPS=8 TILES=1 EACH=1 STAGES=4 SPLIT=1 LEFT=0 ROOM=2
 launch    stream_q4_entry
 grid      RANGES * SPLIT ; 1 ; 1
 block     WARPS * 32 ; 1 ; 1
 shared    SMEM
-dependent 2
+dependent COMPUTE >= 90 ? 2 : 0
 args      b0 b1 b2 b3 w
 */
 #include "stream_q4.cuh"
