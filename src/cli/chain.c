@@ -91,7 +91,11 @@ static bool read_parts(ts_arena *a, char **args, int nargs, ts_chain_part *parts
   *n = 0;
   for (int i = 0; i < nargs; i++) {
     if (is_point(args[i])) {
-      if (!*n) return ts_refuse(d, "usage", "chain: '%s' is a kernel, and no workload stands before it", args[i]);
+      if (!*n) {
+        ts_refuse(d, "usage", "chain: '%s' is a kernel, and no workload stands before it", args[i]);
+        ts_hint(d, "first the workload, then its kernels: tunesmith chain --help");
+        return false;
+      }
       parts[*n - 1].n++;
       continue;
     }
@@ -120,7 +124,11 @@ static bool run(ts_arena *a, const options *o, char **args, int nargs, ts_diag *
   bool json;
   TS_TRY(check_options(o, &json, d) && read_parts(a, args, nargs, parts, &n, d));
   TS_TRY(ts_target_parse(o->target, &t, d) && ts_target_parse("cpu", &host, d) && ts_target_runs_here(&t, d));
-  if (t.api != TS_API_CUDA) return ts_refuse(d, "wrong-target", "chain: kernels start before others have ended on GPUs only, and %s is none", o->target);
+  if (t.api != TS_API_CUDA) {
+    ts_refuse(d, "wrong-target", "chain: kernels start before others have ended on GPUs only, and %s is none", o->target);
+    ts_hint(d, "--target cuda");
+    return false;
+  }
   ts_cli_note_gpu(&t);
   ts_chain_opts co = {.target = &t, .store = o->store, .points = (int)o->points, .layers = (int)o->layers, .seed = (uint64_t)o->seed};
   int lock = -1;

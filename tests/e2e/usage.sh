@@ -36,6 +36,9 @@ told 2 "no tensor intrinsic \"none\"" "intrinsics.md" tunesmith map "softmax A=f
 told 2 "parameter inv_temperature is not given" "ops softmax" tunesmith tune "softmax A=f32 V=64 n=1" --store "$top/none.db"
 told 2 "no variant 'none'" "ops softmax" tunesmith schedule "softmax A=f32 V=64 inv_temperature=1.0" --variant none
 told 2 "no block is called \"none\"" "the word block" tunesmith schedule "softmax A=f32 V=64 inv_temperature=1.0" --explain none --quiet
+told 2 "'mma.near' is a kernel, and no workload" "chain --help" tunesmith chain mma.near "silu_mul A=f32 I=8 n=1"
+told 2 "cpu is none" "target cuda" tunesmith chain "silu_mul A=f32 I=8 n=1" --target cpu
+told 2 "no operator" "tunesmith ops" tunesmith chain "none A=f32 n=1"
 [ -e /dev/nvidiactl ] || told 3 "no CUDA driver" "cuda:sm_90a" tunesmith tune --list "argmax A=f32 V=5000 n=1" --target cuda
 
 # A store's actions take their own formats and nothing else.
