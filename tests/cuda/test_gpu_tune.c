@@ -277,6 +277,39 @@ static void around(void **state) {
   assert_true(fabs(r.step_default_ns / r.step_ns - 12) < 0.1);
 }
 
+// The second of three points gains with few tokens in the cache and loses with many, the third gains less and loses nowhere. The last comparison, in
+// another step where there is one, tells them apart.
+static void depths(void **state) {
+  static const char text[] = "/* tunesmith\ndoc a test\nrequires sm_90a\nop rope_attention_rows\nparam POINT 1 2 3\nstart POINT=1\nlaunch k_ns1000_blocks\n"
+                             "grid POINT == 1 ? 10 : POINT == 2 ? (t < 600 ? 6 : 13) : (t < 600 ? 9 : 10) ; 1 ; 1\nblock 32 ; 1 ; 1\nshared 0\nargs b0 b1 b2 b3 b4 b5 d\n*/\n"
+                             "extern \"C\" __global__ void k_ns1000_blocks(const float *qkv, const float *cos, const float *sin, void *kc, void *vc, float *y, const long long *dims) {}\n";
+  static const struct {
+    ts_step_call step, whole;
+    size_t nwhole;
+    const char *winner;
+  } rows[] = {{{.t = {192}}, {0}, 0, "POINT=2"}, {{.t = {192, 192, 3072}}, {0}, 0, "POINT=3"}, {{.t = {192}}, {.t = {192, 192, 3072}}, 5, "POINT=3"}, {{.t = {192}}, {.t = {192, 3072}}, 5, "POINT=1"}};
+  fixture *x = *state;
+  ts_diag d = {0};
+  const char *dir = ts_path_join(x->a, x->dir, "depths/rope_attention_rows");
+  if (!ts_codegen_nvrtc()) skip();
+  if (!ts_dir_make(dir, &d) || !ts_file_write(ts_path_join(x->a, dir, "ref.depths.cu"), text, sizeof text - 1, &d)) fail_msg("%s", d.message);
+  setenv("TS_FAKE_CUDA", "blind", 1);
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
+    const char *store = ts_arena_printf(x->a, "%s/depths%zu.db", x->dir, i);
+    ts_tune_task task = {.weight = 1};
+    ts_step_call step[3], whole[5];
+    for (int k = 0; k < 3; k++) step[k] = rows[i].step;
+    for (int k = 0; k < 5; k++) whole[k] = rows[i].whole;
+    ts_tune_opts o = {.target = &x->t, .store = store, .trials = 3, .command = "test", .numerics = "", .seed = 1, .step = step, .nstep = 3, .whole = whole, .nwhole = rows[i].nwhole};
+    ts_tune_result r;
+    take_templates(x, ts_path_join(x->a, x->dir, "depths"));
+    bool ok = ts_spec_parse(x->a, "rope_attention_rows A=f32 C=f16 D=64 H=8 HK=2 P=4096 n=1 t=0..4095", &task.spec, &d) && ts_tune(x->a, &task, 1, &o, &r, &d);
+    take_templates(x, x->templates);
+    if (!ok) fail_msg("%s", d.message);
+    if (!strstr(winner_of(x, store, "step"), rows[i].winner)) fail_msg("row %zu: %s", i, winner_of(x, store, "step"));
+  }
+}
+
 // A kernel that faults in a step, though not alone, costs a worker and not the choice.
 static void unfit(void **state) {
   fixture *x = *state;
@@ -464,6 +497,6 @@ static void unstable(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(assembled), cmocka_unit_test(no_library), cmocka_unit_test(noisy), cmocka_unit_test(unstable), cmocka_unit_test(first_guess), cmocka_unit_test(failing_finals), cmocka_unit_test(no_step), cmocka_unit_test(around), cmocka_unit_test(gone), cmocka_unit_test(unfit), cmocka_unit_test(goes_on), cmocka_unit_test(as_they_are), cmocka_unit_test(interrupted)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(assembled), cmocka_unit_test(no_library), cmocka_unit_test(noisy), cmocka_unit_test(unstable), cmocka_unit_test(first_guess), cmocka_unit_test(failing_finals), cmocka_unit_test(no_step), cmocka_unit_test(around), cmocka_unit_test(depths), cmocka_unit_test(gone), cmocka_unit_test(unfit), cmocka_unit_test(goes_on), cmocka_unit_test(as_they_are), cmocka_unit_test(interrupted)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
