@@ -61,4 +61,8 @@ run 0 tunesmith bench "$gpu" -p 16,200 -n 32 --depth 0,64 -r 3 --store "$top/b.d
 for i in 0 1 2 3 4 5; do
   awk -v x="$(bench_value "$top/out" tests.$i.median)" 'BEGIN { exit !(x > 0) }' || fail "test $i has no speed"
 done
+
+# Kernels one behind the other: hardly less time than each alone is possible, and hardly more.
+run 0 tunesmith chain "matmul q4f16_1 A=f16 K=1024 N=3072 n=16" "matmul q4f16_1 A=f16 K=3072 N=1024 n=16" --points 2 --format json
+awk -v layer="$(bench_value "$top/out" layer_ns)" -v alone="$(bench_value "$top/out" alone_ns)" 'BEGIN { exit !(layer > 0 && layer > alone / 3 && layer < alone * 3) }' || fail "a layer of two products: $(head -c 200 "$top/out")"
 done_testing
