@@ -10,7 +10,7 @@
 // ------------------------------------------------------------------------------------------------------------------------
 
 static void bind(ts__early *x, const ts_var *v, const ts__early_name *as) {
-  ts__early_name *n = ts__early_named(x, v);
+  ts__early_name *n = ts__early_named(x, v, true);
   if (!n) return (void)(x->full = true);
   bool twice = n->var && (n->loop != as->loop || n->value != as->value);
   *n = *as;
@@ -176,7 +176,7 @@ static void walk_loop(ts__early *x, const ts_stmt *s, int node) {
 
 static bool along_threads(ts__early *x, const ts_expr *e) {
   if (e->kind == TS_E_VAR) {
-    const ts__early_name *n = ts__early_named(x, e->var);
+    const ts__early_name *n = ts__early_named(x, e->var, false);
     return n && n->loop && is_along(n->loop, TS_THREAD_X, TS_THREAD_Z);
   }
   for (uint32_t i = 0; i < e->nargs; i++)
@@ -353,7 +353,8 @@ static void kernel(ts__early *x, const ts_stmt *s) {
   x->group_now = 0;
   x->roles = NULL;
   x->reduction = x->intrin = NULL;
-  memset(x->name, 0, sizeof x->name);
+  x->nnames = 0;
+  memset(x->name_at, 0, sizeof x->name_at);
   for (int i = 0; i < v->f->ndims; i++) bind(x, v->f->dims[i].var, &(ts__early_name){.dim = &v->f->dims[i]});
   for (int i = 0; i < x->nabove; i++) bind_above(x, x->above[i]);
   walk(x, s, -1, -1);

@@ -6,7 +6,7 @@
 #include "codegen/gpu_need.h"
 
 // A kernel with more than that is not looked at: nothing of it is refused.
-enum { TS__EARLY_NODES = 640, TS__EARLY_USES = 512, TS__EARLY_BUFFERS = 64, TS__EARLY_NAMES = 512, TS__EARLY_ABOVE = 16, TS__EARLY_PLACES = 64 };
+enum { TS__EARLY_NODES = 640, TS__EARLY_USES = 512, TS__EARLY_BUFFERS = 64, TS__EARLY_NAMES = 256, TS__EARLY_ABOVE = 16, TS__EARLY_PLACES = 64 };
 
 typedef struct ts__early_node {  // a statement that holds others
   const ts_stmt *s;
@@ -60,11 +60,13 @@ typedef struct ts__early {
   ts__early_node node[TS__EARLY_NODES];
   ts__early_use use[TS__EARLY_USES];
   ts__early_buffer buffer[TS__EARLY_BUFFERS];
-  ts__early_name name[TS__EARLY_NAMES];  // by the variable's number
+  int nnames;
+  ts__early_name name[TS__EARLY_NAMES];
+  uint16_t name_at[2 * TS__EARLY_NAMES];  // 1 + place of a name, by the variable's number, 0: none
 } ts__early;
 
 // --- values (early_size.c)
-ts__early_name *ts__early_named(ts__early *x, const ts_var *v);  // its place, or a free one; NULL: there is none
+ts__early_name *ts__early_named(ts__early *x, const ts_var *v, bool make);  // NULL: not met before, or no room for another
 // A point in the iterations of all loops: those from depth `from` on are in their first or last one, the others in their first.
 typedef struct ts__early_point {
   int from;

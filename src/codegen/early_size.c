@@ -12,12 +12,16 @@ int64_t ts__early_times(int64_t a, int64_t b) {
 // --- values
 // -------------------------------------------------------------------------------------------------------------------------
 
-ts__early_name *ts__early_named(ts__early *x, const ts_var *v) {
-  for (unsigned i = v->id, n = 0; n < TS__EARLY_NAMES; i++, n++) {
-    ts__early_name *at = &x->name[i % TS__EARLY_NAMES];
-    if (!at->var || at->var == v) return at;
+ts__early_name *ts__early_named(ts__early *x, const ts_var *v, bool make) {
+  for (unsigned i = v->id;; i++) {
+    uint16_t *at = &x->name_at[i % TS_COUNTOF(x->name_at)];
+    if (*at && x->name[*at - 1].var != v) continue;
+    if (*at) return &x->name[*at - 1];
+    if (!make || x->nnames == TS__EARLY_NAMES) return NULL;
+    x->name[x->nnames] = (ts__early_name){0};
+    *at = (uint16_t)++x->nnames;
+    return &x->name[*at - 1];
   }
-  return NULL;
 }
 
 static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
@@ -43,8 +47,8 @@ static bool of_dim(const ts_dim *d, bool most, int64_t *out) {
 }
 
 static bool of_var(ts__early *x, const ts_var *v, const ts__early_point *p, int64_t *out) {
-  const ts__early_name *n = ts__early_named(x, v);
-  if (!n || !n->var || n->twice) return false;
+  const ts__early_name *n = ts__early_named(x, v, false);
+  if (!n || n->twice) return false;
   return n->loop ? of_loop(x, n, p, out) : n->dim ? of_dim(n->dim, p->most, out) : ts__early_value(x, n->value, p, out);
 }
 
