@@ -146,57 +146,62 @@ static ts_stats speed_of(const test *t, size_t n) {
   return ts_stats_of(speed, n);
 }
 
-// Speed over that of the first model in the same rounds: with the interval of the paired comparison, of few rounds the least and the most.
-static void compare(test *t, const test *first, size_t n) {
-  double a[MAX_REPEATS], b[MAX_REPEATS], ratio[MAX_REPEATS];
+// Speed over that of the first model, round by round: where models were loaded several times, of the rounds of all loads together, since a model's place in
+// memory makes some thousandths. With the interval of the paired comparison; of few rounds the least and the most.
+static void compare(const bench *b, test *t, const test *first) {
+  size_t n = (size_t)b->o.repeats;
+  double x[MAX_REPEATS], y[MAX_REPEATS], ratio[MAX_REPEATS];
   for (size_t r = 0; r < n; r++) {
-    a[r] = (double)t->ns[r];
-    b[r] = (double)first->ns[r];
-    ratio[r] = b[r] / a[r];
+    double log_x = 0, log_y = 0;
+    for (size_t i = r; i < (size_t)b->samples; i += n) log_x += log((double)t->ns[i]), log_y += log((double)first->ns[i]);
+    x[r] = exp(log_x / (double)b->o.loads);
+    y[r] = exp(log_y / (double)b->o.loads);
+    ratio[r] = y[r] / x[r];
   }
-  ts_compare c = ts_compare_paired(a, b, n, 0);
+  ts_compare c = ts_compare_paired(x, y, n, 0);
   ts_stats few = ts_stats_of(ratio, n);
   t->ratio = exp(-c.log_ratio);
   t->ratio_lo = n < 6 ? few.ci_lo : exp(-c.ci_hi);
   t->ratio_hi = n < 6 ? few.ci_hi : exp(-c.ci_lo);
 }
 
-// Once each to warm up, then in turn: every second round backwards, so that what changes steadily with time cancels.
-static bool run_samples(bench *b, int which, int32_t *const *tokens, ts_progress *progress, ts_diag *d) {
+// Of a test in one load: once each to warm up, then in turn, every second round backwards, so that what changes steadily with time cancels.
+static bool run_samples(bench *b, int which, int64_t from, int32_t *const *tokens, ts_progress *progress, ts_diag *d) {
   uint64_t warm;
   double warm_ms;
   bool ok = true;
   for (int i = 0; ok && i < b->nmodels; i++) ok = ts__bench_once(&b->model[i], &b->model[i].tests[which], tokens[i], &warm, &warm_ms, d);
-  for (int64_t r = 0; ok && r < b->o.repeats; r++)
+  for (int64_t r = from; ok && r < from + b->o.repeats; r++)
     for (int k = 0; ok && k < b->nmodels; k++) {
       int i = r % 2 ? b->nmodels - 1 - k : k;
       test *t = &b->model[i].tests[which];
       ok = ts__bench_once(&b->model[i], t, tokens[i], &t->ns[r], &t->first_ms[r], d);
-      ts_progress_step(progress, (uint64_t)((which * b->o.repeats + r) * b->nmodels + k + 1), t->name);
+      ts_progress_step(progress, progress->done + 1, t->name);
     }
   return ok;
 }
 
-static bool run_test(bench *b, int which, ts_progress *progress, ts_diag *d) {
+static bool run_test(bench *b, int which, int64_t from, ts_progress *progress, ts_diag *d) {
   int32_t *tokens[MAX_MODELS] = {0};
-  const test *first = &b->model[0].tests[which];
-  const int64_t n = first->depth + first->tokens;
+  const int64_t n = b->model[0].tests[which].depth + b->model[0].tests[which].tokens;
   bool ok = true;
   for (int i = 0; ok && i < b->nmodels; i++) {
     if ((tokens[i] = malloc(sizeof **tokens * (size_t)n))) ts__bench_tokens(&b->model[i], tokens[i], n);
     else ok = ts_env_fail(d, "out-of-memory", "no memory for %lld tokens", (long long)n);
   }
-  ok = ok && run_samples(b, which, tokens, progress, d);
+  ok = ok && run_samples(b, which, from, tokens, progress, d);
+  for (int i = 0; i < b->nmodels; i++) free(tokens[i]);
+  return ok;
+}
+
+static void evaluate(bench *b, int which) {
   for (int i = 0; i < b->nmodels; i++) {
     test *t = &b->model[i].tests[which];
-    free(tokens[i]);
-    if (!ok) continue;
-    t->speed = speed_of(t, (size_t)b->o.repeats);
-    t->first = ts_stats_of(t->first_ms, (size_t)b->o.repeats);
+    t->speed = speed_of(t, (size_t)b->samples);
+    t->first = ts_stats_of(t->first_ms, (size_t)b->samples);
     t->bytes_per_token = bytes_per_token(ts_engine_plan(b->model[i].engine), t);
-    compare(t, first, (size_t)b->o.repeats);
+    compare(b, t, &b->model[0].tests[which]);
   }
-  return ok;
 }
 
 static bool bandwidth(const bench *b, double *out, ts_diag *d) {
@@ -205,16 +210,6 @@ static bool bandwidth(const bench *b, double *out, ts_diag *d) {
   if (b->o.no_bandwidth) return true;
   if (ts_weights_gpu(ts_engine_weights(e))) return ts_device_gpu_read_bandwidth(ts_weights_gpu(ts_engine_weights(e)), bandwidth_seconds, out, d);
   return ts_device_read_bandwidth(ts_pool_threads(ts_engine_pool(e)), bandwidth_seconds, out, d);
-}
-
-static bool measure(bench *b, ts_diag *d) {
-  ts_progress p;
-  TS_TRY(bandwidth(b, &b->before, d));
-  ts_progress_begin(&p, "bench", (uint64_t)b->ntests * (uint64_t)b->o.repeats * (uint64_t)b->nmodels);
-  bool ok = true;
-  for (int i = 0; ok && i < b->ntests; i++) ok = run_test(b, i, &p, d);
-  ts_progress_end(&p, "");
-  return ok && bandwidth(b, &b->after, d);
 }
 
 // "tuned" when any kernel comes from a record.
@@ -233,7 +228,8 @@ static bool check(const bench *b, ts_diag *d) {
   bool known = false;
   for (size_t i = 0; i < TS_COUNTOF(formats); i++) known |= !strcmp(o->format, formats[i]);
   if (!known) return ts_refuse(d, "usage", "--format is table, json, csv or md, not '%s'", o->format);
-  if (o->repeats < 1 || o->repeats > MAX_REPEATS) return ts_refuse(d, "usage", "-r is 1 to %d", MAX_REPEATS);
+  if (o->repeats < 1 || o->repeats > MAX_REPEATS || o->loads < 1 || o->loads > MAX_REPEATS || o->repeats * o->loads > MAX_REPEATS)
+    return ts_refuse(d, "usage", "-r times --loads is 1 to %d", MAX_REPEATS);
   if (o->library && b->nmodels > 1) return ts_refuse(d, "usage", "--library is for one DIR, not %d", b->nmodels);
   TS_TRY(ts_cli_threads(o->threads, d));
   ts_target t;
@@ -258,25 +254,58 @@ static bool find_target(subject *s, ts_diag *d) {
 // Models of a CPU share threads.
 static bool open_model(bench *b, subject *s, ts_diag *d) {
   ts_engine_opts o = {.threads = (int)b->o.threads, .library = b->o.library};
-  for (subject *x = b->model; x < s && !o.beside; x++)
-    if (x->api == s->api) o.beside = x->engine;
+  for (int i = 0; i < b->nmodels && !o.beside; i++)
+    if (b->model[i].engine && b->model[i].api == s->api) o.beside = b->model[i].owner ? b->model[i].owner : b->model[i].engine;
+  s->owner = o.beside;
   TS_TRY((s->engine = ts_engine_open(s->dir, &o, d)) != NULL);
-  TS_TRY((s->session = ts_engine_session(s->engine, d)) != NULL);
-  s->tests = calloc(MAX_TESTS, sizeof *s->tests);
-  return s->tests || ts_env_fail(d, "out-of-memory", "no memory for the results");
+  return (s->session = ts_engine_session(s->engine, d)) != NULL;
+}
+
+// Those whose threads others use come last.
+static void close_models(bench *b) {
+  for (int owners = 0; owners < 2; owners++)
+    for (int i = 0; i < b->nmodels; i++) {
+      subject *s = &b->model[i];
+      if (!owners && !s->owner) continue;
+      ts_session_free(s->session);
+      ts_engine_close(s->engine);
+      s->session = NULL;
+      s->engine = NULL;
+    }
+}
+
+// All tests, the models loaded anew: every second time in the opposite order.
+static bool run_load(bench *b, int64_t load, ts_progress *progress, ts_diag *d) {
+  close_models(b);
+  for (int i = 0; i < b->nmodels; i++) TS_TRY(open_model(b, &b->model[load % 2 ? b->nmodels - 1 - i : i], d));
+  if (!load) TS_TRY(plan_tests(b, d) && bandwidth(b, &b->before, d));
+  progress->total = (uint64_t)(b->ntests * b->samples * b->nmodels);
+  for (int i = 0; i < b->ntests; i++) TS_TRY(run_test(b, i, load * b->o.repeats, progress, d));
+  return true;
+}
+
+static bool measure(bench *b, ts_diag *d) {
+  ts_progress p;
+  bool ok = true;
+  ts_progress_begin(&p, "bench", 0);
+  for (int64_t i = 0; ok && i < b->o.loads; i++) ok = run_load(b, i, &p, d);
+  ts_progress_end(&p, "");
+  for (int i = 0; ok && i < b->ntests; i++) evaluate(b, i);
+  return ok && bandwidth(b, &b->after, d);
 }
 
 static bool run(bench *b, ts_db *db, ts_diag *d) {
   bool cpu = false;
   for (int i = 0; i < b->nmodels; i++) {
-    TS_TRY(ts_engine_api(b->model[i].dir, b->o.library, &b->model[i].api, d));
-    cpu |= b->model[i].api == TS_API_CPU;
+    subject *s = &b->model[i];
+    TS_TRY(ts_engine_api(s->dir, b->o.library, &s->api, d));
+    cpu |= s->api == TS_API_CPU;
+    if (!(s->tests = calloc(MAX_TESTS, sizeof *s->tests))) return ts_env_fail(d, "out-of-memory", "no memory for the results");
   }
   // What a CPU does meanwhile for another program that measures would be in the numbers of both.
   if (cpu) TS_TRY(ts_device_lock("cpu", &b->lock, d));
   for (int i = 0; db && i < b->nmodels; i++) TS_TRY(find_target(&b->model[i], d));
-  for (int i = 0; i < b->nmodels; i++) TS_TRY(open_model(b, &b->model[i], d));
-  TS_TRY(plan_tests(b, d) && measure(b, d));
+  TS_TRY(measure(b, d));
   for (int i = 0; db && i < b->nmodels; i++) TS_TRY(ts__bench_keep(&b->model[i], db, d));
   ts__bench_print(b);
   return true;
@@ -285,6 +314,7 @@ static bool run(bench *b, ts_db *db, ts_diag *d) {
 static bool whole(bench *b, ts_diag *d) {
   ts_db *db = NULL;
   TS_TRY(check(b, d));
+  b->samples = b->o.repeats * b->o.loads;
   if (b->o.store) TS_TRY((db = ts_db_open(b->o.store, TS_DB_CREATE, d)) != NULL);
   if (db && !ts_db_writable(db)) {
     const char *note = ts_db_note(db);
@@ -294,11 +324,8 @@ static bool whole(bench *b, ts_diag *d) {
     return false;
   }
   bool ok = run(b, db, d);
-  for (int i = b->nmodels; i-- > 0;) {
-    ts_session_free(b->model[i].session);
-    ts_engine_close(b->model[i].engine);
-    free(b->model[i].tests);
-  }
+  close_models(b);
+  for (int i = 0; i < b->nmodels; i++) free(b->model[i].tests);
   ts_device_unlock(b->lock);
   ts_db_close(db);
   return ok;
@@ -319,6 +346,7 @@ int ts_cmd_bench(int argc, char **argv) {
       {"n", TS_OPT_TEXT, &o->generates, "N,...", "numbers of tokens to decode; 0 for none (default: 128, or the context)"},
       {"depth", TS_OPT_TEXT, &o->depths, "N,...", "tokens in the cache before each test (default: 0)"},
       {"r", TS_OPT_INT, &o->repeats, "N", "repetitions after one to warm up (default: 5)"},
+      {"loads", TS_OPT_COUNT, &o->loads, "N", "load the models so many times, every second time in the opposite order, with all repetitions each (default: 1; of several: 2)"},
       {"threads", TS_OPT_COUNT, &o->threads, "N", "threads, at most one per physical core (default: that)"},
       {"store", TS_OPT_TEXT, &o->store, "FILE", "keep the results in a store"},
       {"format", TS_OPT_TEXT, &o->format, "F", "table, json, csv or md"},
@@ -328,7 +356,8 @@ int ts_cmd_bench(int argc, char **argv) {
   const ts_cli cli = {"bench", "DIR... [options]",
                       "Tokens per second: ppN is a prompt of N tokens, tgN is N tokens one by one. Medians with 95 % intervals (below six\n"
                       "repetitions: least and most). Read share: bytes a token must read, times speed, over the DRAM bandwidth beside it.\n"
-                      "Several models are measured in turn, repetition by repetition; ratio is the speed over that of the first.",
+                      "Several models are measured in turn, repetition by repetition; ratio is the speed over that of the first. Where a model\n"
+                      "lies in memory makes some thousandths: loading them in both orders takes that out of the ratio.",
                       opts, TS_COUNTOF(opts), 1, MAX_MODELS};
   char **args;
   ts_diag d = {0};
@@ -336,6 +365,7 @@ int ts_cmd_bench(int argc, char **argv) {
   int nargs, code = ts_cli_parse(&cli, argc, argv, &args, &nargs);
   if (code >= 0) return code;
   b.nmodels = nargs;
+  if (!o->loads) o->loads = nargs > 1 ? 2 : 1;
   for (int i = 0; i < nargs; i++) b.model[i] = (subject){.bench = &b, .dir = args[i]};
   return whole(&b, &d) ? 0 : ts_cli_fail(&d);
 }

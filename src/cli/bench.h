@@ -15,7 +15,7 @@ typedef struct list {
 
 typedef struct options {
   const char *prompts, *generates, *depths, *store, *format, *library;
-  int64_t repeats, threads;
+  int64_t repeats, loads, threads;
   bool no_bandwidth;
 } options;
 
@@ -38,7 +38,7 @@ typedef struct subject {
   const char *dir;
   ts_api api;
   ts_target target;       // that the model was built for a kind of, on this machine
-  ts_engine *engine;
+  ts_engine *engine, *owner;  // whose threads it uses; NULL: it has its own
   ts_session *session;
   test *tests;            // bench->ntests
   bool profiling;         // times of kernels: the host waits between tokens
@@ -47,6 +47,7 @@ typedef struct subject {
 typedef struct bench {
   options o;
   int nmodels, ntests;
+  int64_t samples;       // of a test: repetitions in all loads
   subject model[MAX_MODELS];
   double before, after;  // bytes/s of DRAM read; NAN when not measured
   char command[1024];

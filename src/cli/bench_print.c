@@ -18,7 +18,7 @@ static json_t *number(double v) { return isfinite(v) ? json_real(v) : json_null(
 
 static json_t *test_json(const subject *s, const test *t) {
   json_t *samples = json_array();
-  for (int64_t r = 0; r < s->bench->o.repeats; r++) json_array_append_new(samples, json_integer((json_int_t)t->ns[r]));
+  for (int64_t r = 0; r < s->bench->samples; r++) json_array_append_new(samples, json_integer((json_int_t)t->ns[r]));
   json_t *o = json_pack("{s:s, s:s, s:I, s:I, s:s, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:o}", "name", t->name, "kind", t->decode ? "tg" : "pp", "tokens",
                         (json_int_t)t->tokens, "depth", (json_int_t)t->depth, "unit", "tok/s", "median", t->speed.median, "ci_lo", t->speed.ci_lo,
                         "ci_hi", t->speed.ci_hi, "q1", t->speed.q1, "q3", t->speed.q3, "read_share", number(bandwidth_share(s, t)), "first_ms", number(t->decode ? NAN : t->first.median),

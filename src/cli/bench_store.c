@@ -118,8 +118,8 @@ static bool keep_test(keeper *k, const test *t, ts_diag *d) {
                                                          .metric = t->decode ? "decode" : "prefill", .unit = "tok/s", .higher_better = 1}, d);
   ts_db_run row = {.series_id = series, .device_id = k->place.device_id, .environment_id = k->place.environment_id,
                    .toolchain_id = k->place.toolchain_id, .revision = TS_VERSION, .order_key = utc_ms(), .manifest_sha256 = &k->manifest,
-                   .reproduce = s->bench->command, .n = s->bench->o.repeats, .median = t->speed.median, .q1 = t->speed.q1, .q3 = t->speed.q3,
-                   .mad = t->speed.mad, .samples = ts_samples_encode(k->arena, t->ns, (size_t)s->bench->o.repeats)};
+                   .reproduce = s->bench->command, .n = s->bench->samples, .median = t->speed.median, .q1 = t->speed.q1, .q3 = t->speed.q3,
+                   .mad = t->speed.mad, .samples = ts_samples_encode(k->arena, t->ns, (size_t)s->bench->samples)};
   ts_id run = series ? ts_db_put_run(k->db, &row, d) : 0;
   return run && keep_kernels(k, t, run, d);
 }

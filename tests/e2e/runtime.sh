@@ -54,9 +54,9 @@ run 0 tunesmith db query "select k.phase, k.calls from run_kernel k" --store "$t
 [ "$(tail -n 1 "$top/out")" = "$(printf 'decode\t8')" ] || fail "the store's one kernel, four layers and two tokens: $(tail -n 1 "$top/out")"
 # Several models in turn: what holds of each, and the ratio to the first.
 cp -R "$dir" "$top/dist/again"
-run 0 tunesmith bench "$dir" "$top/dist/again" "$dir" -p 16 -n 4 --depth 0,64 -r 7 --format json --no-bandwidth
+run 0 tunesmith bench "$dir" "$top/dist/again" "$dir" -p 16 -n 4 --depth 0,64 -r 7 --loads 3 --format json --no-bandwidth
 python3 - "$top/out" <<'PY' || fail "bench of several models"
-import json, sys
+import json, math, sys
 m = json.load(open(sys.argv[1]))["models"]
 assert [x["dir"].split("/")[-1] for x in m] == [m[0]["dir"].split("/")[-1], "again", m[0]["dir"].split("/")[-1]]
 assert len({x["threads"] for x in m}) == 1 and all(len(x["tests"]) == 4 for x in m)
@@ -64,10 +64,14 @@ for i, t in enumerate(m[0]["tests"]):
     assert "ratio" not in t
     for x in m[1:]:
         u = x["tests"][i]
-        pairs = sorted(a / b for a, b in zip(t["samples_ns"], u["samples_ns"]))
+        logs = [math.log(a / b) for a, b in zip(t["samples_ns"], u["samples_ns"])]
+        assert len(logs) == 21
+        pairs = sorted(math.exp(sum(logs[r::7]) / 3) for r in range(7))
         assert u["name"] == t["name"] and u["ratio_lo"] <= u["ratio"] <= u["ratio_hi"]
         assert pairs[0] <= u["ratio_lo"] * 1.0001 and u["ratio_hi"] <= pairs[-1] * 1.0001, (pairs, u)
 PY
+run 2 tunesmith bench "$dir" --loads 11 -r 100 --no-bandwidth
+has "$top/err" '-r times --loads is 1 to 1000'
 run 0 tunesmith bench "$dir" "$top/dist/again" -p 8 -n 2 -r 2 --format csv --no-bandwidth
 [ "$(wc -l <"$top/out")" = 5 ] || fail "bench CSV of two models"
 has "$top/out" ',ratio,95% of ratio$'
