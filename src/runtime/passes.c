@@ -1,11 +1,14 @@
 // Dividing a prompt into passes.
 //
 // Where the plan tells the times of passes, those are chosen whose times add up to the least: best[r] = min over passes of time + best[r - rows]. Only the
-// last one may have fewer rows than it computes. Without times a pass has as many rows as one can.
+// last one may have fewer rows than it computes, as far as the cache has room for the others: the room beyond the rows that are left, `slack`, stays the same
+// from pass to pass. Without times a pass has as many rows as one can.
 #include "runtime/plan.h"
 
 #include <math.h>
 #include <stdlib.h>
+
+enum { MOST_ROWS = 1 << 14, MOST_TRIED = 512 };  // that are divided at once; of numbers of rows of one phase
 
 typedef struct choice {
   int32_t rows;
@@ -13,9 +16,11 @@ typedef struct choice {
 } choice;
 struct ts_passes {
   const ts_plan *plan;
-  int64_t most;      // rows that are divided at once; beyond, passes of the most rows come first
-  choice *choice;    // of the first pass of 0 .. most rows; NULL: no times
-  double *best;      // us of all
+  int64_t most;          // rows that are divided at once; of more, the first pass is that of so many
+  int64_t slack, known;  // what is divided: 0 .. known rows
+  choice *choice;        // their first pass; NULL: no times
+  double *best;          // us of all of them
+  double *us;            // [phase][k] of passes of k steps
 };
 
 static int64_t round_up(int64_t n, int64_t m) { return (n + m - 1) / m * m; }
@@ -35,39 +40,56 @@ static bool timed(const ts_plan *p) {
   return true;
 }
 
-// The first pass of r rows: all that a phase may have of them, or whole multiples.
-static void choose(ts_passes *x, int64_t r) {
-  x->best[r] = INFINITY;
-  for (int i = x->plan->nphases - 1; i >= 0; i--) {  // of equal sums the one that begins with the most rows
-    const ts_plan_phase *f = &x->plan->phases[i];
-    int64_t k = TS_MIN(r, f->n_max);
-    if (f->kind == TS_PHASE_HEAD) continue;
-    for (; k >= f->n_min; k = k % f->multiple ? k - k % f->multiple : k - f->multiple) {
-      double us = ts_plan_phase_us(f, round_up(k, f->multiple)) + x->best[r - k];
-      if (us < x->best[r]) x->best[r] = us, x->choice[r] = (choice){(int32_t)k, (uint8_t)i};
-      if (f->multiple == f->n_max) break;
-    }
+// Numbers of rows that are tried for a phase, beside all that are left: multiples of this.
+static int64_t step_of(const ts_plan_phase *f) { return round_up((f->n_max + MOST_TRIED - 1) / MOST_TRIED, f->multiple); }
+
+// All of r rows that a phase may have, or whole steps of them.
+static void try_phase(ts_passes *x, int phase, int64_t r) {
+  const ts_plan_phase *f = &x->plan->phases[phase];
+  const double *us = x->us + phase * (MOST_TRIED + 1);
+  const int64_t step = step_of(f), all = TS_MIN(r, f->n_max), full = round_up(all, f->multiple);
+  double best = x->best[r];
+  int64_t rows = 0;
+  if (all >= f->n_min && full - r <= x->slack && ts_plan_phase_us(f, full) + x->best[r - all] < best) best = ts_plan_phase_us(f, full) + x->best[r - all], rows = all;
+  for (int64_t k = all / step; k > 0 && k * step >= f->n_min; k--)
+    if (us[k] + x->best[r - k * step] < best) best = us[k] + x->best[r - k * step], rows = k * step;
+  if (rows) x->best[r] = best, x->choice[r] = (choice){(int32_t)rows, (uint8_t)phase};
+}
+
+static void divide(ts_passes *x, int64_t rows, int64_t slack) {
+  if (slack != x->slack) x->known = 0, x->slack = slack;
+  for (int64_t r = x->known + 1; r <= rows; r++) {
+    x->best[r] = INFINITY;
+    for (int i = x->plan->nphases - 1; i >= 0; i--)  // of equal sums the one that begins with the most rows
+      if (x->plan->phases[i].kind != TS_PHASE_HEAD) try_phase(x, i, r);
   }
+  x->known = TS_MAX(x->known, rows);
+}
+
+static bool tables(ts_passes *x) {
+  const ts_plan *p = x->plan;
+  x->us = calloc((size_t)p->nphases * (MOST_TRIED + 1), sizeof *x->us);
+  x->choice = calloc((size_t)x->most + 1, sizeof *x->choice);
+  x->best = calloc((size_t)x->most + 1, sizeof *x->best);
+  for (int i = 0; x->us && i < p->nphases; i++)
+    for (int64_t k = 1, step = step_of(&p->phases[i]); k * step <= p->phases[i].n_max; k++) x->us[i * (MOST_TRIED + 1) + k] = ts_plan_phase_us(&p->phases[i], k * step);
+  return x->us && x->choice && x->best;
 }
 
 ts_passes *ts_passes_new(const ts_plan *p, ts_diag *d) {
   ts_passes *x = calloc(1, sizeof *x);
-  const size_t n = (size_t)p->prefill_chunk + 1;
-  if (x) *x = (ts_passes){.plan = p, .most = p->prefill_chunk};
-  if (x && timed(p)) x->choice = calloc(n, sizeof *x->choice), x->best = calloc(n, sizeof *x->best);
-  if (!x || (timed(p) && (!x->choice || !x->best))) {
-    ts_passes_free(x);
-    (void)ts_env_fail(d, "out-of-memory", "no memory for passes of %lld rows", (long long)p->prefill_chunk);
-    return NULL;
-  }
-  for (int64_t r = 1; x->choice && r <= x->most; r++) choose(x, r);
-  return x;
+  if (x) *x = (ts_passes){.plan = p, .most = TS_MIN(p->prefill_chunk, (int64_t)MOST_ROWS)};
+  if (x && (!timed(p) || tables(x))) return x;
+  ts_passes_free(x);
+  (void)ts_env_fail(d, "out-of-memory", "no memory for passes of %lld rows", (long long)p->prefill_chunk);
+  return NULL;
 }
 
 void ts_passes_free(ts_passes *x) {
   if (!x) return;
   free(x->choice);
   free(x->best);
+  free(x->us);
   free(x);
 }
 
@@ -83,11 +105,15 @@ static ts_pass largest(const ts_plan *p, int64_t left, int64_t room) {
   return best;
 }
 
-ts_pass ts_passes_next(const ts_passes *x, int64_t left, int64_t room) {
-  if (!x->choice) return largest(x->plan, left, room);
-  const choice *c = &x->choice[TS_MIN(left, x->most)];
-  const ts_plan_phase *f = &x->plan->phases[c->phase];
-  return round_up(c->rows, f->multiple) <= room ? (ts_pass){f, c->rows} : largest(x->plan, left, room);
+ts_pass ts_passes_next(ts_passes *x, int64_t left, int64_t room) {
+  if (!x->choice || left == 1) return largest(x->plan, left, room);
+  int64_t rows = TS_MIN(left, x->most);
+  divide(x, rows, TS_MIN(room - left, x->most));
+  return (ts_pass){&x->plan->phases[x->choice[rows].phase], x->choice[rows].rows};
 }
 
-double ts_passes_us(const ts_passes *x, int64_t n) { return x->choice && n >= 0 && n <= x->most ? x->best[n] : 0; }
+double ts_passes_us(ts_passes *x, int64_t n) {
+  if (!x->choice || n < 0 || n > x->most) return 0;
+  divide(x, n, x->most);
+  return x->best[n];
+}

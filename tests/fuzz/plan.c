@@ -19,6 +19,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
       const ts_plan_phase *f = ts_plan_pick(p, rows);
       if (f && (rows < f->n_min || rows > f->n_max)) abort();
     }
+    ts_passes *x = ts_passes_new(p, &d);
+    for (int64_t left = TS_MIN(p->prefill_chunk, 300), room = left + 5; x && left > 0;) {
+      ts_pass next = ts_passes_next(x, left, room);
+      if (next.rows < next.phase->n_min || next.rows > TS_MIN(left, next.phase->n_max) || (next.rows + next.phase->multiple - 1) / next.phase->multiple * next.phase->multiple > room) abort();
+      left -= next.rows;
+      room -= next.rows;
+    }
+    ts_passes_free(x);
     ts_text_free(&one);
     ts_text_free(&two);
   }

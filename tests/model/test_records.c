@@ -259,7 +259,7 @@ static void record_passes(world *w, const ts_build_result *r, double one, double
 }
 
 // From which number of rows on the first pass of a prompt is one of so many, and its first number of rows. 0: never.
-static int64_t begins_at(const ts_passes *x, int64_t chunk, int64_t rows) {
+static int64_t begins_at(ts_passes *x, int64_t chunk, int64_t rows) {
   for (int64_t n = 1; n <= chunk; n++)
     if (ts_passes_next(x, n, chunk).phase->n_max == rows) return n;
   return 0;
