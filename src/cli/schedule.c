@@ -25,6 +25,7 @@ static bool schedule(ts_arena *a, char **args, int nargs, const ts__work_opts *o
   if (!o->quiet && !o->measure && !o->report && !(o->step && nargs > 1)) ts__func_show(ts_sched_func(w.s));
   if (o->run) TS_TRY(ts__work_run(&w, d));
   if (o->execute) TS_TRY(ts__work_execute(&w, d));
+  if (o->limits) TS_TRY(ts__work_limits(&w, json, d));
   if (o->lower || o->assembly) TS_TRY(ts__work_lower(&w, o->lower, o->assembly, d));
   return !o->measure || ts__work_measure(&w, json, d);
 }
@@ -46,7 +47,7 @@ static bool options_check(ts__work_opts *o, int nargs, ts_diag *d) {
     ts_hint(d, "tunesmith schedule --help");
     return false;
   }
-  bool asked = o->step || o->quiet || o->run || o->execute || o->lower || o->assembly || o->measure || o->report || o->simplify ||
+  bool asked = o->step || o->quiet || o->run || o->execute || o->limits || o->lower || o->assembly || o->measure || o->report || o->simplify ||
                o->minimise || o->explain || o->diff;
   if (nargs == 1 && !asked && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)) o->interactive = true;
   return true;
@@ -71,17 +72,18 @@ int ts_cmd_schedule(int argc, char **argv) {
        "compile for the target, run it there on random data, and compare with the function as written, interpreted"},
       {"n", TS_OPT_COUNT, &o.n, "N",
        "value of symbolic dimensions for --run and --execute, raised to what their facts allow (4)"},
+      {"limits", TS_OPT_FLAG, &o.limits, NULL, "say what it asks of the target, a GPU, before it is lowered: threads, shared memory, registers; status 2 when that is too much"},
       {"lower", TS_OPT_FLAG, &o.lower, NULL, "show the lowered function"},
       {"asm", TS_OPT_FLAG, &o.assembly, NULL, "show the machine code"},
       {"measure", TS_OPT_FLAG, &o.measure, NULL, "compile, verify, and time it in turn with the default schedule"},
       {"threads", TS_OPT_COUNT, &o.threads, "N", "of --measure (one per physical core)"},
-      {"target", TS_OPT_TEXT, &o.target, "TARGET", "of --lower, --asm, --execute and --measure (cpu)"},
+      {"target", TS_OPT_TEXT, &o.target, "TARGET", "of --limits, --lower, --asm, --execute and --measure (cpu)"},
       {"simplify", TS_OPT_FLAG, &o.simplify, NULL,
        "print the trace without what nothing uses, with plain names and its decisions"},
       {"minimise", TS_OPT_FLAG, &o.minimise, NULL, "print the fewest steps that make the same function"},
       {"diff", TS_OPT_TEXT, &o.diff, "TRACE",
        "compare this trace with the last argument; with a workload, say where the functions part"},
-      {"format", TS_OPT_TEXT, &o.format, "F", "of --report, --explain and --measure: text or json"},
+      {"format", TS_OPT_TEXT, &o.format, "F", "of --report, --explain, --limits and --measure: text or json"},
       {"keep-going", TS_OPT_FLAG, &o.keep_going, NULL, "go on after a refused step, skipping what needs its results"},
       {"strict", TS_OPT_FLAG, &o.strict, NULL, "refuse decisions that do not fit instead of adapting them"},
       {"seed", TS_OPT_INT, &o.seed, "N", "of sampling steps without a decision, and of the data"},

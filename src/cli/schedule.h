@@ -9,7 +9,7 @@
 
 typedef struct ts__work_opts {
   const char *variant, *target, *format, *explain, *diff;
-  bool list, step, quiet, run, execute, lower, assembly, measure, keep_going, strict, report, simplify, minimise, interactive;
+  bool list, step, quiet, run, execute, limits, lower, assembly, measure, keep_going, strict, report, simplify, minimise, interactive;
   int64_t seed, n, threads;
   ts_opt_list params;
 } ts__work_opts;
@@ -33,6 +33,8 @@ void ts__func_show(const ts_func *f);
 void ts__refusal_show(FILE *to, const ts_sched *s, const char *file, const char *line);
 // Replay, with every step shown (step), reported (report), or only those that were not applied as written.
 bool ts__work_replay(ts__work *w, const ts_trace *t, ts_diag *d) TS_WARN_UNUSED;
+// What its kernels ask of the target, a GPU, before it is lowered.
+bool ts__work_limits(const ts__work *w, bool json, ts_diag *d) TS_WARN_UNUSED;
 bool ts__work_lower(const ts__work *w, bool lowered, bool assembly, ts_diag *d) TS_WARN_UNUSED;
 
 // schedule_run.c. Interpret both functions on the same data and compare; prints a line an output.

@@ -301,6 +301,7 @@ static bool cmd_load(session *s, char *arg, ts_diag *d) {
 }
 
 static bool cmd_run(session *s, char *arg, ts_diag *d) { return (void)arg, ts__work_run(s->w, d); }
+static bool cmd_limits(session *s, char *arg, ts_diag *d) { return (void)arg, ts__work_limits(s->w, false, d); }
 static bool cmd_lower(session *s, char *arg, ts_diag *d) { return (void)arg, ts__work_lower(s->w, true, false, d); }
 static bool cmd_asm(session *s, char *arg, ts_diag *d) { return (void)arg, ts__work_lower(s->w, false, true, d); }
 static bool cmd_explain(session *s, char *arg, ts_diag *d) {
@@ -333,6 +334,7 @@ static bool cmd_help(session *s, char *arg, ts_diag *d);
   X(load, "FILE", "begin anew with the steps of a trace")                \
   X(explain, "BLOCK", "iterators, accesses, dependences, obstacles")     \
   X(run, "", "interpret, and compare with the function as written")      \
+  X(limits, "", "what it asks of a GPU, before it is lowered")           \
   X(lower, "", "the lowered function")                                   \
   X(asm, "", "the machine code")                                         \
   X(measure, "", "verify and time it in turn with the default schedule") \

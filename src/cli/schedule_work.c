@@ -154,6 +154,32 @@ bool ts__work_replay(ts__work *w, const ts_trace *t, ts_diag *d) {
 
 // --- lowering
 // -----------------------------------------------------------------------------------------------------------------
+static void limits_json(const ts_gpu_use *u, const ts_target_gpu *g, const ts_diag *why) {
+  if (!u->over) {
+    printf("{\"kernels\": %d, \"threads\": %lld, \"max_threads\": %d, \"shared\": %lld, \"max_shared\": %lld, \"registers\": %lld, \"max_registers\": %d}\n", u->kernels, (long long)u->threads,
+           g->max_threads, (long long)u->shared, (long long)g->block_shared, (long long)u->registers, g->max_registers);
+    return;
+  }
+  ts_text t = {0};
+  ts_text_addf(&t, "{\"refused\": \"%s\", \"have\": %lld, \"most\": %lld, \"message\": ", u->over, (long long)u->have, (long long)u->most);
+  ts_text_add_json(&t, why->message);
+  printf("%s}\n", ts_text_str(&t));
+  ts_text_free(&t);
+}
+
+bool ts__work_limits(const ts__work *w, bool json, ts_diag *d) {
+  ts_target t;
+  ts_gpu_use u;
+  TS_TRY(ts_target_parse(w->o->target, &t, d));
+  if (t.api != TS_API_CUDA) return ts_refuse(d, "usage", "schedule: --limits are those of a GPU: --target cuda, or cuda:sm_90a where there is none");
+  bool ok = ts_gpu_check(w->ir, ts_sched_func(w->s), &t, &u, d);
+  if (json) limits_json(&u, &t.gpu, d);
+  else if (ok)
+    printf("%d kernel%s, at most %lld of %d threads a block, at least %lld of %lld bytes of shared memory and about %lld of %d registers a thread\n", u.kernels, u.kernels == 1 ? "" : "s",
+           (long long)u.threads, t.gpu.max_threads, (long long)u.shared, (long long)t.gpu.block_shared, (long long)u.registers, t.gpu.max_registers);
+  return ok;
+}
+
 bool ts__work_lower(const ts__work *w, bool lowered, bool assembly, ts_diag *d) {
   const ts_func *f = ts_sched_func(w->s), *loops;
   ts_target t;

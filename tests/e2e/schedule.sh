@@ -38,6 +38,25 @@ python3 -c 'import json,sys; r=[json.loads(l) for l in sys.stdin]; assert [x["ou
 run 2 tunesmith schedule mm.tir x.trace --strict --quiet
 has err 'bad-decision'
 
+# what it asks of a GPU, before it is lowered
+cat >gpu.trace <<'TRACE'
+trace 1
+b = get_block "mm"
+i, j, k = get_loops b
+x = cache_read b 0 "shared"
+compute_at x i
+bind i blockIdx.x
+bind j threadIdx.x
+TRACE
+run 0 tunesmith schedule mm.tir gpu.trace --quiet --limits --target cuda:sm_90a
+has out '^1 kernel, at most 24 of 1024 threads a block, at least 128 of 232448 bytes of shared memory'
+sed 's/^bind j .*/jo, ji = split j [_, 2048]\nbind ji threadIdx.x/' gpu.trace >many.trace
+run 2 tunesmith schedule mm.tir many.trace --quiet --limits --target cuda:sm_90a --format json
+has out '"refused": "block-threads", "have": 2048, "most": 1024,'
+has err 'a block of 2048 threads; 1024 are allowed '
+run 2 tunesmith schedule mm.tir gpu.trace --quiet --limits
+has err '--target cuda'
+
 # reduced
 grep -v vectorize x.trace >y.trace
 run 0 tunesmith schedule mm.tir y.trace --simplify
