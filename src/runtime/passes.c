@@ -8,7 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { MOST_ROWS = 1 << 14, MOST_TRIED = 512 };  // that are divided at once; of numbers of rows of one phase
+enum { MOST_ROWS = 1 << 14, MOST_TRIED = 64 };  // that are divided at once; of numbers of rows of one phase
 
 typedef struct choice {
   int32_t rows;
@@ -17,6 +17,7 @@ typedef struct choice {
 struct ts_passes {
   const ts_plan *plan;
   int64_t most;          // rows that are divided at once; of more, the first pass is that of so many
+  int64_t widest;        // beyond the last row no pass computes so many; more slack makes no difference
   int64_t slack, known;  // what is divided: 0 .. known rows
   choice *choice;        // their first pass; NULL: no times
   double *best;          // us of all of them
@@ -79,7 +80,11 @@ static bool tables(ts_passes *x) {
 ts_passes *ts_passes_new(const ts_plan *p, ts_diag *d) {
   ts_passes *x = calloc(1, sizeof *x);
   if (x) *x = (ts_passes){.plan = p, .most = TS_MIN(p->prefill_chunk, (int64_t)MOST_ROWS)};
-  if (x && (!timed(p) || tables(x))) return x;
+  for (int i = 0; x && i < p->nphases; i++) x->widest = TS_MAX(x->widest, p->phases[i].multiple);
+  if (x && (!timed(p) || tables(x))) {
+    if (x->choice) divide(x, x->most, x->widest);
+    return x;
+  }
   ts_passes_free(x);
   (void)ts_env_fail(d, "out-of-memory", "no memory for passes of %lld rows", (long long)p->prefill_chunk);
   return NULL;
@@ -108,12 +113,12 @@ static ts_pass largest(const ts_plan *p, int64_t left, int64_t room) {
 ts_pass ts_passes_next(ts_passes *x, int64_t left, int64_t room) {
   if (!x->choice || left == 1) return largest(x->plan, left, room);
   int64_t rows = TS_MIN(left, x->most);
-  divide(x, rows, TS_MIN(room - left, x->most));
+  divide(x, rows, TS_MIN(room - left, x->widest));
   return (ts_pass){&x->plan->phases[x->choice[rows].phase], x->choice[rows].rows};
 }
 
 double ts_passes_us(ts_passes *x, int64_t n) {
   if (!x->choice || n < 0 || n > x->most) return 0;
-  divide(x, n, x->most);
+  divide(x, n, x->widest);
   return x->best[n];
 }
