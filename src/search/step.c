@@ -8,7 +8,7 @@
 
 #include "search/search_impl.h"
 
-enum { MOST_PARTS = 32, SCREEN = 3, SHORT = 5, SHORT_ROUNDS = 15, FINAL_ROUNDS = 31, LEAST_ROUNDS = 9, PASSES = 3, MOST_RESTARTS = 4, ROUNDS = 12, MOST_WAYS = 384, FINAL_S = 6, FINALISTS = 4 };
+enum { MOST_PARTS = 32, SCREEN = 3, SHORT = 5, SHORT_ROUNDS = 15, FINAL_ROUNDS = 31, LEAST_ROUNDS = 9, PASSES = 3, MOST_RESTARTS = 4, ROUNDS = 12, MOST_WAYS = 384, FINAL_S = 6, LAST_S = 2, FINALISTS = 4 };
 static const double noise = 0.001;  // of a comparison of whole steps in turn: smaller gains are none
 static const double slack = 1.4;    // candidates that are slower alone by more than this are not tried
 
@@ -452,8 +452,8 @@ static bool confirm(chooser *c, ts_tune_result *out, ts_diag *d) {
     ok = time_settings(c, pick, n, ns, d);
     for (size_t p = 0; p < c->n && ok; p++) c->part[p].gain = compare_ways(c, ns, n, 1, way_of[p]);
     again = ok && go_back(c, compare_ways(c, ns, n, 1, 0).verdict == TS_FASTER);
-  } while (again);
-  for (size_t p = 0; p < c->n && ok; p++) {
+  } while (again && !ts_interrupted());
+  for (size_t p = 0; p < c->n && ok && !ts_interrupted(); p++) {
     part *x = &c->part[p];
     if (!x->open) continue;
     x->s->pick = x->m.p[x->now];
@@ -462,7 +462,7 @@ static bool confirm(chooser *c, ts_tune_result *out, ts_diag *d) {
     x->s->pick_samples = kept(c, x->s, ns, n, 1);
     x->s->base_samples = kept(c, x->s, ns, n, way_of[p]);
   }
-  if (ok) {
+  if (ok && !ts_interrupted()) {
     mean_steps(c, ns, n, 0, mean);
     out->step_default_ns = ts_stats_of(mean, c->rounds).median;
     mean_steps(c, ns, n, 1, mean);
@@ -477,10 +477,10 @@ static bool hold_final(chooser *c, ts_tune_result *out, ts_diag *d) {
   TS_TRY(enter_final(c, d) && plan_final(c, d));
   for (int pass = 0; pass < PASSES && changed; pass++) {
     changed = false;
-    for (size_t p = 0; p < c->n; p++)
+    for (size_t p = 0; p < c->n && !over(c, LAST_S); p++)
       if (c->part[p].m.n > 1) TS_TRY(choose_finalist(c, p, &changed, d));
   }
-  return confirm(c, out, d);
+  return ts_interrupted() || confirm(c, out, d);
 }
 
 static bool choose(chooser *c, ts_tune_result *out, ts_diag *d) {
