@@ -4,7 +4,6 @@
 // One walk over a kernel notes where buffers in shared memory and registers are used; then each is sized (early_size.c). Nothing is
 // allocated and no expression is made.
 #include "codegen/early.h"
-#include "op/intrin.h"
 
 // --- names
 // ------------------------------------------------------------------------------------------------------------------------
@@ -215,7 +214,7 @@ static void enter_intrin(ts__early *x, const ts_block *b, int node) {
   if (in->threads > 1) see_group(x, b, in->threads, node);
   if (in->trailing) x->intrin = b;
   x->own += own_bytes(in);
-  ts__early_operands(x, b);
+  ts__early_operands(x, b, in);
 }
 
 static void walk_block(ts__early *x, const ts_block *b, int node) {

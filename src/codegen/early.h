@@ -4,6 +4,7 @@
 
 #include "analysis/analysis.h"
 #include "codegen/gpu_need.h"
+#include "op/intrin.h"
 
 // A kernel with more than that is not looked at: nothing of it is refused.
 enum { TS__EARLY_NODES = 640, TS__EARLY_USES = 512, TS__EARLY_BUFFERS = 64, TS__EARLY_NAMES = 256, TS__EARLY_ABOVE = 16, TS__EARLY_PLACES = 64 };
@@ -82,6 +83,6 @@ int64_t ts__early_times(int64_t a, int64_t b);  // of numbers that are not negat
 int64_t ts__early_bytes(ts__early *x, const ts__early_buffer *b);
 void ts__early_life(const ts__early *x, const ts__early_buffer *b, int *first, int *last);
 // Operands of a tensorized block that begin, or have rows, where its intrinsic cannot take them.
-void ts__early_operands(ts__early *x, const ts_block *b);
+void ts__early_operands(ts__early *x, const ts_block *b, const ts_intrin *in);
 
 #endif

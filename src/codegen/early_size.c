@@ -2,7 +2,6 @@
 // which is the deepest statement that holds all uses or one around that. Elements named in the first and in the last iteration of the loops
 // below are in that box; so it has as many at least as lie between them.
 #include "codegen/early.h"
-#include "op/intrin.h"
 
 int64_t ts__early_times(int64_t a, int64_t b) {
   int64_t r;
@@ -81,7 +80,9 @@ static int64_t extent_of(ts__early *x, const ts__early_buffer *b, int d, const t
   int64_t lo = INT64_MAX, hi = INT64_MIN, whole, v, w;
   if (!ts_is_int(b->b->shape[d], &whole)) whole = INT64_MAX;
   for (int i = b->uses; i >= 0; i = x->use[i].next) {
-    if (!ts__early_value(x, x->use[i].idx[d], &ends[0], &v) || !ts__early_value(x, x->use[i].idx[d], &ends[1], &w)) continue;
+    const ts_expr *at = x->use[i].idx[d];
+    if (x->use[i].next >= 0 && x->use[x->use[i].next].idx[d] == at) continue;  // read and written
+    if (!ts__early_value(x, at, &ends[0], &v) || !ts__early_value(x, at, &ends[1], &w)) continue;
     lo = TS_MIN(lo, TS_MIN(v, w));
     hi = TS_MAX(hi, TS_MAX(v, w));
     if (hi - lo + 1 >= whole) break;
@@ -246,9 +247,8 @@ static void check_rows(ts__early *x, const operand *q) {
   }
 }
 
-void ts__early_operands(ts__early *x, const ts_block *b) {
-  const ts_intrin *in = ts_intrin_peek(b->intrin);
-  for (int i = 0; in && i < in->impl->nparams; i++) {
+void ts__early_operands(ts__early *x, const ts_block *b, const ts_intrin *in) {
+  for (int i = 0; i < in->impl->nparams; i++) {
     operand q = {.block = b, .param = in->impl->params[i].buf};
     q.n = q.param->align / ts_code_bytes(q.param->code);
     for (int k = 0; k < b->noperands && q.n > 1; k++) {
