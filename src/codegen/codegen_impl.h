@@ -8,6 +8,10 @@
 // ts_lower without what can be told before: the judge of a GPU's limits (lower.c).
 bool ts__lower_judged(ts_ir *ir, const ts_func *blocks, const ts_target *t, const ts_func **loops, ts_diag *d) TS_WARN_UNUSED;
 
+// May an intrinsic that wants an operand in this scope have it in b's? "global" takes anything but fragments, "shared" any shared memory,
+// "shared.swizzle0" such that is not swizzled (lower_intrin.c).
+bool ts__scope_fits(const char *want, const ts_buffer *b);
+
 // --- where buffers live (storage.c) -----------------------------------------------------------------------
 // ORDER storage: lowering asks it what needs a place per parallel iteration, emission places by it.
 enum { TS__STACK_BYTES = 128 << 10 };  // a larger or symbolic buffer goes to the workspace

@@ -209,7 +209,10 @@ static void see_group(ts__early *x, const ts_block *b, int64_t threads, int node
 
 static void enter_intrin(ts__early *x, const ts_block *b, int node) {
   const ts_intrin *in = ts_intrin_peek(b->intrin);
+  const char *missing;
   if (!in) return;
+  if (!ts_intrin_fits(in, x->need->t, &missing))
+    ts__need_refuse(x->need, "missing-feature", 0, 0, "block %.60s: intrinsic %.60s needs %.60s, which %s lacks", b->name, b->intrin, missing, x->need->t->arch);
   x->group_now = in->threads;
   if (in->threads > 1) see_group(x, b, in->threads, node);
   if (in->trailing) x->intrin = b;

@@ -247,13 +247,23 @@ static void check_rows(ts__early *x, const operand *q) {
   }
 }
 
+// Buffers may leave their scope for global memory or registers of a thread, never for one of these.
+static void check_scope(ts__early *x, const operand *q) {
+  const char *want = q->param->scope;
+  if ((want[0] != 's' && want[0] != 'f') || ts__scope_fits(want, q->o->buf)) return;
+  ts__need_refuse(x->need, "operand-scope", 0, 0, "block %.60s: intrinsic %.60s wants its operand %.60s in scope %s; %.60s is in scope %s", q->block->name, q->block->intrin,
+                  q->param->name, want, q->o->buf->name, q->o->buf->scope);
+}
+
 void ts__early_operands(ts__early *x, const ts_block *b, const ts_intrin *in) {
   for (int i = 0; i < in->impl->nparams; i++) {
     operand q = {.block = b, .param = in->impl->params[i].buf};
     q.n = q.param->align / ts_code_bytes(q.param->code);
-    for (int k = 0; k < b->noperands && q.n > 1; k++) {
+    for (int k = 0; k < b->noperands; k++) {
       q.o = &b->operands[k];
-      if (strcmp(q.o->name, q.param->name) != 0 || !is_param(x->need->f, q.o->buf)) continue;
+      if (strcmp(q.o->name, q.param->name) != 0) continue;
+      check_scope(x, &q);
+      if (q.n < 2 || !is_param(x->need->f, q.o->buf)) continue;
       check_start(x, &q);
       check_rows(x, &q);
     }

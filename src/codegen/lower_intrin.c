@@ -106,8 +106,7 @@ static bool check_store(void *arg, const ts_stmt *s) {
   return true;
 }
 
-// "global" takes anything but fragments, "shared" any shared memory, "shared.swizzle0" such that is not swizzled.
-static bool scope_fits(const char *want, const ts_buffer *b) {
+bool ts__scope_fits(const char *want, const ts_buffer *b) {
   if (strcmp(want, "global") == 0) return !is_fragment(b);
   if (strcmp(want, "shared") == 0) return strncmp(b->scope, "shared", 6) == 0;
   if (strcmp(want, "shared.swizzle0") == 0 && strcmp(b->scope, "shared") == 0) return true;
@@ -119,7 +118,7 @@ static bool scopes_fit(views *v) {
   for (int i = 0; i < v->impl->nparams; i++) {
     const ts_buffer *p = v->impl->params[i].buf;
     const ts_operand *o = operand_of(v, p);
-    if (!o || scope_fits(p->scope, o->buf)) continue;
+    if (!o || ts__scope_fits(p->scope, o->buf)) continue;
     return ts_refuse(v->l->d, "operand-scope",
                      "block %s: intrinsic %s wants its operand %s in scope %s; %s is in scope %s", v->block->name,
                      v->block->intrin, p->name, p->scope, o->buf->name, o->buf->scope);

@@ -133,22 +133,26 @@ static void sketch(const ts_sketch *k, const ts_target *t, const char *workload,
   ts_text_free(&text);
 }
 
+static void workload(const char *target, const char *text, ts_rng *rng, tally *n) {
+  ts_arena *a = ts_arena_new("space");
+  ts_target t;
+  ts_spec spec;
+  ts_space s;
+  ts_diag d = {0};
+  must(ts_target_parse(target, &t, &d) && ts_spec_parse(a, text, &spec, &d) && ts_space_open(&spec, &t, "", &s, &d), &d);
+  for (size_t i = 0; i < s.n; i++)
+    if (s.sketch[i].trace) sketch(&s.sketch[i], &t, text, rng, n);
+  ts_space_close(&s);
+  ts_arena_free(a);
+}
+
 static void agrees_with_lowering(void **state) {
-  tally n = {0};
+  tally n = {0}, small = {0};
   ts_rng rng = ts_rng_new(7, 0);
   (void)state;
-  for (size_t w = 0; w < TS_COUNTOF(workloads); w++) {
-    ts_arena *a = ts_arena_new("space");
-    ts_target t;
-    ts_spec spec;
-    ts_space s;
-    ts_diag d = {0};
-    must(ts_target_parse("cuda:sm_90a", &t, &d) && ts_spec_parse(a, workloads[w], &spec, &d) && ts_space_open(&spec, &t, "", &s, &d), &d);
-    for (size_t i = 0; i < s.n; i++)
-      if (s.sketch[i].trace) sketch(&s.sketch[i], &t, workloads[w], &rng, &n);
-    ts_space_close(&s);
-    ts_arena_free(a);
-  }
+  for (size_t w = 0; w < TS_COUNTOF(workloads); w++) workload("cuda:sm_90a", workloads[w], &rng, &n);
+  workload("cuda:sm_86,block_shared=49152,sm_shared=65536", workloads[1], &rng, &small);  // wgmma is missing, and some draws are too large
+  assert_true(small.late + small.other > 0 && small.early * 100 >= small.late * 95 && small.foreseen * 100 >= small.other * 80);
   printf("%d schedules, %d fit; of %d too large %d were refused before lowering, of %d that are refused for another reason %d\n", n.schedules, n.fitting, n.late, n.early, n.other,
          n.foreseen);
   assert_true(n.fitting > n.schedules / 2 && n.late > 100);
