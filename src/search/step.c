@@ -35,6 +35,7 @@ typedef struct chooser {
   const ts_workload *workload[MOST_PARTS];
   size_t settings;     // of the step, behind the first; 0: that alone
   size_t rounds;       // of the final
+  size_t changes;      // of the choice, so far
 } chooser;
 
 // --- who takes part -----------------------------------------------------------------------------------------------------------
@@ -153,7 +154,7 @@ static bool choose_part(chooser *c, size_t p, bool *changed, ts_diag *d) {
   ok = ok && time_part(c, p, few, nfew, SHORT_ROUNDS, final, d);
   for (size_t i = 1; i < nfew && ok; i++)
     if (ts_stats_of(final + i * SHORT_ROUNDS, SHORT_ROUNDS).median < ts_stats_of(final + best * SHORT_ROUNDS, SHORT_ROUNDS).median) best = i;
-  if (ok && best && ts_compare_paired(final + best * SHORT_ROUNDS, final, SHORT_ROUNDS, noise).verdict == TS_FASTER) x->now = few[best], *changed = true;
+  if (ok && best && ts_compare_paired(final + best * SHORT_ROUNDS, final, SHORT_ROUNDS, noise).verdict == TS_FASTER) x->now = few[best], *changed = true, c->changes++;
   free(ns);
   return ok;
 }
@@ -484,10 +485,14 @@ static bool hold_final(chooser *c, ts_tune_result *out, ts_diag *d) {
 }
 
 static bool choose(chooser *c, ts_tune_result *out, ts_diag *d) {
-  enum { LEAST_S = 15 };
+  enum { LEAST_S = 15, IDLE = 4 };  // rounds without another choice
   if (!(c->step = ts_step_open(c->workload, c->n, c->calls, c->ncalls, c->h->o->seed, d)) || !add_new(c, d) || !descend(c, d)) return false;
   bool more = true;
-  for (int i = 0; i < ROUNDS && more && !over(c, LEAST_S); i++) TS_TRY(search_more(c, &more, d));
+  for (int i = 0, idle = 0; i < ROUNDS && idle < IDLE && more && !over(c, LEAST_S); i++, idle++) {
+    size_t before = c->changes;
+    TS_TRY(search_more(c, &more, d));
+    if (c->changes != before) idle = -1;
+  }
   return ts_interrupted() || hold_final(c, out, d);
 }
 
