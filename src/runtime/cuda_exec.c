@@ -39,6 +39,7 @@ typedef struct graph {
   const ts_plan_phase *phase;
   ending ending;
   int64_t bound;     // positions below it
+  int64_t issued;    // passes without it; negative: it cannot be recorded
   CUgraphExec exec;  // NULL: not recorded
 } graph;
 
@@ -62,6 +63,7 @@ typedef struct exec {
   calls *calls;        // [phase]
   int ngraphs;
   graph graphs[MOST_GRAPHS];
+  graph *wanted;       // to be recorded while the GPU works, or NULL
   bool profile;
   int nevents;
   CUevent *events;
@@ -382,12 +384,12 @@ static bool launch_token(exec *e, ending how, int64_t t, ts_diag *d) {
   return g ? launch_graph(e, g, d) : ts_bug(d, "graphs", "more than %d graphs", MOST_GRAPHS);
 }
 
-// A pass of several rows. Recording costs more than a graph saves once: the first pass of a kind is issued kernel by kernel.
+// A pass of several rows. One that came twice is likely to come again: its graph is recorded behind it, while the GPU is at work.
 static bool launch_rows(exec *e, const ts_plan_phase *f, int64_t n, int64_t t, ts_diag *d) {
   const int64_t value[2] = {[TS_DIM_N] = n, [TS_DIM_T] = t};
-  const int known = e->ngraphs;
   graph *g = f->multiple == f->n_max && driver(e)->cuGraphInstantiate && !e->profile ? find_graph(e, f, PLAIN, t) : NULL;
-  if (g && e->ngraphs == known) return launch_graph(e, g, d);
+  if (g && g->exec) return launch_graph(e, g, d);
+  if (g && ++g->issued >= 2 && !e->wanted) e->wanted = g;
   return issue_phase(e, f, value, 0, false, d) && (!e->profile || collect(e, f, d));
 }
 
@@ -426,7 +428,11 @@ static bool exec_head(ts__exec *base, const ts_plan_phase *f, int64_t row, int64
 
 static bool exec_finish(ts__exec *base, ts_diag *d) {
   exec *e = (exec *)base;
-  return ts__gpu_enter(e->gpu, d) && ts__gpu_sync(e->gpu, "running the model", d);
+  graph *g = e->wanted;
+  e->wanted = NULL;
+  TS_TRY(ts__gpu_enter(e->gpu, d));
+  if (g && !record(e, g, NULL)) g->issued = INT64_MIN;  // passes are issued as before, and it is not tried again; a device that is lost is told next
+  return ts__gpu_sync(e->gpu, "running the model", d);
 }
 
 static const float *exec_logits(ts__exec *base) {

@@ -284,7 +284,7 @@ static void stated_times(const ts_build_result *r, world *w) {
     assert_true(ts_passes_us(x, n) >= before);
     before = ts_passes_us(x, n);
   }
-  assert_int_equal(ts_passes_next(x, 2, p->prefill_chunk).rows, 2);
+  assert_int_equal(ts_passes_next(x, 16, p->prefill_chunk).rows, 16);
   assert_int_equal(ts_passes_next(x, 64, p->prefill_chunk).rows, 64);
   ts_passes_free(x);
   ts_library_close(l);
