@@ -381,10 +381,8 @@ static void ahead(void **state) {
 
 // Passes of one number of rows are graphs from the third on: the logits are those of the CPU at every position up to the end of the cache, with a
 // profile kernel by kernel; where a graph cannot be made there is none.
-static void few_rows_again(void **state) {
-  (void)state;
+static void few_rows_of(ts_plan p) {
   char path[200];
-  ts_plan p = gpu_plan();
   ts_plan_phase phases[3];
   ts_diag d = {0};
   int32_t tokens[TINY_P];
@@ -431,6 +429,12 @@ static void few_rows_again(void **state) {
   close_side(&gpu);
   dlclose(driver);
   unlink(path);
+}
+
+static void few_rows_again(void **state) {
+  (void)state;
+  few_rows_of(gpu_plan());
+  few_rows_of(on_gpu(tiny_paged_plan(15)));
 }
 
 // A start that fails leaves nothing behind: the next one hands out its own tokens.
