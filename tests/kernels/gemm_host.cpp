@@ -100,7 +100,10 @@ int main() {
   tensor_map w_map = {wp, {K, N, 1}, {K * 2, 0}, {64, WIDTH, 1}, 2, 128};
   long long dims = ROWS;
 #elif defined(GEMM)
-  tensor_map map = {x.data(), {K, ROWS, 1}, {K * 2, 0}, {64, WIDTH, 1}, 2, 128};
+#ifndef HALF
+#define HALF WIDTH
+#endif
+  tensor_map map = {x.data(), {K, ROWS, 1}, {K * 2, 0}, {64, HALF, 1}, 2, 128};
   tensor_map codes_map = {cp, {K / 64 * 128, N / 16, 1}, {K / 64 * 512, 0}, {128, BOX, 1}, 4, 0};
   tensor_map scales_map = {sp, {K / 64 * 32, N / 16, 1}, {K / 64 * 64, 0}, {32, BOX, 1}, 2, 0};
   long long dims = ROWS;

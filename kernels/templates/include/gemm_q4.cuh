@@ -8,15 +8,21 @@
 #include "put_pair.cuh"
 #include "wgmma.cuh"
 
-// TALL: m64 tiles a warpgroup; WIDTH: rows of x a tile.
-template <int a_outputs, int a_inputs, int a_tall, int a_width, int a_stages, int a_group> struct gemm_shape {
-  static constexpr int outputs = a_outputs, inputs = a_inputs, tall = a_tall, width = a_width, stages = a_stages, group = a_group;
+// TALL: m64 tiles a warpgroup; WIDTH: rows of x a tile; HALF: of them a copy.
+template <int a_outputs, int a_inputs, int a_tall, int a_width, int a_half, int a_stages, int a_group> struct gemm_shape {
+  static constexpr int outputs = a_outputs, inputs = a_inputs, tall = a_tall, width = a_width, half = a_half, stages = a_stages, group = a_group;
   static constexpr int steps = inputs / 64, height = 128 * tall;
   static constexpr int rows16 = 8 * tall;  // row tiles of a block
   static constexpr int down = (outputs + height - 1) / height;
   static constexpr int x_bytes = width * 128, w_bytes = rows16 * 576;
   static constexpr int barriers_at = stages * (x_bytes + w_bytes);
   static constexpr int bytes = barriers_at + 16 * stages;
+  static constexpr int fitting = barriers_at / (half * 128 + w_bytes);
+  typedef gemm_shape<outputs, inputs, tall, half, half, fitting < 8 ? fitting : 8, group> narrow;  // in the same memory
+  // How often so many multiprocessors take a tile each until all rows are done, in columns of 64.
+  static __device__ __forceinline__ int turns(int rows, int multiprocessors) {
+    return ((rows + width - 1) / width * down + multiprocessors - 1) / multiprocessors * (width / 64);
+  }
 };
 
 // Tile number i -> tile of weights, tile of rows of x: groups of rows of x, in each all weights, in each of them the rows.
@@ -66,6 +72,16 @@ __device__ __forceinline__ void gemm_put(u16 *y, float v, bool add) {
 template <typename S, int END, typename Y>
 __device__ __forceinline__ void gemm_store(Y *y, float (&d)[S::width / 2], int feature, int row, int rows, int lane) {
   if (feature >= S::outputs) return;
+  if (END == GEMM_STORE && sizeof(Y) == 2) {
+    row += (lane & 3) * 2 + (lane >> 2 & 1);
+    y += (size_t)row * S::outputs + feature + (lane >> 2 & 4) + (lane & 8);
+#pragma unroll
+    for (int i = 0; i < S::width / 8; i++) {
+      const uint2 four = four_halves(make_float4(d[4 * i], d[4 * i + 1], d[4 * i + 2], d[4 * i + 3]), lane);
+      if (row + 8 * i < rows) *(uint2 *)(y + (size_t)(8 * i) * S::outputs) = four;
+    }
+    return;
+  }
   feature += lane >> 2;
 #pragma unroll
   for (int i = 0; i < S::width / 2; i++) {
@@ -151,7 +167,8 @@ __device__ __forceinline__ void gemm_q4(const tensor_map *x, const tensor_map *c
           u32 bar = base + S::barriers_at + 16 * stage, w = base + S::stages * S::x_bytes + stage * S::w_bytes;
           barrier_wait(bar + 8, parity);
           barrier_expect(bar, S::x_bytes + S::w_bytes);
-          copy_tensor_2d(base + stage * S::x_bytes, x, k * 64, c * S::width, bar);
+#pragma unroll
+          for (int r = 0; r < S::width; r += S::half) copy_tensor_2d(base + stage * S::x_bytes + r * 128, x, k * 64, c * S::width + r, bar);
           copy_tensor_2d(w, codes, k * 128, m * S::rows16, bar);
           copy_tensor_2d(w + S::rows16 * 512, scales, k * 32, m * S::rows16, bar);
           if (++stage == S::stages) {

@@ -33,6 +33,16 @@ template <typename S> __device__ __forceinline__ float2 sum_parts(const float *g
   return make_float2(a, b);
 }
 
+// Sums of 16 features by eight rows of x, as tensor cores leave them, to halves: lanes trade until each has four neighbouring features of one row,
+// two rows of a feature as one word. Of which row: lane % 4 * 2 + lane / 4 % 2; from which feature on: lane / 16 * 4 + lane / 8 % 2 * 8.
+__device__ __forceinline__ uint2 four_halves(float4 v, int lane) {
+  const u32 p = pack_f16(v.x, v.y), q = pack_f16(v.z, v.w), pick = lane & 4 ? 0x3276u : 0x5410u;
+  const u32 low = pick_bytes(p, __shfl_xor_sync(~0u, p, 4), pick), high = pick_bytes(q, __shfl_xor_sync(~0u, q, 4), pick);
+  const bool far = lane & 8;
+  const u32 got = __shfl_xor_sync(~0u, far ? low : high, 8);
+  return {far ? got : low, far ? high : got};
+}
+
 __device__ __forceinline__ void put_four(u16 *y, float4 v, bool add) {
   if (add) {
     float2 low = unpack_f16(load_u32(y)), high = unpack_f16(load_u32(y + 2));

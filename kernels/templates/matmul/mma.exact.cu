@@ -1,7 +1,7 @@
 /* tunesmith
 doc       2 to 32 rows of f16, few weights: exact codes need no sums of x; every warp has a ring of its own, slices of K meet in the workspace
 requires  sm_80
-guess     N * K < 4096 * 4096 ? 0 : n <= 16 ? 3 : 2
+guess     3
 param     WARPS 8 12 16 7 6 10 4
 param     TILES 2 1
 param     EACH 2 4 1

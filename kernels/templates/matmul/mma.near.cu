@@ -1,7 +1,7 @@
 /* tunesmith
 doc       2 to 32 rows of f16, few weights: as mma.exact, but slices of K meet in the shared memory of a cluster
 requires  sm_90a
-guess     N * K < 4096 * 4096 ? 0 : n <= 16 && K <= 4096 ? 4 : 2
+guess     K <= 4096 || N < 4096 || N > 16384 ? 4 : 2
 param     WARPS 8 12 16 7 6 10 4
 param     TILES 2 1
 param     EACH 2 4 1

@@ -1,7 +1,7 @@
 /* tunesmith
 doc       17 to 1024 rows of f16 in tiles of up to 128: wgmma with weights dequantized into its register operand, equal shares of rows and of K
 requires  sm_90a
-guess     n <= 512 && N * K >= 4096 * 4096 ? 5 : 0
+guess     n <= 512 ? 5 : 0
 param     TALL 1 2                       # tiles of 64 rows of weights of a crew
 param     CREWS 4 3 2                    # at once
 param     SPLIT 1 2 4 6 3 8              # of K

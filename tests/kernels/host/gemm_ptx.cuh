@@ -93,6 +93,14 @@ static inline float __shfl_xor_sync(u32, float v, int m) {
   host_meet(HOST_WARP);
   return r;
 }
+static inline u32 __shfl_xor_sync(u32, u32 v, int m) {
+  int lane = host_me->index & 31;
+  *host_slot(HOST_WARP, lane) = v;
+  host_meet(HOST_WARP);
+  u32 r = *host_slot(HOST_WARP, lane ^ m);
+  host_meet(HOST_WARP);
+  return r;
+}
 static inline float warp_most(float v) {
   for (int m = 16; m; m >>= 1) v = std::max(v, __shfl_xor_sync(~0u, v, m));
   return v;
