@@ -40,3 +40,8 @@ static inline uint4 load16_fresh(const void *p) {
   memcpy(&v, p, 16);
   return v;
 }
+static inline uint4 load16_shared(u32 at) {
+  uint4 v;
+  memcpy(&v, host_at(at), 16);
+  return v;
+}
