@@ -189,6 +189,7 @@ static void all_are_named(fixture *x, const char *const *label, uint64_t n) {
 
 static const char *const served[] = {
     "matmul q4f16_1 A=f16 K=4096 N=4096 n=64",
+    "matmul q4f16_1 A=f16 K=704 N=272 n=64",
     "matmul_add q4f16_1 A=f16 K=4096 N=4096 R=f32 n=16",
     "matmul_add q4f16_1 A=f32 K=576 N=576 n=1",
     "norm_matmul q4f16_1 A=f32 K=4096 N=6144 eps=1e-05 n=1",
@@ -290,7 +291,7 @@ static void older_gpus(void **state) {
   fixture *x = *state;
   need_nvrtc();
   static const char *const older[] = {"cuda:sm_80", "cuda:sm_86", "cuda:sm_89"};
-  static const char *const wanted[] = {"argmax/ref.fused.cu", "sample/ref.fused.cu", "matmul/mma.gemv.cu", "matmul/mma.direct.cu", "matmul/mma.exact.cu", "matmul/mma.stream.cu", "matmul/ref.rows.cu", "norm_matmul/mma.gemv.cu",
+  static const char *const wanted[] = {"argmax/ref.fused.cu", "sample/ref.fused.cu", "matmul/mma.gemv.cu", "matmul/mma.direct.cu", "matmul/mma.exact.cu", "matmul/mma.stream.cu", "matmul/mma.tiles.cu", "matmul/ref.rows.cu", "norm_matmul/mma.gemv.cu",
                                        "norm_matmul/mma.direct.cu", "norm_matmul/ref.rows.cu", "norm_matmul_bias/mma.gemv.cu", "norm_matmul_bias/ref.rows.cu",
                                        "norm_matmul_silu/mma.gemv.cu", "norm_matmul_silu/ref.rows.cu", "attention_rows/ref.decode.cu", "attention_rows/ref.decode_paged.cu",
                                        "rope_attention_rows/ref.decode.cu", "rope_attention_rows/ref.decode_paged.cu"};

@@ -83,12 +83,12 @@ int main() {
   std::vector<output> y((size_t)ROWS * outs), before;
   for (auto &v : y) v = (output)(sizeof(output) == 2 ? 0x3c00 : 3);  // an old value, for sums
   before = y;
+#ifdef WORK  // sums meet in memory that is zero; COUNTERS: so many bytes of it are zero again
+  std::vector<uint4> work(WORK);
+#endif
 #ifdef CHUNK  // few rows by tensor copies
   tensor_map map = {x.data(), {64, ROWS, K / 64}, {K * 2, 128}, {64, BATCH, CHUNK}, 2, 128};
   tensor_map codes_map = {cp, {128, K / 64, N / 16}, {512, K / 64 * 512}, {128, CHUNK, BOX}, 4, 0};
-#ifdef WORK  // sums meet in memory that is zero
-  std::vector<uint4> work(WORK);
-#endif
 #ifdef FLAT  // scales of a row of tiles side by side
   tensor_map scales_map = {sp, {K / 64 * 32, N / 16, 1}, {K / 64 * 64, 0}, {CHUNK * 32, BOX, 1}, 2, 0};
 #else
@@ -119,8 +119,11 @@ int main() {
     return 1;
   }
 #ifdef WORK
-  for (const uint4 &v : work)
-    if (v.x || v.y || v.z || v.w) {
+#ifndef COUNTERS
+#define COUNTERS 16 * WORK
+#endif
+  for (size_t i = 0; i < COUNTERS; i++)
+    if (((unsigned char *)work.data())[i]) {
       fprintf(stderr, "the workspace is not zero again\n");
       return 1;
     }

@@ -2,7 +2,6 @@
 // numbers, some are equal.
 #include "host.h"
 
-#define __shared__ static  // of blocks that run one after the other
 #define blockDim (dim3_{host_threads, 1, 1})
 static inline int __shfl_xor_sync(u32, int v, int m) {
   int lane = host_me->index & 31;
@@ -12,7 +11,6 @@ static inline int __shfl_xor_sync(u32, int v, int m) {
   host_meet(HOST_WARP);
   return r;
 }
-static inline void __threadfence() {}
 static inline void __threadfence_system() {}
 static inline u64 atomicAdd(u64 *p, u64 v) {
   *p += v;

@@ -2,7 +2,6 @@
 #pragma once
 #include "gemm_ptx.cuh"
 
-#define __shared__ static  // of blocks that run one after the other
 static inline uint4 load16(const void *p) {
   uint4 v;
   if ((uintptr_t)p % 16) fprintf(stderr, "16 bytes from %p\n", p), abort();
@@ -25,11 +24,6 @@ static inline float load_cluster(u32 a) {
   float v;
   memcpy(&v, host_at(a), 4);
   return v;
-}
-static inline void __threadfence() {}
-static inline u32 atomicAdd(u32 *p, u32 v) {
-  *p += v;
-  return *p - v;
 }
 
 typedef float act;

@@ -135,6 +135,12 @@ static inline float __uint_as_float(u32 v) {
 static inline void atomicAdd(float *p, float v) {
   *p += v;
 }
+static inline u32 atomicAdd(u32 *p, u32 v) {
+  *p += v;
+  return *p - v;
+}
+static inline void __threadfence() {}
+#define __shared__ static  // of blocks that run one after the other
 
 static inline u32 cycles_now() {  // time passes by being asked for
   static u32 now;
