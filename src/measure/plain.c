@@ -34,26 +34,35 @@ static bool add_leaf(void *arg, const ts_stmt *s) {
 
 typedef struct nest {
   int n, nsymbolic, nconstant, nreduce;
+  int64_t product;  // of the constant extents
+  bool narrow;      // the only symbolic extent is a dimension that any axis of a grid has room for
   ts_arg symbolic[MOST_LOOPS], constant[MOST_LOOPS], reduce[MOST_LOOPS];
 } nest;
 
+static bool is_narrow(const ts_func *f, const ts_expr *extent) {
+  const int64_t most = 65535;
+  for (int i = 0; i < f->ndims; i++)
+    if (extent->kind == TS_E_VAR && extent->var == f->dims[i].var) return f->dims[i].hi <= most;
+  return false;
+}
+
 static bool read_nest(ts_sched *s, const char *block, nest *x, ts_diag *d) {
   ts_rv b, loop[MOST_LOOPS];
-  *x = (nest){0};
+  *x = (nest){.product = 1};
   TS_TRY(ts_sched_call(s, TS_P_get_block, TS_ARGS(TS_ASTR(block)), &b, 1, NULL, d) && ts_sched_call(s, TS_P_get_loops, TS_ARGS(TS_ARV(b)), loop, MOST_LOOPS, &x->n, d));
   if (x->n > MOST_LOOPS) return ts_refuse(d, "too-many-loops", "block %s stands in more than %d loops", block, MOST_LOOPS);
   for (int i = 0; i < x->n; i++) {
     const ts_stmt *l = ts_sched_loop(s, loop[i]);
-    int64_t ignored;
+    int64_t extent;
     if (!spatial(l, ts_sched_block(s, b)->block)) x->reduce[x->nreduce++] = TS_ARV(loop[i]);
-    else if (ts_is_int(l->loop.extent, &ignored)) x->constant[x->nconstant++] = TS_ARV(loop[i]);
-    else x->symbolic[x->nsymbolic++] = TS_ARV(loop[i]);
+    else if (ts_is_int(l->loop.extent, &extent)) x->constant[x->nconstant++] = TS_ARV(loop[i]), x->product *= extent;
+    else x->symbolic[x->nsymbolic++] = TS_ARV(loop[i]), x->narrow = x->nsymbolic == 1 && is_narrow(ts_sched_func(s), l->loop.extent);
   }
   return true;
 }
 
 // Loops of constant extent, with one of symbolic extent outside of them, are fused over blockIdx.x and threadIdx.x; further symbolic
-// ones take the other block axes.
+// ones take the other block axes. So does that one where blocks of threads would go over its ends: what stands side by side then cannot always be shown to differ.
 static bool spread(ts_sched *s, const char *block, ts_diag *d) {
   static const char *const axes[] = {"blockIdx.y", "blockIdx.z"};
   nest x;
@@ -63,6 +72,7 @@ static bool spread(ts_sched *s, const char *block, ts_diag *d) {
   if (x.nsymbolic + x.nconstant == 0) return true;  // one thread does it
   if (x.nsymbolic > 3) return ts_refuse(d, "too-many-loops", "block %s stands in more than 3 loops of unknown extent", block);
   apart = TS_MAX(x.nsymbolic - 1, 0);
+  if (x.nsymbolic == 1 && x.narrow && x.nconstant > 1 && x.product % THREADS) apart = 1;
   for (int i = 0; i < x.nsymbolic; i++) order[n++] = x.symbolic[i];
   for (int i = 0; i < x.nconstant; i++) order[n++] = x.constant[i];
   for (int i = 0; i < x.nreduce; i++) order[n++] = x.reduce[i];
