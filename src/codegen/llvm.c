@@ -40,8 +40,8 @@ static LLVMTargetMachineRef machine_for(const ts_target *t, ts_diag *d) {
     if (error) LLVMDisposeMessage(error);
     return NULL;
   }
-  if (gpu)
-    return LLVMCreateTargetMachine(target, "nvptx64-nvidia-cuda", t->arch, "+ptx83", LLVMCodeGenLevelDefault,
+  if (gpu)  // PTX for 9.0 is PTX for newer GPUs as well, which this LLVM does not know
+    return LLVMCreateTargetMachine(target, "nvptx64-nvidia-cuda", t->gpu.compute > 90 ? "sm_90" : t->arch, "+ptx83", LLVMCodeGenLevelDefault,
                                    LLVMRelocDefault, LLVMCodeModelDefault);
   return LLVMCreateTargetMachine(target, t->triple, t->arch, t->features, LLVMCodeGenLevelDefault, LLVMRelocPIC,
                                  LLVMCodeModelDefault);

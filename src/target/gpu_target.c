@@ -125,8 +125,11 @@ static bool host_target(const char *text, int ordinal, ts_target *t, ts_diag *d)
   ts_target host;
   TS_TRY(ts__gpu_host(ordinal, &host, d));
   const gpu_row *r = row_for(host.gpu.compute);
-  if (!r)
-    return ts_refuse(d, "unknown-gpu", "target \"%.60s\": %s has compute capability %d.%d, which this program has no code for", text, host.product, host.gpu.compute / 10, host.gpu.compute % 10);
+  if (!r) {
+    ts_refuse(d, "unknown-gpu", "target \"%.60s\": %s has compute capability %d.%d, which this program has no code for", text, host.product, host.gpu.compute / 10, host.gpu.compute % 10);
+    if (host.gpu.compute > rows[0].compute) ts_hint(d, "cuda:sm_80,ptx=1 is code that the driver translates for newer GPUs");
+    return false;
+  }
   fill_common(&host, r->arch);
   host.gpu.compute = r->compute;
   host.gpu.warp = 32;

@@ -1,6 +1,6 @@
 /* tunesmith
 doc       2 to 32 rows of f16: codes as halves in tensor cores, x stays in shared memory, K shared by warps and by the blocks of a cluster
-requires  sm_90a
+requires  sm_90
 param     WARPS 8 4 16
 param     ACROSS 1 2 4
 param     TILES 2 4 1

@@ -1,6 +1,6 @@
 /* tunesmith
 doc       2 to 32 rows of f16, few weights: as mma.exact, but slices of K meet in the shared memory of a cluster
-requires  sm_90a
+requires  sm_90
 guess     K <= 4096 || N < 4096 || N > 16384 ? 4 : 2
 param     WARPS 8 12 16 7 6 10 4
 param     TILES 2 1

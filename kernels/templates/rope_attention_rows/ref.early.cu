@@ -1,6 +1,6 @@
 /* tunesmith
 doc       one position: rotates, appends, then flash-decoding by a cluster; rows of the cache come to shared memory early
-requires  sm_90a
+requires  sm_90
 op        rope_attention_rows
 define    TABLE 0
 include   early_attention.params

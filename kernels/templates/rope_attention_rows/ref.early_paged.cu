@@ -1,6 +1,6 @@
 /* tunesmith
 doc       one position over pages: rotates, appends, then flash-decoding by a cluster; rows of the cache come to shared memory early
-requires  sm_90a
+requires  sm_90
 op        rope_attention_rows_paged
 define    TABLE 4 * (P / PAGE)
 include   early_attention.params
