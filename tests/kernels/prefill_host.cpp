@@ -38,6 +38,14 @@ static void attend(const std::vector<u16> &q, const std::vector<u16> &k, const s
   for (int d = 0; d < D; d++) out[d] /= sum;
 }
 
+#ifdef TILES
+enum { COUNTERS = 0, RECORD = 0, HEIGHT = 1, THREADS = 32 * WARPS };
+#define TOGETHER 1  // blocks
+#else
+enum { THREADS = 384 };
+#define TOGETHER blocks
+#endif
+
 static bool run(int n, int t, int blocks) {
   std::vector<u16> q((size_t)(n + 1) * H * D, POISON), k((size_t)ROWS_OF_CACHE * D, POISON), v = k, y((size_t)(n + 1) * H * D, POISON);
   for (size_t i = 0; i < (size_t)n * H * D; i++) q[i] = number();
@@ -61,12 +69,20 @@ static bool run(int n, int t, int blocks) {
   host_from_predecessor(work, false);
   for (int h = 0; h < HK; h++)
     for (int j = t; j < t + n; j++) host_from_predecessor(&k[place(h, j)], D, true), host_from_predecessor(&v[place(h, j)], D, true);
+#ifdef TILES
+  host_parts = HK;
+  blocks = ((n * (H / HK) + LINES - 1) / LINES + 1) * HK;  // some have nothing to do
 #ifdef TS_PAGE
+  const auto kernel = [&] { tiles(q.data(), table, k.data(), v.data(), y.data(), dims); };
+#else
+  const auto kernel = [&] { tiles(q.data(), k.data(), v.data(), y.data(), dims); };
+#endif
+#elif defined(TS_PAGE)
   const auto kernel = [&] { prefill(qm, table, km, vm, y.data(), work.data(), dims); };
 #else
   const auto kernel = [&] { prefill(qm, km, vm, y.data(), work.data(), dims); };
 #endif
-  if (!host_launch(blocks, blocks, 384, kernel)) return printf("n=%d t=%d: the kernel does not end\n", n, t), false;
+  if (!host_launch(blocks, TOGETHER, THREADS, kernel)) return printf("n=%d t=%d: the kernel does not end\n", n, t), false;
   double worst = 0, largest = 0, want[D];
   for (int a = 0; a < n; a++)
     for (int h = 0; h < H; h++) {

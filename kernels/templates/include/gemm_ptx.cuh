@@ -242,6 +242,12 @@ __device__ __forceinline__ void load_matrices(u32 (&r)[4], u32 address) {
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                : "r"(address));
 }
+// The same, each matrix turned: as B fragments, rows are along K.
+__device__ __forceinline__ void load_matrices_turned(u32 (&r)[4], u32 address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(address));
+}
 
 // Bytes: sixteen rows of 32 along K, as they lie in the words of the packed layout, by eight columns; exact.
 __device__ __forceinline__ void mma_u8_s8(int (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, const int (&c)[4]) {

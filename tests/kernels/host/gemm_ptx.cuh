@@ -323,6 +323,15 @@ static inline void load_matrices(u32 (&r)[4], u32 address) {
   for (int j = 0; j < 4; j++) memcpy(&r[j], host_at(host_slot(HOST_WARP, j * 8 + lane / 4)[0]) + lane % 4 * 4, 4);
   host_meet(HOST_WARP);
 }
+static inline void load_matrices_turned(u32 (&r)[4], u32 address) {
+  int lane = host_me->index & 31;
+  if (address % 16) fprintf(stderr, "matrix row at %x\n", address), abort();
+  host_slot(HOST_WARP, lane)[0] = address;
+  host_meet(HOST_WARP);
+  for (int j = 0; j < 4; j++)
+    for (int e = 0; e < 2; e++) memcpy((char *)&r[j] + 2 * e, host_at(host_slot(HOST_WARP, j * 8 + lane % 4 * 2 + e)[0]) + lane / 4 * 2, 2);
+  host_meet(HOST_WARP);
+}
 
 template <bool SIGNED> static inline void host_mma_bytes(int (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, const int (&c)[4]) {
   int lane = host_me->index & 31, g = lane >> 2, t = lane & 3;
