@@ -146,8 +146,16 @@ static ts_stats speed_of(const test *t, size_t n) {
   return ts_stats_of(speed, n);
 }
 
+// Of one load: the mean of all rounds, as a logarithm.
+static double ratio_of_load(const bench *b, const test *t, const test *first, int64_t load) {
+  double sum = 0;
+  for (int64_t i = load * b->o.repeats; i < (load + 1) * b->o.repeats; i++) sum += log((double)first->ns[i] / (double)t->ns[i]);
+  return sum / (double)b->o.repeats;
+}
+
 // Speed over that of the first model, round by round: where models were loaded several times, of the rounds of all loads together, since a model's place in
-// memory makes some thousandths. With the interval of the paired comparison; of few rounds the least and the most.
+// memory makes some thousandths. With the interval of the paired comparison, of few rounds the least and the most; it spans what single loads say, since the
+// next load may say as much.
 static void compare(const bench *b, test *t, const test *first) {
   size_t n = (size_t)b->o.repeats;
   double x[MAX_REPEATS], y[MAX_REPEATS], ratio[MAX_REPEATS];
@@ -163,6 +171,11 @@ static void compare(const bench *b, test *t, const test *first) {
   t->ratio = exp(-c.log_ratio);
   t->ratio_lo = n < 6 ? few.ci_lo : exp(-c.ci_hi);
   t->ratio_hi = n < 6 ? few.ci_hi : exp(-c.ci_lo);
+  for (int64_t i = 0; b->o.loads > 1 && i < b->o.loads; i++) {
+    double said = exp(ratio_of_load(b, t, first, i));
+    t->ratio_lo = fmin(t->ratio_lo, said);
+    t->ratio_hi = fmax(t->ratio_hi, said);
+  }
 }
 
 // Of a test in one load: once each to warm up, then in turn, every second round backwards, so that what changes steadily with time cancels.

@@ -66,7 +66,9 @@ for i, t in enumerate(m[0]["tests"]):
         u = x["tests"][i]
         logs = [math.log(a / b) for a, b in zip(t["samples_ns"], u["samples_ns"])]
         assert len(logs) == 21
-        pairs = sorted(math.exp(sum(logs[r::7]) / 3) for r in range(7))
+        loads = [math.exp(sum(logs[7 * l:7 * l + 7]) / 7) for l in range(3)]
+        assert all(u["ratio_lo"] <= x * 1.0001 and x <= u["ratio_hi"] * 1.0001 for x in loads), (loads, u)
+        pairs = sorted([math.exp(sum(logs[r::7]) / 3) for r in range(7)] + loads)
         assert u["name"] == t["name"] and u["ratio_lo"] <= u["ratio"] <= u["ratio_hi"]
         assert pairs[0] <= u["ratio_lo"] * 1.0001 and u["ratio_hi"] <= pairs[-1] * 1.0001, (pairs, u)
 PY
