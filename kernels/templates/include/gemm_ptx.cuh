@@ -35,6 +35,12 @@ __device__ __forceinline__ void wait_for_predecessors() {
 __device__ __forceinline__ void threads_meet(int number, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory");
 }
+// One lane of a warp whose lanes are all here; the compiler knows that it is one, and needs no loop around what is for one lane.
+__device__ __forceinline__ bool elected() {
+  u32 v;
+  asm volatile("{\n\t.reg .pred p;\n\telect.sync _|p, 0xffffffff;\n\tselp.u32 %0, 1, 0, p;\n\t}" : "=r"(v));
+  return v;
+}
 // Cycles that the multiprocessor has counted, modulo 2^32.
 __device__ __forceinline__ u32 cycles_now() {
   u32 v;

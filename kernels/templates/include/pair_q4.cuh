@@ -103,7 +103,7 @@ __device__ __forceinline__ void pair_q4(const tensor_map *x, const unsigned char
   if (EARLY >= 99) dependents_may_start();
   wait_for_predecessors();
   auto take_x = [&](int unit, int slot) {
-    if (unit < have && lane == 0) {
+    if (unit < have && elected()) {
       barrier_expect(came + 8 * slot, S::unit_bytes);
       copy_tensor_3d(xs + slot * S::unit_bytes, x, 0, 0, first + unit, came + 8 * slot);
     }

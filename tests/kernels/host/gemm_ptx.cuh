@@ -142,6 +142,10 @@ static inline u32 atomicAdd(u32 *p, u32 v) {
 static inline void __threadfence() {}
 #define __shared__ static  // of blocks that run one after the other
 
+static inline bool elected() {
+  __syncwarp();
+  return (host_me->index & 31) == 0;
+}
 static inline u32 cycles_now() {  // time passes by being asked for
   static u32 now;
   return now += 100;
