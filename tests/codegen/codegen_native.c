@@ -205,6 +205,7 @@ static const char *const served[] = {
     "matmul q0f16 A=f32 K=896 N=1152 n=1",
     "matmul q0f16 A=f16 K=4096 N=4096 n=16..2048%16",
     "matmul_add q0f16 A=f16 K=4096 N=4096 R=f32 n=100",
+    "matmul q0f16 A=f16 K=192 N=208 n=70",
     "norm_matmul q4f16_1 A=f32 K=576 N=960 eps=1e-05 n=1",
     "norm_matmul q0f16 A=f32 K=896 N=1152 eps=1e-06 n=1",
     "norm_matmul_silu q0f16 A=f32 I=4864 K=896 eps=1e-06 n=1",
@@ -301,7 +302,7 @@ static void other_gpus(void **state) {
   fixture *x = *state;
   need_nvrtc();
   static const char *const others[] = {"cuda:sm_80", "cuda:sm_86", "cuda:sm_89", "cuda:sm_100", "cuda:sm_120"};
-  static const char *const wanted[] = {"argmax/ref.fused.cu", "sample/ref.fused.cu", "matmul/mma.gemv.cu", "matmul/mma.direct.cu", "matmul/mma.exact.cu", "matmul/mma.stream.cu", "matmul/mma.tiles.cu", "matmul/ref.rows.cu", "norm_matmul/mma.gemv.cu",
+  static const char *const wanted[] = {"argmax/ref.fused.cu", "sample/ref.fused.cu", "matmul/mma.gemv.cu", "matmul/mma.direct.cu", "matmul/mma.exact.cu", "matmul/mma.stream.cu", "matmul/mma.tiles.cu", "matmul/ref.rows.cu", "matmul/ref.tiles.cu", "norm_matmul/mma.gemv.cu",
                                        "norm_matmul/mma.direct.cu", "norm_matmul/ref.rows.cu", "norm_matmul_bias/mma.gemv.cu", "norm_matmul_bias/ref.rows.cu",
                                        "norm_matmul_silu/mma.gemv.cu", "norm_matmul_silu/ref.rows.cu", "attention_rows/ref.decode.cu", "attention_rows/ref.decode_paged.cu", "attention_rows/ref.tiles.cu", "attention_rows/ref.tiles_paged.cu",
                                        "rope_attention_rows/ref.decode.cu", "rope_attention_rows/ref.decode_paged.cu",

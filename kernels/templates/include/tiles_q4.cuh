@@ -1,55 +1,6 @@
-// tiles_q4: y[n, N] = x[n, K] . w[N, K]^T for any number of rows of x in f16, on weights of the packed layout "mma" (kernels/ops/matmul.mma.tir), with mma.sync and
-// copies of 16 bytes: for GPUs without wgmma.
-//
-// A block has a tile of HEIGHT outputs by WIDTH rows of x and walks along K in stages of 64, which all its threads copy ahead of the products. A warp has 32 outputs:
-// it makes halves of its codes, once for all of its columns. SPLIT: so many blocks share K; their sums meet in the workspace, where the last of them adds up
-// all in one order and leaves its counter at zero.
+// tiles_q4: the weights of tiles_product.cuh in the packed layout "mma" (kernels/ops/matmul.mma.tir): a warp makes halves of its codes, once for all of its columns.
 #pragma once
-#include "gemm_q4.cuh"
-#include "stream_ptx.cuh"
-
-// GROUP: tiles of rows that walk over the weights together.
-template <int a_outputs, int a_inputs, int a_height, int a_width, int a_stages, int a_split, int a_group> struct tiles_shape {
-  static constexpr int outputs = a_outputs, inputs = a_inputs, height = a_height, width = a_width, stages = a_stages, split = a_split, group = a_group;
-  static constexpr int threads = 256, steps = inputs / 64, row_tiles = outputs / 16, down = (outputs + height - 1) / height;
-  static constexpr int tall = height / 16, beside = 8 / (height / 32);   // row tiles of the block; warps that share them
-  static constexpr int columns = width / 8 / beside;                     // tiles of eight rows of x of a warp
-  static constexpr int x_bytes = width * 128, stage_bytes = x_bytes + tall * 576, bytes = stages * stage_bytes;
-  static_assert(columns * 8 * beside == width && width * 8 % threads == 0 && tall * 32 <= threads, "every thread copies as much");
-};
-
-// What of x and of the weights a thread copies for a stage: pieces of 16 bytes of x, 32 rows apart, one of the codes and one of the scales. Numbers of pieces and
-// units instead of addresses leave registers for sums.
-template <typename S> struct tiles_copies {
-  u32 x, codes, scales;        // the piece of x; the units
-  u32 x_to, weights_to;        // in the first stage
-  int x_rows, stage;           // how many of its rows there are; that is next
-  bool has_codes, has_scales;
-
-  __device__ __forceinline__ tiles_copies(u32 smem, int m, int c, int rows, int step) {
-    const int in = threadIdx.x / 8, chunk = threadIdx.x % 8, row = c * S::width + in, tile = m * S::tall + threadIdx.x / 32, part = m * S::tall + threadIdx.x / 4;
-    x = (u32)row * (S::inputs / 8) + step * 8 + chunk;
-    x_to = smem + in * 128 + ((chunk ^ in & 7) << 4);  // swizzled as load_matrices wants it; rows are a multiple of eight apart
-    x_rows = (rows - row + 31) / 32;
-    weights_to = smem + S::x_bytes + threadIdx.x * 16;
-    codes = (u32)tile * S::steps + step;
-    scales = (u32)part * S::steps + step;
-    has_codes = threadIdx.x / 32 < S::tall && tile < S::row_tiles;
-    has_scales = threadIdx.x / 4 < S::tall && part < S::row_tiles;
-    stage = 0;
-  }
-  // The next stage, if there is one; a group of copies in any case.
-  __device__ __forceinline__ void fill(const u16 *all_x, const unsigned char *all_codes, const unsigned char *all_scales, bool any) {
-    const u32 to = stage * S::stage_bytes;
-#pragma unroll
-    for (int i = 0; i < S::width / 32; i++) copy16_if(to + x_to + i * 4096, all_x + ((size_t)x + i * 4 * S::inputs) * 8, any && i < x_rows);
-    copy16_if(to + weights_to, all_codes + (size_t)codes * 512 + threadIdx.x % 32 * 16, any && has_codes);
-    copy16_if(to + weights_to + S::tall * 512, all_scales + (size_t)scales * 64 + threadIdx.x % 4 * 16, any && has_scales);
-    copies_close();
-    x += 8, codes++, scales++;
-    if (++stage == S::stages) stage = 0;
-  }
-};
+#include "tiles_product.cuh"
 
 // Two words of codes of a lane -> A fragments of two steps of 16, scaled. ORDER: the limit of the template, as for gemm_halves.
 __device__ __forceinline__ void tiles_halves(u32 (&a)[2][4], u32 q0, u32 q1, u32 scales) {
@@ -60,103 +11,50 @@ __device__ __forceinline__ void tiles_halves(u32 (&a)[2][4], u32 q0, u32 q1, u32
   for (int i = 0; i < 8; i++) a[i / 4][i % 4] = mul_f16x2(a[i / 4][i % 4], i % 2 ? high : low);
 }
 
-// One stage of a warp: two row tiles by its columns.
-template <typename S>
-__device__ __forceinline__ void tiles_step(float (&acc)[2][S::columns][4], const unsigned char *stage, u32 at, int upper, int column, int lane) {
-  const u32 row = at + column * 1024 + (lane & 7) * 128 + ((lane >> 3 ^ (lane & 7)) << 4);
-  const unsigned char *codes = stage + S::x_bytes + upper * 512 + lane * 16, *scales = stage + S::x_bytes + S::tall * 512 + upper * 64 + (lane >> 2) * 8;
+struct tiles_q4_memory {
+  const unsigned char *codes, *scales;
+};
+
+// A thread copies 16 bytes of the codes and 16 of the scales of a stage.
+template <typename S> struct tiles_q4 {
+  typedef tiles_q4_memory memory;
+  u32 codes, scales, to;  // the units that are next; in the first stage
+  bool has_codes, has_scales;
+
+  __device__ __forceinline__ tiles_q4(u32 smem, int m, int step) {
+    const int tile = m * S::tall + threadIdx.x / 32, part = m * S::tall + threadIdx.x / 4;
+    to = smem + S::x_bytes + threadIdx.x * 16;
+    codes = (u32)tile * S::steps + step;
+    scales = (u32)part * S::steps + step;
+    has_codes = threadIdx.x / 32 < S::tall && tile < S::row_tiles;
+    has_scales = threadIdx.x / 4 < S::tall && part < S::row_tiles;
+  }
+  __device__ __forceinline__ void fill(memory all, u32 stage_at, bool any) {
+    copy16_if(stage_at + to, all.codes + (size_t)codes * 512 + threadIdx.x % 32 * 16, any && has_codes);
+    copy16_if(stage_at + to + S::tall * 512, all.scales + (size_t)scales * 64 + threadIdx.x % 4 * 16, any && has_scales);
+    codes++, scales++;
+  }
+  static __device__ __forceinline__ void step(float (&acc)[2][S::columns][4], const unsigned char *stage, u32 at, int upper, int column, int lane) {
+    const u32 row = at + column * 1024 + (lane & 7) * 128 + ((lane >> 3 ^ (lane & 7)) << 4);
+    const unsigned char *codes = stage + S::x_bytes + upper * 512 + lane * 16, *scales = stage + S::x_bytes + S::tall * 512 + upper * 64 + (lane >> 2) * 8;
 #pragma unroll 1  // both halves at once take more registers than two blocks have
-  for (int h = 0; h < 2; h++) {
-    u32 a[2][2][4];
-#pragma unroll
-    for (int m = 0; m < 2; m++) {
-      const uint2 q = *(const uint2 *)(codes + m * 512 + h * 8);
-      tiles_halves(a[m], q.x, q.y, *(const u32 *)(scales + m * 64 + h * 4));
-    }
-#pragma unroll
-    for (int c = 0; c < S::columns; c++) {
-      u32 b[4];
-      load_matrices(b, (row ^ h * 64) + c * 1024);
+    for (int h = 0; h < 2; h++) {
+      u32 a[2][2][4];
 #pragma unroll
       for (int m = 0; m < 2; m++) {
-        mma_m16n8k16(acc[m][c], a[m][0], b[0], b[1]);
-        mma_m16n8k16(acc[m][c], a[m][1], b[2], b[3]);
+        const uint2 q = *(const uint2 *)(codes + m * 512 + h * 8);
+        tiles_halves(a[m], q.x, q.y, *(const u32 *)(scales + m * 64 + h * 4));
+      }
+#pragma unroll
+      for (int c = 0; c < S::columns; c++) {
+        u32 b[4];
+        load_matrices(b, (row ^ h * 64) + c * 1024);
+#pragma unroll
+        for (int m = 0; m < 2; m++) {
+          mma_m16n8k16(acc[m][c], a[m][0], b[0], b[1]);
+          mma_m16n8k16(acc[m][c], a[m][1], b[2], b[3]);
+        }
       }
     }
   }
-}
-
-// The sums of all blocks that share a tile, in the last of them: it returns true. work: a counter a tile, then [tile][slice][fragment][thread].
-template <typename S> __device__ __forceinline__ bool tiles_gather(float (&acc)[2][S::columns][4], u32 *counters, float4 *work, int tile, int rank) {
-  constexpr int FRAGMENTS = 2 * S::columns;
-  __shared__ u32 come;
-  float4 *all = work + (size_t)tile * S::split * FRAGMENTS * S::threads + threadIdx.x;
-#pragma unroll
-  for (int f = 0; f < FRAGMENTS; f++) {
-    float(&d)[4] = acc[f / S::columns][f % S::columns];
-    all[(rank * FRAGMENTS + f) * S::threads] = make_float4(d[0], d[1], d[2], d[3]);
-  }
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) come = atomicAdd(counters + tile, 1u);
-  __syncthreads();
-  if (come != S::split - 1) return false;
-  __threadfence();
-#pragma unroll
-  for (int f = 0; f < FRAGMENTS; f++) {
-    float(&d)[4] = acc[f / S::columns][f % S::columns];
-    d[0] = d[1] = d[2] = d[3] = 0.0f;
-#pragma unroll
-    for (int s = 0; s < S::split; s++) {
-      const uint4 v = load16_fresh(all + (s * FRAGMENTS + f) * S::threads);
-      d[0] += __uint_as_float(v.x);
-      d[1] += __uint_as_float(v.y);
-      d[2] += __uint_as_float(v.z);
-      d[3] += __uint_as_float(v.w);
-    }
-  }
-  if (threadIdx.x == 0) counters[tile] = 0;
-  return true;
-}
-
-// A fragment to y: lanes of rows g and g ^ 1 exchange, so that each has two neighbouring features of one row of x.
-template <typename S, int END, typename Y> __device__ __forceinline__ void tiles_put(Y *y, const float (&d)[4], int tile, int row, int rows, int lane) {
-  const int g = lane >> 2, odd = g & 1;
-  const float a = __shfl_xor_sync(~0u, odd ? d[0] : d[1], 4), b = __shfl_xor_sync(~0u, odd ? d[2] : d[3], 4);
-  row += (lane & 3) * 2 + odd;
-  if (tile >= S::row_tiles || row >= rows) return;
-  Y *to = y + (size_t)row * S::outputs + tile * 16 + (g & ~1);
-  put_pair(to, odd ? a : d[0], odd ? d[1] : a, END == GEMM_ADD);
-  put_pair(to + 8, odd ? b : d[2], odd ? d[3] : b, END == GEMM_ADD);
-}
-
-template <typename S, int END, typename Y>
-__device__ __forceinline__ void tiles_q4(const u16 *x, const unsigned char *codes, const unsigned char *scales, Y *y, u32 *counters, float4 *work, int rows) {
-  SHARED_MEMORY(smem);
-  const int warp = __shfl_sync(~0u, threadIdx.x >> 5, 0), lane = threadIdx.x & 31, rank = blockIdx.x % S::split, tile = blockIdx.x / S::split;
-  const int across = (rows + S::width - 1) / S::width, first = S::steps * rank / S::split, steps = S::steps * (rank + 1) / S::split - first;
-  const int upper = warp / S::beside * 2, column = warp % S::beside * S::columns;
-  dependents_may_start();
-  wait_for_predecessors();
-  if (tile >= across * S::down) return;
-  int m, c;
-  gemm_tile<S>(tile, across, m, c);
-  tiles_copies<S> copies(shared_address(smem), m, c, rows, first);
-#pragma unroll
-  for (int s = 0; s < S::stages - 1; s++) copies.fill(x, codes, scales, s < steps);
-  float acc[2][S::columns][4] = {};
-  int stage = 0;
-#pragma unroll 1
-  for (int k = 0; k < steps; k++) {
-    copies_arrived<S::stages - 2>();
-    __syncthreads();
-    copies.fill(x, codes, scales, k + S::stages - 1 < steps);
-    tiles_step<S>(acc, smem + stage * S::stage_bytes, shared_address(smem) + stage * S::stage_bytes, upper, column, lane);
-    if (++stage == S::stages) stage = 0;
-  }
-  if (S::split > 1 && !tiles_gather<S>(acc, counters, work, tile, rank)) return;
-#pragma unroll
-  for (int t = 0; t < 2; t++)
-#pragma unroll
-    for (int i = 0; i < S::columns; i++) tiles_put<S, END>(y, acc[t][i], m * S::tall + upper + t, c * S::width + (column + i) * 8, rows, lane);
-}
+};
