@@ -243,10 +243,9 @@ static bool plan_phase(planner *p, ts__phase phase, const ts__step *steps, size_
 static void plan_thresholds(planner *p, const ts__step *const steps[], ts_plan_phase *f, int n) {
   const ts__times_of t = {.arch = p->o->target->arch, .sms = p->o->target->gpu.sms, .config = p->o->config, .quant = p->o->quant, .buffers = &p->buffers,
                           .params = p->params, .nparams = p->nparams, .chunk = p->o->chunk};
-  for (int i = 0; i < n; i++) {
-    if (p->o->target->api == TS_API_CUDA) ts__phase_times(p->a, &t, steps[i], &f[i]);
+  if (p->o->target->api == TS_API_CUDA) ts__phase_times(p->a, &t, f, steps, n);
+  for (int i = 0; i < n; i++)
     if (f[i].kind == TS_PHASE_PREFILL) f[i].n_min = f[i].ntimes ? f[0].n_max + 1 : f[i - 1].n_max + 1;
-  }
 }
 
 // --- the rest of a plan ------------------------------------------------------------------------------------

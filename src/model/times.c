@@ -1,16 +1,21 @@
 // How long passes of a plan are expected to take on a GPU: what divides prompts into passes (runtime/passes.c). A kernel's time is that of its record; a record
 // of a kernel whose rows are symbolic is of a whole chunk, and for fewer rows its time goes as the stated one does:
 //
-//   OVERHEAD + max(bytes / rate of memory, operations / rate of tensor cores, where rows are symbolic: what one tile of them takes)
+//   one row                    OVERHEAD_ONE + bytes / memory's rate
+//   few rows, and no products  OVERHEAD + weights / memory's rate + activations / the rate of the second-level cache + operations / rate of tensor cores
+//   products of any rows       OVERHEAD + rounds of tiles that all multiprocessors compute together + activations / ...
 //
-// Bytes and operations are those of the first rows of a sequence.
+// Bytes and operations are those of the first rows of a sequence. With an H200's rates, passes of 16 to 2048 rows of Llama-3-8B come out within a tenth
+// (docs/notes/0256).
 #include "times.h"
 
-static const double OVERHEAD = 3.2e-6;  // s: a kernel behind another one
-// Kernels of one row read weights ahead of their predecessor's end.
-static const double OVERHEAD_ONE = 1.3e-6, FASTER_ONE = 1.4;
-// A product of any number of rows has tiles of so many weights' rows and rows; one multiprocessor computes a tile.
-static const double TILE = 128 * 256;
+// Seconds of a kernel behind another one; more where weights of few rows are not quantized.
+static const double OVERHEAD = 2.2e-6, OVERHEAD_ONE = 1.3e-6, OVERHEAD_WIDE = 7e-6;
+// Shares of the data sheet's rates that kernels reach: of memory for weights and for activations, of tensor cores for tiles.
+static const double WEIGHTS = 0.71, WEIGHTS_ONE = 0.85, ACTIVATIONS = 1.67, TILES = 0.79;
+// A tile has so many of the weights' rows, and so many rows, or half of them in little more than half the time where weights are quantized.
+enum { TILE_OF = 128, TILE = 256 };
+static const double HALF = 0.56;
 
 typedef struct rates {
   const char *arch;
@@ -36,22 +41,35 @@ static const ts_model_param *find_param(const ts__times_of *t, const char *name)
 
 static bool symbolic(const ts_plan_step *s) { return (s->ndims > 0 && s->dims[0] == TS_DIM_N) || (s->ndims > 1 && s->dims[1] == TS_DIM_N); }
 
+// Tiles of `rows` rows of a product of n rows: rounds of all multiprocessors.
+static double rounds(const ts__times_of *t, const ts_model_param *m, int64_t n, int64_t rows) {
+  int64_t tiles = ((n + rows - 1) / rows) * ((m->rows + TILE_OF - 1) / TILE_OF);
+  return (double)((tiles + t->sms - 1) / t->sms);
+}
+
+static double tiles_time(const ts__times_of *t, const rates *r, const ts_model_param *m, int64_t n) {
+  double one = 2.0 * TILE_OF * TILE * (double)m->cols * t->sms / r->products / TILES, whole = rounds(t, m, n, TILE) * one;
+  return t->quant->bits ? TS_MIN(whole, rounds(t, m, n, TILE / 2) * one * HALF) : whole;
+}
+
 // Without a record, in us.
 static double stated_us(const ts__times_of *t, const rates *r, const ts__step *s, bool any_rows, int64_t n) {
-  double bytes = 0, products = 0, tile = 0;
   const double width = t->quant->bits ? (t->quant->bits + 0.5) / 8 : ts_code_bytes(t->quant->type);
+  double weights = 0, activations = 0, operations = 0, tiles = 0, overhead = n == 1 ? OVERHEAD_ONE : OVERHEAD;
   for (int i = 0; i < s->nargs; i++) {
     const ts__step_arg *a = &s->args[i];
     const ts_model_param *m = a->use == TS__WEIGHT && strcmp(s->spec.op, "embed") ? find_param(t, a->weight) : NULL;
-    if (a->use <= TS__ROW) bytes += (double)((a->use == TS__ROW ? 1 : n) * t->buffers->buf[a->buf].per_row + t->buffers->buf[a->buf].fixed) * ts_code_bytes(t->buffers->buf[a->buf].type);
-    if (a->use == TS__KEYS) products += 2.0 * (double)n * (double)n * (double)(t->config->heads * t->config->head_dim);
+    if (a->use <= TS__ROW) activations += (double)((a->use == TS__ROW ? 1 : n) * t->buffers->buf[a->buf].per_row + t->buffers->buf[a->buf].fixed) * ts_code_bytes(t->buffers->buf[a->buf].type);
+    if (a->use == TS__KEYS) operations += 2.0 * (double)n * (double)n * (double)(t->config->heads * t->config->head_dim);
     if (!m || m->kind == TS_PARAM_VECTOR) continue;
-    bytes += width * (double)m->rows * (double)m->cols;
-    products += 2.0 * (double)n * (double)m->rows * (double)m->cols;
-    if (any_rows) tile = 2 * TILE * (double)m->cols * t->sms / r->products;
+    weights += width * (double)m->rows * (double)m->cols;
+    operations += 2.0 * (double)n * (double)m->rows * (double)m->cols;
+    if (any_rows) tiles += tiles_time(t, r, m, n);
+    else if (n > 1 && !t->quant->bits) overhead = OVERHEAD_WIDE;
   }
-  if (n == 1) return 1e6 * (OVERHEAD_ONE + bytes / r->bytes / FASTER_ONE);
-  return 1e6 * (OVERHEAD + TS_MAX(TS_MAX(bytes / r->bytes, products / r->products), tile));
+  if (n == 1) return 1e6 * (overhead + (weights + activations) / r->bytes / WEIGHTS_ONE);
+  double products = tiles > 0 ? tiles : weights / r->bytes / WEIGHTS + operations / r->products;
+  return 1e6 * (overhead + products + activations / r->bytes / ACTIVATIONS);
 }
 
 static double step_us(const ts__times_of *t, const rates *r, const ts_plan_step *s, const ts__step *from, int64_t n) {
@@ -61,18 +79,35 @@ static double step_us(const ts__times_of *t, const rates *r, const ts_plan_step 
   return any ? s->expected_us * us / stated_us(t, r, from, any, t->chunk) : s->expected_us;
 }
 
-void ts__phase_times(ts_arena *a, const ts__times_of *t, const ts__step *steps, ts_plan_phase *f) {
-  static const int64_t points[] = {16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144};
-  const rates *r = find_rates(t->arch);
-  if (!r || f->kind == TS_PHASE_HEAD) return;
-  ts_plan_time *v = ts_new_array(a, ts_plan_time, TS_COUNTOF(points) + 1);
-  int64_t most = (f->n_max + f->multiple - 1) / f->multiple * f->multiple;
-  for (size_t i = 0; i < TS_COUNTOF(points) && f->multiple < most; i++)
-    if (points[i] < most) v[f->ntimes++].n = points[i];
-  v[f->ntimes++].n = most;
-  for (int i = 0; i < f->ntimes; i++) {
-    for (int k = 0; k < f->nsteps; k++) v[i].us += step_us(t, r, &f->steps[k], &steps[k], v[i].n);
-    v[i].us = (double)(int64_t)(v[i].us * 10 + 0.5) / 10;
+// Numbers of rows at which times are told: where rounds of tiles end and begin.
+static int points(const ts_plan_phase *f, ts_plan_time *v) {
+  const int64_t most = (f->n_max + f->multiple - 1) / f->multiple * f->multiple;
+  int n = 0;
+  for (int64_t k = f->multiple; f->multiple < most && k < most; k += k < 2048 ? TILE / 2 : 2 * TILE) {
+    if (k > f->multiple) v[n++].n = k - f->multiple;
+    v[n++].n = k;
   }
-  f->times = v;
+  v[n++].n = most;
+  return n;
+}
+
+static double pass_us(const ts__times_of *t, const rates *r, const ts_plan_phase *f, const ts__step *steps, int64_t n) {
+  double us = 0;
+  for (int k = 0; k < f->nsteps; k++) us += step_us(t, r, &f->steps[k], &steps[k], n);
+  return us;
+}
+
+void ts__phase_times(ts_arena *a, const ts__times_of *t, ts_plan_phase *f, const ts__step *const steps[], int n) {
+  const rates *r = find_rates(t->arch);
+  const ts_plan_phase *head = &f[n - 1];
+  for (int i = 0; r && i < n - 1; i++) {
+    ts_plan_time *v = ts_new_array(a, ts_plan_time, TS_PLAN_TIMES);
+    f[i].ntimes = points(&f[i], v);
+    f[i].times = v;
+    for (int k = 0; k < f[i].ntimes; k++) {
+      double us = pass_us(t, r, &f[i], steps[i], v[k].n);
+      if (f[i].kind == TS_PHASE_DECODE) us += pass_us(t, r, head, steps[n - 1], 1);  // the head runs with it
+      v[k].us = (double)(int64_t)(us * 10 + 0.5) / 10;
+    }
+  }
 }

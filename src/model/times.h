@@ -15,7 +15,7 @@ typedef struct ts__times_of {
   size_t nparams;
   int64_t chunk;
 } ts__times_of;
-// Sets f->times; steps: what f->steps were made from. A GPU without a row, and the head, have none.
-void ts__phase_times(ts_arena *a, const ts__times_of *t, const ts__step *steps, ts_plan_phase *f);
+// Sets the times of n phases, the last of which is the head and has none; steps: what theirs were made from. A GPU without a row has no times.
+void ts__phase_times(ts_arena *a, const ts__times_of *t, ts_plan_phase *f, const ts__step *const steps[], int n);
 
 #endif

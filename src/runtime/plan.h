@@ -110,6 +110,7 @@ typedef struct ts_plan_step {
 // A list of steps for n_min <= n <= n_max rows; n is rounded up to `multiple`. HEAD turns one row into logits; it may run for
 // several rows after one pass, so it must not write what it reads through row views.
 typedef enum ts_phase_kind { TS_PHASE_DECODE, TS_PHASE_PREFILL, TS_PHASE_HEAD, TS_PHASE__COUNT } ts_phase_kind;
+enum { TS_PLAN_TIMES = 64 };  // of a phase, at most
 typedef struct ts_plan_time {
   int64_t n;
   double us;

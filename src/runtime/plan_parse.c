@@ -1,7 +1,7 @@
 // Plans from text. The text comes out of a file that somebody else may have written.
 #include "runtime/plan_impl.h"
 
-enum { MAX_WEIGHTS = 1 << 20, MAX_BUFFERS = 1 << 16, MAX_PHASES = 64, MAX_STEPS = 1 << 17, MAX_ARGS = 64, MAX_PARTS = 16, MAX_TIMES = 64 };
+enum { MAX_WEIGHTS = 1 << 20, MAX_BUFFERS = 1 << 16, MAX_PHASES = 64, MAX_STEPS = 1 << 17, MAX_ARGS = 64, MAX_PARTS = 16 };
 
 typedef struct parser {
   ts_arena *a;
@@ -281,7 +281,7 @@ static bool step(parser *s, const json_t *o, ts_plan_step *t) {
 static bool times(parser *s, const json_t *o, ts_plan_phase *f) {
   const json_t *list = json_object_get(o, "times");
   if (!list) return true;
-  list = ts__json_array(&s->j, o, "times", MAX_TIMES, s->d);
+  list = ts__json_array(&s->j, o, "times", TS_PLAN_TIMES, s->d);
   if (!list) return false;
   ts_plan_time *v = ts_new_array(s->a, ts_plan_time, json_array_size(list));
   f->ntimes = (int)json_array_size(list);

@@ -248,7 +248,7 @@ static void record_passes(world *w, const ts_build_result *r, double one, double
   } pass[] = {{"decode", " n=1", one}, {"batch16", " n=16", sixteen}, {"batch64", " n=64", sixty_four}};
   for (size_t i = 0; i < r->nkernels; i++) {
     const ts_build_kernel *k = &r->kernels[i];
-    double ns = strchr(k->workload, '%') && strcmp(k->phase, "prefill") ? 1 : 1e9;
+    double ns = (strchr(k->workload, '%') && strcmp(k->phase, "prefill")) || !strcmp(k->phase, "head") ? 1 : 1e9;
     for (size_t p = 0; p < TS_COUNTOF(pass); p++) {
       const char *end = strstr(k->workload, pass[p].rows);
       if (!end || strcmp(k->phase, pass[p].phase) || strchr(end, '%')) continue;
