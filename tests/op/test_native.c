@@ -224,8 +224,10 @@ static void test_shipped_guesses(void **state) {
   } rows[] = {
       {"matmul q4f16_1 A=f16 K=4096 N=6144 n=2", "near"},
       {"matmul q4f16_1 A=f16 K=4096 N=28672 n=16", "near"},
-      {"matmul_add q4f16_1 A=f16 K=4096 N=4096 R=f32 n=16", "near"},
-      {"matmul_add q4f16_1 A=f16 K=14336 N=4096 R=f32 n=16", "exact"},
+      {"matmul_add q4f16_1 A=f16 K=4096 N=4096 R=f32 n=16", "pair"},
+      {"matmul_add q4f16_1 A=f16 K=14336 N=4096 R=f32 n=16", "pair"},
+      {"matmul_add q4f16_1 A=f16 K=13824 N=5120 R=f32 n=16", "exact"},
+      {"matmul q4f16_1 A=f16 K=576 N=960 n=16", "near"},
       {"matmul q4f16_1 A=f16 K=4096 N=28672 n=24", "share64"},
       {"matmul_add q4f16_1 A=f16 K=14336 N=4096 R=f32 n=32", "share64"},
       {"matmul q4f16_1 A=f16 K=4096 N=6144 n=64", "share64"},

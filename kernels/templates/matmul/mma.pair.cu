@@ -1,7 +1,7 @@
 /* tunesmith
 doc       2 to 16 rows of f16: pairs of blocks have a group of tiles, every warp of them a part of K, and meet once, in the shared memory of the cluster
 requires  sm_90a
-guess     N < 2048 || K < 2048 ? 0 : 6
+guess     N < 2048 || N > 32 * SMS || K < 2048 ? 0 : 6    # up to four tiles a pair: the start lines
 param     WARPS 8
 param     TILES 4 2 3 6 8
 param     STAGES 3 4 2 5 6
