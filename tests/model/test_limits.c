@@ -238,14 +238,14 @@ static void all_above_all(void **state) {
   ts_build_result r = build_of(w, model);
   const ts_build_kernel *k = nth(&r, DOWN, 1);
   assert_non_null(k);
-  assert_string_equal(k->left_out, "mma.share64 mma.wide mma.gemm");
+  assert_string_equal(k->left_out, "mma.share64 mma.wide mma.gemm mma.tiles");
   assert_string_equal(k->served, "default");
   assert_true(nth(&r, DOWN, 0)->calls == 1 && k->calls == 1 && !nth(&r, DOWN, 2));
   assert_null(strstr(schedule_of(w, &r, k), "native "));
   assert_false(ts_plan_limited(plan_of(w, &r), LARGE_SCALE));
   k = nth(&r, DOWN_MANY, 1);
   assert_non_null(k);
-  assert_string_equal(k->left_out, "mma.gemm");
+  assert_string_equal(k->left_out, "mma.gemm mma.tiles");
   must(ts_plan_within(plan_of(w, &r), LARGE_SCALE, 9285, "", &d), &d);
 }
 
