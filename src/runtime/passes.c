@@ -1,6 +1,7 @@
 // Dividing a prompt into passes.
 //
-// Where the plan tells the times of passes, those are chosen whose times add up to the least: best[r] = min over passes of time + best[r - rows]. Only the
+// Where the plan tells the times of passes, those are chosen whose times add up to the least: best[r] = min over passes of time + best[r - rows], or one pass for
+// all that is left where a division saves next to nothing. Only the
 // last one may have fewer rows than it computes, as far as the cache has room for the others: the room beyond the rows that are left, `slack`, stays the same
 // from pass to pass. Without times a pass has as many rows as one can.
 #include "runtime/plan.h"
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 
 enum { MOST_ROWS = 1 << 14, MOST_TRIED = 64 };  // that are divided at once; of numbers of rows of one phase
+static const double WORTH = 1.03;  // what a division must save: times are expected ones
 
 typedef struct choice {
   int32_t rows;
@@ -110,10 +112,26 @@ static ts_pass largest(const ts_plan *p, int64_t left, int64_t room) {
   return best;
 }
 
+// The fastest pass that takes all of r rows, if it is expected to take hardly longer than the best division.
+static ts_pass whole(const ts_passes *x, int64_t r) {
+  ts_pass best = {.phase = NULL};
+  double least = x->best[r] * WORTH;
+  for (int i = 0; i < x->plan->nphases; i++) {
+    const ts_plan_phase *f = &x->plan->phases[i];
+    int64_t full = round_up(r, f->multiple);
+    if (f->kind == TS_PHASE_HEAD || r < f->n_min || r > f->n_max || full - r > x->slack || !(ts_plan_phase_us(f, full) < least)) continue;
+    least = ts_plan_phase_us(f, full);
+    best = (ts_pass){f, r};
+  }
+  return best;
+}
+
 ts_pass ts_passes_next(ts_passes *x, int64_t left, int64_t room) {
   if (!x->choice || left == 1) return largest(x->plan, left, room);
   int64_t rows = TS_MIN(left, x->most);
   divide(x, rows, TS_MIN(room - left, x->widest));
+  ts_pass all = whole(x, rows);
+  if (all.phase) return all;
   return (ts_pass){&x->plan->phases[x->choice[rows].phase], x->choice[rows].rows};
 }
 
