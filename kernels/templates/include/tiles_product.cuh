@@ -35,10 +35,9 @@ template <typename S> struct tiles_copies {
   }
 };
 
-// The sums of all blocks that share a tile, in the last of them: it returns true. work: a counter a tile, then [tile][slice][fragment][thread].
-template <typename S> __device__ __forceinline__ bool tiles_gather(float (&acc)[2][S::columns][4], u32 *counters, float4 *work, int tile, int rank) {
+// The sums of all blocks that share a tile, in the last of them: it returns true. come: a word of shared memory that nothing else uses any more. work: a counter a tile, then [tile][slice][fragment][thread].
+template <typename S> __device__ __forceinline__ bool tiles_gather(float (&acc)[2][S::columns][4], u32 *counters, float4 *work, int tile, int rank, volatile u32 *come) {
   constexpr int FRAGMENTS = 2 * S::columns;
-  __shared__ u32 come;
   float4 *all = work + (size_t)tile * S::split * FRAGMENTS * S::threads + threadIdx.x;
 #pragma unroll
   for (int f = 0; f < FRAGMENTS; f++) {
@@ -47,9 +46,9 @@ template <typename S> __device__ __forceinline__ bool tiles_gather(float (&acc)[
   }
   __threadfence();
   __syncthreads();
-  if (threadIdx.x == 0) come = atomicAdd(counters + tile, 1u);
+  if (threadIdx.x == 0) *come = atomicAdd(counters + tile, 1u);
   __syncthreads();
-  if (come != S::split - 1) return false;
+  if (*come != S::split - 1) return false;
   __threadfence();
 #pragma unroll
   for (int f = 0; f < FRAGMENTS; f++) {
@@ -112,7 +111,7 @@ __device__ __forceinline__ void tiles_product(const u16 *x, typename WEIGHTS::me
     WEIGHTS::step(acc, smem + stage * S::stage_bytes, shared_address(smem) + stage * S::stage_bytes, upper, column, lane);
     if (++stage == S::stages) stage = 0;
   }
-  if (S::split > 1 && !tiles_gather<S>(acc, counters, work, tile, rank)) return;
+  if (S::split > 1 && !tiles_gather<S>(acc, counters, work, tile, rank, (volatile u32 *)smem)) return;
 #pragma unroll
   for (int t = 0; t < 2; t++)
 #pragma unroll
