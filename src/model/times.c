@@ -9,10 +9,10 @@
 // (docs/notes/0256).
 #include "times.h"
 
-// Seconds of a kernel behind another one; more where weights of few rows are not quantized.
+// Seconds of a kernel behind another one; more of few rows where weights are not quantized, and one row is then no exception.
 static const double OVERHEAD = 2.2e-6, OVERHEAD_ONE = 1.3e-6, OVERHEAD_WIDE = 7e-6;
-// Shares of the data sheet's rates that kernels reach: of memory for weights and for activations, of tensor cores for tiles.
-static const double WEIGHTS = 0.71, WEIGHTS_ONE = 0.85, ACTIVATIONS = 1.67, TILES = 0.79;
+// Shares of the data sheet's rates that kernels reach: of memory for weights and for activations, of tensor cores for tiles of quantized weights and others.
+static const double WEIGHTS = 0.71, WEIGHTS_ONE = 0.85, ACTIVATIONS = 1.67, TILES = 0.79, TILES_WIDE = 0.88;
 // A tile has so many of the weights' rows, and so many rows, or half of them in little more than half the time where weights are quantized.
 enum { TILE_OF = 128, TILE = 256 };
 static const double HALF = 0.56;
@@ -48,14 +48,14 @@ static double rounds(const ts__times_of *t, const ts_model_param *m, int64_t n, 
 }
 
 static double tiles_time(const ts__times_of *t, const rates *r, const ts_model_param *m, int64_t n) {
-  double one = 2.0 * TILE_OF * TILE * (double)m->cols * t->sms / r->products / TILES, whole = rounds(t, m, n, TILE) * one;
+  double one = 2.0 * TILE_OF * TILE * (double)m->cols * t->sms / r->products / (t->quant->bits ? TILES : TILES_WIDE), whole = rounds(t, m, n, TILE) * one;
   return t->quant->bits ? TS_MIN(whole, rounds(t, m, n, TILE / 2) * one * HALF) : whole;
 }
 
 // Without a record, in us.
 static double stated_us(const ts__times_of *t, const rates *r, const ts__step *s, bool any_rows, int64_t n) {
   const double width = t->quant->bits ? (t->quant->bits + 0.5) / 8 : ts_code_bytes(t->quant->type);
-  double weights = 0, activations = 0, operations = 0, tiles = 0, overhead = n == 1 ? OVERHEAD_ONE : OVERHEAD;
+  double weights = 0, activations = 0, operations = 0, tiles = 0, overhead = n == 1 && t->quant->bits ? OVERHEAD_ONE : OVERHEAD;
   for (int i = 0; i < s->nargs; i++) {
     const ts__step_arg *a = &s->args[i];
     const ts_model_param *m = a->use == TS__WEIGHT && strcmp(s->spec.op, "embed") ? find_param(t, a->weight) : NULL;
