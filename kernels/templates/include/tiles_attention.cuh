@@ -7,7 +7,7 @@
 #include "stream_ptx.cuh"
 
 enum { D = TS_D, GROUP = TS_H / TS_HK, LINES = 16 * WARPS, TILE = 64, ROW_BYTES = 2 * D, TILE_BYTES = TILE * ROW_BYTES, CHUNKS = D / 16 };
-static_assert(D % 32 == 0, "two steps of 16 are read at once");
+static_assert(D % 64 == 0, "a row has whole groups of the eight pieces that are swizzled");
 
 // Where a tile keeps 16 bytes of a position.
 static __device__ __forceinline__ u32 tiles_piece(int row, int piece) {
