@@ -29,8 +29,9 @@ where     !NEAR || SPLIT == 2 && PAIR == 1
 define    SMEM STAGES * (WIDTH * 256 + WIDE * 4608) + 16 * STAGES + 8 * ALONG + (ALONG * (NEAR + 1) > 1 ? TILES * ((ALONG * (NEAR + 1) - 1) * WIDTH * 256 / (NEAR + 1) + 8 * ALONG) : 0)
 where     SMEM <= SHARED && SMEM * ROOM <= SM_SHARED - 1024 * ROOM && MOST > 0 && PER_SM <= ROOM && (ROOM == 1 || CREWS == 2 && TALL * WIDTH <= 64)
 where     CREWS * TALL <= max(2, TILES) * ALONG && (TALL == 1 || CREWS <= 3 && WIDTH <= 64 && (NEAR || SPLIT == 1))
-start     TALL=1 CREWS=2 SPLIT=2 STAGES=5 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if n > 64 && 2 * ceildiv(N, 64) * ceildiv(n, 128) <= SMS && K < 8192
+start     TALL=1 CREWS=2 SPLIT=2 STAGES=5 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if n > 64 && 2 * ceildiv(N, 64) * ceildiv(n, 128) <= SMS && K < 12288
 start     TALL=1 CREWS=2 SPLIT=4 STAGES=5 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16 if n > 64 && 2 * ceildiv(N, 64) * ceildiv(n, 128) <= SMS
+start     TALL=1 CREWS=2 SPLIT=3 STAGES=5 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16 if n > 64 && 3 * ceildiv(N, 64) * ceildiv(n, 128) <= 2 * SMS
 start     TALL=1 CREWS=2 SPLIT=2 STAGES=5 PAIR=2 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16 if n > 64 && ceildiv(N, 64) * ceildiv(n, 128) <= SMS && K >= 8192
 start     TALL=1 CREWS=2 SPLIT=2 STAGES=4 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if n > 64 && ceildiv(N, 64) * ceildiv(n, 128) <= SMS
 start     TALL=1 CREWS=3 SPLIT=2 STAGES=3 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if n > 64 && 2 * ceildiv(N, 64) * ceildiv(n, 128) <= 3 * SMS
@@ -38,6 +39,9 @@ start     TALL=1 CREWS=2 SPLIT=1 STAGES=5 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 
 start     TALL=1 CREWS=3 SPLIT=1 STAGES=4 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16 if n > 64 && ceildiv(N, 64) * ceildiv(n, 128) <= 3 * SMS
 start     TALL=1 CREWS=4 SPLIT=1 STAGES=4 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16 if n > 64 && ceildiv(N, 64) * ceildiv(n, 128) <= 8 * SMS
 start     TALL=1 CREWS=3 SPLIT=1 STAGES=4 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16 if n > 64
+start     TALL=1 CREWS=2 SPLIT=3 STAGES=8 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16 if n > 32 && 2 * ceildiv(N, 64) > SMS && 3 * ceildiv(N, 64) <= 2 * SMS
+start     TALL=1 CREWS=2 SPLIT=2 STAGES=8 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if n > 32 && 3 * ceildiv(N, 64) > 2 * SMS && ceildiv(N, 64) <= SMS && K >= 8192
+start     TALL=1 CREWS=2 SPLIT=1 STAGES=8 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16 if n > 32 && 2 * ceildiv(N, 64) > 3 * SMS && ceildiv(N, 64) <= 2 * SMS
 start     TALL=2 CREWS=3 SPLIT=2 STAGES=4 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if N > 16384 && N <= 25344
 start     TALL=2 CREWS=2 SPLIT=1 STAGES=5 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16 if N > 25344
 start     TALL=1 CREWS=3 SPLIT=2 STAGES=6 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=14 if N > 8192
