@@ -9,6 +9,8 @@ param     STAGES 3 4 2 6 8
 param     SPLIT 2 4 8
 define    NEAR 1
 include   exact_q4.params
+start     WARPS=16 TILES=1 EACH=2 STAGES=2 SPLIT=2 LEFT=2 ROOM=1 if K <= 4096 && N > 4096 && N <= 6144 && n <= 16      # ROOM=1: behind others' blocks none gets two of it
+start     WARPS=16 TILES=1 EACH=4 STAGES=2 SPLIT=2 LEFT=2 ROOM=1 if K <= 4096 && N > 6144 && N <= 16384 && n <= 16
 start     WARPS=8 TILES=2 EACH=2 STAGES=4 SPLIT=8 LEFT=4 ROOM=2 if K <= 4096 && N <= 6144
 start     WARPS=16 TILES=1 EACH=4 STAGES=2 SPLIT=2 LEFT=2 ROOM=1 if K <= 4096 && N > 16384
 start     WARPS=16 TILES=2 EACH=2 STAGES=2 SPLIT=2 LEFT=4 ROOM=1 if K <= 4096 && N > 16384

@@ -18,6 +18,8 @@ define    OWN AHEAD * COLUMNS * 1024 + ceildiv(STAGES * TILES * 576, 1024) * 102
 define    USED WARPS * OWN + HALF * 512 + 16 + 8 * (WARPS * AHEAD + HALF)
 define    SMEM max(USED, (SM_SHARED / (ROOM + 1) / 128 + 1) * 128)      # no more than that fit
 where     SMEM * ROOM <= SM_SHARED - 1024 * ROOM && SMEM <= SHARED
+start     WARPS=8 TILES=4 STAGES=3 AHEAD=3 SUMS=0 LEFT=50 ROOM=1 if n > 8 && K <= 4096 && N > 3072      # ROOM=1: behind others' blocks none gets two of it
+start     WARPS=8 TILES=4 STAGES=3 AHEAD=3 SUMS=0 LEFT=5 ROOM=1 if n > 8 && K > 4096 && N > 3072
 start     WARPS=8 TILES=4 STAGES=3 AHEAD=3 SUMS=0 LEFT=4 ROOM=2 if n > 8 && K < 14336 && N > 3072
 start     WARPS=8 TILES=4 STAGES=3 AHEAD=3 SUMS=0 LEFT=5 ROOM=2 if n > 8 && K >= 11008 && N > 3072
 start     WARPS=8 TILES=4 STAGES=3 AHEAD=3 SUMS=1 LEFT=50 ROOM=2 if n <= 8 && K <= 4096 && N > 3072
