@@ -254,6 +254,10 @@ __device__ __forceinline__ void load_matrices_turned(u32 (&r)[4], u32 address) {
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                : "r"(address));
 }
+// Four matrices of eight rows of eight halves, laid down turned; lane l gives the address of row l % 8 of what becomes of matrix l / 8.
+__device__ __forceinline__ void store_matrices_turned(u32 address, const u32 (&r)[4]) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3]) : "memory");
+}
 
 // Bytes: sixteen rows of 32 along K, as they lie in the words of the packed layout, by eight columns; exact.
 __device__ __forceinline__ void mma_u8_s8(int (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, const int (&c)[4]) {

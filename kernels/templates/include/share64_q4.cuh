@@ -23,7 +23,8 @@ struct share_shape {
   static constexpr int blocks = ((all + tiles - 1) / tiles + pair - 1) / pair * pair * split;  // for some rows of x
   static constexpr u32 pause = (wide < tiles ? wide : tiles) * w_bytes / a_pace;  // cycles between stages that are asked for ahead of x
   static constexpr int steps = (inputs / 64 + 1) / 2, columns = width / 8;  // steps: of two units of K; behind K there are zeros
-  static constexpr int few = a_room == 2 ? 24 : crews <= 2 ? 40 : crews == 3 ? 32 : 24, many = a_room == 2 ? 104 : crews <= 2 ? 232 : crews == 3 ? 160 : 112;  // registers
+  static constexpr int few = a_room == 2 && crews > 1 ? 24 : crews <= 2 ? 40 : crews == 3 ? 32 : 24;  // registers of those that copy, and of the others
+  static constexpr int many = a_room == 2 ? crews == 1 ? 216 : 104 : crews <= 2 ? 232 : crews == 3 ? 160 : 112;
   static constexpr int x_bytes = width * 128;  // of a unit
   static constexpr int w_at = stages * 2 * x_bytes, near_at = w_at + stages * wide * w_bytes;
   static constexpr int parts = along * (near + 1), own = columns / parts;  // crews that meet in shared memory for a tile; fragments that each finishes
@@ -202,7 +203,11 @@ template <typename S> struct share_crew {
     barrier_wait(pass == 0 ? at.early(turn) : at.bar(stage), parity);
     fetch(stage);
     share_halves(a, q[0][0], f[0][0]);
-    if (pass == 0) barrier_wait(at.bar(stage), parity);
+    if (pass == 0) {  // with what comes before x, for it costs nothing there
+      if (S::met) cluster_wait();
+      wait_for_predecessors();
+      barrier_wait(at.bar(stage), parity);
+    }
     if (S::passes > 1 && twos && stage / S::along % 2 && steps > 1) {
       one<ALONE>(d, a, b);
       k++;
@@ -255,33 +260,53 @@ template <typename S, int END, typename Y> __device__ __forceinline__ void share
   put_four(y + (size_t)row * S::outputs + feature + (lane >> 2 & 4) + (far ? 8 : 0), four, END == GEMM_ADD);
 }
 
+// The same of two fragments, where sums are f16 and the warp has room at `room` and 2048 bytes behind it, 256 bytes each: there they are turned.
+template <typename S> __device__ __forceinline__ void share_put_turned(u16 *y, float4 v, float4 w, int feature, int first, unsigned char *room, int lane) {
+  const u32 sums[4] = {pack_f16(v.x * 64.0f, v.y * 64.0f), pack_f16(v.z * 64.0f, v.w * 64.0f), pack_f16(w.x * 64.0f, w.y * 64.0f), pack_f16(w.z * 64.0f, w.w * 64.0f)};
+  __syncwarp();
+  store_matrices_turned(shared_address(room) + (lane >> 4) * 2048 + (lane & 7) * 32 + (lane >> 3 & 1) * 16, sums);
+  __syncwarp();
+  const int row = first + (lane >> 1);
+  const uint4 eight = *(const uint4 *)(room + (lane >> 4) * 2048 + (lane & 15) * 16);
+  if (row < S::rows && feature < S::outputs) *(uint4 *)(y + (size_t)row * S::outputs + feature + (lane & 1) * 8) = eight;
+}
+
+// Two blocks of a cluster with one crew a tile: half of the sums stays, half goes to the other block.
+template <typename S, int SELF> __device__ __forceinline__ void share_trade(share_block<S> &me, float (&d)[S::width / 2], float4 (&mine)[S::own], int slot, int thread) {
+  const u32 at = cluster_address(me.base + S::near_at + slot * S::got_bytes + thread * 16, 1 - SELF), bar = cluster_address(me.here(slot), 1 - SELF);
+#pragma unroll
+  for (int c = 0; c < S::own; c++) {
+    const float *v = d + (SELF * S::own + c) * 4, *w = d + ((1 - SELF) * S::own + c) * 4;
+    mine[c] = make_float4(v[0], v[1], v[2], v[3]);
+    send_cluster4(at + c * 2048, make_float4(w[0], w[1], w[2], w[3]), bar);
+  }
+}
+
 // Crews of a block and of its cluster that have parts of K: each sends the others their fragments of eight rows of x, and sums its own.
 template <typename S>
 __device__ __forceinline__ void share_gather(share_block<S> &me, const unsigned char *smem, float (&d)[S::width / 2], float4 (&mine)[S::own], int i, int turn,
                                              int thread) {
   static_assert(S::parts == 1 || S::near, "a block without a cluster cannot send to itself");
-  const int self = S::near ? me.part * S::along + turn : 0;
+  const int self = S::near ? me.part * S::along + turn : 0, slot = i * S::along + turn;
+  if constexpr (S::parts == 2 && S::along == 1) {  // known which, no sum is chosen by a number
+    if (self == 0) share_trade<S, 0>(me, d, mine, slot, thread);
+    else share_trade<S, 1>(me, d, mine, slot, thread);
+  } else {
 #pragma unroll
-  for (int to = 0; to < S::parts; to++)
+    for (int to = 0; to < S::parts; to++) {
+      const int there = i * S::along + to % S::along;
+      const u32 at = cluster_address(me.base + S::near_at + there * S::got_bytes + (self - (self > to)) * S::part_bytes + thread * 16, to / S::along);
+      const u32 bar = cluster_address(me.here(there), to / S::along);
 #pragma unroll
-    for (int c = 0; c < S::own; c++) {
-      const float *v = d + (to * S::own + c) * 4;
-      if (to == self) mine[c] = make_float4(v[0], v[1], v[2], v[3]);
-    }
-  if (S::parts == 1) return;
-  const int slot = i * S::along + turn;
-#pragma unroll
-  for (int to = 0; to < S::parts; to++) {
-    if (to == self) continue;
-    const int there = i * S::along + to % S::along;
-    const u32 at = cluster_address(me.base + S::near_at + there * S::got_bytes + (self - (self > to)) * S::part_bytes + thread * 16, to / S::along);
-    const u32 bar = cluster_address(me.here(there), to / S::along);
-#pragma unroll
-    for (int c = 0; c < S::own; c++) {
-      const float *v = d + (to * S::own + c) * 4;
-      send_cluster4(at + c * 2048, make_float4(v[0], v[1], v[2], v[3]), bar);
+      for (int c = 0; c < S::own; c++) {
+        const float *v = d + (to * S::own + c) * 4;
+        const float4 four = make_float4(v[0], v[1], v[2], v[3]);
+        if (to == self) mine[c] = four;
+        else send_cluster4(at + c * 2048, four, bar);
+      }
     }
   }
+  if (S::parts == 1) return;
   barrier_wait(me.here(slot), 0);
   const float4 *got = (const float4 *)(smem + S::near_at + slot * S::got_bytes) + thread;
 #pragma unroll
@@ -437,10 +462,6 @@ __device__ __forceinline__ void share64_q4(const tensor_map *x, const tensor_map
       it.multiply_all(d, pass);
 #pragma unroll
       for (int m = 0; m < S::tall; m++) wgmma_touch(d[m]);
-      if (pass == 0) {
-        if (S::met) cluster_wait();
-        wait_for_predecessors();
-      }
 #pragma unroll
       for (int m = 0; m < S::tall; m++) {
         const int number = pass * S::wide + crew * S::tall + m, tile = me.from + number;
@@ -450,6 +471,11 @@ __device__ __forceinline__ void share64_q4(const tensor_map *x, const tensor_map
         const int first = S::near ? (me.part * S::along + turn) * S::own : 0;
         if (S::split > 1 && !S::near) {
           share_meet<S, END>(me, (float4 *)workspace, mine, y, tile, first, thread);
+        } else if constexpr (sizeof(Y) == 2 && END == GEMM_STORE && S::parts > 1 && S::own % 2 == 0) {
+          unsigned char *room = smem + S::near_at + (number * S::along + turn) * S::got_bytes + (warp & 3) * 512;  // what has been read there
+#pragma unroll
+          for (int c = 0; c < S::own; c += 2)
+            share_put_turned<S>(y, mine[c], mine[c + 1], tile * 64 + (warp & 3) * 16, me.row + (first + c) * 8, room + c * 2048, lane);
         } else {
 #pragma unroll
           for (int c = 0; c < S::own; c++) share_put<S, END>(y, mine[c], tile * 64 + (warp & 3) * 16, me.row + (first + c) * 8, lane);

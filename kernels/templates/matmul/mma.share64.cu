@@ -3,7 +3,7 @@ doc       17 to 1024 rows of f16 in tiles of up to 128: wgmma with weights dequa
 requires  sm_90a
 guess     n <= 512 ? 5 : 0
 param     TALL 1 2                       # tiles of 64 rows of weights of a crew
-param     CREWS 4 3 2                    # at once
+param     CREWS 4 3 2 1                  # at once
 param     SPLIT 1 2 4 6 3 8              # of K
 param     STAGES 6 4 5 3 8
 param     PAIR 1 2                       # blocks that fetch x for each other
@@ -27,7 +27,7 @@ define    TOGETHER WIDE >= TILES ? TILES : TILES % WIDE == 0 ? WIDE : 1
 define    GROUPS ceildiv(ceildiv(ceildiv(N, 64), TILES), PAIR) * PAIR
 where     !NEAR || SPLIT == 2 && PAIR == 1
 define    SMEM STAGES * (WIDTH * 256 + WIDE * 4608) + 16 * STAGES + 8 * ALONG + (ALONG * (NEAR + 1) > 1 ? TILES * ((ALONG * (NEAR + 1) - 1) * WIDTH * 256 / (NEAR + 1) + 8 * ALONG) : 0)
-where     SMEM <= SHARED && SMEM * ROOM <= SM_SHARED - 1024 * ROOM && MOST > 0 && PER_SM <= ROOM && (ROOM == 1 || CREWS == 2 && TALL * WIDTH <= 64)
+where     SMEM <= SHARED && SMEM * ROOM <= SM_SHARED - 1024 * ROOM && MOST > 0 && PER_SM <= ROOM && (ROOM == 1 || CREWS <= 2 && TALL * WIDTH <= 64)
 where     CREWS * TALL <= max(2, TILES) * ALONG && (TALL == 1 || CREWS <= 3 && WIDTH <= 64 && (NEAR || SPLIT == 1))
 start     TALL=1 CREWS=2 SPLIT=2 STAGES=5 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if n > 64 && 2 * ceildiv(N, 64) * ceildiv(n, 128) <= SMS && K < 12288
 start     TALL=1 CREWS=2 SPLIT=4 STAGES=5 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16 if n > 64 && 2 * ceildiv(N, 64) * ceildiv(n, 128) <= SMS
@@ -47,8 +47,10 @@ start     TALL=2 CREWS=2 SPLIT=1 STAGES=5 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 
 start     TALL=1 CREWS=3 SPLIT=2 STAGES=6 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=14 if N > 8192
 start     TALL=1 CREWS=3 SPLIT=1 STAGES=6 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=16 if N > 16384
 start     TALL=1 CREWS=4 SPLIT=2 STAGES=4 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if N > 8192
-start     TALL=1 CREWS=2 SPLIT=2 STAGES=8 PAIR=1 ALONG=2 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if N <= 5120 && K < 8192
+start     TALL=1 CREWS=1 SPLIT=2 STAGES=8 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=12 if 2 * ceildiv(N, 64) <= SMS && K < 8192 && n > 32
+start     TALL=1 CREWS=1 SPLIT=2 STAGES=8 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if 2 * ceildiv(N, 64) <= SMS && K < 8192
 start     TALL=1 CREWS=2 SPLIT=2 STAGES=6 PAIR=1 ALONG=1 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if N <= 8192 && K < 8192
+start     TALL=1 CREWS=2 SPLIT=2 STAGES=8 PAIR=1 ALONG=2 NEAR=1 ROOM=1 PER_SM=1 PACE=16 if N <= 5120 && K < 8192
 start     TALL=1 CREWS=2 SPLIT=4 STAGES=6 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=12 if N <= 5120
 start     TALL=1 CREWS=2 SPLIT=4 STAGES=8 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=12 if N <= 5120
 start     TALL=1 CREWS=3 SPLIT=4 STAGES=6 PAIR=1 ALONG=1 NEAR=0 ROOM=1 PER_SM=1 PACE=12 if N <= 8192

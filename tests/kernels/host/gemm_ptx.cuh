@@ -336,6 +336,18 @@ static inline void load_matrices_turned(u32 (&r)[4], u32 address) {
     for (int e = 0; e < 2; e++) memcpy((char *)&r[j] + 2 * e, host_at(host_slot(HOST_WARP, j * 8 + lane % 4 * 2 + e)[0]) + lane / 4 * 2, 2);
   host_meet(HOST_WARP);
 }
+static inline void store_matrices_turned(u32 address, const u32 (&r)[4]) {
+  int lane = host_me->index & 31;
+  if (address % 16) fprintf(stderr, "matrix row at %x\n", address), abort();
+  host_slot(HOST_WARP, lane)[0] = address;
+  host_meet(HOST_WARP);
+  for (int m = 0; m < 4; m++)
+    for (int e = 0; e < 2; e++) {
+      u16 v = (u16)(r[m] >> 16 * e);
+      memcpy(host_at(host_slot(HOST_WARP, m * 8 + lane % 4 * 2 + e)[0]) + lane / 4 * 2, &v, 2);
+    }
+  host_meet(HOST_WARP);
+}
 
 template <bool SIGNED> static inline void host_mma_bytes(int (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, const int (&c)[4]) {
   int lane = host_me->index & 31, g = lane >> 2, t = lane & 3;
