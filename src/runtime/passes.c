@@ -1,9 +1,8 @@
 // Dividing a prompt into passes.
 //
 // Where the plan tells the times of passes, those are chosen whose times add up to the least: best[r] = min over passes of time + best[r - rows], or one pass for
-// all that is left where a division saves next to nothing. Only the
-// last one may have fewer rows than it computes, as far as the cache has room for the others: the room beyond the rows that are left, `slack`, stays the same
-// from pass to pass. Without times a pass has as many rows as one can.
+// all that is left where a division saves next to nothing. Only the last one may have fewer rows than it computes, as far as the cache has room for the others: the
+// room beyond the rows that are left, `slack`, stays the same from pass to pass. Without times a pass has as many rows as one can.
 #include "runtime/plan.h"
 
 #include <math.h>
