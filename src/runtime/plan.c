@@ -102,12 +102,15 @@ static bool arg_ok(const check *c, const ts_plan_step *s, const ts_plan_arg *a, 
   return a->kind == TS_PLAN_ARG_BUFFER ? row_ok(c, a, head) : true;
 }
 
+// Sums and extrapolations of times stay finite.
+#define MOST_US 1e9
+
 static bool times_ok(const check *c, const ts_plan_phase *f, const char *name, int64_t most) {
   if (f->ntimes < 0 || f->ntimes > TS_PLAN_TIMES) return wrong(c, name, "too many times");
   for (int i = 0; i < f->ntimes; i++) {
     const ts_plan_time *t = &f->times[i];
     if (t->n < 1 || t->n > most || (i && t->n <= f->times[i - 1].n)) return wrong(c, name, "rows of times do not rise within the phase");
-    if (!isfinite(t->us) || t->us <= 0) return wrong(c, name, "bad expected time");
+    if (!isfinite(t->us) || t->us <= 0 || t->us > MOST_US) return wrong(c, name, "bad expected time");
   }
   return true;
 }
