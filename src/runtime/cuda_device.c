@@ -11,8 +11,8 @@ bool ts__gpu_sync(const ts__gpu *g, const char *what, ts_diag *d) { return ts__g
 
 static bool right_gpu(const ts__gpu *g, const ts_plan *p, const char *file, ts_diag *d) {
   ts_target built;
-  TS_TRY(ts_target_parse(p->target, &built, d));
-  if (strcmp(built.arch, p->gpu) == 0 && ts_target_gpu_runs(&built, g->g.compute)) return true;
+  ts_diag unknown = {0};
+  if (ts_target_parse(p->target, &built, &unknown) && strcmp(built.arch, p->gpu) == 0 && ts_target_gpu_runs(&built, g->g.compute)) return true;
   (void)ts_refuse(d, "wrong-gpu", "%s: built for GPUs of %s, this one (%s) is sm_%d", file, p->gpu, g->g.name, g->g.compute);
   ts_hint(d, "build the model with --target cuda on this machine");
   return false;

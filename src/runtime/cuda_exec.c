@@ -364,12 +364,12 @@ static bool record(exec *e, graph *g, ts_diag *d) {
   return ok;
 }
 
-// The graph for a pass at position t, noted when it is wanted for the first time. NULL: no room for one more.
-static graph *find_graph(exec *e, const ts_plan_phase *f, ending how, int64_t t) {
+// The graph for a pass at position t, noted when it is wanted for the first time. NULL: there are as many as MOST already.
+static graph *find_graph(exec *e, const ts_plan_phase *f, ending how, int64_t t, int most) {
   int64_t bound = ts_cuda_bound(t, e->plan->max_seq);
   for (int i = 0; i < e->ngraphs; i++)
     if (e->graphs[i].phase == f && e->graphs[i].ending == how && e->graphs[i].bound == bound) return &e->graphs[i];
-  if (e->ngraphs == MOST_GRAPHS) return NULL;
+  if (e->ngraphs >= most) return NULL;
   e->graphs[e->ngraphs] = (graph){.phase = f, .ending = how, .bound = bound};
   return &e->graphs[e->ngraphs++];
 }
@@ -380,14 +380,14 @@ static bool launch_graph(exec *e, graph *g, ts_diag *d) {
 }
 
 static bool launch_token(exec *e, ending how, int64_t t, ts_diag *d) {
-  graph *g = find_graph(e, ts_plan_pick(e->plan, 1), how, t);
+  graph *g = find_graph(e, ts_plan_pick(e->plan, 1), how, t, MOST_GRAPHS);
   return g ? launch_graph(e, g, d) : ts_bug(d, "graphs", "more than %d graphs", MOST_GRAPHS);
 }
 
 // A pass of several rows. One that came twice is likely to come again: its graph is recorded behind it, while the GPU is at work.
 static bool launch_rows(exec *e, const ts_plan_phase *f, int64_t n, int64_t t, ts_diag *d) {
   const int64_t value[2] = {[TS_DIM_N] = n, [TS_DIM_T] = t};
-  graph *g = f->multiple == f->n_max && driver(e)->cuGraphInstantiate && !e->profile ? find_graph(e, f, PLAIN, t) : NULL;
+  graph *g = f->multiple == f->n_max && driver(e)->cuGraphInstantiate && !e->profile ? find_graph(e, f, PLAIN, t, MOST_GRAPHS / 2) : NULL;  // decode needs room too
   if (g && g->exec) return launch_graph(e, g, d);
   if (g && ++g->issued >= 2 && !e->wanted) e->wanted = g;
   return issue_phase(e, f, value, 0, false, d) && (!e->profile || collect(e, f, d));
