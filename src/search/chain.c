@@ -231,7 +231,7 @@ static size_t turns(double bytes, size_t least, size_t calls) {
   return (size_t)fmax(1, fmin(fmax((double)least, n), MOST_CALLS / (double)calls));
 }
 
-// The kernels of a part to a step's worker. One that cannot take part is out; refuses when none is left.
+// The kernels of a part to a step's worker. One that cannot take part is out, and another is chosen for it; refuses when none is left.
 static bool give(chain *c, part *p, ts_step *s, size_t index, ts_diag *d) {
   size_t taken = 0;
   for (size_t i = 0; i < p->row->n; i++) {
@@ -243,6 +243,7 @@ static bool give(chain *c, part *p, ts_step *s, size_t index, ts_diag *d) {
     else if (why.kind != TS_REFUSAL) return (*d = why, false);
     else k->row->refused = ts_arena_strdup(c->a, why.message);
   }
+  for (size_t i = 0; taken && p->k[p->now].id < 0; i++) p->now = i;
   return taken || ts_refuse(d, "no-kernel", "%s: %s: %s", p->row->workload, p->k[0].row->sketch, p->k[0].row->refused);
 }
 
