@@ -98,8 +98,8 @@ void ts__need_check(ts__need *v) {
   check_threads(v, threads);
   if (v->shared > g->block_shared)
     ts__need_refuse(v, "shared-memory", v->shared, g->block_shared, "%s%lld bytes of shared memory; a block may have %lld", at_least(v), (long long)v->shared, (long long)g->block_shared);
-  check_registers(v, threads, registers);
-  if (v->minblocks > 1) check_blocks(v, threads, registers);
+  if (!v->failed) check_registers(v, threads, registers);  // else threads may be too many to multiply
+  if (!v->failed && v->minblocks > 1) check_blocks(v, threads, registers);
   v->use->kernels++;
   v->use->threads = TS_MAX(v->use->threads, threads);
   v->use->shared = TS_MAX(v->use->shared, v->shared);
