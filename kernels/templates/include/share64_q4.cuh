@@ -56,6 +56,11 @@ template <typename S> struct share_ring {
 
   // How many copies bring the weights of a pass: as few as can be, for each costs the thread that asks for it.
   __device__ __forceinline__ int copies() { return S::together > 1 ? 1 : max(me.active(pass), 0); }
+  // Weights that no other block reads are the first to leave the second-level cache: x and the parts of sums stay.
+  __device__ __forceinline__ void take(u32 to, const tensor_map *weights, int tile, u32 bar) {
+    if (S::rows <= S::width) copy_tensor_3d_hint(to, weights, 0, 2 * k, tile, bar, policy_evict_first());
+    else copy_tensor_3d(to, weights, 0, 2 * k, tile, bar);
+  }
   // Of the first steps weights are waited for alone: what can be done before x is here is done.
   __device__ __forceinline__ void weights(const tensor_map *codes, const tensor_map *scales) {
     const bool early = step < S::along;
@@ -65,8 +70,8 @@ template <typename S> struct share_ring {
     barrier_expect(bar, n * S::together * S::w_bytes + (early ? 0 : 2 * S::x_bytes));
 #pragma unroll 1
     for (int i = 0; i < n; i++) {
-      copy_tensor_3d(to + i * 4096, codes, 0, 2 * k, (me.tile(pass) + i) * 4, bar);
-      copy_tensor_3d(to + S::wide * 4096 + i * 512, scales, 0, 2 * k, (me.tile(pass) + i) * 4, bar);
+      take(to + i * 4096, codes, (me.tile(pass) + i) * 4, bar);
+      take(to + S::wide * 4096 + i * 512, scales, (me.tile(pass) + i) * 4, bar);
     }
   }
   __device__ __forceinline__ void rows(const tensor_map *x) {
