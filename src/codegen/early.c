@@ -191,7 +191,7 @@ static int64_t own_bytes(const ts_intrin *in) {
     const ts_buffer *b = s->block->allocs[i];
     int64_t bytes = b->scope[0] == 'l' ? ts_code_bytes(b->code) : 0;
     for (int d = 0; d < b->ndim; d++) bytes = ts_is_int(b->shape[d], &n) ? ts__early_times(bytes, n) : 0;
-    sum += bytes;
+    sum = ts__early_plus(sum, bytes);
   }
   return sum;
 }
@@ -216,7 +216,7 @@ static void enter_intrin(ts__early *x, const ts_block *b, int node) {
   x->group_now = in->threads;
   if (in->threads > 1) see_group(x, b, in->threads, node);
   if (in->trailing) x->intrin = b;
-  x->own += own_bytes(in);
+  x->own = ts__early_plus(x->own, own_bytes(in));
   ts__early_operands(x, b, in);
 }
 
@@ -328,14 +328,14 @@ static void add_roles(ts__early *x) {
   const ts_note *note = ts_notes_find(x->roles->loop.notes, "warp_specialize");
   int64_t want = note->kind == TS_NOTE_INT ? note->i : 1, warp = v->t->gpu.warp;
   ts_axis a = x->used >> TS_THREAD_Z & 1 || v->extent[TS_THREAD_X] % warp ? TS_THREAD_Z : TS_THREAD_Y;
-  int64_t group = v->extent[TS_THREAD_X] * (a == TS_THREAD_Z ? v->extent[TS_THREAD_Y] : 1);
+  int64_t group = a == TS_THREAD_Z ? ts__early_times(v->extent[TS_THREAD_X], v->extent[TS_THREAD_Y]) : v->extent[TS_THREAD_X];
   if (group % warp)
     ts__need_refuse(v, "warp-specialize", group, warp, "the %lld threads of one position along %s are no whole warps", (long long)group, ts_axis_name(a));
   if (want != 1 && (want < LEAST || want > MOST || want % UNIT))
     ts__need_refuse(v, "warp-specialize", want, MOST, "%lld registers a consumer; multiples of 8 from 24 to 232 are allowed", (long long)want);
   if (want != 1 && group % WARPGROUP)
     ts__need_refuse(v, "warp-specialize", group, WARPGROUP, "registers are moved between whole warpgroups; a position along %s has %lld threads", ts_axis_name(a), (long long)group);
-  v->extent[a]++;
+  v->extent[a] = ts__early_plus(v->extent[a], 1);
   if (want != 1) v->moved = v->t->gpu.max_registers;  // who has how many is settled later
 }
 
@@ -365,7 +365,7 @@ static void kernel(ts__early *x, const ts_stmt *s) {
   add_group(x);
   add_roles(x);
   v->shared = most_shared(x);
-  v->local = sum_of(x, 'l') + x->own;
+  v->local = ts__early_plus(sum_of(x, 'l'), x->own);
   v->fragments = sum_of(x, 'f');
   ts__need_check(v);
 }

@@ -79,6 +79,7 @@ typedef struct ts__early_point {
 bool ts__early_value(ts__early *x, const ts_expr *e, const ts__early_point *p, int64_t *out);
 static inline bool ts__early_shared(const ts_buffer *b) { return b->scope[0] == 's'; }
 int64_t ts__early_times(int64_t a, int64_t b);  // of numbers that are not negative; INT64_MAX when too large
+int64_t ts__early_plus(int64_t a, int64_t b);   // of numbers of which one is not negative; INT64_MAX when too large
 // Bytes that the buffer will take at least, of a block or of a thread; and the leaves during which it is there.
 int64_t ts__early_bytes(ts__early *x, const ts__early_buffer *b);
 void ts__early_life(const ts__early *x, const ts__early_buffer *b, int *first, int *last);

@@ -8,6 +8,17 @@ int64_t ts__early_times(int64_t a, int64_t b) {
   return __builtin_mul_overflow(a, b, &r) ? INT64_MAX : r;
 }
 
+int64_t ts__early_plus(int64_t a, int64_t b) {
+  int64_t r;
+  return __builtin_add_overflow(a, b, &r) ? INT64_MAX : r;
+}
+
+// Numbers from lo to hi.
+static int64_t count_of(int64_t lo, int64_t hi) {
+  int64_t r;
+  return __builtin_sub_overflow(hi, lo, &r) ? INT64_MAX : ts__early_plus(r, 1);
+}
+
 // --- values
 // -------------------------------------------------------------------------------------------------------------------------
 
@@ -24,6 +35,7 @@ ts__early_name *ts__early_named(ts__early *x, const ts_var *v, bool make) {
 }
 
 static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
+static int64_t floor_mod(int64_t a, int64_t b) { return a % b < 0 ? a % b + b : a % b; }  // b > 0
 
 static bool of_loop(ts__early *x, const ts__early_name *n, const ts__early_point *p, int64_t *out) {
   const ts_stmt *s = n->loop;
@@ -33,7 +45,7 @@ static bool of_loop(ts__early *x, const ts__early_name *n, const ts__early_point
   bool still = n->depth < p->from || (a >= TS_BLOCK_X && a <= TS_BLOCK_Z) || (p->one_thread && a >= TS_THREAD_X && a <= TS_THREAD_Z);
   if (s == p->second || (p->last && !still)) {
     if (!ts__early_value(x, s->loop.extent, p, &extent) || extent < 1) return false;
-    *out += s == p->second ? TS_MIN(extent - 1, 1) : extent - 1;
+    *out = ts__early_plus(*out, s == p->second ? TS_MIN(extent - 1, 1) : extent - 1);
   }
   return *out < (int64_t)1 << 40 && *out > -((int64_t)1 << 40);
 }
@@ -41,7 +53,7 @@ static bool of_loop(ts__early *x, const ts__early_name *n, const ts__early_point
 static bool of_dim(const ts_dim *d, bool most, int64_t *out) {
   int64_t m = TS_MAX(d->multiple, 1);
   if (d->lo < 0 || (most && d->hi >= (int64_t)1 << 40) || d->lo >= (int64_t)1 << 40) return false;
-  *out = most ? d->hi / m * m : (d->lo + m - 1) / m * m;
+  *out = most ? d->hi / m * m : ts__early_times(d->lo / m + (d->lo % m != 0), m);
   return *out >= d->lo && *out <= d->hi;
 }
 
@@ -57,7 +69,7 @@ static bool of_two(ts_ekind k, int64_t a, int64_t b, int64_t *out) {
     case TS_E_SUB: return !__builtin_sub_overflow(a, b, out);
     case TS_E_MUL: return !__builtin_mul_overflow(a, b, out);
     case TS_E_FLOORDIV: return b > 0 && (*out = floor_div(a, b), true);
-    case TS_E_FLOORMOD: return b > 0 && (*out = a - floor_div(a, b) * b, true);
+    case TS_E_FLOORMOD: return b > 0 && (*out = floor_mod(a, b), true);
     case TS_E_MIN: return *out = TS_MIN(a, b), true;
     case TS_E_MAX: return *out = TS_MAX(a, b), true;
     default: return false;
@@ -85,9 +97,9 @@ static int64_t extent_of(ts__early *x, const ts__early_buffer *b, int d, const t
     if (!ts__early_value(x, at, &ends[0], &v) || !ts__early_value(x, at, &ends[1], &w)) continue;
     lo = TS_MIN(lo, TS_MIN(v, w));
     hi = TS_MAX(hi, TS_MAX(v, w));
-    if (hi - lo + 1 >= whole) break;
+    if (count_of(lo, hi) >= whole) break;
   }
-  return lo > hi ? 1 : TS_MAX(TS_MIN(hi - lo + 1, whole), 1);
+  return lo > hi ? 1 : TS_MAX(TS_MIN(count_of(lo, hi), whole), 1);
 }
 
 static int64_t elements(ts__early *x, const ts__early_buffer *b, int from) {
@@ -216,9 +228,10 @@ typedef struct operand {
 } operand;
 
 static void misplaced(ts__early *x, const operand *q, const char *what, int64_t elements) {
-  int bytes = ts_code_bytes(q->param->code);
-  ts__need_refuse(x->need, "operand-layout", elements * bytes, q->param->align, "block %.60s: intrinsic %.60s wants operand %.60s, and its rows, at multiples of %d bytes; %s of %lld",
-                  q->block->name, q->block->intrin, q->param->name, q->param->align, what, (long long)(elements * bytes));
+  int64_t bytes;
+  if (__builtin_mul_overflow(elements, ts_code_bytes(q->param->code), &bytes)) bytes = elements < 0 ? INT64_MIN : INT64_MAX;
+  ts__need_refuse(x->need, "operand-layout", bytes, q->param->align, "block %.60s: intrinsic %.60s wants operand %.60s, and its rows, at multiples of %d bytes; %s of %lld",
+                  q->block->name, q->block->intrin, q->param->name, q->param->align, what, (long long)bytes);
 }
 
 // ORDER aligned (lower_intrin.c).
@@ -241,7 +254,7 @@ static void check_rows(ts__early *x, const operand *q) {
     for (int d = 0; d < o->buf->ndim; d++) {
       if (!o->step[i][d]) continue;
       if (!stride_of(x, o->buf, d, &k) || __builtin_mul_overflow(k, o->step[i][d], &k)) return;
-      stride += k;
+      if (__builtin_add_overflow(stride, k, &stride)) return;
     }
     if (stride != 1 && stride % q->n) return misplaced(x, q, "rows are at distances", stride);
   }
