@@ -62,7 +62,7 @@ static bool open_depth(stepper *s, const ts__step_request *q, const ts_cuda_kern
   *at = (depth){.t = t};
   memcpy(dims, q->dims, sizeof dims);
   memcpy(at->launch, q->dims, sizeof dims);
-  if (t && q->t >= 0) {
+  if (t) {
     dims[q->t] = TS_MIN(t, q->t_most);
     at->launch[q->t] = ts_cuda_bound(dims[q->t], q->t_most + 1) - 1;
   }
@@ -77,7 +77,7 @@ static bool bind_call(stepper *s, const ts__step_request *q, const kernel *k, si
   return (*out = ts_cuda_call_new(k->code, s->a, buf, at->launch, at->dims, d)) != NULL;
 }
 
-// The part's calls in all settings. Those at one depth share dimensions and a workspace: they run one after the other.
+// The part's calls in all settings. Those at one depth share dimensions and a workspace, as all do that depend on none: they run one after the other.
 static bool bind_calls(stepper *s, const ts__step_request *q, kernel *k, ts_diag *d) {
   enum { MOST_DEPTHS = 16 };
   depth known[MOST_DEPTHS];
@@ -86,11 +86,12 @@ static bool bind_calls(stepper *s, const ts__step_request *q, kernel *k, ts_diag
     k->calls[v] = ts_new_array(s->a, ts_cuda_call *, s->arg->ncalls);
     for (size_t i = 0, at = 0; i < s->arg->ncalls; i++) {
       const ts_step_call *c = &s->arg->calls[i];
+      int64_t t = q->t >= 0 ? c->t[v] : 0;
       if (c->part != q->part) continue;
       size_t x = 0;
-      while (x < n && known[x].t != c->t[v]) x++;
+      while (x < n && known[x].t != t) x++;
       if (x == MOST_DEPTHS) return ts_refuse(d, "long-step", "a step at more than %d depths", MOST_DEPTHS);
-      if (x == n && !open_depth(s, q, k->code, c->t[v], &known[n++], d)) return false;
+      if (x == n && !open_depth(s, q, k->code, t, &known[n++], d)) return false;
       TS_TRY(bind_call(s, q, k, i, &known[x], &k->calls[v][at++], d));
     }
   }

@@ -132,8 +132,8 @@ typedef struct ts_step_call {
   int64_t t[TS_STEP_SETTINGS];  // tokens in the cache in each setting of the step, launched as the runtime does for as many; 0: as the workload is measured
 } ts_step_call;
 typedef struct ts_step ts_step;
-// Starts a worker. Everything given must outlive it.
-ts_step *ts_step_open(const ts_workload *const *parts, size_t nparts, const ts_step_call *calls, size_t ncalls, uint64_t seed, ts_diag *d) TS_WARN_UNUSED;
+// Starts a worker. Everything given must outlive it. rows: of the workloads that serve several numbers of rows; 0: as they are measured.
+ts_step *ts_step_open(const ts_workload *const *parts, size_t nparts, const ts_step_call *calls, size_t ncalls, int64_t rows, uint64_t seed, ts_diag *d) TS_WARN_UNUSED;
 void ts_step_close(ts_step *s);  // accepts NULL
 // A kernel for a part, main function f; *id counts from 0. A refusal where it cannot take part, ENVIRONMENT "step-failed" when the worker ended.
 bool ts_step_add(ts_step *s, size_t part, const ts_func *f, const ts_object *o, int *id, ts_diag *d) TS_WARN_UNUSED;

@@ -6,6 +6,7 @@
 struct ts_step {
   ts__step_arg arg;
   ts_worker worker;
+  int64_t rows;
   int n;  // kernels given
   size_t culprit;
 };
@@ -34,10 +35,11 @@ static bool answer(ts_step *s, double timeout_s, double *ns, size_t n, ts_diag *
   return failed(s, whole ? r.message : got == 0 ? "no answer" : "no word", d);
 }
 
-ts_step *ts_step_open(const ts_workload *const *parts, size_t nparts, const ts_step_call *calls, size_t ncalls, uint64_t seed, ts_diag *d) {
+ts_step *ts_step_open(const ts_workload *const *parts, size_t nparts, const ts_step_call *calls, size_t ncalls, int64_t rows, uint64_t seed, ts_diag *d) {
   ts_step *s = calloc(1, sizeof *s);
   if (!s) abort();
   s->arg = (ts__step_arg){.parts = parts, .nparts = nparts, .calls = calls, .ncalls = ncalls, .seed = seed, .target = parts[0]->target};
+  s->rows = rows;
   ts_diag why = {0};
   bool started = ts_worker_start(&s->worker, ts__gpu_step_serve, &s->arg, &why) || failed(s, why.message, d);
   if (started && answer(s, READY_S, NULL, 0, d)) return s;
@@ -60,16 +62,41 @@ static bool send(ts_step *s, const ts__step_request *q, const void *more, size_t
   return ok;
 }
 
+// Which of f's dimensions is called so; -1: none.
+static int dim_of(const ts_func *f, const char *name) {
+  for (int i = 0; i < f->ndims; i++)
+    if (strcmp(f->dims[i].var->name, name) == 0) return i;
+  return -1;
+}
+
+// The dimensions of the reference in this step.
+static bool dims_of_step(const ts_step *s, const ts_workload *w, int64_t *dims, ts_diag *d) {
+  int n = dim_of(w->reference, "n");
+  memcpy(dims, w->dims[0], sizeof w->dims[0]);
+  if (n < 0 || !s->rows) return true;
+  const ts_dim *m = &w->reference->dims[n];
+  if (s->rows < m->lo || s->rows > m->hi || s->rows % m->multiple) return ts_refuse(d, "not-in-step", "%s serves no %lld rows", w->reference->name, (long long)s->rows);
+  return dims[n] = s->rows, true;
+}
+
+// The cache has room for the rows behind as many tokens.
+static int64_t most_tokens(const ts_step *s, const ts_func *f, int t) {
+  int n = dim_of(f, "n");
+  int64_t more = n >= 0 ? TS_MAX(s->rows - f->dims[n].lo, (int64_t)0) : 0;
+  return TS_MAX(f->dims[t].hi - more, f->dims[t].lo);
+}
+
 bool ts_step_add(ts_step *s, size_t part, const ts_func *f, const ts_object *o, int *id, ts_diag *d) {
   const ts_workload *w = s->arg.parts[part];
   ts__step_request q;
   memset(&q, 0, sizeof q);  // it travels as bytes
   q.add = true;
   q.part = part;
-  q.t = -1;
-  for (int i = 0; i < f->ndims; i++)
-    if (strcmp(f->dims[i].var->name, "t") == 0) q.t = i, q.t_most = f->dims[i].hi;
-  TS_TRY(ts__layout_of(f, &w->spec, w->reference, w->dims[0], &q.layout, d) && ts__dims_of(f, w->reference, w->dims[0], q.dims, d));
+  q.t = dim_of(f, "t");
+  if (q.t >= 0) q.t_most = most_tokens(s, f, q.t);
+  int64_t dims[8];
+  TS_TRY(dims_of_step(s, w, dims, d));
+  TS_TRY(ts__layout_of(f, &w->spec, w->reference, dims, &q.layout, d) && ts__dims_of(f, w->reference, dims, q.dims, d));
   if (!send(s, &q, o->bytes, o->n)) return failed(s, "it is gone", d);
   TS_TRY(answer(s, ADD_S, NULL, 0, d));
   *id = s->n++;

@@ -271,7 +271,7 @@ static bool alone(chain *c, size_t at, ts_diag *d) {
   size_t n = turns(p->row->cost.cold_bytes, (size_t)c->o->layers, 1);
   ts_step_call *calls = ts_new_array(c->own, ts_step_call, n);
   for (size_t i = 0; i < n; i++) fill_call(c, at, true, 0, &calls[i]);
-  ts_step *s = ts_step_open(&c->workload[at], 1, calls, n, c->o->seed, d);
+  ts_step *s = ts_step_open(&c->workload[at], 1, calls, n, 0, c->o->seed, d);
   bool ok = s && time_alone(c, p, s, n, d) && going(d);
   ts_step_close(s);
   return ok;
@@ -329,7 +329,7 @@ static bool together(chain *c, ts_chain_result *out, ts_diag *d) {
   ts_step_call *calls = ts_new_array(c->own, ts_step_call, layers * c->n);
   for (size_t i = 0; i < layers * c->n; i++) fill_call(c, i % c->n, false, i % c->n, &calls[i]);
   out->layers = (int)layers;
-  ts_step *s = ts_step_open(c->workload, c->n, calls, layers * c->n, c->o->seed, d);
+  ts_step *s = ts_step_open(c->workload, c->n, calls, layers * c->n, 0, c->o->seed, d);
   bool ok = s && time_layers(c, s, layers, out, d);
   ts_step_close(s);
   return ok;

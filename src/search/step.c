@@ -135,7 +135,7 @@ static bool choose_part(ts__chooser *c, size_t p, bool *changed, ts_diag *d) {
 // Another worker, without the one that ended the last.
 static bool begin_again(ts__chooser *c, ts_diag *d) {
   ts_step_close(c->step);
-  if (!(c->step = ts_step_open(c->workload, c->n, c->calls, c->ncalls, c->h->o->seed, d))) return false;
+  if (!(c->step = ts_step_open(c->workload, c->n, c->calls, c->ncalls, 0, c->h->o->seed, d))) return false;
   for (size_t p = 0; p < c->n; p++) {
     ts__part *x = &c->part[p];
     const ts__member *chosen = x->m.p[x->now];
@@ -263,7 +263,7 @@ static bool search_more(ts__chooser *c, bool *any, ts_diag *d) {
 
 static bool choose(ts__chooser *c, ts_tune_result *out, ts_diag *d) {
   enum { LEAST_S = 15, IDLE = 4 };  // rounds without another choice
-  if (!(c->step = ts_step_open(c->workload, c->n, c->calls, c->ncalls, c->h->o->seed, d)) || !add_new(c, d) || !descend(c, d)) return false;
+  if (!(c->step = ts_step_open(c->workload, c->n, c->calls, c->ncalls, 0, c->h->o->seed, d)) || !add_new(c, d) || !descend(c, d)) return false;
   bool more = true;
   for (int i = 0, idle = 0; i < ROUNDS && idle < IDLE && more && !ts__step_over(c, LEAST_S); i++, idle++) {
     size_t before = c->changes;

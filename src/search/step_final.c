@@ -44,7 +44,7 @@ static bool begin_final(ts__chooser *c, ts_step_call *calls, size_t n, ts__membe
   ts_step_close(c->step);
   c->calls = calls;
   c->ncalls = n;
-  if (!(c->step = ts_step_open(c->workload, c->n, c->calls, c->ncalls, c->h->o->seed, d))) return false;
+  if (!(c->step = ts_step_open(c->workload, c->n, c->calls, c->ncalls, 0, c->h->o->seed, d))) return false;
   for (size_t p = 0; p < c->n; p++) {
     c->part[p].m.n = c->part[p].id.n = c->part[p].now = 0;
     for (size_t i = 0; i < nfew[p]; i++) TS_TRY(ts__step_add(c, p, few[p][i], d));

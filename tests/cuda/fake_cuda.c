@@ -4,6 +4,7 @@
 //   fault_at=T         the first "//host" kernel after this simulated time makes an illegal access
 //   sms=N              multiprocessors (4)
 //   pins=N             bits of the memory's bus, a megahertz of two transfers (0: not told)
+//   room=MB            of memory, in a process; more is refused
 //   init=E alloc=E load=E query=E graph=E   the call fails with this error; carveout=E   asking for all of the memory as shared memory does
 //   launch=T         simulated time between kernels of a stream (0)
 //   reads=T          what the kernel that measures the memory takes more than others (0)
@@ -32,6 +33,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <limits.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -152,16 +154,22 @@ API CUresult cuCtxSetCurrent(CUcontext c) { return (void)c, 0; }
 API CUresult cuCtxSynchronize(void) { return lost; }
 
 // --- memory ---------------------------------------------------------------------------------------------------------------------
+static size_t used;
 API CUresult cuMemAlloc_v2(CUdeviceptr *p, size_t n) {
   ALIVE();
   if (env("alloc", 0)) return (CUresult)env("alloc", 0);
+  if (env("room", 0) && used + n > (size_t)env("room", 0) << 20) return TS_CU_OUT_OF_MEMORY;
   void *m = aligned_alloc(256, (n + 511) / 256 * 256);
   if (!m) return TS_CU_OUT_OF_MEMORY;
+  used += malloc_usable_size(m);
   memset(m, 0xCD, n);
   *p = (CUdeviceptr)(uintptr_t)m;
   return 0;
 }
-API CUresult cuMemFree_v2(CUdeviceptr p) { return free((void *)(uintptr_t)p), 0; }
+API CUresult cuMemFree_v2(CUdeviceptr p) {
+  used -= malloc_usable_size((void *)(uintptr_t)p);
+  return free((void *)(uintptr_t)p), 0;
+}
 API CUresult cuMemGetInfo_v2(size_t *a, size_t *t) { return *a = *t = (size_t)256 << 20, lost; }
 // Addresses without memory: touching them ends the process, as it should be seen.
 API CUresult cuMemGetAllocationGranularity(size_t *n, const CUmemProp *p, int option) { return (void)p, (void)option, *n = (size_t)env("granularity", 2 << 20), 0; }

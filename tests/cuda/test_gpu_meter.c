@@ -301,7 +301,7 @@ static void step(void **state) {
   open_meter(&x, SILU);
   const ts_workload *parts[] = {x.w, x.w};
   const ts_step_call calls[] = {{.part = 0}, {.part = 1}, {.part = 0}, {.part = 1}};
-  ts_step *s = ts_step_open(parts, 2, calls, 4, 1, &d);
+  ts_step *s = ts_step_open(parts, 2, calls, 4, 0, 1, &d);
   if (!s) fail_msg("%s", d.message);
   int quick = add(&x, s, 0, "right ns=5000 near=9000"), slow_alone = add(&x, s, 0, "right ns=7000 near=6000"), other = add(&x, s, 1, "right ns=1000");
   ts_object none = {.symbol = "k", .bytes = "nothing", .n = 7};
@@ -337,7 +337,7 @@ static void step_memory(void **state) {
     double ns;
     open_meter(&x, SILU);
     const ts_workload *parts[] = {x.w};
-    ts_step *s = ts_step_open(parts, 1, rows[i].calls, 2, 1, &d);
+    ts_step *s = ts_step_open(parts, 1, rows[i].calls, 2, 0, 1, &d);
     if (!s) fail_msg("%s", d.message);
     int id = add(&x, s, 0, "cold ns=1000");
     if (!ts_step_time(s, &id, 1, 1, &ns, &d)) fail_msg("%s", d.message);
@@ -378,7 +378,7 @@ static void step_settings(void **state) {
     const ts_workload *parts[] = {x.w};
     ts_step_call calls[2] = {{0}};
     for (int k = 0; k < 2; k++) memcpy(calls[k].t, rows[i].t[k], sizeof calls[k].t);
-    ts_step *s = ts_step_open(parts, 1, calls, 2, 1, &d);
+    ts_step *s = ts_step_open(parts, 1, calls, 2, 0, 1, &d);
     if (!s || !ts_step_add(s, 0, x.f, &o, &id, &d)) fail_msg("%s", d.message);
     for (size_t v = 0; v < TS_STEP_SETTINGS; v++) {
       double ns[2] = {0};
@@ -386,6 +386,71 @@ static void step_settings(void **state) {
       if (!ok) fail_msg("%s", d.message);
       if (fabs(ns[1] - US * rows[i].us[v]) > 1) fail_msg("row %zu, setting %zu: %g ns", i, v, ns[1]);
     }
+    ts_step_close(s);
+    close_meter(&x);
+  }
+}
+
+static ts_object with_workspace(fixture *x, const char *bytes, const char *image) {
+  const ts_gpu_arg args[] = {{TS_GPU_BUFFER, 0}, {TS_GPU_BUFFER, x->f->nparams - 1}};
+  ts_gpu_launch l = {.entry = "k", .grid = {"1", "1", "1"}, .block = {32, 1, 1}, .shared = "0", .cluster = {1, 1, 1}, .nargs = 2, .args = args};
+  ts_gpu_code code = {.arch = "sm_90a", .nparams = x->f->nparams, .registers = -1, .spills = -1, .workspace = bytes, .zeroed = "0", .nlaunches = 1, .launches = &l, .kind = TS_GPU_PTX,
+                      .image = image, .image_n = strlen(image)};
+  ts_text t = {0};
+  ts_gpu_code_write(&t, &code);
+  ts_object o = {.symbol = "k", .bytes = ts_arena_dup(x->a, t.p, t.n), .n = t.n};
+  ts_text_free(&t);
+  return o;
+}
+
+// A kernel that tokens in the cache do not change has one workspace, at however many depths it is called.
+static void step_workspace(void **state) {
+  (void)state;
+  static const ts_step_call calls[] = {{.t = {192, 192, 768}}, {.t = {768, 192, 768}}, {.t = {3072, 192, 768}}};
+  fixture x = {0};
+  ts_diag d = {0};
+  double ns[2];
+  int id;
+  open_meter(&x, SILU " room=80");
+  const ts_workload *parts[] = {x.w};
+  ts_step *s = ts_step_open(parts, 1, calls, 3, 0, 1, &d);
+  ts_object o = with_workspace(&x, "32000000", "//fake right ns=1000"), more = with_workspace(&x, "90000000", "//fake right ns=1000");
+  if (!s || !ts_step_add(s, 0, x.f, &o, &id, &d)) fail_msg("%s", d.message);
+  if (!ts_step_time(s, &id, 1, 1, ns, &d)) fail_msg("%s", d.message);
+  assert_true(fabs(ns[0] - 3000) < 1);
+  assert_false(ts_step_add(s, 0, x.f, &more, &id, &d));
+  assert_int_equal(d.kind, TS_REFUSAL);
+  ts_step_close(s);
+  close_meter(&x);
+}
+
+// Kernels that serve several numbers of rows have those of the step, buffers too.
+static void step_rows(void **state) {
+  (void)state;
+  static const struct {
+    int64_t rows;
+    double ns;  // a microsecond a row
+  } rows[] = {{0, 64000}, {48, 48000}, {16, 16000}};
+  static const ts_step_call calls[1] = {{0}};
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
+    fixture x = {0};
+    ts_diag d = {0};
+    double ns;
+    int id;
+    open_meter_with(&x, "silu_mul A=f32 I=64 n=16..64%16", "op=silu:16:64", &(ts_meter_opts){.timeout_s = 20, .seed = 4, .judge = true});
+    const ts_gpu_arg args[] = {{TS_GPU_BUFFER, 0}, {TS_GPU_BUFFER, 1}};
+    const char *dims[] = {"n"}, *image = "//fake ns=1000";
+    ts_gpu_launch l = {.entry = "k_blocks", .grid = {"n", "1", "1"}, .block = {32, 1, 1}, .shared = "0", .cluster = {1, 1, 1}, .nargs = 2, .args = args};
+    ts_gpu_code code = {.arch = "sm_90a", .nparams = 2, .ndims = 1, .dims = dims, .registers = -1, .spills = -1, .workspace = "0", .zeroed = "0", .nlaunches = 1, .launches = &l,
+                        .kind = TS_GPU_PTX, .image = image, .image_n = strlen(image)};
+    ts_text t = {0};
+    ts_gpu_code_write(&t, &code);
+    ts_object o = {.symbol = "k_blocks", .bytes = ts_arena_dup(x.a, t.p, t.n), .n = t.n};
+    ts_text_free(&t);
+    const ts_workload *parts[] = {x.w};
+    ts_step *s = ts_step_open(parts, 1, calls, 1, rows[i].rows, 1, &d);
+    if (!s || !ts_step_add(s, 0, x.f, &o, &id, &d) || !ts_step_time(s, &id, 1, 1, &ns, &d)) fail_msg("%s", d.message);
+    if (fabs(ns - rows[i].ns) > 1) fail_msg("%lld rows: %g ns", (long long)rows[i].rows, ns);
     ts_step_close(s);
     close_meter(&x);
   }
@@ -651,6 +716,6 @@ static void probe(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(slow), cmocka_unit_test(implausible), cmocka_unit_test(found_out), cmocka_unit_test(no_graph), cmocka_unit_test(busy_elsewhere), cmocka_unit_test(judged), cmocka_unit_test(records), cmocka_unit_test(step), cmocka_unit_test(step_memory), cmocka_unit_test(step_settings), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(heat), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(slow), cmocka_unit_test(implausible), cmocka_unit_test(found_out), cmocka_unit_test(no_graph), cmocka_unit_test(busy_elsewhere), cmocka_unit_test(judged), cmocka_unit_test(records), cmocka_unit_test(step), cmocka_unit_test(step_memory), cmocka_unit_test(step_settings), cmocka_unit_test(step_workspace), cmocka_unit_test(step_rows), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(heat), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
