@@ -19,6 +19,7 @@
 #define TS_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define TS_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define TS_MAX(a, b) ((a) > (b) ? (a) : (b))
+static inline int64_t ts_round_up(int64_t n, int64_t m) { return (n + m - 1) / m * m; }  // to a multiple of m; n is not negative
 
 // --- arenas (arena.c) -----------------------------------------------------------------------------------
 // Bump allocation by lifetime: process, task, candidate, scratch. Memory is zeroed. Allocation failure is

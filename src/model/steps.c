@@ -243,8 +243,6 @@ bool ts__steps(ts_arena *a, const ts_model_config *c, const ts_quant *quant, ts_
 }
 
 // --- tasks -------------------------------------------------------------------------------------------------
-static int64_t round_up(int64_t v, int64_t m) { return (v + m - 1) / m * m; }
-
 bool ts_model_extent(const ts_model_config *c, ts_api api, int64_t *max_seq_len, int64_t *prefill_chunk, ts_diag *d) {
   const bool cpu = api == TS_API_CPU;
   int64_t most = c->sliding_window ? TS_MIN(c->sliding_window, c->max_positions) : c->max_positions;
@@ -255,8 +253,8 @@ bool ts_model_extent(const ts_model_config *c, ts_api api, int64_t *max_seq_len,
                      (long long)*max_seq_len, (long long)most);
   if (*prefill_chunk < 8 || *prefill_chunk > 8192)
     return ts_refuse(d, "bad-length", "prefill chunk %lld is outside 8..8192", (long long)*prefill_chunk);
-  *max_seq_len = round_up(*max_seq_len, cpu ? 16 : 64);
-  *prefill_chunk = TS_MIN(round_up(*prefill_chunk, cpu ? 8 : 16), *max_seq_len);
+  *max_seq_len = ts_round_up(*max_seq_len, cpu ? 16 : 64);
+  *prefill_chunk = TS_MIN(ts_round_up(*prefill_chunk, cpu ? 8 : 16), *max_seq_len);
   return true;
 }
 
@@ -279,9 +277,9 @@ bool ts_paging_extent(ts_paging *p, int64_t *max_seq_len, ts_diag *d) {
     return ts_refuse(d, "bad-cache", "a page of %lld positions: multiples of 16 up to %d are possible", (long long)p->page, MOST_PAGE);
   if (p->positions < 0 || p->positions > MOST_POSITIONS)
     return ts_refuse(d, "bad-cache", "%lld positions in pages: at most %lld are possible", (long long)p->positions, (long long)MOST_POSITIONS);
-  *max_seq_len = round_up(*max_seq_len, p->page);
+  *max_seq_len = ts_round_up(*max_seq_len, p->page);
   if (!p->positions) p->positions = *max_seq_len;
-  p->positions = round_up(p->positions, p->page);
+  p->positions = ts_round_up(p->positions, p->page);
   if (p->positions < *max_seq_len)
     return ts_refuse(d, "bad-cache", "%lld positions in pages are less than one sequence may have, %lld", (long long)p->positions, (long long)*max_seq_len);
   return true;

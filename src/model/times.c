@@ -81,7 +81,7 @@ static double step_us(const ts__times_of *t, const rates *r, const ts_plan_step 
 
 // Numbers of rows at which times are told: where rounds of tiles end and begin.
 static int points(const ts_plan_phase *f, ts_plan_time *v) {
-  const int64_t most = (f->n_max + f->multiple - 1) / f->multiple * f->multiple;
+  const int64_t most = ts_round_up(f->n_max, f->multiple);
   int n = 0;
   for (int64_t k = f->multiple; f->multiple < most && k < most && n + 3 <= TS_PLAN_TIMES; k += k < 2048 ? TILE / 2 : 2 * TILE) {
     if (k > f->multiple) v[n++].n = k - f->multiple;

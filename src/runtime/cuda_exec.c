@@ -119,7 +119,7 @@ static code *find_code(exec *e, const ts_library *l, int phase, int step, ts_dia
 
 // What a step wants at most.
 static bool measure_workspace(exec *e, const ts_plan_phase *f, const ts_plan_step *s, code *c, ts_diag *d) {
-  const int64_t value[2] = {[TS_DIM_N] = (f->n_max + f->multiple - 1) / f->multiple * f->multiple, [TS_DIM_T] = e->plan->max_seq - 1};
+  const int64_t value[2] = {[TS_DIM_N] = ts_round_up(f->n_max, f->multiple), [TS_DIM_T] = e->plan->max_seq - 1};
   int64_t dims[2] = {0}, bytes = 0, zeroed = 0;
   for (int i = 0; i < s->ndims; i++) dims[i] = value[s->dims[i]];
   TS_TRY(ts_cuda_kernel_workspace(c->kernel, dims, &bytes, &zeroed, d));

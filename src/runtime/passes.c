@@ -25,8 +25,6 @@ struct ts_passes {
   double *us;            // [phase][k] of passes of k steps
 };
 
-static int64_t round_up(int64_t n, int64_t m) { return (n + m - 1) / m * m; }
-
 double ts_plan_phase_us(const ts_plan_phase *f, int64_t n) {
   const ts_plan_time *t = f->times;
   int i = 1;
@@ -43,13 +41,13 @@ static bool timed(const ts_plan *p) {
 }
 
 // Numbers of rows that are tried for a phase, beside all that are left: multiples of this.
-static int64_t step_of(const ts_plan_phase *f) { return round_up((f->n_max + MOST_TRIED - 1) / MOST_TRIED, f->multiple); }
+static int64_t step_of(const ts_plan_phase *f) { return ts_round_up((f->n_max + MOST_TRIED - 1) / MOST_TRIED, f->multiple); }
 
 // All of r rows that a phase may have, or whole steps of them.
 static void try_phase(ts_passes *x, int phase, int64_t r) {
   const ts_plan_phase *f = &x->plan->phases[phase];
   const double *us = x->us + phase * (MOST_TRIED + 1);
-  const int64_t step = step_of(f), all = TS_MIN(r, f->n_max), full = round_up(all, f->multiple);
+  const int64_t step = step_of(f), all = TS_MIN(r, f->n_max), full = ts_round_up(all, f->multiple);
   double best = x->best[r];
   int64_t rows = 0;
   if (all >= f->n_min && full - r <= x->slack && ts_plan_phase_us(f, full) + x->best[r - all] < best) best = ts_plan_phase_us(f, full) + x->best[r - all], rows = all;
@@ -117,7 +115,7 @@ static ts_pass whole(const ts_passes *x, int64_t r) {
   double least = x->best[r] * WORTH;
   for (int i = 0; i < x->plan->nphases; i++) {
     const ts_plan_phase *f = &x->plan->phases[i];
-    int64_t full = round_up(r, f->multiple);
+    int64_t full = ts_round_up(r, f->multiple);
     if (f->kind == TS_PHASE_HEAD || r < f->n_min || r > f->n_max || full - r > x->slack || !(ts_plan_phase_us(f, full) < least)) continue;
     least = ts_plan_phase_us(f, full);
     best = (ts_pass){f, r};
@@ -132,10 +130,4 @@ ts_pass ts_passes_next(ts_passes *x, int64_t left, int64_t room) {
   ts_pass all = whole(x, rows);
   if (all.phase) return all;
   return (ts_pass){&x->plan->phases[x->choice[rows].phase], x->choice[rows].rows};
-}
-
-double ts_passes_us(ts_passes *x, int64_t n) {
-  if (!x->choice || n < 0 || n > x->most) return 0;
-  divide(x, n, x->widest);
-  return x->best[n];
 }

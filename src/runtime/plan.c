@@ -118,7 +118,7 @@ static bool times_ok(const check *c, const ts_plan_phase *f, const char *name, i
 static bool phase_ok(const check *c, const ts_plan_phase *f) {
   const char *name = f->kind == TS_PHASE_PREFILL ? "prefill" : f->kind == TS_PHASE_DECODE ? "decode" : "head";
   if (f->n_min < 1 || f->n_min > f->n_max || f->multiple < 1) return wrong(c, name, "bad range of rows");
-  int64_t most = (f->n_max + f->multiple - 1) / f->multiple * f->multiple;
+  int64_t most = ts_round_up(f->n_max, f->multiple);
   if (most > c->p->max_rows) return wrong(c, name, "more rows than the buffers hold");
   if (f->kind != TS_PHASE_PREFILL && most != 1) return wrong(c, name, "serves one row only");
   if (f->nsteps < 1) return wrong(c, name, "no steps");

@@ -179,7 +179,6 @@ ts_passes *ts_passes_new(const ts_plan *p, ts_diag *d) TS_WARN_UNUSED;  // p out
 void ts_passes_free(ts_passes *x);                                      // accepts NULL
 // The next pass when `left` rows are to be computed, at least 1, and the cache has room for `room` positions, at least as many.
 ts_pass ts_passes_next(ts_passes *x, int64_t left, int64_t room);
-double ts_passes_us(ts_passes *x, int64_t n);  // expected time of n rows, at most prefill_chunk; 0 when not known
 // What all weights made of a tensor ask of its largest magnitude: whether anything; and the refusal of `most`, naming `file` and the tensor
 // ("weights-limit").
 bool ts_plan_limited(const ts_plan *p, const char *storage);

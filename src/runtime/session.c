@@ -69,14 +69,12 @@ void ts_session_free(ts_session *s) {
   free(s);
 }
 
-static int64_t round_up(int64_t n, int64_t m) { return (n + m - 1) / m * m; }
-
 // Positions that the session can have now.
 static int64_t reach(const ts_session *s) { return s->plan->page ? ts__table_reach(&s->table, s->length) : s->plan->max_seq; }
 
 // Compute `rows` tokens with a phase; their hidden states are then in the buffers.
 static bool pass(ts_session *s, const ts_plan_phase *f, const int32_t *tokens, int64_t rows, ts_diag *d) {
-  int64_t n = round_up(rows, f->multiple);
+  int64_t n = ts_round_up(rows, f->multiple);
   if (s->plan->page) TS_TRY(ts__table_grow(&s->table, s->length, s->length + n, d));
   s->stale = true;
   TS_TRY(s->exec->kind->pass(s->exec, f, tokens, rows, n, s->length, d));

@@ -99,17 +99,17 @@ static void nothing_is_faster(void **state) {
   for (int64_t r = 0; r < CHUNK; r++)
     for (int f = 0; f < 4; f++)
       for (int64_t k = phases[f].n_min; k <= TS_MIN(phases[f].n_max, CHUNK - r); k++) {
-        double us = best[r] + ts_plan_phase_us(&phases[f], (k + phases[f].multiple - 1) / phases[f].multiple * phases[f].multiple);
+        double us = best[r] + ts_plan_phase_us(&phases[f], ts_round_up(k, phases[f].multiple));
         best[r + k] = fmin(best[r + k], us);
       }
   for (int64_t r = 1; r <= CHUNK; r++) {
     double sum = 0;
     for (int64_t left = r; left > 0;) {
       ts_pass next = ts_passes_next(x, left, 4096);
-      sum += ts_plan_phase_us(next.phase, (next.rows + next.phase->multiple - 1) / next.phase->multiple * next.phase->multiple);
+      sum += ts_plan_phase_us(next.phase, ts_round_up(next.rows, next.phase->multiple));
       left -= next.rows;
     }
-    if (sum < best[r] - 1e-6 || sum > best[r] * 1.03 || fabs(ts_passes_us(x, r) - best[r]) > 1e-6) fail_msg("%lld rows: %g us, %g told, and %g are possible", (long long)r, sum, ts_passes_us(x, r), best[r]);
+    if (sum < best[r] - 1e-6 || sum > best[r] * 1.03) fail_msg("%lld rows: %g us, and %g are possible", (long long)r, sum, best[r]);
   }
   ts_passes_free(x);
 }
@@ -128,7 +128,6 @@ static void without_times(void **state) {
     assert_string_equal(divided(x, 65, 70, &t), "64 1");
     assert_string_equal(divided(x, 24, 4096, &t), "24/64");
     assert_string_equal(divided(x, 700, 4096, &t), "512 188/192");
-    assert_true(ts_passes_us(x, 100) == 0);
     ts_passes_free(x);
   }
   ts_text_free(&t);
