@@ -66,7 +66,7 @@ enum {  // CUdevice_attribute
   TS_CU_SM_SHARED = 81, TS_CU_SM_REGISTERS = 82, TS_CU_BLOCK_SHARED = 97, TS_CU_SM_BLOCKS = 106
 };
 enum {  // CUfunction_attribute
-  TS_CU_FUNC_LOCAL = 3, TS_CU_FUNC_REGISTERS = 4, TS_CU_FUNC_DYNAMIC_SHARED = 8,
+  TS_CU_FUNC_STATIC_SHARED = 1, TS_CU_FUNC_LOCAL = 3, TS_CU_FUNC_REGISTERS = 4, TS_CU_FUNC_DYNAMIC_SHARED = 8,
   TS_CU_FUNC_CARVEOUT = 9, TS_CU_FUNC_ANY_CLUSTER = 14
 };
 enum {  // launch attributes, and others

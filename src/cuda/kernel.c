@@ -3,7 +3,7 @@
 
 #include "cuda/cuda_impl.h"
 
-enum { MOST_DYNAMIC_DEFAULT = 48 << 10, JIT_LOG = 4096 };
+enum { MOST_SHARED_DEFAULT = 48 << 10, JIT_LOG = 4096 };
 
 // A library's product at a number of rows.
 typedef struct sized {
@@ -19,7 +19,7 @@ struct ts_cuda_kernel {
   ts_gpu_code code;
   CUmodule module;
   CUfunction *entry;  // one a launch
-  int *allowed;       // dynamic shared memory set for the entry of each launch
+  int *allowed;       // dynamic shared memory that the entry of each launch may have
   int registers;
   int64_t local_bytes;
 };
@@ -41,15 +41,17 @@ static bool load_module(ts_cuda_kernel *k, ts_diag *d) {
 
 static bool load_entry(ts_cuda_kernel *k, int i, ts_diag *d) {
   const ts_gpu_launch *l = &k->code.launches[i];
-  int registers = 0, local = 0;
+  int registers = 0, local = 0, shared = 0;
   TS_TRY(ts_cuda_check(k->cu, k->cu->cuModuleGetFunction(&k->entry[i], k->module, l->entry), d, "entry %.100s", l->entry));
   TS_TRY(ts_cuda_check(k->cu, k->cu->cuFuncGetAttribute(&registers, TS_CU_FUNC_REGISTERS, k->entry[i]), d, "entry %.100s", l->entry));
   TS_TRY(ts_cuda_check(k->cu, k->cu->cuFuncGetAttribute(&local, TS_CU_FUNC_LOCAL, k->entry[i]), d, "entry %.100s", l->entry));
+  TS_TRY(ts_cuda_check(k->cu, k->cu->cuFuncGetAttribute(&shared, TS_CU_FUNC_STATIC_SHARED, k->entry[i]), d, "entry %.100s", l->entry));
   if ((int64_t)l->cluster[0] * l->cluster[1] * l->cluster[2] > 8)
     TS_TRY(ts_cuda_check(k->cu, k->cu->cuFuncSetAttribute(k->entry[i], TS_CU_FUNC_ANY_CLUSTER, 1), d, "entry %.100s: clusters of more than 8 blocks", l->entry));
   // Neighbours in a chain of such kernels share a multiprocessor: its memory is all shared memory for each, else it has to be empty before the next
   // one's blocks find room. Kernels that read through the first-level cache lose a sixth of their speed by that and do not ask for it.
   if (l->dependent == 2) TS_TRY(ts_cuda_check(k->cu, k->cu->cuFuncSetAttribute(k->entry[i], TS_CU_FUNC_CARVEOUT, 100), d, "entry %.100s: all memory as shared memory", l->entry));
+  k->allowed[i] = MOST_SHARED_DEFAULT - shared;
   k->registers = TS_MAX(k->registers, registers);
   k->local_bytes = TS_MAX(k->local_bytes, local);
   return true;
@@ -156,7 +158,7 @@ static bool bind_args(const ts_cuda_kernel *k, const ts_gpu_launch *l, ts_arena 
 
 // The entry may need leave for more dynamic shared memory than every kernel has.
 static bool allow_shared(const ts_cuda_kernel *k, int i, int64_t bytes, ts_diag *d) {
-  if (bytes <= MOST_DYNAMIC_DEFAULT || bytes <= k->allowed[i]) return true;
+  if (bytes <= k->allowed[i]) return true;
   TS_TRY(ts_cuda_check(k->cu, k->cu->cuFuncSetAttribute(k->entry[i], TS_CU_FUNC_DYNAMIC_SHARED, (int)bytes), d, "entry %.100s: %lld bytes of shared memory", k->code.launches[i].entry,
                        (long long)bytes));
   for (int j = 0; j < k->code.nlaunches; j++)

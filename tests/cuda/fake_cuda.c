@@ -17,6 +17,7 @@
 // A module whose image begins with "//fake" says in words how its kernels behave:
 //   ns=T      simulated duration of a launch (20000); near=T   the same in a graph of fewer than eight kernels, as in a model's step
 //   calls=N then=T   after so many launches of such kernels they take this long
+//   static=N  shared memory that it has beside what a launch gives; refused where both are more than 48 KiB, unless the driver was asked for more
 //   right, wrong (x instead), short (the last element left out), outside (writes behind y), input (writes to x), dirty (leaves something in
 //   the workspace), fault (an illegal access, which loses the context), hang, refuse (cannot be launched), nograph (there is no memory for one), cold (slow when an operand
 //   was the last launch's too)
@@ -70,6 +71,7 @@ struct CUmod_st {
 struct CUfunc_st {
   struct CUmod_st *module;
   struct CUfunc_st *next;
+  long dynamic;  // bytes of shared memory that a launch may give
   char name[128];
 };
 typedef struct launch_record {
@@ -244,8 +246,13 @@ API CUresult cuModuleGetFunction(CUfunction *f, CUmodule m, const char *name) {
   snprintf((*f)->name, sizeof (*f)->name, "%s", name);
   return 0;
 }
-API CUresult cuFuncGetAttribute(int *v, int a, CUfunction f) { return (void)f, *v = a == TS_CU_FUNC_REGISTERS ? 40 : 0, 0; }
-API CUresult cuFuncSetAttribute(CUfunction f, int a, int v) { return (void)f, (void)v, a == TS_CU_FUNC_CARVEOUT ? (CUresult)env("carveout", 0) : 0; }
+static long static_shared(const struct CUfunc_st *f) { return strncmp(f->module->text, "//fake", 6) == 0 ? setting(f->module->text, "static", 0) : 0; }
+API CUresult cuFuncGetAttribute(int *v, int a, CUfunction f) { return *v = a == TS_CU_FUNC_REGISTERS ? 40 : a == TS_CU_FUNC_STATIC_SHARED ? (int)static_shared(f) : 0, 0; }
+API CUresult cuFuncSetAttribute(CUfunction f, int a, int v) {
+  if (a == TS_CU_FUNC_DYNAMIC_SHARED) f->dynamic = v;
+  return a == TS_CU_FUNC_CARVEOUT ? (CUresult)env("carveout", 0) : 0;
+}
+static bool fits(const struct CUfunc_st *f, unsigned shared) { return shared <= f->dynamic || shared + static_shared(f) <= 48 << 10; }
 API CUresult cuTensorMapEncodeTiled(CUtensorMap *m, int t, unsigned r, void *a, const uint64_t *d, const uint64_t *s, const uint32_t *b, const uint32_t *e, int i, int w, int l, int o) {
   (void)t, (void)r, (void)d, (void)s, (void)b, (void)e, (void)i, (void)w, (void)l, (void)o;
   m->opaque[0] = (uint64_t)(uintptr_t)a;
@@ -489,10 +496,10 @@ static CUresult run(CUfunction f, unsigned blocks, void **args, CUstream s, bool
 static bool is_ours(const struct CUfunc_st *f) { return strncmp(f->module->text, ".version", 8) == 0 && (strstr(f->module->text, "fill_f32") || strstr(f->module->text, "entry read") || strstr(f->module->text, "operands[")); }
 
 API CUresult cuLaunchKernel(CUfunction f, unsigned a, unsigned b, unsigned c, unsigned d, unsigned e, unsigned g, unsigned shared, CUstream s, void **args, void **extra) {
-  (void)b, (void)c, (void)d, (void)e, (void)g, (void)shared, (void)extra;
-  return run(f, a, args, s, is_ours(f));
+  (void)b, (void)c, (void)d, (void)e, (void)g, (void)extra;
+  return fits(f, shared) ? run(f, a, args, s, is_ours(f)) : TS_CU_INVALID_VALUE;
 }
-API CUresult cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **args, void **extra) { return (void)extra, run(f, c->gx, args, c->stream, is_ours(f)); }
+API CUresult cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **args, void **extra) { return (void)extra, fits(f, c->shared) ? run(f, c->gx, args, c->stream, is_ours(f)) : TS_CU_INVALID_VALUE; }
 
 // --- streams, events, graphs -------------------------------------------------------------------------------------------------------
 API CUresult cuStreamCreate(CUstream *s, unsigned f) { return (void)f, *s = calloc(1, sizeof **s), lost; }

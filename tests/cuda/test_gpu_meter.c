@@ -52,12 +52,13 @@ static void close_meter(fixture *x) {
   *x = (fixture){0};
 }
 
-// An artifact whose code behaves as told.
+// An artifact whose code behaves as told; dynamic=N: its launches give N bytes of shared memory.
 static ts_object artifact(fixture *x, const char *behaviour, const char *workspace) {
   static const ts_gpu_arg args[] = {{TS_GPU_BUFFER, 0}, {TS_GPU_BUFFER, 1}, {TS_GPU_BUFFER, 2}, {TS_GPU_WORKSPACE, 0}};
   bool three = x->f->nparams == 3;
   const ts_gpu_arg two[] = {args[0], args[1], args[3]};
-  ts_gpu_launch l = {.entry = "k", .grid = {"1", "1", "1"}, .block = {32, 1, 1}, .shared = "0", .cluster = {1, 1, 1}, .nargs = three ? 4 : 3, .args = three ? args : two};
+  const char *dynamic = strstr(behaviour, "dynamic="), *shared = dynamic ? ts_arena_printf(x->a, "%d", atoi(dynamic + strlen("dynamic="))) : "0";
+  ts_gpu_launch l = {.entry = "k", .grid = {"1", "1", "1"}, .block = {32, 1, 1}, .shared = shared, .cluster = {1, 1, 1}, .nargs = three ? 4 : 3, .args = three ? args : two};
   char *image = ts_arena_printf(x->a, "//fake %s", behaviour);
   ts_gpu_code code = {.arch = "sm_90a", .nparams = x->f->nparams, .registers = -1, .spills = -1, .workspace = workspace, .zeroed = workspace, .nlaunches = 1, .launches = &l, .kind = TS_GPU_PTX,
                       .image = image, .image_n = strlen(image)};
@@ -104,6 +105,19 @@ static void verdicts(void **state) {
     assert_int_equal(run(&x, "right").kind, TS_MEASURED);  // and the next is not harmed by it
   }
   assert_int_equal(ts_meter_restarts(x.m), 0);
+  close_meter(&x);
+}
+
+// Leave for more shared memory than every kernel has is asked for when what it has itself and what a launch gives are more together.
+static void shared_memory(void **state) {
+  (void)state;
+  fixture x = {0};
+  static const char *const behaviours[] = {"right dynamic=49152", "right dynamic=49153", "right static=20000 dynamic=29152", "right static=20000 dynamic=29153"};
+  open_meter(&x, SILU);
+  for (size_t i = 0; i < TS_COUNTOF(behaviours); i++) {
+    ts_outcome_row r = run(&x, behaviours[i]);
+    if (r.kind != TS_MEASURED) fail_msg("%s: %s", behaviours[i], r.message);
+  }
   close_meter(&x);
 }
 
@@ -716,6 +730,6 @@ static void probe(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(faults), cmocka_unit_test(slow), cmocka_unit_test(implausible), cmocka_unit_test(found_out), cmocka_unit_test(no_graph), cmocka_unit_test(busy_elsewhere), cmocka_unit_test(judged), cmocka_unit_test(records), cmocka_unit_test(step), cmocka_unit_test(step_memory), cmocka_unit_test(step_settings), cmocka_unit_test(step_workspace), cmocka_unit_test(step_rows), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(heat), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(shared_memory), cmocka_unit_test(faults), cmocka_unit_test(slow), cmocka_unit_test(implausible), cmocka_unit_test(found_out), cmocka_unit_test(no_graph), cmocka_unit_test(busy_elsewhere), cmocka_unit_test(judged), cmocka_unit_test(records), cmocka_unit_test(step), cmocka_unit_test(step_memory), cmocka_unit_test(step_settings), cmocka_unit_test(step_workspace), cmocka_unit_test(step_rows), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(heat), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
