@@ -7,28 +7,39 @@
 #include "search/search.h"
 
 typedef struct options {
-  const char *model, *quant, *target, *store, *cache, *numerics, *format, *timer, *paging;
+  const char *model, *quant, *target, *store, *cache, *numerics, *format, *timer, *paging, *phases;
   double budget;
   int64_t trials, seed, threads, max_seq_len, chunk;
   bool list, counters, unstable;
 } options;
 
 typedef struct steps {
-  const ts_step_call *few, *whole;
-  size_t nfew, nwhole;
+  const ts_tune_step *v;
+  size_t n;
 } steps;
+
+// Those that the phases use.
+static void keep_phases(ts_arena *a, unsigned phases, const ts_task **list, size_t *n) {
+  ts_task *kept = ts_new_array(a, ts_task, *n + 1);
+  size_t k = 0;
+  for (size_t i = 0; i < *n; i++)
+    if ((*list)[i].phases & phases) kept[k++] = (*list)[i];
+  *list = kept;
+  *n = k;
+}
 
 static bool model_tasks(ts_arena *a, const options *o, ts_tune_task **tasks, size_t *n, steps *s, ts_diag *d) {
   ts_source src;
+  unsigned phases;
   const ts_quant *q = ts_quant_find(o->quant, d);
-  if (!q || !ts_source_open(a, o->model, &src, d)) return false;
+  if (!q || !ts_phases_parse(o->phases, &phases, d) || !ts_source_open(a, o->model, &src, d)) return false;
   const ts_task *list;
   ts_target t;
   ts_paging paging;
   bool ok = ts_target_parse(o->target, &t, d) && ts_paging_parse(o->paging, &paging, d) &&
-            ts_model_tasks(a, &src.config, q, t.api, o->max_seq_len, o->chunk, paging, &list, n, d) &&
-            ts_model_decode_step(a, &src.config, q, t.api, o->max_seq_len, o->chunk, paging, list, *n, false, &s->few, &s->nfew, d) &&
-            ts_model_decode_step(a, &src.config, q, t.api, o->max_seq_len, o->chunk, paging, list, *n, true, &s->whole, &s->nwhole, d);
+            ts_model_tasks(a, &src.config, q, t.api, o->max_seq_len, o->chunk, paging, &list, n, d);
+  if (ok) keep_phases(a, phases, &list, n);
+  ok = ok && ts_model_steps(a, &src.config, q, t.api, o->max_seq_len, o->chunk, paging, list, *n, phases, &s->v, &s->n, d);
   if (ok) {
     *tasks = ts_new_array(a, ts_tune_task, *n + 1);
     for (size_t i = 0; i < *n; i++)  // a prompt token counts as much as a generated one
@@ -70,7 +81,12 @@ static void print_table(const ts_tune_result *r) {
     if (x->library_ns > 0) printf("  (cuBLASLt: %.2f us, %.2f of its speed, %s)", x->library_ns * 1e-3, x->library_ns / x->best_ns, ts_verdict_name(x->against_library.verdict));
     printf("\n");
   }
-  if (r->step_ns > 0) printf("a decode step: %.2f us instead of %.2f\n", r->step_ns * 1e-3, r->step_default_ns * 1e-3);
+  for (size_t i = 0; i < r->nstep; i++) {
+    const ts_tune_step_row *x = &r->step[i];
+    if (x->rows > 1) printf("a pass of %lld rows through some layers", (long long)x->rows);
+    else printf("a decode step");
+    printf(": %.2f us instead of %.2f\n", x->ns * 1e-3, x->default_ns * 1e-3);
+  }
   printf("%lld candidates in %.1f s, device busy %.0f %%\n", (long long)r->trials, r->wall_s, 100 * r->busy_s / fmax(r->wall_s, 1e-9));
 }
 
@@ -85,7 +101,8 @@ static void print_json(const ts_tune_result *r) {
            x->workload, x->winner, ns, x->best_ns, ratio, none ? "no default" : ts_verdict_name(x->against_default.verdict), (long long)x->trials, (long long)x->failed, x->library_ns,
            x->unstable ? "true" : "false");
   }
-  if (r->step_ns > 0) printf("{\"event\": \"step\", \"default_ns\": %.1f, \"best_ns\": %.1f}\n", r->step_default_ns, r->step_ns);
+  for (size_t i = 0; i < r->nstep; i++)
+    printf("{\"event\": \"step\", \"rows\": %lld, \"default_ns\": %.1f, \"best_ns\": %.1f}\n", (long long)TS_MAX(r->step[i].rows, (int64_t)1), r->step[i].default_ns, r->step[i].ns);
   printf("{\"event\": \"done\", \"trials\": %lld, \"wall_s\": %.2f, \"busy_s\": %.2f, \"interrupted\": %s, \"unreached\": %zu}\n", (long long)r->trials, r->wall_s, r->busy_s,
          r->interrupted ? "true" : "false", r->unreached);
 }
@@ -141,16 +158,16 @@ static bool tune(ts_arena *a, const options *o, char **args, int nargs, const ch
   TS_TRY(o->model ? model_tasks(a, o, &tasks, &n, &s, d) : named_tasks(a, args, nargs, &tasks, &n, d));
   ts_cli_note_gpu(&t);
   // a GPU compiles ahead while it measures: a fixed number for each workload
-  int64_t trials = o->budget > 0 || o->trials ? o->trials : t.api == TS_API_CUDA ? (int64_t)TS_MAX(200, (s.nfew ? 25 : 40) * n) : 200;
+  int64_t trials = o->budget > 0 || o->trials ? o->trials : t.api == TS_API_CUDA ? (int64_t)TS_MAX(200, (s.n ? 25 : 40) * n) : 200;
   if (o->list) return list_tasks(o, &t, tasks, n, json, d);
   ts_tune_opts to = {.target = &t, .store = o->store, .cache = o->cache, .command = command, .numerics = o->numerics, .budget_s = o->budget, .trials = trials,
                      .seed = (uint64_t)o->seed, .threads = (int)o->threads, .json = json, .spans = strcmp(o->timer, "cupti") == 0, .counters = o->counters, .accept_unstable = o->unstable,
-                     .step = s.few, .nstep = t.api == TS_API_CUDA ? s.nfew : 0, .whole = s.whole, .nwhole = t.api == TS_API_CUDA ? s.nwhole : 0};
+                     .step = s.v, .nstep = s.n};
   return ts_tune(a, tasks, n, &to, r, d);
 }
 
 int ts_cmd_tune(int argc, char **argv) {
-  options o = {.quant = "q4f16_1", .target = "cpu", .store = "tunesmith.db", .numerics = "", .format = "table", .timer = "graph", .paging = "own", .seed = 1};
+  options o = {.quant = "q4f16_1", .target = "cpu", .store = "tunesmith.db", .numerics = "", .format = "table", .timer = "graph", .paging = "own", .phases = "", .seed = 1};
   const ts_opt opts[] = {
       {"model", TS_OPT_TEXT, &o.model, "PATH", "tune every workload of this model (folder, .gguf file, synthetic:NAME)"},
       {"quantization", TS_OPT_TEXT, &o.quant, "Q", "quantization of the model (q4f16_1)"},
@@ -160,6 +177,7 @@ int ts_cmd_tune(int argc, char **argv) {
       {"trials", TS_OPT_COUNT, &o.trials, "N", "stop once this many candidates were measured (the first of each sketch always are)"},
       {"max-seq-len", TS_OPT_COUNT, &o.max_seq_len, "N", "positions of the model's cache (the model's, at most 2048; GPUs: 4096)"},
       {"kv-cache", TS_OPT_TEXT, &o.paging, "KIND", "own or paged[:PAGE[:POSITIONS]], as build will be told (own)"},
+      {"phases", TS_OPT_TEXT, &o.phases, "LIST", "only what these phases of the model use: decode, batch16, batch64, batch128, batch256, prefill, head (all)"},
       {"prefill-chunk", TS_OPT_COUNT, &o.chunk, "N", "rows in one prefill pass (128; GPUs: 2048)"},
       {"numerics", TS_OPT_TEXT, &o.numerics, "NAME", "also allow variants with these numerics (a8: 8-bit activations)"},
       {"seed", TS_OPT_INT, &o.seed, "N", "seed of all random choices (1)"},

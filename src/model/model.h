@@ -10,6 +10,7 @@
 #include "ir/ir.h"
 #include "measure/measure.h"
 #include "op/op.h"
+#include "search/search.h"
 #include "target/target.h"
 
 // --- tensor types (wtype.def) ------------------------------------------------------------------------------
@@ -170,14 +171,19 @@ typedef struct ts_task {
   const char *phase;  // first that uses it: "decode", a name of rows.def, "prefill", "head"
   int64_t calls;      // in one pass of it
   int64_t rows;       // tokens of that pass
+  unsigned phases;    // all that use it, as ts_phases_parse says
 } ts_task;
+// "batch16,batch64": a bit for each phase; "": all of them.
+bool ts_phases_parse(const char *text, unsigned *out, ts_diag *d) TS_WARN_UNUSED;
 bool ts_model_tasks(ts_arena *a, const ts_model_config *c, const ts_quant *q, ts_api api, int64_t max_seq_len,
                     int64_t prefill_chunk, ts_paging paging, const ts_task **out, size_t *n, ts_diag *d) TS_WARN_UNUSED;
 
-// The calls of a decode step, head included, by index of the task; of a large model only some of its layers: few, or (whole) as many as are like all of
-// them to the caches. Settings 1 to 3 have few, more and many tokens in the cache; in setting 0 layers take turns with these.
-bool ts_model_decode_step(ts_arena *a, const ts_model_config *c, const ts_quant *q, ts_api api, int64_t max_seq_len, int64_t prefill_chunk, ts_paging paging, const ts_task *tasks,
-                          size_t ntasks, bool whole, const ts_step_call **out, size_t *n, ts_diag *d) TS_WARN_UNUSED;
+// Of a GPU what it runs as one graph, for tuning to choose kernels in (calls by index of the task): the decode step, head included, then a pass of each number of rows in
+// rows.def that is less than prefill_chunk. Of a large model only some layers: few, and of the decode step also (whole) as many as are like all of them to the caches. In the
+// decode step settings 1 to 3 have few, more and many tokens in the cache, and in setting 0 layers take turns with these; passes have few. None for CPUs, and none of
+// phases that are not among these.
+bool ts_model_steps(ts_arena *a, const ts_model_config *c, const ts_quant *q, ts_api api, int64_t max_seq_len, int64_t prefill_chunk, ts_paging paging, const ts_task *tasks, size_t ntasks,
+                    unsigned phases, const ts_tune_step **out, size_t *n, ts_diag *d) TS_WARN_UNUSED;
 
 // --- build -------------------------------------------------------------------------------------------------
 typedef struct ts_build_opts {

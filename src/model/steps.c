@@ -285,6 +285,26 @@ bool ts_paging_extent(ts_paging *p, int64_t *max_seq_len, ts_diag *d) {
   return true;
 }
 
+bool ts_phases_parse(const char *text, unsigned *out, ts_diag *d) {
+  *out = *text ? 0 : ~0u;
+  for (const char *p = text; *p;) {
+    size_t n = strcspn(p, ",");
+    int phase = 0;
+    while (phase < TS__PHASE__COUNT && (strlen(ts__phase_name((ts__phase)phase)) != n || strncmp(ts__phase_name((ts__phase)phase), p, n))) phase++;
+    if (phase == TS__PHASE__COUNT) {
+      ts_text all = {0};
+      for (int i = 0; i < TS__PHASE__COUNT; i++) ts_text_addf(&all, "%s%s", i ? ", " : "", ts__phase_name((ts__phase)i));
+      ts_refuse(d, "unknown-phase", "no phase is called '%.*s'", (int)TS_MIN(n, (size_t)40), p);
+      ts_hint(d, "phases are %s", ts_text_str(&all));
+      ts_text_free(&all);
+      return false;
+    }
+    *out |= 1u << phase;
+    p += n + (p[n] == ',');
+  }
+  return true;
+}
+
 bool ts_model_tasks(ts_arena *a, const ts_model_config *c, const ts_quant *q, ts_api api, int64_t max_seq_len,
                     int64_t prefill_chunk, ts_paging paging, const ts_task **out, size_t *n, ts_diag *d) {
   TS_VEC(ts_task) v = {0};
@@ -299,11 +319,12 @@ bool ts_model_tasks(ts_arena *a, const ts_model_config *c, const ts_quant *q, ts
       while (k < v.n && strcmp(text.p[k], s[i].text)) k++;
       if (k < v.n) {
         v.p[k].calls++;
+        v.p[k].phases |= 1u << phase;
         continue;
       }
       int64_t rows = ts__phase_rows((ts__phase)phase, prefill_chunk);
       ts_vec_push(a, &v,
-                  ((ts_task){.spec = s[i].spec, .phase = ts__phase_name((ts__phase)phase), .calls = 1, .rows = rows}));
+                  ((ts_task){.spec = s[i].spec, .phase = ts__phase_name((ts__phase)phase), .calls = 1, .rows = rows, .phases = 1u << phase}));
       ts_vec_push(a, &text, s[i].text);
     }
   }
@@ -312,7 +333,7 @@ bool ts_model_tasks(ts_arena *a, const ts_model_config *c, const ts_quant *q, ts
   return true;
 }
 
-// --- a decode step -------------------------------------------------------------------------------------------
+// --- steps and passes as a whole -------------------------------------------------------------------------------------------
 static const char *memory_name(ts_arena *a, const ts__step *s, const ts__step_arg *x) {
   switch (x->use) {
     case TS__WEIGHT: return x->weight;
@@ -333,44 +354,72 @@ static int64_t depth_of(int64_t P, size_t setting) {
   return TS_MAX(TS_MIN(usual[setting], share), (int64_t)1);
 }
 
-static ts_step_call make_call(ts_arena *a, const ts__step *s, size_t task, int64_t P) {
+// Of a decode step in all settings; of a pass, which mostly begins a conversation, in the first.
+static ts_step_call make_call(ts_arena *a, const ts__step *s, size_t task, int64_t P, bool pass) {
   ts_step_link *links = ts_new_array(a, ts_step_link, s->nargs + 1);
   for (int i = 0; i < s->nargs; i++) links[i] = (ts_step_link){.param = s->args[i].name, .memory = memory_name(a, s, &s->args[i])};
   ts_step_call call = {.part = task, .nlinks = s->nargs, .links = links};
-  for (size_t v = 1; v < TS_STEP_SETTINGS; v++) call.t[v] = depth_of(P, v);
-  call.t[0] = call.t[1 + (size_t)s->layer % (TS_STEP_SETTINGS - 1)];
+  for (size_t v = 1; v < TS_STEP_SETTINGS && !pass; v++) call.t[v] = depth_of(P, v);
+  call.t[0] = pass ? depth_of(P, 1) : call.t[1 + (size_t)s->layer % (TS_STEP_SETTINGS - 1)];
   return call;
 }
 
-// As many layers as make a step's weights about this large: enough that none stays in a cache, or all of a small model. Whole: also as many as to
-// leave as little of their caches there.
-static int64_t layers_of_step(const ts_model_config *c, const ts_quant *q, bool whole) {
-  const double most = whole ? 8e9 : 1.5e9, heads = (double)((c->heads + 2 * c->kv_heads + c->heads) * c->head_dim);
+// As many layers as have about this many bytes of weights, or all of a small model.
+static int64_t layers_of(const ts_model_config *c, const ts_quant *q, double most) {
+  double heads = (double)((c->heads + 2 * c->kv_heads + c->heads) * c->head_dim);
   double weights = (double)c->hidden * (heads + 3 * (double)c->intermediate), bytes = weights * (q->bits ? q->bits + 0.5 : 16) / 8;
   return TS_MIN(c->layers, TS_MAX((int64_t)(most / bytes), (int64_t)3));
 }
 
-bool ts_model_decode_step(ts_arena *a, const ts_model_config *c, const ts_quant *q, ts_api api, int64_t max_seq_len, int64_t prefill_chunk, ts_paging paging, const ts_task *tasks,
-                          size_t ntasks, bool whole, const ts_step_call **out, size_t *n, ts_diag *d) {
-  static const ts__phase phases[] = {TS__DECODE, TS__HEAD};
-  TS_VEC(ts_step_call) v = {0};
-  const char **text = ts_new_array(a, const char *, ntasks + 1);
-  for (size_t t = 0; t < ntasks; t++) text[t] = spec_text(a, &tasks[t].spec);
-  ts_model_config few = *c;
-  few.layers = layers_of_step(c, q, whole);
+typedef struct tasks {
+  const char *const *text;
+  size_t n;
+} tasks;
+typedef TS_VEC(ts_step_call) calls;
+
+// The calls of a phase whose workloads are tasks.
+static bool add_calls(ts_arena *a, const binder *k, const tasks *t, double bytes, bool pass, calls *out, ts_diag *d) {
+  const ts__step *s;
+  size_t n;
+  ts_model_config few = *k->c;
+  few.layers = layers_of(k->c, k->q, bytes);
+  TS_TRY(ts__steps(a, &few, k->q, k->api, k->P, k->chunk, k->paging, k->phase, &s, &n, d));
+  for (size_t i = 0; i < n; i++)
+    for (size_t x = 0; x < t->n; x++)
+      if (!strcmp(t->text[x], s[i].text)) {
+        ts_vec_push(a, out, make_call(a, &s[i], x, k->P, pass));
+        break;
+      }
+  return true;
+}
+
+static bool decode_calls(ts_arena *a, binder k, const tasks *t, double bytes, calls *out, ts_diag *d) {
+  k.phase = TS__DECODE;
+  TS_TRY(add_calls(a, &k, t, bytes, false, out, d));
+  k.phase = TS__HEAD;
+  return add_calls(a, &k, t, bytes, false, out, d);
+}
+
+bool ts_model_steps(ts_arena *a, const ts_model_config *c, const ts_quant *q, ts_api api, int64_t max_seq_len, int64_t prefill_chunk, ts_paging paging, const ts_task *tasks_of,
+                    size_t ntasks, unsigned phases, const ts_tune_step **out, size_t *n, ts_diag *d) {
+  // enough that no weights stay in a cache; and as many as leave as little of the layers' caches there as all do
+  const double step_bytes = 1.5e9, whole_bytes = 8e9, pass_bytes = 0.75e9;
   TS_TRY(ts_model_extent(c, api, &max_seq_len, &prefill_chunk, d) && ts_paging_extent(&paging, &max_seq_len, d));
-  for (size_t k = 0; k < TS_COUNTOF(phases); k++) {
-    const ts__step *s;
-    size_t ns;
-    TS_TRY(ts__steps(a, &few, q, api, max_seq_len, prefill_chunk, paging, phases[k], &s, &ns, d));
-    for (size_t i = 0; i < ns; i++)
-      for (size_t t = 0; t < ntasks; t++)
-        if (!strcmp(text[t], s[i].text)) {
-          ts_vec_push(a, &v, make_call(a, &s[i], t, max_seq_len));
-          break;
-        }
+  binder k = {.c = c, .q = q, .api = api, .P = max_seq_len, .chunk = prefill_chunk, .paging = paging};
+  ts_tune_step *steps = ts_new_array(a, ts_tune_step, TS__PHASE__COUNT);
+  const char **text = ts_new_array(a, const char *, ntasks + 1);
+  for (size_t i = 0; i < ntasks; i++) text[i] = spec_text(a, &tasks_of[i].spec);
+  const tasks t = {.text = text, .n = ntasks};
+  *n = 0;
+  *out = steps;
+  if (api == TS_API_CPU) return true;
+  calls few = {0}, whole = {0};
+  if (phases & 1u << TS__DECODE) TS_TRY(decode_calls(a, k, &t, step_bytes, &few, d) && decode_calls(a, k, &t, whole_bytes, &whole, d));
+  if (few.n) steps[(*n)++] = (ts_tune_step){.rows = 1, .call = few.p, .n = few.n, .whole = whole.p, .nwhole = whole.n};
+  for (k.phase = (ts__phase)(TS__DECODE + 1); few_rows(k.phase); k.phase = (ts__phase)(k.phase + 1)) {
+    calls pass = {0};
+    if (phases & 1u << k.phase) TS_TRY(add_calls(a, &k, &t, pass_bytes, true, &pass, d));
+    if (pass.n) steps[(*n)++] = (ts_tune_step){.rows = ts__phase_rows(k.phase, prefill_chunk), .call = pass.p, .n = pass.n};
   }
-  *out = v.p;
-  *n = v.n;
   return true;
 }

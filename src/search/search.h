@@ -64,6 +64,14 @@ typedef struct ts_tune_task {
   ts_spec spec;
   double weight;  // calls per token, say; shares the budget out
 } ts_tune_task;
+// A part of a model that a GPU runs as one graph: a decode step, a pass of few rows. Kernels that serve its number of rows alone are chosen in it as a whole.
+typedef struct ts_tune_step {
+  int64_t rows;               // what kernels for several numbers of rows run with, the fastest alone; 0: as they are measured
+  const ts_step_call *call;   // part: index of the task
+  size_t n;
+  const ts_step_call *whole;  // the same with more layers, in which the choice is confirmed
+  size_t nwhole;              // 0: it is confirmed in `call`
+} ts_tune_step;
 typedef struct ts_tune_opts {
   const ts_target *target;
   const char *store;       // path
@@ -78,11 +86,13 @@ typedef struct ts_tune_opts {
   bool accept_unstable;    // of a GPU: a winner is recorded although heat or its supply slowed the device
   bool counters;           // of a GPU: hardware counters of finalists go to the store
   bool spans;              // of a GPU: candidates before the final are timed by CUPTI's records, not by graphs
-  const ts_step_call *step;  // of a GPU: a decode step of the model, part: index of the task. The kernels of its tasks are chosen in whole steps
-  size_t nstep;              // 0: no step
-  const ts_step_call *whole; // the same with more layers, in which the choice is confirmed
-  size_t nwhole;             // 0: it is confirmed in `step`
+  const ts_tune_step *step;  // of a GPU, in the order in which they are measured
+  size_t nstep;
 } ts_tune_opts;
+typedef struct ts_tune_step_row {
+  int64_t rows;
+  double ns, default_ns;   // with the kernels chosen, and with those of a build without records
+} ts_tune_step_row;
 typedef struct ts_tune_row {  // result of one task
   const char *workload;
   const char *winner;      // sketch of the winner
@@ -100,7 +110,8 @@ typedef struct ts_tune_result {
   bool told;               // the tuning failed because all of them did: the failure is one that was told
   ts_tune_row *rows;
   double wall_s, busy_s;   // busy: the device was running kernels
-  double step_ns, step_default_ns;  // of a decode step with the kernels chosen, and with those of a build without records; 0: not measured
+  size_t nstep;
+  ts_tune_step_row *step;  // those that were measured
   int64_t trials;
   bool interrupted;
 } ts_tune_result;

@@ -102,20 +102,24 @@ void ts__session_close(ts__session *s);
 // Have a candidate compiled, to be measured with the next batch.
 bool ts__session_try(ts__session *s, ts__member *m, ts_diag *d) TS_WARN_UNUSED;
 
-// Choose the kernels of a model's decode step by the time of whole steps, before the finals (step.c). try_all measures what was submitted,
-// left_s tells how much time is left before the finals, INFINITY without a budget. Sessions keep what was chosen; a step that cannot be run is told, and leaves the choice to
-// the finals.
+// Choose the kernels of a model's step by the time of whole steps, before the finals (step.c). try_all measures what was submitted,
+// left_s tells how much time is left before other steps and the finals, INFINITY without a budget. Sessions keep what was chosen; a step that cannot be run is told, and
+// leaves its kernels as builds without records have them.
 typedef struct ts__step_host {
   ts__session *s;
   size_t n;
   const ts_tune_opts *o;
+  const ts_tune_step *step;
   bool (*try_all)(void *arg, ts_diag *d);
   double (*left_s)(const void *arg);
   void *arg;
 } ts__step_host;
 // Whether a whole step tries it, by its time alone.
 bool ts__is_near(const ts__session *s, const ts__member *m);
-bool ts__step_choose(const ts__step_host *h, ts_tune_result *out, ts_diag *d) TS_WARN_UNUSED;
+// Whether a kernel of the workload is chosen in steps: it serves one number of rows.
+bool ts__step_chooses(const ts_func *reference);
+// *out: 0 ns where the step was not measured.
+bool ts__step_choose(const ts__step_host *h, ts_tune_step_row *out, ts_diag *d) TS_WARN_UNUSED;
 
 // session.c, for the final
 bool ts__measure_one(ts__session *s, ts__member *m, const ts_effort *e, ts_diag *d) TS_WARN_UNUSED;

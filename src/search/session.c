@@ -129,7 +129,8 @@ bool ts__session_open(ts__session *s, uint64_t number, const ts_tune_task *task,
   s->row = ts_workload_row(s->arena, &task->spec, ts_workload_reference(s->workload), ts_workload_cost(s->workload));
   TS_TRY((s->workload_id = ts_db_put_workload(db, &s->row, d)) != 0);
   TS_TRY(resume_or_start(s, d) && find_winner(s, d) && compile_packs(s, d));
-  for (size_t i = 0; i < o->nstep; i++) s->in_step |= o->step[i].part == number;
+  for (size_t i = 0; i < o->nstep; i++)
+    for (size_t k = 0; k < o->step[i].n; k++) s->in_step |= o->step[i].call[k].part == number && ts__step_chooses(ts_workload_reference(s->workload));
   ts_meter_opts mo = {.threads = o->threads, .seed = o->seed + 1, .spans = o->spans, .idle = idle, .idle_arg = idle_arg};
   return (s->meter = ts_meter_start(s->workload, &mo, d)) != NULL;
 }

@@ -1,4 +1,4 @@
-// The kernels of a model's decode step, chosen by the time of whole steps: kernels that start before their predecessor has ended share memory
+// The kernels of a model's decode step, or of its pass of a few rows, chosen by the time of whole steps: kernels that start before their predecessor has ended share memory
 // and multiprocessors with it, and the fastest alone are not the fastest there. Coordinate descent from what a build without records takes,
 // among candidates of the search and points that a model of the steps' times proposes, in a step of few layers whose caches hold different numbers
 // of tokens. The best of what it finds meet once more in step_final.c.
@@ -7,7 +7,8 @@
 
 #include "search/step.h"
 
-enum { SCREEN = 3, SHORT = 5, SHORT_ROUNDS = 15, MOST_RESTARTS = 4, ROUNDS = 12, MOST_WAYS = 384 };
+enum { SCREEN = 3, SHORT = 5, SHORT_ROUNDS = 15, MOST_RESTARTS = 4, MOST_WAYS = 384 };
+static const ts__pace decode_pace = {.least_s = 0, .final_s = 6, .round_s = 9, .rounds = 12, .idle = 4}, pass_pace = {.least_s = 2, .final_s = 2, .round_s = 4, .rounds = 2, .idle = 1};
 const double ts__step_noise = 0.001;
 static const double slack = 1.4;  // candidates that are slower alone by more than this are not tried
 
@@ -16,40 +17,65 @@ static bool alive(const ts__member *m) { return m->state == TS__GOOD && m->objec
 
 bool ts__is_near(const ts__session *s, const ts__member *m) { return m->median <= slack * s->best->median; }
 
-// What a build without records takes; where no template guesses, the fastest, without a choice.
+bool ts__step_chooses(const ts_func *reference) {
+  for (int i = 0; i < reference->ndims; i++)
+    if (strcmp(reference->dims[i].var->name, "n") == 0) return false;
+  return true;
+}
+
+// What a build without records takes; where no template guesses, or the kernel serves other steps too, the fastest, without a choice.
 static bool find_base(ts__part *p) {
-  const ts__session *s = p->s;
-  ts__member *top[1];
-  for (size_t i = 0; i < s->members.n && !p->base; i++)
-    if (ts__is_guess(s, s->members.p[i]) && alive(s->members.p[i])) p->base = s->members.p[i];
-  p->open = p->base != NULL;
-  if (!p->base && ts__ranked(s, top, 1) && alive(top[0])) p->base = top[0];
+  ts__session *s = p->s;
+  ts__member *top[1], *guess = NULL;
+  for (size_t i = 0; i < s->members.n; i++) {
+    ts__member *m = s->members.p[i];
+    m->stepped = false, m->step_ns = 0;  // of this step
+    if (!guess && ts__is_guess(s, m) && alive(m)) guess = m;
+  }
+  p->open = guess && ts__step_chooses(ts_workload_reference(s->workload));
+  p->base = p->open ? guess : ts__ranked(s, top, 1) && alive(top[0]) ? top[0] : guess;
   return p->base != NULL;
 }
 
+// The part that a task is; made when it is asked for first. NULL: there is no room, or the task has nothing that runs.
+static ts__part *part_of(ts__chooser *c, size_t task) {
+  if (task >= c->h->n) return NULL;
+  ts__session *s = &c->h->s[task];
+  for (size_t p = 0; p < c->n; p++)
+    if (c->part[p].s == s) return &c->part[p];
+  if (c->n == TS__MOST_PARTS || !s->begun || s->given_up) return NULL;
+  ts__part *x = &c->part[c->n];
+  x->s = s;
+  c->workload[c->n] = s->workload;
+  if (!find_base(x)) return x->s = NULL, NULL;
+  return c->n++, x;
+}
+
+// A step can do without what is not chosen in it: a kernel for any number of rows that has not run.
+static bool can_miss(const ts__chooser *c, size_t task) { return task < c->h->n && c->h->s[task].workload && !ts__step_chooses(ts_workload_reference(c->h->s[task].workload)); }
+
 // Parts of the step from tasks. False: a task has nothing that runs.
 static bool make_parts(ts__chooser *c) {
-  const ts_tune_opts *o = c->h->o;
-  size_t task[TS__MOST_PARTS];
-  c->ncalls = o->nstep;
-  c->calls = ts_new_array(c->a, ts_step_call, o->nstep);
-  for (size_t i = 0; i < o->nstep; i++) {
-    size_t p = 0;
-    while (p < c->n && task[p] != o->step[i].part) p++;
-    c->calls[i] = o->step[i];
-    c->calls[i].part = p;
-    c->part[p].calls++;
-    if (p < c->n) continue;
-    if (p == TS__MOST_PARTS || o->step[i].part >= c->h->n) return false;
-    ts__session *s = &c->h->s[o->step[i].part];
-    if (!s->begun || s->given_up) return false;
-    task[c->n++] = o->step[i].part;
-    c->part[p].s = s;
-    c->workload[p] = s->workload;
-    if (!find_base(&c->part[p])) return false;
+  const ts_tune_step *step = c->h->step;
+  c->calls = ts_new_array(c->a, ts_step_call, step->n);
+  for (size_t i = 0; i < step->n; i++) {
+    ts__part *x = part_of(c, step->call[i].part);
+    if (!x && can_miss(c, step->call[i].part)) continue;
+    if (!x) return false;
+    c->calls[c->ncalls] = step->call[i];
+    c->calls[c->ncalls++].part = (size_t)(x - c->part);
+    x->calls++;
   }
   return c->n > 0;
 }
+
+static bool any_open(const ts__chooser *c) {
+  for (size_t p = 0; p < c->n; p++)
+    if (c->part[p].open) return true;
+  return false;
+}
+
+ts_step *ts__step_open(const ts__chooser *c, ts_diag *d) { return ts_step_open(c->workload, c->n, c->calls, c->ncalls, c->h->step->rows, c->h->o->seed, d); }
 
 bool ts__step_add(ts__chooser *c, size_t p, ts__member *m, ts_diag *d) {
   int id;
@@ -135,7 +161,7 @@ static bool choose_part(ts__chooser *c, size_t p, bool *changed, ts_diag *d) {
 // Another worker, without the one that ended the last.
 static bool begin_again(ts__chooser *c, ts_diag *d) {
   ts_step_close(c->step);
-  if (!(c->step = ts_step_open(c->workload, c->n, c->calls, c->ncalls, 0, c->h->o->seed, d))) return false;
+  if (!(c->step = ts__step_open(c, d))) return false;
   for (size_t p = 0; p < c->n; p++) {
     ts__part *x = &c->part[p];
     const ts__member *chosen = x->m.p[x->now];
@@ -172,7 +198,7 @@ static bool descend(ts__chooser *c, ts_diag *d) {
   bool changed = true;
   for (int pass = 0; pass < TS__STEP_PASSES && changed; pass++) {
     changed = false;
-    for (size_t p = 0; p < c->n && !ts__step_over(c, TS__FINAL_S); p++)
+    for (size_t p = 0; p < c->n && !ts__step_over(c, c->pace.final_s); p++)
       if (c->part[p].m.n > 1 || (c->part[p].open && !(c->part[p].m.p[0]->step_ns > 0))) {  // a model of times needs that of the base
         TS_TRY(choose_part_or_without(c, p, &changed, d));
         explain(c, p);
@@ -252,7 +278,7 @@ static bool try_points(ts__chooser *c, ts__part *x, int most, ts_diag *d) {
 // *any: there were points to try.
 static bool search_more(ts__chooser *c, bool *any, ts_diag *d) {
   enum { LEAST = 4, MOST = 24 };
-  int64_t trials = c->h->o->trials, most = trials ? trials / (ROUNDS * (int64_t)c->n) : MOST;  // with a limit: no more again
+  int64_t trials = c->h->o->trials, most = trials ? trials / (decode_pace.rounds * (int64_t)c->n) : MOST;  // with a limit: no more again
   for (size_t p = 0; p < c->n; p++)
     if (c->part[p].open) TS_TRY(try_points(c, &c->part[p], (int)TS_MIN(TS_MAX(most, (int64_t)LEAST), (int64_t)MOST), d));
   *any = false;
@@ -261,11 +287,10 @@ static bool search_more(ts__chooser *c, bool *any, ts_diag *d) {
   return c->h->try_all(c->h->arg, d) && add_new(c, d) && descend(c, d);
 }
 
-static bool choose(ts__chooser *c, ts_tune_result *out, ts_diag *d) {
-  enum { LEAST_S = 15, IDLE = 4 };  // rounds without another choice
-  if (!(c->step = ts_step_open(c->workload, c->n, c->calls, c->ncalls, 0, c->h->o->seed, d)) || !add_new(c, d) || !descend(c, d)) return false;
+static bool choose(ts__chooser *c, ts_tune_step_row *out, ts_diag *d) {
+  if (!(c->step = ts__step_open(c, d)) || !add_new(c, d) || !descend(c, d)) return false;
   bool more = true;
-  for (int i = 0, idle = 0; i < ROUNDS && idle < IDLE && more && !ts__step_over(c, LEAST_S); i++, idle++) {
+  for (int i = 0, idle = 0; i < c->pace.rounds && idle < c->pace.idle && more && !ts__step_over(c, c->pace.final_s + c->pace.round_s); i++, idle++) {
     size_t before = c->changes;
     TS_TRY(search_more(c, &more, d));
     if (c->changes != before) idle = -1;
@@ -273,17 +298,22 @@ static bool choose(ts__chooser *c, ts_tune_result *out, ts_diag *d) {
   return ts_interrupted() || ts__step_final(c, out, d);
 }
 
-bool ts__step_choose(const ts__step_host *h, ts_tune_result *out, ts_diag *d) {
+static const char *name_of(const ts__chooser *c) { return c->h->step->rows > 1 ? ts_arena_printf(c->a, "a pass of %lld rows", (long long)c->h->step->rows) : "the decode step"; }
+
+bool ts__step_choose(const ts__step_host *h, ts_tune_step_row *out, ts_diag *d) {
   ts__chooser *c = calloc(1, sizeof *c);
   if (!c) abort();
   c->h = h;
+  c->pace = h->step->rows > 1 ? pass_pace : decode_pace;
   c->a = ts_arena_new("step");
+  *out = (ts_tune_step_row){.rows = h->step->rows};
   ts_diag why = {0};
   bool ok = true;
-  if (!make_parts(c)) ts_say("note: the decode step is not measured whole: not all of its kernels run");
-  else if (!choose(c, out, &why)) {
+  if (!make_parts(c)) ts_say("note: %s is not measured whole: not all of its kernels run", name_of(c));
+  else if (c->h->left_s(c->h->arg) < c->pace.least_s) ts_say("note: %s is not measured whole: no time is left", name_of(c));
+  else if (any_open(c) && !choose(c, out, &why)) {
     ok = strcmp(why.code, "step-failed") == 0 || why.kind == TS_REFUSAL;
-    if (ok) ts_say("note: the decode step is not measured whole: %s", why.message);
+    if (ok) ts_say("note: %s is not measured whole: %s", name_of(c), why.message);
     else *d = why;
   }
   ts_step_close(c->step);

@@ -44,7 +44,7 @@ static bool begin_final(ts__chooser *c, ts_step_call *calls, size_t n, ts__membe
   ts_step_close(c->step);
   c->calls = calls;
   c->ncalls = n;
-  if (!(c->step = ts_step_open(c->workload, c->n, c->calls, c->ncalls, 0, c->h->o->seed, d))) return false;
+  if (!(c->step = ts__step_open(c, d))) return false;
   for (size_t p = 0; p < c->n; p++) {
     c->part[p].m.n = c->part[p].id.n = c->part[p].now = 0;
     for (size_t i = 0; i < nfew[p]; i++) TS_TRY(ts__step_add(c, p, few[p][i], d));
@@ -52,16 +52,33 @@ static bool begin_final(ts__chooser *c, ts_step_call *calls, size_t n, ts__membe
   return true;
 }
 
+// The finalists in the step at hand.
+static void keep(ts__chooser *c, ts__member *const (*few)[FINALISTS], const size_t *nfew) {
+  for (size_t p = 0; p < c->n; p++) {
+    ts__part *x = &c->part[p];
+    int id[FINALISTS] = {0};
+    for (size_t i = 0; i < nfew[p]; i++)
+      for (size_t k = 0; k < x->m.n; k++)
+        if (x->m.p[k] == few[p][i]) id[i] = x->id.p[k];
+    memcpy(x->m.p, few[p], nfew[p] * sizeof *few[p]);
+    memcpy(x->id.p, id, nfew[p] * sizeof *id);
+    x->m.n = x->id.n = nfew[p];
+    x->now = 0;
+  }
+}
+
 // With all layers where there is time and memory for them, else as before.
 static bool enter_final(ts__chooser *c, ts_diag *d) {
   ts__member *few[TS__MOST_PARTS][FINALISTS];
-  size_t nfew[TS__MOST_PARTS], nwhole = c->h->o->nwhole;
-  ts_step_call *whole = nwhole && !ts__step_over(c, TS__FINAL_S) ? calls_of(c, c->h->o->whole, nwhole) : NULL, *calls = c->calls;
+  size_t nfew[TS__MOST_PARTS], nwhole = c->h->step->nwhole;
+  ts_step_call *whole = nwhole && !ts__step_over(c, c->pace.final_s) ? calls_of(c, c->h->step->whole, nwhole) : NULL, *calls = c->calls;
+  size_t ncalls = c->ncalls;
   ts_diag why = {0};
   for (size_t p = 0; p < c->n; p++) nfew[p] = finalists(&c->part[p], few[p]);
   if (whole && begin_final(c, whole, nwhole, few, nfew, &why)) return true;
   if (whole && getenv("TS_EXPLAIN")) ts_say("note: step: not with all layers: %s", why.message);
-  return begin_final(c, calls, c->h->o->nstep, few, nfew, d);
+  if (whole) return begin_final(c, calls, ncalls, few, nfew, d);
+  return keep(c, few, nfew), true;
 }
 
 static size_t settings_of(const ts_step_call *calls, size_t n) {
@@ -167,7 +184,7 @@ static bool go_back(ts__chooser *c, bool faster) {
 }
 
 // What was chosen, by samples of its own: who was the best of many by chance is found out. What goes back changes the rest: that is measured again.
-static bool confirm(ts__chooser *c, ts_tune_result *out, ts_diag *d) {
+static bool confirm(ts__chooser *c, ts_tune_step_row *out, ts_diag *d) {
   int pick[(TS__MOST_PARTS + 2) * TS__MOST_PARTS];
   size_t n, way_of[TS__MOST_PARTS];
   double *ns = malloc(TS_STEP_SETTINGS * (TS__MOST_PARTS + 2) * ROUNDS * sizeof *ns), mean[ROUNDS];
@@ -190,15 +207,15 @@ static bool confirm(ts__chooser *c, ts_tune_result *out, ts_diag *d) {
   }
   if (ok && !ts_interrupted()) {
     mean_steps(c, ns, n, 0, mean);
-    out->step_default_ns = ts_stats_of(mean, c->rounds).median;
+    out->default_ns = ts_stats_of(mean, c->rounds).median;
     mean_steps(c, ns, n, 1, mean);
-    out->step_ns = ts_stats_of(mean, c->rounds).median;
+    out->ns = ts_stats_of(mean, c->rounds).median;
   }
   free(ns);
   return ok;
 }
 
-bool ts__step_final(ts__chooser *c, ts_tune_result *out, ts_diag *d) {
+bool ts__step_final(ts__chooser *c, ts_tune_step_row *out, ts_diag *d) {
   bool changed = true;
   TS_TRY(enter_final(c, d) && plan_final(c, d));
   for (int pass = 0; pass < TS__STEP_PASSES && changed; pass++) {

@@ -13,6 +13,7 @@ typedef struct tuner {
   ts_compiler *compiler;
   uint64_t begin_ns;
   ts_progress progress;
+  size_t steps_done;    // of the options' steps
   double stop_s;        // when a batch ends even if some of it was not measured, in seconds since the begin; INFINITY: when all of it was
   ts_diag idle_failed;  // what taking compiled candidates ran into while something was measured
 } tuner;
@@ -33,10 +34,18 @@ static double finals_s(const tuner *t) {
   return sum;
 }
 
+// What the choice in whole steps needs for those from `first` on, at least: 8 s for a decode step; passes of few rows take little of a short budget.
+static double steps_s(const tuner *t, size_t first) {
+  const double decode_s = 8, pass_s = 3, share = 0.1;
+  double steps = 0, passes = 0;
+  for (size_t i = first; i < t->o->nstep; i++) *(t->o->step[i].rows > 1 ? &passes : &steps) += t->o->step[i].rows > 1 ? pass_s : decode_s;
+  return steps + fmin(passes, share * t->o->budget_s);
+}
+
 // When the search must end, in seconds since the begin, for the choice in a whole step and the finals to end within the budget. They make do with half of it.
 static double search_end_s(const tuner *t) {
   if (t->o->budget_s <= 0) return INFINITY;
-  return t->o->budget_s - fmin(finals_s(t) + (t->o->nstep ? 8 : 0), 0.5 * t->o->budget_s);
+  return t->o->budget_s - fmin(finals_s(t) + steps_s(t, 0), 0.5 * t->o->budget_s);
 }
 
 static bool late(const tuner *t) { return elapsed_s(t) >= search_end_s(t); }
@@ -242,13 +251,20 @@ static bool try_all(void *arg, ts_diag *d) {
 // For the choice in a whole step.
 static double left_s(const void *arg) {
   const tuner *t = arg;
-  return t->o->budget_s > 0 ? t->o->budget_s - elapsed_s(t) - fmin(finals_s(t), 0.25 * t->o->budget_s) : INFINITY;
+  return t->o->budget_s > 0 ? t->o->budget_s - elapsed_s(t) - steps_s(t, t->steps_done + 1) - fmin(finals_s(t), 0.25 * t->o->budget_s) : INFINITY;
 }
 
-static bool choose_in_step(tuner *t, ts_tune_result *out, ts_diag *d) {
-  if (!t->o->nstep || !overlaps(t)) return true;
-  ts_progress_step(&t->progress, (uint64_t)trials(t), "the decode step as a whole");
-  return ts__step_choose(&(ts__step_host){.s = t->s, .n = t->n, .o = t->o, .try_all = try_all, .left_s = left_s, .arg = t}, out, d);
+// One step after the other: what is chosen in one does not run in another.
+static bool choose_in_steps(tuner *t, ts_arena *a, ts_tune_result *out, ts_diag *d) {
+  out->step = ts_new_array(a, ts_tune_step_row, t->o->nstep + 1);
+  for (; t->steps_done < t->o->nstep && overlaps(t) && !ts_interrupted(); t->steps_done++) {
+    const ts_tune_step *step = &t->o->step[t->steps_done];
+    ts_tune_step_row *row = &out->step[out->nstep];
+    ts_progress_step(&t->progress, (uint64_t)trials(t), step->rows > 1 ? ts_arena_printf(a, "a pass of %lld rows as a whole", (long long)step->rows) : "the decode step as a whole");
+    TS_TRY(ts__step_choose(&(ts__step_host){.s = t->s, .n = t->n, .o = t->o, .step = step, .try_all = try_all, .left_s = left_s, .arg = t}, row, d));
+    out->nstep += row->ns > 0;
+  }
+  return true;
 }
 
 static bool has_final(const ts__session *s) { return s->begun && s->best && !s->given_up; }
@@ -349,7 +365,7 @@ bool ts_tune(ts_arena *a, const ts_tune_task *tasks, size_t n, const ts_tune_opt
     t.progress.total = n;
     ts_progress_step(&t.progress, i + 1, t.s[i].text);
   }
-  ok = ok && search(&t, d) && (ts_interrupted() || (revive(&t, d) && choose_in_step(&t, out, d)));
+  ok = ok && search(&t, d) && (ts_interrupted() || (revive(&t, d) && choose_in_steps(&t, a, out, d)));
   out->trials = trials(&t);
   ok = ok && finish(&t, a, out, d);
   out->interrupted = ts_interrupted();

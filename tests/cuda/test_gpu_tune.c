@@ -179,7 +179,7 @@ static void first_guess(void **state) {
     ts_tune_result r;
     ts_diag d = {0};
     write_templates(x, rows[i].first, rows[i].others);
-    bool ok = tune_with(x, (ts_tune_opts){.store = store, .trials = 8, .step = calls, .nstep = rows[i].calls}, &r, &d);
+    bool ok = tune_with(x, (ts_tune_opts){.store = store, .trials = 8, .step = &(ts_tune_step){.call = calls, .n = rows[i].calls}, .nstep = rows[i].calls > 0}, &r, &d);
     if (!ok) fail_msg("%s", d.message);
     assert_int_equal(r.n, 1);
     if (!strstr(r.rows[0].winner, rows[i].winner)) fail_msg("row %zu: %s won", i, r.rows[0].winner);
@@ -188,7 +188,7 @@ static void first_guess(void **state) {
     assert_int_equal(number(x, store, "SELECT count(*) FROM winner"), rows[i].calls ? 2 : 1);
     assert_int_equal(number(x, store, "SELECT count(*) FROM measurement m JOIN build b ON b.id = m.build_id JOIN candidate c ON c.id = b.candidate_id WHERE m.metric = 'time' AND m.rung = 1 AND c.trace LIKE '%first0%'"), 1);
     assert_int_equal(number(x, store, "SELECT count(*) FROM measurement WHERE (metric = 'step') != (timer = 'step')"), 0);
-    assert_true(rows[i].calls ? r.step_ns > 0 && r.step_ns <= r.step_default_ns : r.step_ns == 0);
+    assert_true(rows[i].calls ? r.nstep == 1 && r.step[0].ns > 0 && r.step[0].ns <= r.step[0].default_ns : r.nstep == 0);
   }
   take_templates(x, x->templates);
 }
@@ -236,10 +236,10 @@ static void no_step(void **state) {
   setenv("TS_FAKE_CUDA", OPERATOR, 1);
   write_templates(x, "ns9000", "ns6000");
   take_templates(x, ts_path_join(x->a, x->dir, "templates"));
-  bool ok = tune_with(x, (ts_tune_opts){.store = store, .trials = 8, .step = calls, .nstep = 2}, &r, &d);
+  bool ok = tune_with(x, (ts_tune_opts){.store = store, .trials = 8, .step = &(ts_tune_step){.call = calls, .n = 2}, .nstep = 1}, &r, &d);
   take_templates(x, x->templates);
   if (!ok) fail_msg("%s", d.message);
-  assert_true(r.step_ns == 0);
+  assert_true(r.nstep == 0);
   assert_non_null(strstr(winner_of(x, store, "graph"), "first"));
   assert_int_equal(number(x, store, "SELECT count(*) FROM winner"), 1);
 }
@@ -270,11 +270,11 @@ static void around(void **state) {
   setenv("TS_FAKE_CUDA", OPERATOR, 1);
   write_blocks(x, "blocks", "matmul", "b0 b1 b2", FALLING, "P", "k_ns1000_blocks");
   take_templates(x, ts_path_join(x->a, x->dir, "blocks"));
-  bool ok = tune_with(x, (ts_tune_opts){.store = store, .trials = 3, .step = calls, .nstep = 3}, &r, &d);
+  bool ok = tune_with(x, (ts_tune_opts){.store = store, .trials = 3, .step = &(ts_tune_step){.call = calls, .n = 3}, .nstep = 1}, &r, &d);
   take_templates(x, x->templates);
   if (!ok) fail_msg("%s", d.message);
   assert_non_null(strstr(winner_of(x, store, "step"), "P=1\n"));
-  assert_true(fabs(r.step_default_ns / r.step_ns - 12) < 0.1);
+  assert_true(fabs(r.step[0].default_ns / r.step[0].ns - 12) < 0.1);
 }
 
 // The second of three points gains with few tokens in the cache and loses with many, the third gains less and loses nowhere. The last comparison, in
@@ -300,7 +300,7 @@ static void depths(void **state) {
     ts_step_call step[3], whole[5];
     for (int k = 0; k < 3; k++) step[k] = rows[i].step;
     for (int k = 0; k < 5; k++) whole[k] = rows[i].whole;
-    ts_tune_opts o = {.target = &x->t, .store = store, .trials = 3, .command = "test", .numerics = "", .seed = 1, .step = step, .nstep = 3, .whole = whole, .nwhole = rows[i].nwhole};
+    ts_tune_opts o = {.target = &x->t, .store = store, .trials = 3, .command = "test", .numerics = "", .seed = 1, .step = &(ts_tune_step){.call = step, .n = 3, .whole = whole, .nwhole = rows[i].nwhole}, .nstep = 1};
     ts_tune_result r;
     take_templates(x, ts_path_join(x->a, x->dir, "depths"));
     bool ok = ts_spec_parse(x->a, "rope_attention_rows A=f32 C=f16 D=64 H=8 HK=2 P=4096 n=1 t=0..4095", &task.spec, &d) && ts_tune(x->a, &task, 1, &o, &r, &d);
@@ -322,10 +322,10 @@ static void unfit(void **state) {
   write_blocks(x, "unfit", "matmul", "b0 b1 b2", RISING, "P + 30", "k_ns1000_near1000_blocks_turned_unfit42");
   take_templates(x, ts_path_join(x->a, x->dir, "unfit"));
   setenv("TS_FAKE_CUDA", OPERATOR " others=200000", 1);
-  bool ok = tune_with(x, (ts_tune_opts){.store = store, .trials = 12, .step = calls, .nstep = 3}, &r, &d);
+  bool ok = tune_with(x, (ts_tune_opts){.store = store, .trials = 12, .step = &(ts_tune_step){.call = calls, .n = 3}, .nstep = 1}, &r, &d);
   take_templates(x, x->templates);
   if (!ok) fail_msg("%s", d.message);
-  assert_true(r.step_ns > 0);
+  assert_true(r.nstep == 1);
   assert_non_null(strstr(winner_of(x, store, "step"), "P=11\n"));
 }
 
@@ -341,7 +341,7 @@ static void gone(void **state) {
   take_templates(x, ts_path_join(x->a, x->dir, "gone"));
   setenv("TS_FAKE_CUDA_GONE", ts_path_join(x->a, x->dir, "is-gone"), 1);
   alarm(120);  // it waited for good
-  bool ok = tune_two(x, "", (ts_tune_opts){.store = store, .trials = 6, .step = calls, .nstep = 3}, &r, &d);
+  bool ok = tune_two(x, "", (ts_tune_opts){.store = store, .trials = 6, .step = &(ts_tune_step){.call = calls, .n = 3}, .nstep = 1}, &r, &d);
   alarm(0);
   unsetenv("TS_FAKE_CUDA_GONE");
   take_templates(x, x->templates);
@@ -370,7 +370,7 @@ static void goes_on(void **state) {
   take_templates(x, ts_path_join(x->a, x->dir, "turned"));
   for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
     const char *store = ts_arena_printf(x->a, "%s/goes-on-%s.db", x->dir, rows[i].name);
-    ts_tune_opts o = {.store = store, .trials = 24, .step = calls, .nstep = 4};
+    ts_tune_opts o = {.store = store, .trials = 24, .step = &(ts_tune_step){.call = calls, .n = 4}, .nstep = 1};
     ts_tune_result r;
     ts_diag d = {0};
     if (rows[i].settings) {
@@ -427,7 +427,7 @@ static void as_they_are(void **state) {
   static const ts_step_call calls[] = {{.part = 0, .nlinks = 2, .links = in}, {.part = 1, .nlinks = 2, .links = out}, {.part = 0, .nlinks = 2, .links = in}, {.part = 1, .nlinks = 2, .links = out}};
   const char *store = ts_path_join(x->a, x->dir, "as-they-are.db");
   ts_tune_task task[2] = {{.weight = 1}, {.weight = 1}};
-  ts_tune_opts o = {.target = &x->t, .store = store, .trials = 2, .command = "test", .numerics = "", .seed = 1, .step = calls, .nstep = TS_COUNTOF(calls)};
+  ts_tune_opts o = {.target = &x->t, .store = store, .trials = 2, .command = "test", .numerics = "", .seed = 1, .step = &(ts_tune_step){.call = calls, .n = TS_COUNTOF(calls)}, .nstep = 1};
   ts_tune_result r;
   ts_diag d = {0};
   if (!ts_codegen_nvrtc()) skip();
@@ -439,7 +439,7 @@ static void as_they_are(void **state) {
   if (!ok || !ts_tune(x->a, task, TS_COUNTOF(texts), &o, &r, &d)) fail_msg("%s", d.message);
   assert_int_equal(r.n, 2);
   assert_int_equal(r.failed, 0);
-  assert_true(r.step_ns > 0 && r.step_ns <= r.step_default_ns);
+  assert_true(r.nstep == 1 && r.step[0].ns <= r.step[0].default_ns);
   assert_int_equal(number(x, store, "SELECT count(*) FROM winner WHERE policy LIKE 'timer=step %'"), 2);
   assert_int_equal(number(x, store, "SELECT count(*) FROM verdict WHERE outcome != 'ok'"), 0);
 }

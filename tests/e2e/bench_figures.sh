@@ -43,7 +43,8 @@ case $verb in
       if lacks "$w"; then echo "error: $w: no candidate is right" >&2; failed=1; continue; fi
       printf '{"event": "result", "workload": "%s", "winner": "mma.stand", "default_ns": null, "best_ns": 10000.0, "log_ratio": null, "verdict": "no default", "trials": 5, "failed": 0, "library_ns": 0.0, "unstable": false}\n' "$w"
     done
-    echo '{"event": "step", "default_ns": 50000.0, "best_ns": 48000.0}'
+    echo '{"event": "step", "rows": 1, "default_ns": 50000.0, "best_ns": 48000.0}'
+    echo '{"event": "step", "rows": 16, "default_ns": 70000.0, "best_ns": 66000.0}'
     lacks "done" || echo '{"event": "done", "trials": 120, "wall_s": 60.00, "busy_s": 45.00, "interrupted": false, "unreached": 0}'
     exit ${failed:-0} ;;
   chain)
@@ -160,12 +161,14 @@ line 'tuning_time 60 s'
 line 'device_busy 0.750 ratio'
 line 'tuned_step 48.000 us'
 line 'default_step 50.000 us'
+line 'tuned_pass_16 66.000 us'
+line 'default_pass_16 70.000 us'
 line 'tuned_prefill_2048 20480.5 tokens/s'
 line 'tuned_over_default_decode 1.0125 ratio'
 line 'tuned_over_default_decode_from 1.0100 ratio'
 line 'tuned_over_default_decode_to 1.0150 ratio'
 line 'tuned_over_default_prefill 1.0125 ratio'
-lines $((4 + 2 + 4 + 4 + 2 + 6))
+lines $((4 + 2 + 4 + 4 + 4 + 6))
 [ -s "$top/made.db" ] || fail "no store"
 run 2 "$bundle/bench/cuda-tune" --store "$top/made.db" --out "$top/raw"
 LACKS="done" figures 3 cuda-tune

@@ -321,12 +321,15 @@ static void decode_step(void **state) {
     ts_source s;
     ts_diag d = {0};
     const ts_task *t;
-    const ts_step_call *c;
-    size_t n, calls_n;
+    const ts_tune_step *steps;
+    size_t n, nsteps;
     must(ts_source_open(a, rows[i].model, &s, &d), &d);
     const ts_quant *q = ts_quant_find("q4f16_1", &d);
     must(ts_model_tasks(a, &s.config, q, TS_API_CUDA, 0, 0, (ts_paging){0}, &t, &n, &d), &d);
-    must(ts_model_decode_step(a, &s.config, q, TS_API_CUDA, 0, 0, (ts_paging){0}, t, n, rows[i].whole, &c, &calls_n, &d), &d);
+    must(ts_model_steps(a, &s.config, q, TS_API_CUDA, 0, 0, (ts_paging){0}, t, n, ~0u, &steps, &nsteps, &d), &d);
+    const ts_step_call *c = rows[i].whole ? steps[0].whole : steps[0].call;
+    size_t calls_n = rows[i].whole ? steps[0].nwhole : steps[0].n;
+    assert_int_equal(steps[0].rows, 1);
     int64_t layers = (int64_t)(calls_n - 2) / 5;
     assert_int_equal(calls_n, 5 * layers + 2);
     assert_true(rows[i].all ? layers == rows[i].layers : layers >= rows[i].layers && layers < s.config.layers);
@@ -350,8 +353,94 @@ static void decode_step(void **state) {
   }
 }
 
+// Those of few rows that the chunk is more than: every call of some layers in order, products for exactly so many rows and the others for any number. What a
+// kernel writes is what the next reads. CPUs have none.
+static void passes(void **state) {
+  (void)state;
+  static const struct {
+    const char *model;
+    int64_t chunk;
+    ts_api api;
+    size_t n;
+    int64_t rows[5];
+  } rows[] = {{"synthetic:Llama-2-7B", 0, TS_API_CUDA, 5, {1, 16, 64, 128, 256}}, {"synthetic:SmolLM2-135M", 128, TS_API_CUDA, 3, {1, 16, 64}}, {"synthetic:Qwen2-0.5B", 16, TS_API_CUDA, 1, {1}},
+              {"synthetic:SmolLM2-135M", 128, TS_API_CPU, 0, {0}}};
+  static const char *const ops[] = {"rms_norm", "matmul", "rope_append_rows", "attention_rows", "matmul_add", "rms_norm", "matmul", "silu_mul", "matmul_add"};
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
+    ts_arena *a = ts_arena_new("test");
+    ts_source s;
+    ts_diag d = {0};
+    const ts_task *t;
+    const ts_tune_step *steps;
+    size_t n, nsteps;
+    must(ts_source_open(a, rows[i].model, &s, &d), &d);
+    const ts_quant *q = ts_quant_find("q4f16_1", &d);
+    must(ts_model_tasks(a, &s.config, q, rows[i].api, 0, rows[i].chunk, (ts_paging){0}, &t, &n, &d), &d);
+    must(ts_model_steps(a, &s.config, q, rows[i].api, 0, rows[i].chunk, (ts_paging){0}, t, n, ~0u, &steps, &nsteps, &d), &d);
+    assert_int_equal(nsteps, rows[i].n);
+    for (size_t p = 0; p < nsteps; p++) {
+      assert_int_equal(steps[p].rows, rows[i].rows[p]);
+      if (!p) continue;
+      const ts_step_call *c = steps[p].call;
+      assert_int_equal(steps[p].nwhole, 0);
+      assert_int_equal(steps[p].n % 9, 1);
+      assert_true(steps[p].n >= 3 * 9 + 1 && steps[p].n <= (size_t)s.config.layers * 9 + 1);
+      for (size_t k = 0; k < steps[p].n; k++) {
+        const ts_task *x = &t[c[k].part];
+        assert_string_equal(x->spec.op, k ? ops[(k - 1) % 9] : "embed");
+        for (int b = 0; b < x->spec.nbind; b++)
+          if (!strcmp(x->spec.bind[b].name, "n")) assert_true(strncmp(x->spec.op, "matmul", 6) ? x->spec.bind[b].kind == TS_BIND_DIM : x->spec.bind[b].i == rows[i].rows[p] && x->spec.bind[b].kind == TS_BIND_INT);
+        assert_int_equal(c[k].t[0], 192);
+        assert_int_equal(c[k].t[1], 0);
+      }
+      assert_string_equal(memory_of(&c[1], "y"), memory_of(&c[2], "x"));
+      assert_string_equal(memory_of(&c[4], "y"), memory_of(&c[5], "x"));
+      assert_string_equal(memory_of(&c[5], "y"), memory_of(&c[6], "x"));
+      assert_string_equal(memory_of(&c[8], "y"), memory_of(&c[9], "x"));
+      assert_string_not_equal(memory_of(&c[4], "kc"), memory_of(&c[13], "kc"));
+    }
+    ts_source_close(&s);
+    ts_arena_free(a);
+  }
+}
+
+// A phase's tasks are those of its calls, shared ones too; what is no phase is told with those that are.
+static void phases(void **state) {
+  (void)state;
+  ts_arena *a = ts_arena_new("test");
+  ts_source s;
+  ts_diag d = {0};
+  const ts_task *t;
+  const ts_tune_step *steps;
+  size_t n, nsteps, products = 0, others = 0;
+  unsigned some, all;
+  must(ts_source_open(a, "synthetic:Llama-2-7B", &s, &d), &d);
+  must(ts_phases_parse("", &all, &d) && ts_phases_parse("batch64,batch256", &some, &d), &d);
+  must(ts_model_tasks(a, &s.config, ts_quant_find("q4f16_1", &d), TS_API_CUDA, 0, 0, (ts_paging){0}, &t, &n, &d), &d);
+  for (size_t i = 0; i < n; i++) {
+    assert_true(t[i].phases & all);
+    if (!(t[i].phases & some)) continue;
+    bool product = strncmp(t[i].spec.op, "matmul", 6) == 0;
+    assert_true(!product || strcmp(t[i].phase, "batch64") == 0 || strcmp(t[i].phase, "batch256") == 0);
+    products += product, others += !product;
+  }
+  assert_int_equal(products, 2 * 4);
+  assert_int_equal(others, 5);
+  must(ts_model_steps(a, &s.config, ts_quant_find("q4f16_1", &d), TS_API_CUDA, 0, 0, (ts_paging){0}, t, n, some, &steps, &nsteps, &d), &d);
+  assert_int_equal(nsteps, 2);
+  assert_true(steps[0].rows == 64 && steps[1].rows == 256);
+  static const char *const wrong[] = {"batch32", "decode,,head", ",", "decodes", "decod"};
+  for (size_t i = 0; i < TS_COUNTOF(wrong); i++) {
+    assert_false(ts_phases_parse(wrong[i], &some, &d));
+    assert_string_equal(d.code, "unknown-phase");
+    assert_non_null(strstr(d.hint, "decode, batch16, batch64, batch128, batch256, prefill, head"));
+  }
+  ts_source_close(&s);
+  ts_arena_free(a);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(decode_step), cmocka_unit_test(llama_tasks), cmocka_unit_test(cuda_tasks), cmocka_unit_test(qwen_has_biases),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(decode_step), cmocka_unit_test(passes), cmocka_unit_test(phases), cmocka_unit_test(llama_tasks), cmocka_unit_test(cuda_tasks), cmocka_unit_test(qwen_has_biases),
                                      cmocka_unit_test(extents), cmocka_unit_test(small_chunks), cmocka_unit_test(paging), cmocka_unit_test(paged_tasks), cmocka_unit_test(odd_groups),
                                      cmocka_unit_test(no_buffer_is_overwritten_in_use)};
   return cmocka_run_group_tests(tests, NULL, NULL);
