@@ -64,14 +64,21 @@ right_kernels() { awk 'NR == FNR { at[$1] = $2; next } /^[a-z]/ { op = $1 in at 
 # The same of every kernel file for GPUs.
 kernel_files() { (cd "$home/kernels/templates" && ls ./*/*.cu ./*/*.cuda.trace) | sed 's|^\./||; s|/| |; s/\.cu$//; s/\.cuda\.trace$//' | grep -v ' default$'; }
 
-# What shapes.txt holds, and whether every kernel finds a workload there.
+# The kernel files for GPUs that serve none of the workloads given.
+unserved() {
+  tunesmith tune --list --target cuda:sm_90a "$@" >"$out/sketches.txt" || exit
+  awk 'NR == FNR { at[$1] = $2; next } { if ($1 in at) $1 = at[$1]; for (i = 2; i <= NF; i++) if ($i ~ /^(ref|mma)\./) { sub(/\(.*/, "", $i); print $1, $i } }' <(folders) "$out/sketches.txt" | sort -u | comm -13 - <(kernel_files | sort -u)
+}
+
+# What shapes.txt holds, and whether every kernel finds a workload there and in sanitized.txt.
 list_workloads() {
-  local all missing
-  mapfile -t all < <(workloads "$here/shapes.txt")
+  local all file missing
+  for file in sanitized shapes; do
+    mapfile -t all < <(workloads "$here/$file.txt")
+    missing=$(unserved "${all[@]}") || exit
+    [ -z "$missing" ] || die "no workload in $here/$file.txt is served by ${missing//$'\n'/, }" 1
+  done
   printf '%s\n' "${all[@]}"
-  tunesmith tune --list --target cuda:sm_90a "${all[@]}" >"$out/sketches.txt" || exit
-  missing=$(awk 'NR == FNR { at[$1] = $2; next } { if ($1 in at) $1 = at[$1]; for (i = 2; i <= NF; i++) if ($i ~ /^(ref|mma)\./) { sub(/\(.*/, "", $i); print $1, $i } }' <(folders) "$out/sketches.txt" | sort -u | comm -13 - <(kernel_files | sort -u))
-  [ -z "$missing" ] || die "no workload in $here/shapes.txt is served by ${missing//$'\n'/, }" 1
 }
 
 # try_chunks NAME CHUNKS BESIDE FILE COMMAND...: the workloads of FILE, every CHUNKS-th in one list, as arguments of COMMAND, BESIDE of them at a
@@ -156,7 +163,7 @@ overlay() {
 }
 
 sanitizer() {
-  local tool over=$out/sanitized code errors covered
+  local tool over=$out/sanitized code errors covered op name
   tool=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
   [ -n "$tool" ] || { skip "compute-sanitizer: it is not installed"; return; }
   # compiled without the tool, for NVRTC takes a quarter of a minute for a kernel under it; then a process a workload, for each takes seconds to start
@@ -176,7 +183,10 @@ sanitizer() {
   errors=$(grep -c '^========= Invalid\|^========= .*Misaligned' "$out/memcheck.txt")
   if [ $code = 0 ] && [ "$errors" = 0 ]; then pass; else grep '^=========' "$out/memcheck.txt" | grep -v 'COMPUTE-SANITIZER\|ERROR SUMMARY: 0' | head -n 12; fail "compute-sanitizer: status $code, $errors errors"; fi
   right_kernels "$out/memcheck.txt" >"$out/memcheck-right.txt"
-  covered=$(kernel_files | sort -u | comm -12 - "$out/memcheck-right.txt" | wc -l)
+  covered=0
+  while read -r op name; do
+    if grep -qx "$op $name" "$out/memcheck-right.txt"; then pass; covered=$((covered + 1)); else fail "compute-sanitizer: $op/$name did not run under memcheck"; fi
+  done < <(kernel_files | sort -u)
   printf '%s candidates of %s workloads under memcheck; %s of %s kernel files\n' "$(sed -n 's/^[0-9]* workloads: \([0-9]*\) candidates.*/\1/p' "$out/memcheck.txt" | awk '{ s += $1 } END { print s + 0 }')" \
     "$(workloads "$here/sanitized.txt" | wc -l)" "$covered" "$(kernel_files | sort -u | wc -l)"
   cases memcheck-intrinsics -c "$tool"
