@@ -34,12 +34,17 @@ static double finals_s(const tuner *t) {
   return sum;
 }
 
-// What the choice in whole steps needs for those from `first` on, at least: 8 s for a decode step; passes of few rows take little of a short budget.
+// What the choice in whole steps needs for those from `first` on, at least; all passes of few rows together take little of a short budget.
 static double steps_s(const tuner *t, size_t first) {
-  const double decode_s = 8, pass_s = 3, share = 0.1;
-  double steps = 0, passes = 0;
-  for (size_t i = first; i < t->o->nstep; i++) *(t->o->step[i].rows > 1 ? &passes : &steps) += t->o->step[i].rows > 1 ? pass_s : decode_s;
-  return steps + fmin(passes, share * t->o->budget_s);
+  const double decode_s = 8, pass_s = 4, share = 0.15;
+  size_t decodes = 0, passes = 0, all = 0;
+  for (size_t i = 0; i < t->o->nstep; i++) {
+    bool pass = t->o->step[i].rows > 1;
+    all += pass;
+    passes += pass && i >= first;
+    decodes += !pass && i >= first;
+  }
+  return decode_s * (double)decodes + (double)passes * fmin(pass_s, share * t->o->budget_s / (double)TS_MAX(all, (size_t)1));
 }
 
 // When the search must end, in seconds since the begin, for the choice in a whole step and the finals to end within the budget. They make do with half of it.
