@@ -75,7 +75,7 @@ static bool dims_of_step(const ts_step *s, const ts_workload *w, int64_t *dims, 
   memcpy(dims, w->dims[0], sizeof w->dims[0]);
   if (n < 0 || !s->rows) return true;
   const ts_dim *m = &w->reference->dims[n];
-  if (s->rows < m->lo || s->rows > m->hi || s->rows % m->multiple) return ts_refuse(d, "not-in-step", "%s serves no %lld rows", w->reference->name, (long long)s->rows);
+  if (s->rows < m->lo || s->rows > m->hi || s->rows % m->multiple) return ts_refuse(d, "not-in-step", "%s serves no %lld rows", w->spec.op, (long long)s->rows);
   return dims[n] = s->rows, true;
 }
 

@@ -444,6 +444,121 @@ static void as_they_are(void **state) {
   assert_int_equal(number(x, store, "SELECT count(*) FROM verdict WHERE outcome != 'ok'"), 0);
 }
 
+// --- passes of few rows -----------------------------------------------------------------------------------------------------
+#define ROWS "matmul q0f32 A=f32 K=32 N=64 n=4"
+
+// A decode step of one product, and a pass of four rows: the same product for so many, and an operator for any number of rows between two of its calls.
+static bool tune_passes(fixture *x, const char *settings, const char *between, ts_tune_opts o, ts_tune_result *r, ts_diag *d) {
+  static const char *const texts[] = {WORKLOAD, ROWS};
+  static const ts_step_call one[] = {{.part = 0}, {.part = 0}, {.part = 0}}, few[] = {{.part = 1}, {.part = 2}, {.part = 1}};
+  static const ts_tune_step steps[] = {{.rows = 1, .call = one, .n = 3}, {.rows = 4, .call = few, .n = 3}};
+  ts_tune_task task[3] = {{.weight = 1}, {.weight = 1}, {.weight = 1}};
+  o.target = &x->t, o.command = "test", o.numerics = "", o.seed = 1, o.step = steps, o.nstep = TS_COUNTOF(steps);
+  setenv("TS_FAKE_CUDA", ts_arena_printf(x->a, "blind others=900000 %s", settings), 1);
+  for (size_t i = 0; i < 2; i++)
+    if (!ts_spec_parse(x->a, texts[i], &task[i].spec, d)) return false;
+  return ts_spec_parse(x->a, between, &task[2].spec, d) && ts_tune(x->a, task, 3, &o, r, d);
+}
+
+static const char *winner_in(fixture *x, const char *store, const char *timer, const char *workload) {
+  const char *n = strrchr(workload, ' ') + 1;
+  ts_db_cell c = cell(x, store, ts_arena_printf(x->a, "SELECT coalesce((SELECT c.trace FROM winner v JOIN build b ON b.id = v.build_id JOIN candidate c ON c.id = b.candidate_id JOIN workload w ON "
+                                                      "w.id = v.workload_id WHERE v.policy LIKE 'timer=%s %%' AND w.op = '%.*s' AND w.shape LIKE '%%%s'), 'none')",
+                                                timer, (int)strcspn(workload, " "), workload, n));
+  return c.text;
+}
+
+// What serves the pass's rows alone is chosen in it, though something else is faster by itself; what serves any number of rows only takes part, and where it has
+// not run the pass does without it. Where the pass cannot be run, its kernels stay what builds without records take.
+static void passes(void **state) {
+  static const struct {
+    const char *name, *settings, *between, *first, *others, *chosen, *alone;
+    size_t n, steps, failed;
+  } rows[] = {{"chosen", "", "silu_mul A=f32 I=64 n=4..16%4", "ns6000_near7000", "ns7500_near5000", "other", "first", 3, 2, 0},
+              {"missing", "room=200", "silu_mul A=f32 I=2097152 n=4..16%4", "ns6000_near7000", "ns7500_near5000", "other", "first", 2, 2, 1},
+              {"refused", "", "silu_mul A=f32 I=64 n=8..16%8", "ns9000_near7000", "ns7500_near5000", "none", "first", 3, 1, 0}};
+  fixture *x = *state;
+  if (!ts_codegen_nvrtc()) skip();
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
+    const char *store = ts_arena_printf(x->a, "%s/passes-%s.db", x->dir, rows[i].name);
+    ts_tune_result r;
+    ts_diag d = {0};
+    write_templates(x, rows[i].first, rows[i].others);
+    take_templates(x, ts_path_join(x->a, x->dir, "templates"));
+    bool ok = tune_passes(x, rows[i].settings, rows[i].between, (ts_tune_opts){.store = store, .trials = 24}, &r, &d);
+    take_templates(x, x->templates);
+    if (!ok) fail_msg("%s: %s", rows[i].name, d.message);
+    if (r.n != rows[i].n || r.failed != rows[i].failed || r.nstep != rows[i].steps) fail_msg("%s: %zu workloads, %zu failed, %zu steps", rows[i].name, r.n, r.failed, r.nstep);
+    assert_int_equal(r.step[0].rows, 1);
+    if (!strstr(winner_in(x, store, "step", WORKLOAD), "other")) fail_msg("%s: %s in the decode step", rows[i].name, winner_in(x, store, "step", WORKLOAD));
+    if (!strstr(winner_in(x, store, "step", ROWS), rows[i].chosen)) fail_msg("%s: %s in the pass", rows[i].name, winner_in(x, store, "step", ROWS));
+    if (!strstr(winner_in(x, store, "graph", ROWS), rows[i].alone)) fail_msg("%s: %s alone", rows[i].name, winner_in(x, store, "graph", ROWS));
+    assert_string_equal(winner_in(x, store, "step", rows[i].between), "none");
+    if (rows[i].steps < 2) continue;
+    assert_int_equal(r.step[1].rows, 4);
+    if (fabs(r.step[1].default_ns - r.step[1].ns - 2 * 2000) > 10) fail_msg("%s: %g instead of %g", rows[i].name, r.step[1].ns, r.step[1].default_ns);
+    assert_true(rows[i].failed ? fabs(r.step[1].ns - 2 * 5000) < 10 : r.step[1].ns > 2 * 5000 + 1000);
+  }
+}
+
+// A pass that is interrupted goes on and chooses what it would have chosen, without a kernel that faults in it though not alone.
+static void pass_goes_on(void **state) {
+  fixture *x = *state;
+  const char *chosen[2] = {0};
+  if (!ts_codegen_nvrtc()) skip();
+  write_blocks(x, "pass", "matmul", "b0 b1 b2", RISING, "P + 30", "k_ns1000_blocks_turned_unfit42");
+  take_templates(x, ts_path_join(x->a, x->dir, "pass"));
+  for (int i = 0; i < 2; i++) {
+    const char *store = ts_arena_printf(x->a, "%s/pass-%d.db", x->dir, i);
+    static const ts_step_call few[] = {{.part = 0}, {.part = 0}, {.part = 0}};
+    ts_tune_opts o = {.store = store, .trials = 12, .step = &(ts_tune_step){.rows = 4, .call = few, .n = 3}, .nstep = 1};
+    ts_tune_result r;
+    ts_diag d = {0};
+    setenv("TS_FAKE_CUDA", i ? OPERATOR " others=200000 sigint_step=40" : OPERATOR " others=200000", 1);
+    if (i) {
+      int status = 0;
+      setenv("TS_FAKE_CUDA_ONCE", ts_arena_printf(x->a, "%s.once", store), 1);
+      fflush(NULL);
+      pid_t pid = fork();
+      if (!pid) {
+        ts_interrupt_install();
+        if (!tune_with(x, o, &r, &d)) ts_diag_print(stderr, &d), _exit(1);
+        _exit(r.interrupted && !r.nstep ? 130 : 0);
+      }
+      assert_int_equal(waitpid(pid, &status, 0), pid);
+      if (!WIFEXITED(status) || WEXITSTATUS(status) != 130) fail_msg("status %d", status);
+      assert_int_equal(number(x, store, "SELECT count(*) FROM winner WHERE policy LIKE 'timer=step %'"), 0);
+      unsetenv("TS_FAKE_CUDA_ONCE");
+      setenv("TS_FAKE_CUDA", OPERATOR " others=200000", 1);
+    }
+    if (!tune_with(x, o, &r, &d)) fail_msg("%s", d.message);
+    assert_int_equal(r.nstep, 1);
+    chosen[i] = winner_of(x, store, "step");
+  }
+  take_templates(x, x->templates);
+  if (!strstr(chosen[0], "P=11\n")) fail_msg("%s", chosen[0]);
+  assert_string_equal(chosen[0], chosen[1]);
+}
+
+// Within a budget that leaves a pass no time, its kernels stay what builds without records take, and nothing is later than it may be.
+static void no_time_for_passes(void **state) {
+  fixture *x = *state;
+  const char *store = ts_path_join(x->a, x->dir, "no-time.db");
+  ts_tune_result r;
+  ts_diag d = {0};
+  if (!ts_codegen_nvrtc()) skip();
+  write_templates(x, "ns9000", "ns6000");
+  take_templates(x, ts_path_join(x->a, x->dir, "templates"));
+  uint64_t begin = ts_now_ns();
+  bool ok = tune_passes(x, "", "silu_mul A=f32 I=64 n=4..16%4", (ts_tune_opts){.store = store, .budget_s = 4}, &r, &d);
+  take_templates(x, x->templates);
+  if (!ok) fail_msg("%s", d.message);
+  assert_true((double)(ts_now_ns() - begin) * 1e-9 < 12);
+  for (size_t i = 0; i < r.nstep; i++) assert_int_equal(r.step[i].rows, 1);
+  assert_string_equal(winner_in(x, store, "step", ROWS), "none");
+  assert_null(strstr(winner_in(x, store, "graph", ROWS), "other"));
+}
+
 // Before anything asks where the kernels are.
 static bool link_kernels(fixture *x) {
   static const char *const parts[] = {"ops", "quant", "intrin", "templates"};
@@ -497,6 +612,6 @@ static void unstable(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(assembled), cmocka_unit_test(no_library), cmocka_unit_test(noisy), cmocka_unit_test(unstable), cmocka_unit_test(first_guess), cmocka_unit_test(failing_finals), cmocka_unit_test(no_step), cmocka_unit_test(around), cmocka_unit_test(depths), cmocka_unit_test(gone), cmocka_unit_test(unfit), cmocka_unit_test(goes_on), cmocka_unit_test(as_they_are), cmocka_unit_test(interrupted)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(whole), cmocka_unit_test(assembled), cmocka_unit_test(no_library), cmocka_unit_test(noisy), cmocka_unit_test(unstable), cmocka_unit_test(first_guess), cmocka_unit_test(failing_finals), cmocka_unit_test(no_step), cmocka_unit_test(around), cmocka_unit_test(depths), cmocka_unit_test(gone), cmocka_unit_test(unfit), cmocka_unit_test(goes_on), cmocka_unit_test(as_they_are), cmocka_unit_test(interrupted), cmocka_unit_test(passes), cmocka_unit_test(pass_goes_on), cmocka_unit_test(no_time_for_passes)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
