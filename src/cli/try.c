@@ -117,32 +117,30 @@ static void tell_failed(const char *workload, const ts_diag *d, bool json) {
   ts_text_free(&t);
 }
 
-static bool try_one(ts_arena *a, const ts_spec *spec, ts_compiler *c, const ts_trial_opts *to, bool json, tally *all, ts_diag *d) {
-  ts_trial_result r;
+typedef struct teller {
+  const ts_spec *specs;
+  bool json;
+  tally all;
+} teller;
+
+static void tell(void *arg, size_t i, const ts_trial_result *r, const ts_diag *why) {
+  teller *x = arg;
   tally here = {0};
   ts_text name = {0};
-  ts_spec_print(&name, spec);
-  const char *workload = ts_arena_strdup(a, ts_text_str(&name));
+  ts_spec_print(&name, &x->specs[i]);
+  const char *workload = ts_text_str(&name);
+  if (!r) tell_failed(workload, why, x->json);
+  if (r) count(r, &here);
+  else here = (tally){.workloads = 1, .candidates = 1, .wrong = 1};
+  if (r && x->json) show_json(workload, r);
+  else if (r) show(workload, r, &here);
   ts_text_free(&name);
-  if (!ts_trial(a, spec, c, to, &r, d)) {
-    if (d->kind == TS_ENVIRONMENT && strcmp(d->code, "worker-failed") != 0) return false;
-    tell_failed(workload, d, json);
-    *d = (ts_diag){0};
-    all->workloads++;
-    all->wrong++;
-    all->candidates++;
-    return true;
-  }
-  count(&r, &here);
-  if (json) show_json(workload, &r);
-  else show(workload, &r, &here);
   fflush(stdout);
-  all->workloads++;
-  all->candidates += here.candidates;
-  all->right += here.right;
-  all->wrong += here.wrong;
-  all->refused += here.refused;
-  return true;
+  x->all.workloads += here.workloads;
+  x->all.candidates += here.candidates;
+  x->all.right += here.right;
+  x->all.wrong += here.wrong;
+  x->all.refused += here.refused;
 }
 
 static bool parse_all(ts_arena *a, char **args, int nargs, ts_spec *out, ts_diag *d) {
@@ -175,11 +173,9 @@ static bool run(ts_arena *a, const options *o, char **args, int nargs, tally *al
   ts_compiler *c = ts_compiler_open(&t, TS_MAX(gpu ? host.cores - 2 : host.cores, 1), o->cache, d);
   // verdicts stay what they are when others run beside
   bool ok = c && (o->judge || ts_device_lock(gpu ? ts_arena_printf(a, "cuda%d", t.gpu.device) : "cpu", &lock, d));
-  for (int i = 0; ok && i < nargs && !ts_interrupted(); i++) {
-    ts_arena *scratch = ts_arena_new("workload");
-    ok = try_one(scratch, &specs[i], c, &to, strcmp(o->format, "json") == 0, all, d);
-    ts_arena_free(scratch);
-  }
+  teller x = {.specs = specs, .json = strcmp(o->format, "json") == 0};
+  ok = ok && ts_trials(specs, (size_t)nargs, c, &to, tell, &x, d);
+  *all = x.all;
   ts_compiler_close(c);
   ts_device_unlock(lock);
   return ok;

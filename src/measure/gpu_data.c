@@ -345,3 +345,28 @@ ts__set *ts__gpu_weights(ts__gpu *w, const ts__request *q, ts__reply *r, ts_diag
   free(s);
   return NULL;
 }
+
+static void set_drop(ts__gpu *w, ts__set *s) {
+  if (!s) return;
+  if (s->copies && s->n) (void)w->g.cu->cuMemFree(s->copy[0][0] - TS__GPU_GUARD);  // they are in one piece
+  free(s->copy);
+  free(s);
+}
+
+void ts__gpu_data_drop(ts__gpu *w) {
+  for (int i = 0; i < TS__CASES; i++) {
+    ts__case *c = &w->cases[i];
+    for (int k = 0; k < c->layout.n; k++) {
+      ts__dmem_free(w, &c->live[k]);
+      if (c->pristine[k]) (void)w->g.cu->cuMemFree(c->pristine[k]);
+      if (c->expected[k]) (void)w->g.cu->cuMemFree(c->expected[k]);
+    }
+    *c = (ts__case){0};
+  }
+  for (int i = 0; i < TS__MOST_SETS; i++) {
+    set_drop(w, w->sets[i]);
+    w->sets[i] = NULL;
+  }
+  set_drop(w, w->caches);
+  w->caches = NULL;
+}

@@ -276,12 +276,40 @@ static bool serve_count(ts__gpu *w, int fd, uint64_t tag) {
 }
 
 // --- serving -----------------------------------------------------------------------------------------------------------------------
+static bool prepare(ts__gpu *w, ts_diag *d) {
+  TS_TRY(ts__gpu_check_reference(w, d));
+  for (int i = 0; i < TS__CASES; i++) TS_TRY(ts__gpu_prepare_case(w, i, d));
+  return ts__gpu_caches(w, d);
+}
+
+// False: the worker ends.
+static bool say_prepared(int fd, bool ok, const ts_diag *d) {
+  ts__reply r = ts__reply_new("graph");
+  ts__samples none = {0};
+  if (!ok) ts__say(&r, TS_CRASHED, "%.190s", d->message);
+  return ts__send_reply(fd, &r, &none) && ok;
+}
+
+// Another workload: of the one before nothing stays but the context.
+static bool serve_turn(ts__gpu *w, int fd, size_t which) {
+  ts_diag d = {0};
+  for (int i = 0; i < TS__MOST_KERNELS; i++)
+    if (w->kernels[i].used) ts__gpu_kernel_drop(w, &w->kernels[i]);
+  ts__gpu_data_drop(w);
+  w->w = w->all[which];
+  w->placements = 0;
+  w->best_ns = 0;
+  w->ready = false;
+  return say_prepared(fd, prepare(w, &d), &d);
+}
+
 static bool serve_one(ts__gpu *w, int fd, ts_text *t) {
   ts__request q;
   if (t->n < sizeof q) return false;
   memcpy(&q, t->p, sizeof q);
   const char *rest = t->p + sizeof q;
   if (q.verb == TS__COUNT) return serve_count(w, fd, q.tag);
+  if (q.verb == TS__TURN) return serve_turn(w, fd, q.tag);
   if (q.verb == TS__FINAL) return serve_final(w, fd, &q, (const uint64_t *)(const void *)rest);
   q.object.bytes = rest;
   q.pack_object.bytes = rest + q.object.n;
@@ -324,25 +352,17 @@ static bool open_device(ts__gpu *w, ts_diag *d) {
   return ts__gpu_open_stream(w, d) && (!w->no_graphs || get_blocker(w, d));
 }
 
-static bool prepare(ts__gpu *w, ts_diag *d) {
-  TS_TRY(open_device(w, d) && ts__gpu_check_reference(w, d));
-  for (int i = 0; i < TS__CASES; i++) TS_TRY(ts__gpu_prepare_case(w, i, d));
-  if (!w->opts.judge) sense(w);  // starts NVML
-  return ts__gpu_caches(w, d);
-}
-
 void ts__gpu_worker_serve(int fd, void *arg) {
   ts__worker_arg *x = arg;
   ts__gpu *w = calloc(1, sizeof *w);
   ts_diag d = {0};
-  ts__reply r = ts__reply_new("graph");
-  ts__samples none = {0};
   if (!w) return;
   w->w = x->w;
+  w->all = x->all;
   w->opts = x->opts;
-  bool ok = prepare(w, &d);
-  if (!ok) ts__say(&r, TS_CRASHED, "%.190s", d.message);
-  if (!ts__send_reply(fd, &r, &none) || !ok) return;
+  bool ok = open_device(w, &d) && prepare(w, &d);
+  if (ok && !w->opts.judge) sense(w);  // starts NVML
+  if (!say_prepared(fd, ok, &d)) return;
   ts_text t = {0};
   while (ts_msg_recv(fd, &t, 0) == 1)
     if (!serve_one(w, fd, &t)) break;

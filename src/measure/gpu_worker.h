@@ -55,6 +55,7 @@ typedef struct ts__gpu_kernel {
 
 typedef struct ts__gpu {
   const ts_workload *w;
+  const ts_workload *const *all;  // that it may turn to
   ts_meter_opts opts;
   ts_cuda g;
   ts_cuda_helpers h;
@@ -107,6 +108,7 @@ bool ts__gpu_reset_case(ts__gpu *w, int which, ts_diag *d);
 // The set that a candidate reads: plain storage, or the outputs of its pack kernel. NULL: r says why.
 ts__set *ts__gpu_weights(ts__gpu *w, const ts__request *q, ts__reply *r, ts_diag *d);
 bool ts__gpu_caches(ts__gpu *w, ts_diag *d);
+void ts__gpu_data_drop(ts__gpu *w);  // all of these, of the workload
 
 // --- one candidate (gpu_kernel.c) ----------------------------------------------------------------------------------------
 // False: r says why, or d when the device failed.

@@ -60,6 +60,10 @@ ts_meter *ts_meter_open(const ts_workload *w, const ts_meter_opts *o, ts_diag *d
 // failed the meter can only be closed.
 ts_meter *ts_meter_start(const ts_workload *w, const ts_meter_opts *o, ts_diag *d) TS_WARN_UNUSED;
 bool ts_meter_wait(ts_meter *m, ts_diag *d) TS_WARN_UNUSED;
+// Of several workloads in turn, the first at first: a GPU's worker goes on with its context, which takes longer to make than small workloads to judge.
+// After a turn nothing is known of candidates, and ts_meter_wait waits until the workload is prepared; where it could not be the next turn starts anew.
+ts_meter *ts_meter_start_all(const ts_workload *const *w, size_t n, const ts_meter_opts *o, ts_diag *d) TS_WARN_UNUSED;
+bool ts_meter_turn(ts_meter *m, size_t which, ts_diag *d) TS_WARN_UNUSED;
 void ts_meter_close(ts_meter *m);  // accepts NULL
 void ts_meter_quit(ts_meter *m);   // end its worker without waiting; then close
 int ts_meter_restarts(const ts_meter *m);

@@ -65,10 +65,10 @@ struct ts_workload {
 enum { TS__MOST_KERNELS = 64 };
 
 // --- messages -----------------------------------------------------------------------------------------------------
-typedef enum ts__verb { TS__RUN, TS__FINAL, TS__COUNT } ts__verb;
+typedef enum ts__verb { TS__RUN, TS__FINAL, TS__COUNT, TS__TURN } ts__verb;
 typedef struct ts__request {
   ts__verb verb;
-  uint64_t tag;              // COUNT: of a candidate that is loaded
+  uint64_t tag;              // COUNT: of a candidate that is loaded; TURN: which of the workloads
   ts_effort effort;
   bool keep_only;            // RUN: verify and keep, do not time
   size_t ntags, rounds;      // FINAL: tags follow
@@ -110,7 +110,8 @@ void ts__say(ts__reply *r, ts_outcome_kind kind, const char *fmt, ...) TS_PRINTF
 int ts__find_slot(const ts__layout *l, const char *name);  // -1: none
 
 typedef struct ts__worker_arg {
-  const ts_workload *w;
+  const ts_workload *w;           // now
+  const ts_workload *const *all;  // that it may turn to
   ts_meter_opts opts;
 } ts__worker_arg;
 void ts__worker_serve(int fd, void *arg);

@@ -20,6 +20,7 @@ typedef struct known {
 
 struct ts_meter {
   ts__worker_arg arg;
+  const ts_workload **all;
   ts_worker worker;
   bool waiting;  // for the worker's word that it is prepared
   int restarts;
@@ -82,15 +83,20 @@ bool ts_meter_wait(ts_meter *m, ts_diag *d) {
   return ts_env_fail(d, "worker-failed", "the measuring worker did not start: %s", got == 1 ? r.message : "it ended");
 }
 
-ts_meter *ts_meter_start(const ts_workload *w, const ts_meter_opts *o, ts_diag *d) {
+ts_meter *ts_meter_start_all(const ts_workload *const *w, size_t n, const ts_meter_opts *o, ts_diag *d) {
   ts_meter *m = calloc(1, sizeof *m);
-  if (!m) return ts_env_fail(d, "out-of-memory", "no memory for a meter"), NULL;
-  m->arg = (ts__worker_arg){.w = w, .opts = *o};
+  const ts_workload **all = malloc(n * sizeof *all);
+  if (!m || !all) abort();
+  memcpy(all, w, n * sizeof *all);
+  m->all = all;
+  m->arg = (ts__worker_arg){.w = w[0], .all = all, .opts = *o};
   if (m->arg.opts.timeout_s <= 0) m->arg.opts.timeout_s = 20;
   if (launch(m, d)) return m;
-  free(m);
+  ts_meter_close(m);
   return NULL;
 }
+
+ts_meter *ts_meter_start(const ts_workload *w, const ts_meter_opts *o, ts_diag *d) { return ts_meter_start_all(&w, 1, o, d); }
 
 ts_meter *ts_meter_open(const ts_workload *w, const ts_meter_opts *o, ts_diag *d) {
   ts_meter *m = ts_meter_start(w, o, d);
@@ -103,12 +109,33 @@ void ts_meter_quit(ts_meter *m) {
   if (m->worker.pid) kill(m->worker.pid, SIGKILL);
 }
 
+static void forget(ts_meter *m) {
+  for (size_t i = 0; i < m->n; i++) free(m->k[i].bytes);
+  m->n = 0;
+}
+
 void ts_meter_close(ts_meter *m) {
   if (!m) return;
   ts_worker_stop(&m->worker, NULL);
-  for (size_t i = 0; i < m->n; i++) free(m->k[i].bytes);
+  forget(m);
   free(m->k);
+  free(m->all);
   free(m);
+}
+
+// A worker that is still there and serves several workloads is told; else another is started.
+bool ts_meter_turn(ts_meter *m, size_t which, ts_diag *d) {
+  ts_diag ignored = {0};
+  ts__request q = {.verb = TS__TURN, .tag = which};
+  if (m->arg.w == m->all[which]) return true;
+  if (m->waiting) (void)!ts_meter_wait(m, &ignored);
+  forget(m);
+  m->arg.w = m->all[which];
+  m->placements = 0;
+  m->waiting = m->worker.pid && m->arg.w->target.api == TS_API_CUDA && ts_msg_send(m->worker.fd, &q, sizeof q);
+  if (m->waiting) return true;
+  ts_worker_stop(&m->worker, NULL);
+  return launch(m, d);
 }
 
 int ts_meter_restarts(const ts_meter *m) { return m->restarts; }

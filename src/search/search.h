@@ -151,6 +151,10 @@ typedef struct ts_trial_result {
 // c: a compiler for the target with nothing pending. False for environment failures and workloads that cannot be prepared. After a signal
 // (ts_interrupted) the result has the candidates judged before it.
 bool ts_trial(ts_arena *a, const ts_spec *spec, ts_compiler *c, const ts_trial_opts *o, ts_trial_result *out, ts_diag *d) TS_WARN_UNUSED;
+// Of n workloads in turn. `each` gets the result of specs[i], or NULL and why it could not be prepared: the others go on. Where only verdicts matter some
+// share a worker. False for environment failures.
+typedef void ts_trial_each(void *arg, size_t i, const ts_trial_result *r, const ts_diag *why);
+bool ts_trials(const ts_spec *specs, size_t n, ts_compiler *c, const ts_trial_opts *o, ts_trial_each *each, void *arg, ts_diag *d) TS_WARN_UNUSED;
 
 // --- kernels between their neighbours (chain.c): a layer's products one behind the other, as a GPU's runtime launches them, beside each of them in a chain of itself
 typedef struct ts_chain_part {

@@ -233,19 +233,81 @@ static void forget_untried(trial *t) {
   t->n = kept;
 }
 
+// The worker prepares itself while candidates are compiled.
+static bool try_workload(trial *t, const ts_spec *spec, ts_trial_result *out, ts_diag *d) {
+  int before = ts_meter_restarts(t->meter);
+  bool ok = ts_space_open(spec, t->o->target, t->o->numerics, &t->space, d);
+  if (ok) make_room(t);
+  ok = ok && compile_all(t, d) && ts_meter_wait(t->meter, d) && run_all(t, d);
+  if (!ok) ts_compiler_drop(t->compiler);
+  if (ok && ts_interrupted()) forget_untried(t);
+  if (ok) *out = (ts_trial_result){.n = t->n, .rows = t->row, .cost = ts_workload_cost(t->workload), .restarts = ts_meter_restarts(t->meter) - before};
+  if (t->space.arena) ts_space_close(&t->space);
+  ts_arena_free(t->own);
+  return ok;
+}
+
+static ts_meter_opts meter_opts(const ts_trial_opts *o) { return (ts_meter_opts){.threads = o->threads, .seed = o->seed + 1, .judge = o->judge && !o->final}; }
+
 bool ts_trial(ts_arena *a, const ts_spec *spec, ts_compiler *c, const ts_trial_opts *o, ts_trial_result *out, ts_diag *d) {
-  trial t = {.o = o, .a = a, .own = ts_arena_new("trial"), .compiler = c};
-  ts_meter_opts mo = {.threads = o->threads, .seed = o->seed + 1, .judge = o->judge && !o->final};
-  // the worker prepares itself while candidates are compiled
-  bool ok = (t.workload = ts_workload_open(spec, o->target, c, d)) != NULL && ts_space_open(spec, o->target, o->numerics, &t.space, d);
-  if (ok) make_room(&t);
-  ok = ok && (t.meter = ts_meter_start(t.workload, &mo, d)) != NULL && compile_all(&t, d) && ts_meter_wait(t.meter, d) && run_all(&t, d);
-  if (!ok && c) ts_compiler_drop(c);
-  if (ok && ts_interrupted()) forget_untried(&t);
-  if (ok) *out = (ts_trial_result){.n = t.n, .rows = t.row, .cost = ts_workload_cost(t.workload), .restarts = ts_meter_restarts(t.meter)};
-  ts_meter_close(t.meter);
-  ts_workload_close(t.workload);
-  if (t.space.arena) ts_space_close(&t.space);
-  ts_arena_free(t.own);
+  ts_meter_opts mo = meter_opts(o);
+  ts_workload *w = ts_workload_open(spec, o->target, c, d);
+  ts_meter *m = w ? ts_meter_start(w, &mo, d) : NULL;
+  bool ok = m && try_workload(&(trial){.o = o, .a = a, .own = ts_arena_new("trial"), .compiler = c, .workload = w, .meter = m}, spec, out, d);
+  if (!ok) ts_compiler_drop(c);
+  ts_meter_close(m);
+  ts_workload_close(w);
+  return ok;
+}
+
+// --- several -----------------------------------------------------------------------------------------------------------------
+enum { SHARED = 16 };  // workloads that share a worker
+
+// Whether it concerns this workload alone.
+static bool goes_on(const ts_diag *why) { return why->kind != TS_ENVIRONMENT || strcmp(why->code, "worker-failed") == 0; }
+
+typedef struct group {
+  const ts_spec *spec;
+  size_t n, nready;
+  ts_workload *w[SHARED];
+  const ts_workload *ready[SHARED];  // those that could be prepared
+  ts_diag why[SHARED];               // of the others
+} group;
+
+static bool open_group(group *g, ts_compiler *c, const ts_trial_opts *o, ts_diag *d) {
+  for (size_t i = 0; i < g->n; i++) {
+    if ((g->w[i] = ts_workload_open(&g->spec[i], o->target, c, &g->why[i]))) g->ready[g->nready++] = g->w[i];
+    else ts_compiler_drop(c);
+    if (!g->w[i] && !goes_on(&g->why[i])) return *d = g->why[i], false;
+  }
+  return true;
+}
+
+static bool try_group(group *g, ts_compiler *c, const ts_trial_opts *o, size_t first, ts_trial_each *each, void *arg, ts_diag *d) {
+  ts_meter_opts mo = meter_opts(o);
+  ts_meter *m = g->nready ? ts_meter_start_all(g->ready, g->nready, &mo, d) : NULL;
+  bool ok = m || !g->nready;
+  for (size_t i = 0, at = 0; ok && i < g->n && !ts_interrupted(); i++) {
+    ts_arena *a = ts_arena_new("workload");
+    ts_trial_result r;
+    bool tried = g->w[i] && ts_meter_turn(m, at++, &g->why[i]) &&
+                 try_workload(&(trial){.o = o, .a = a, .own = ts_arena_new("trial"), .compiler = c, .workload = g->w[i], .meter = m}, &g->spec[i], &r, &g->why[i]);
+    ok = tried || goes_on(&g->why[i]);
+    if (ok) each(arg, first + i, tried ? &r : NULL, &g->why[i]);
+    else *d = g->why[i];
+    ts_arena_free(a);
+  }
+  ts_meter_close(m);
+  return ok;
+}
+
+bool ts_trials(const ts_spec *specs, size_t n, ts_compiler *c, const ts_trial_opts *o, ts_trial_each *each, void *arg, ts_diag *d) {
+  bool ok = true, shared = o->judge && !o->final && o->target->api == TS_API_CUDA;
+  for (size_t i = 0; ok && i < n && !ts_interrupted();) {
+    group g = {.spec = specs + i, .n = shared ? TS_MIN(n - i, (size_t)SHARED) : 1};
+    ok = open_group(&g, c, o, d) && try_group(&g, c, o, i, each, arg, d);
+    for (size_t k = 0; k < g.n; k++) ts_workload_close(g.w[k]);
+    i += g.n;
+  }
   return ok;
 }

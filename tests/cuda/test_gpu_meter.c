@@ -149,6 +149,33 @@ static void faults(void **state) {
   close_meter(&x);
 }
 
+// One worker for several workloads in turn: what was loaded for the one before is gone, faults are told as ever, and the next turn goes on.
+static void turns(void **state) {
+  (void)state;
+  fixture x = {0};
+  ts_diag d = {0};
+  ts_outcome_row f;
+  open_meter(&x, SILU);
+  ts_workload *other = ts_workload_open(ts_workload_spec(x.w), &x.t, x.c, &d);
+  if (!other) fail_msg("%s", d.message);
+  const ts_workload *all[] = {x.w, other};
+  ts_meter_close(x.m);
+  x.m = ts_meter_start_all(all, 2, &(ts_meter_opts){.timeout_s = 20, .seed = 4}, &d);
+  if (!x.m || !ts_meter_wait(x.m, &d)) fail_msg("%s", d.message);
+  for (size_t i = 0; i < 6; i++) {
+    if (!ts_meter_turn(x.m, i % 2, &d)) fail_msg("%s", d.message);
+    if (x.tag && (!ts_meter_final(x.m, &x.tag, 1, 5, 5, x.a, &f, &d) || !strstr(f.message, "not loaded"))) fail_msg("turn %zu: %s%s", i, d.message, f.message);
+    assert_int_equal(run(&x, "outside").kind, TS_GUARD);
+    ts_outcome_row r = run(&x, "right ns=5000");
+    if (r.kind != TS_MEASURED || fabs(r.stats.median - 5000) > 1) fail_msg("turn %zu: %s", i, r.message);
+    assert_int_equal(ts_meter_restarts(x.m), i / 3);
+    if (i == 2) assert_int_equal(run(&x, "fault").kind, TS_CRASHED);
+    if (i == 2) assert_int_equal(run(&x, "right").kind, TS_MEASURED);
+  }
+  close_meter(&x);
+  ts_workload_close(other);
+}
+
 // A candidate of 2 us, and after it one that takes as long as `how` says beside it: candidates 1 and 2.
 static ts_outcome_row run_beside_fast(fixture *x, const char *how) {
   ts_diag d = {0};
@@ -730,6 +757,6 @@ static void probe(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(shared_memory), cmocka_unit_test(faults), cmocka_unit_test(slow), cmocka_unit_test(implausible), cmocka_unit_test(found_out), cmocka_unit_test(no_graph), cmocka_unit_test(busy_elsewhere), cmocka_unit_test(judged), cmocka_unit_test(records), cmocka_unit_test(step), cmocka_unit_test(step_memory), cmocka_unit_test(step_settings), cmocka_unit_test(step_workspace), cmocka_unit_test(step_rows), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(heat), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(shared_memory), cmocka_unit_test(faults), cmocka_unit_test(turns), cmocka_unit_test(slow), cmocka_unit_test(implausible), cmocka_unit_test(found_out), cmocka_unit_test(no_graph), cmocka_unit_test(busy_elsewhere), cmocka_unit_test(judged), cmocka_unit_test(records), cmocka_unit_test(step), cmocka_unit_test(step_memory), cmocka_unit_test(step_settings), cmocka_unit_test(step_workspace), cmocka_unit_test(step_rows), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(heat), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,8 +81,12 @@ list_workloads() {
   printf '%s\n' "${all[@]}"
 }
 
+# What took how long, from when on, with --out: times.txt
+note_time() { echo "$1: from $(($2 - begun)) s on $((SECONDS - $2)) s$3" >>"$out/times.txt"; }
+
 # try_chunks NAME CHUNKS BESIDE FILE COMMAND...: the workloads of FILE, every CHUNKS-th in one list, as arguments of COMMAND, BESIDE of them at a
-# time: while one waits for its compilers another has the GPU. What they say goes to NAME.txt and NAME.err, the worst status is returned.
+# time: while one waits for its compilers another has the GPU. A GPU makes about five contexts a second, however many ask: those of a chunk share one.
+# What they say goes to NAME.txt and NAME.err, the worst status is returned.
 try_chunks() {
   local name=$1 chunks=$2 beside=$3 file=$4 list mine chunk at code worst=0
   shift 4
@@ -96,7 +100,7 @@ try_chunks() {
       code=$?
       echo $code >"$out/$name.chunk-$chunk.status"
       times >"$out/$name.chunk-$chunk.times"
-      echo "$name chunk $chunk: ${#mine[@]} workloads, $((SECONDS - at)) s, status $code, processors $(tail -n 1 "$out/$name.chunk-$chunk.times")" >>"$out/times.txt"
+      note_time "$name chunk $chunk" $at ", ${#mine[@]} workloads, status $code, processors $(tail -n 1 "$out/$name.chunk-$chunk.times")"
     ) &
   done
   wait
@@ -112,7 +116,7 @@ try_chunks() {
 
 kernels() {
   local code n op name
-  try_chunks kernels 24 8 "$here/shapes.txt" timeout -k 5 100 tunesmith try --target cuda --cache "$TUNESMITH_CACHE" --judge --points 4
+  try_chunks kernels 24 12 "$here/shapes.txt" timeout -k 5 100 tunesmith try --target cuda --cache "$TUNESMITH_CACHE" --judge --points 4
   code=$?
   n=$(sed -n 's/^\([0-9]*\) workloads: \([0-9]*\) candidates, \([0-9]*\) right, \([0-9]*\) wrong, \([0-9]*\) refused$/\1 \2 \3 \4 \5/p' "$out/kernels.txt" |
     awk '{ for (i = 1; i <= 5; i++) s[i] += $i } END { if (NR) print s[1], s[2], s[3], s[4], s[5] }')
@@ -134,7 +138,7 @@ kernels() {
 
 # cases NAME ARGUMENT...: the cases of tests/codegen/gpu and gpu_lowering through intrin.sh, a quarter in each of four; what they say goes to NAME.txt. Counts them.
 cases() {
-  local name=$1 n part files mine
+  local name=$1 n part files mine at=$SECONDS
   shift
   if [ ! -d "$root/tests/codegen/gpu" ]; then skip "$name: no cases here"; return; fi
   files=("$root"/tests/codegen/gpu/*.tir "$root"/tests/codegen/gpu_lowering/*.txt)
@@ -143,6 +147,7 @@ cases() {
     timeout -k 5 120 "$here/intrin.sh" -t "$(command -v tunesmith)" "$@" "${mine[@]}" >"$out/$name-$part.txt" 2>&1 &
   done
   wait
+  note_time "$name" $at ""
   cat "$out/$name"-?.txt >"$out/$name.txt" && rm "$out/$name"-?.txt
   grep '^FAILED' "$out/$name.txt"
   n=$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' "$out/$name.txt" | awk '{ p += $1; f += $2; s += $3 } END { if (NR == 4) print p, f, s }')
@@ -166,16 +171,15 @@ sanitizer() {
   local tool over=$out/sanitized code errors covered op name
   tool=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
   [ -n "$tool" ] || { skip "compute-sanitizer: it is not installed"; return; }
-  # compiled without the tool, for NVRTC takes a quarter of a minute for a kernel under it; then a process a workload, for each takes seconds to start
-  local count try=(tunesmith try --target cuda --cache "$TUNESMITH_CACHE" --judge --points 1) memcheck=("$tool" --tool memcheck --show-backtrace no --target-processes all)
-  count=$(workloads "$here/sanitized.txt" | wc -l)
+  # compiled without the tool, for NVRTC takes a quarter of a minute for a kernel under it
+  local chunks=8 try=(tunesmith try --target cuda --cache "$TUNESMITH_CACHE" --judge --points 1) memcheck=("$tool" --tool memcheck --show-backtrace no --target-processes all)
   # it must see into the measuring worker, a child: a kernel that writes outside is found
   overlay "$over" illegal || { fail "compute-sanitizer: no room for a copy of the kernels"; return; }
   local illegal=("${try[@]}" --only illegal "silu_mul A=f32 I=100 n=2")
   TUNESMITH_HOME=$over timeout -k 5 60 "${illegal[@]}" >"$out/memcheck-illegal.txt" 2>&1 &
-  try_chunks compiled "$count" 8 "$here/sanitized.txt" timeout -k 5 60 "${try[@]}"
+  try_chunks compiled $chunks $chunks "$here/sanitized.txt" timeout -k 5 100 "${try[@]}"
   TUNESMITH_HOME=$over timeout -k 5 60 "${memcheck[@]}" "${illegal[@]}" >"$out/memcheck-illegal.txt" 2>&1 &
-  try_chunks memcheck "$count" 8 "$here/sanitized.txt" timeout -k 5 75 "${memcheck[@]}" --error-exitcode 9 "${try[@]}"
+  try_chunks memcheck $chunks $chunks "$here/sanitized.txt" timeout -k 5 100 "${memcheck[@]}" --error-exitcode 9 "${try[@]}"
   code=$?
   wait
   rm -rf "$over"
