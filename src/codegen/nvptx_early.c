@@ -1,6 +1,6 @@
 // What a kernel does before its predecessor in the stream has ended (programmatic dependent launch): it lets its own
-// successor start, asks for the weights that it will read, and waits. Nothing else may touch memory before the wait;
-// weights are written by nobody.
+// successor start, asks for the weights that it will read, and waits. Nothing else may touch memory before the wait, but for
+// its dimensions (nvptx_kernel.c); weights are written by nobody.
 #include "analysis/analysis.h"
 #include "codegen/nvptx.h"
 
@@ -52,8 +52,7 @@ static bool see_var(void *arg, const ts_expr *e) {
   return !o->any;
 }
 
-// Known from the block's place in the grid alone: dimensions are in memory, and may change until the predecessor has
-// ended.
+// Known from the block's place in the grid alone: dimensions come from memory, which the request does not wait for.
 static bool by_place(const blocks *b, const ts_expr *e) {
   others o = {b, false};
   ts_expr_visit(e, see_var, &o);

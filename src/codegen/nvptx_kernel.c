@@ -58,19 +58,28 @@ static void annotate_kernel(ts__gen *g, LLVMValueRef fn, const ts__nv_kernel *k)
   if (registers) annotate(g, fn, "maxnreg", registers);
 }
 
-// The dimensions live in device memory: a recorded launch sees their present values.
-static void bind_dims(ts__gen *g, LLVMValueRef dims) {
+// The dimensions live in device memory: a recorded launch sees their present values. They are read before the wait for the kernel before, for what sets them has
+// ended when the first kernel of a pass begins.
+static LLVMValueRef *read_dims(ts__gen *g, LLVMValueRef dims) {
   LLVMTypeRef i64 = LLVMInt64TypeInContext(g->ctx);
+  LLVMValueRef *v = ts_new_array(g->arena, LLVMValueRef, g->f->ndims);
   for (int i = 0; i < g->f->ndims; i++) {
     const ts_dim *d = &g->f->dims[i];
     LLVMValueRef at = ts__g_i64(g, i);
-    LLVMValueRef v = LLVMBuildLoad2(g->b, i64, LLVMBuildInBoundsGEP2(g->b, i64, dims, &at, 1, ""), "");
+    v[i] = LLVMBuildLoad2(g->b, i64, LLVMBuildInBoundsGEP2(g->b, i64, dims, &at, 1, ""), "");
     if (d->hi >= d->lo && d->hi < INT64_MAX) {
       LLVMMetadataRef range[] = {LLVMValueAsMetadata(ts__g_i64(g, d->lo)), LLVMValueAsMetadata(ts__g_i64(g, d->hi + 1))};
       LLVMValueRef node = LLVMMetadataAsValue(g->ctx, LLVMMDNodeInContext2(g->ctx, range, 2));
-      LLVMSetMetadata(v, LLVMGetMDKindIDInContext(g->ctx, "range", 5), node);
+      LLVMSetMetadata(v[i], LLVMGetMDKindIDInContext(g->ctx, "range", 5), node);
     }
-    ts__g_bind(g, (ts__bound){.var = d->var, .val = {v, 1}, .multiple = d->multiple, .nonneg = d->lo >= 0});
+  }
+  return v;
+}
+
+static void bind_dims(ts__gen *g, const LLVMValueRef *v) {
+  for (int i = 0; i < g->f->ndims; i++) {
+    const ts_dim *d = &g->f->dims[i];
+    ts__g_bind(g, (ts__bound){.var = d->var, .val = {v[i], 1}, .multiple = d->multiple, .nonneg = d->lo >= 0});
   }
 }
 
@@ -128,6 +137,7 @@ static void fill(ts__gen *g, ts__nv_kernel *k) {
   LLVMBasicBlockRef start = ts__g_block(g, "start");
   LLVMPositionBuilderAtEnd(g->b, start);
   g->nv->k = k;
+  const LLVMValueRef *dims = f->ndims ? read_dims(g, LLVMGetParam(g->fn, nbuffers + workspace)) : NULL;
   ts__nv_begin(g, k);
   for (int i = 0; i < f->nparams; i++) {
     if (!ts__nv_uses(k, f->params[i].buf)) continue;
@@ -135,7 +145,7 @@ static void fill(ts__gen *g, ts__nv_kernel *k) {
     ts_vec_push(g->arena, &g->places, ((ts__place){f->params[i].buf, LLVMGetParam(g->fn, at)}));
     at++;
   }
-  if (f->ndims) bind_dims(g, LLVMGetParam(g->fn, nbuffers + workspace));
+  bind_dims(g, dims);
   if (workspace) bind_workspace(g, k, LLVMGetParam(g->fn, nbuffers));
   g->nv->shared_used = g->nv->shared_most = 0;
   g->nv->tensor = has_wgmma(k);
