@@ -8,7 +8,7 @@
 #include "search/step.h"
 
 enum { SCREEN = 3, SHORT = 5, SHORT_ROUNDS = 15, MOST_RESTARTS = 4, MOST_WAYS = 384 };
-static const ts__pace decode_pace = {.least_s = 0, .final_s = 6, .round_s = 9, .rounds = 12, .idle = 4}, pass_pace = {.least_s = 2, .final_s = 2, .round_s = 4, .rounds = 2, .idle = 1};
+static const ts__pace decode_pace = {.least_s = 0, .final_s = 6, .round_s = 9, .rounds = 12, .idle = 4}, pass_pace = {.least_s = 2, .final_s = 2, .round_s = 4, .rounds = 4, .idle = 1};
 const double ts__step_noise = 0.001;
 static const double slack = 1.4;  // candidates that are slower alone by more than this are not tried
 
@@ -275,12 +275,20 @@ static bool try_points(ts__chooser *c, ts__part *x, int most, ts_diag *d) {
   return ok;
 }
 
+// How many points a part tries in a round: with a limit to candidates no more again in all, and no more than there is time for.
+static int points_of_round(const ts__chooser *c) {
+  enum { LEAST = 4, MOST = 24 };
+  const double usual_s = 0.1;  // of a candidate
+  int64_t trials = c->h->o->trials, most = trials ? trials / (decode_pace.rounds * (int64_t)c->n) : MOST;
+  double time = (c->h->left_s(c->h->arg) - c->pace.final_s) / (usual_s * (double)c->n);
+  return (int)fmax(fmin(fmin((double)most, time), MOST), LEAST);
+}
+
 // *any: there were points to try.
 static bool search_more(ts__chooser *c, bool *any, ts_diag *d) {
-  enum { LEAST = 4, MOST = 24 };
-  int64_t trials = c->h->o->trials, most = trials ? trials / (decode_pace.rounds * (int64_t)c->n) : MOST;  // with a limit: no more again
+  int most = points_of_round(c);
   for (size_t p = 0; p < c->n; p++)
-    if (c->part[p].open) TS_TRY(try_points(c, &c->part[p], (int)TS_MIN(TS_MAX(most, (int64_t)LEAST), (int64_t)MOST), d));
+    if (c->part[p].open) TS_TRY(try_points(c, &c->part[p], most, d));
   *any = false;
   for (size_t p = 0; p < c->n; p++) *any |= c->part[p].s->batch.n > 0;
   if (!*any) return true;
