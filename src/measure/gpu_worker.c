@@ -35,8 +35,9 @@ static bool plausible(const ts__gpu *w, const ts__gpu_kernel *k, double ns, ts__
 
 // --- one candidate -------------------------------------------------------------------------------------------------------------
 // A sample taken well below the clock that the device has sustained, or while the driver holds the clock back, is marked, and kept. Heat and a failing
-// supply pass: such a sample is taken again after a pause, three times for a candidate in all, and then kept with its mark. Where pauses help nobody
-// there are no more of them until the device has recovered. A power cap is how matrix kernels run: waiting does not lift it.
+// supply pass: before a final such a sample is taken again after a pause, three times for a candidate in all, and then kept with its mark. Where pauses
+// help nobody there are no more of them until the device has recovered. A power cap is how matrix kernels run: a search does not wait for its end
+// (a final is held at one clock: gpu_final.c).
 enum { FLAG_SLOW_CLOCK = 2, FLAG_THROTTLED = 4, SENSE_NS = 100000000, MOST_AGAIN = 3, MOST_IN_VAIN = 6 };
 
 static void sense(ts__gpu *w) {
@@ -46,12 +47,17 @@ static void sense(ts__gpu *w) {
   w->sensed_ns = now;
 }
 
-static void say_state(ts__gpu *w, ts__reply *r) {
+void ts__gpu_say_state(ts__gpu *w, ts__reply *r) {
   if (w->opts.judge) return;
   sense(w);
   r->state.watts = w->sensors.watts;
   r->state.celsius = w->sensors.celsius;
   r->state.throttle = w->sensors.throttle;
+}
+
+void ts__gpu_pause(ts__gpu *w) {
+  usleep(SENSE_NS / 1000);
+  w->sensed_ns = 0;
 }
 
 static uint8_t flag_of(ts__gpu *w, double mhz) {
@@ -66,21 +72,23 @@ static bool again(ts__gpu *w, ts__gpu_kernel *k, uint8_t flags) {
   if (k->again == MOST_AGAIN || w->in_vain == MOST_IN_VAIN) return false;
   k->again++;
   w->in_vain++;
-  usleep(SENSE_NS / 1000);
-  w->sensed_ns = 0;
+  ts__gpu_pause(w);
+  return true;
+}
+
+bool ts__gpu_judged_sample(ts__gpu *w, ts__gpu_kernel *k, ts__sample *x, ts__reply *r, ts_diag *d) {
+  TS_TRY(ts__gpu_sample(w, k, &x->ns, &x->mhz, d) && plausible(w, k, x->ns, r));
+  if (x->mhz > w->sustained_mhz) w->sustained_mhz = x->mhz;
+  x->flags = flag_of(w, x->mhz);
+  w->best_ns = w->best_ns > 0 ? fmin(w->best_ns, x->ns) : x->ns;
   return true;
 }
 
 static bool one_sample(ts__gpu *w, ts__gpu_kernel *k, ts__samples *s, ts__reply *r, ts_diag *d) {
-  double ns, mhz;
-  uint8_t flags;
-  do {
-    TS_TRY(ts__gpu_sample(w, k, &ns, &mhz, d) && plausible(w, k, ns, r));
-    if (mhz > w->sustained_mhz) w->sustained_mhz = mhz;
-    flags = flag_of(w, mhz);
-  } while (again(w, k, flags));
-  ts__samples_add(s, ns, mhz, flags);
-  w->best_ns = w->best_ns > 0 ? fmin(w->best_ns, ns) : ns;
+  ts__sample x;
+  do TS_TRY(ts__gpu_judged_sample(w, k, &x, r, d));
+  while (again(w, k, x.flags));
+  ts__samples_add(s, x.ns, x.mhz, x.flags);
   return true;
 }
 
@@ -109,11 +117,15 @@ static bool time_kernel(ts__gpu *w, ts__gpu_kernel *k, const ts_effort *e, ts__s
   return true;
 }
 
+ts__gpu_kernel *ts__gpu_by_tag(ts__gpu *w, uint64_t tag) {
+  for (int i = 0; i < TS__MOST_KERNELS; i++)
+    if (w->kernels[i].used && w->kernels[i].tag == tag) return &w->kernels[i];
+  return NULL;
+}
+
 // The place for a tag: its own, a free one, or that of the kernel placed longest ago. ORDER
 static ts__gpu_kernel *place(ts__gpu *w, uint64_t tag) {
-  ts__gpu_kernel *k = NULL;
-  for (int i = 0; i < TS__MOST_KERNELS && !k; i++)
-    if (w->kernels[i].used && w->kernels[i].tag == tag) k = &w->kernels[i];
+  ts__gpu_kernel *k = ts__gpu_by_tag(w, tag);
   for (int i = 0; i < TS__MOST_KERNELS && !k; i++)
     if (!w->kernels[i].used) k = &w->kernels[i];
   if (!k) {
@@ -131,12 +143,11 @@ static bool run_candidate(ts__gpu *w, const ts__request *q, ts__gpu_kernel *k, t
   r->state.local_bytes = ts_cuda_kernel_local_bytes(k->code);
   TS_TRY(ts__gpu_verify(w, k, r, d));
   TS_TRY(q->keep_only ? ts__gpu_calibrate(w, k, d) : time_kernel(w, k, &q->effort, s, r, d));
-  say_state(w, r);
+  ts__gpu_say_state(w, r);
   return strcmp(r->stop, "slow") == 0 || ts__gpu_verify(w, k, r, d);  // what is out of the running is not run again
 }
 
-// What failed: the candidate (r says so already), or the device under it.
-static void say_failure(ts__gpu *w, const ts_diag *d, ts__reply *r) {
+void ts__gpu_say_failure(ts__gpu *w, const ts_diag *d, ts__reply *r) {
   if (w->lost) {
     ts__say(r, strcmp(d->code, "gpu-hang") == 0 ? TS_TIMED_OUT : TS_CRASHED, "%s", w->why);
     r->over = true;
@@ -157,82 +168,8 @@ static void serve_run(ts__gpu *w, const ts__request *q, ts__samples *s, ts__repl
   w->patient = q->keep_only || q->effort.patient;
   *k = (ts__gpu_kernel){.tag = q->tag, .placed = ++w->placements, .tolerance = q->tolerance, .used = true};
   if (get_ready(w, &d) && run_candidate(w, q, k, s, r, &d)) return;
-  say_failure(w, &d, r);
+  ts__gpu_say_failure(w, &d, r);
   ts__gpu_kernel_drop(w, k);
-}
-
-// --- finals ----------------------------------------------------------------------------------------------------------------------
-static ts__gpu_kernel *by_tag(ts__gpu *w, uint64_t tag) {
-  for (int i = 0; i < TS__MOST_KERNELS; i++)
-    if (w->kernels[i].used && w->kernels[i].tag == tag) return &w->kernels[i];
-  return NULL;
-}
-
-static bool final_sample(ts__gpu *w, ts__gpu_kernel *k, ts__samples *s, double *best, ts__reply *r, ts_diag *d) {
-  double ignored;
-  TS_TRY(ts__gpu_calibrate(w, k, d));
-  if (ts__samples_settled(s, *best)) return true;
-  if (!ts__gpu_is_long(k)) TS_TRY(ts__gpu_sample(w, k, &ignored, &ignored, d));  // brings its code and activations in
-  TS_TRY(one_sample(w, k, s, r, d));
-  *best = fmin(*best, s->v[s->n - 1]);
-  return true;
-}
-
-// A candidate that was wrong, or cannot be timed, leaves the final, which goes on.
-static bool final_round(ts__gpu *w, const ts__request *q, const uint64_t *tags, const size_t *order, ts__samples *s, double *best, ts__reply *r, ts_diag *d) {
-  for (size_t i = 0; i < q->ntags; i++) {
-    ts__gpu_kernel *k = by_tag(w, tags[order[i]]);
-    ts__reply *verdict = &r[order[i]];
-    if (verdict->kind != TS_MEASURED) continue;
-    if (!k) ts__samples_add(&s[order[i]], NAN, NAN, 0);
-    else if (!final_sample(w, k, &s[order[i]], best, verdict, d)) {
-      if (w->lost) return r[0].culprit = order[i] + 1, false;
-      say_failure(w, d, verdict);
-    }
-  }
-  return true;
-}
-
-// failure: what ended the final, or nothing.
-static bool reply_final(ts__gpu *w, int fd, uint64_t tag, const ts__samples *s, const ts__request *q, ts__reply *r, const ts_diag *failure) {
-  ts__gpu_kernel *k = by_tag(w, tag);
-  ts_diag d = {0};
-  snprintf(r->stop, sizeof r->stop, "%s", s->n < q->rounds ? "settled" : "quota");
-  say_state(w, r);
-  if (failure) say_failure(w, failure, r);
-  else if (!k) ts__say(r, TS_CRASHED, "the candidate is not loaded");
-  else if (r->kind == TS_MEASURED && !ts__gpu_verify(w, k, r, &d)) say_failure(w, &d, r);
-  return ts__send_reply(fd, r, s) && !r->over;
-}
-
-static bool serve_final(ts__gpu *w, int fd, const ts__request *q, const uint64_t *tags) {
-  ts__samples *s = calloc(q->ntags, sizeof *s);
-  size_t *order = calloc(q->ntags, sizeof *order);
-  ts__reply *r = calloc(q->ntags, sizeof *r);
-  if (!s || !order || !r) abort();
-  ts_rng rng = ts_rng_new(q->tag, 1);
-  ts__gpu_choose_timer(w, false);
-  for (size_t i = 0; i < q->ntags; i++) r[i] = ts__reply_new(ts__timer_name(w->timer));
-  ts_diag d = {0};
-  uint64_t begin = ts_now_ns();
-  double best = INFINITY;
-  bool ok = true;
-  w->patient = true;  // all of them ended before
-  for (size_t round = 0; round < q->rounds && ok; round++) {
-    if (round >= TS__FINAL_LEAST && (double)(ts_now_ns() - begin) * 1e-9 > q->max_s) break;
-    ts__shuffle(order, q->ntags, &rng);
-    ok = final_round(w, q, tags, order, s, &best, r, &d);
-  }
-  bool go_on = true;
-  r[0].busy_s = (double)(ts_now_ns() - begin) * 1e-9;
-  for (size_t i = 0; i < q->ntags; i++) {
-    if (go_on) go_on = reply_final(w, fd, tags[i], &s[i], q, &r[i], ok ? NULL : &d);
-    ts__samples_free(&s[i]);
-  }
-  free(s);
-  free(order);
-  free(r);
-  return go_on;
 }
 
 // --- counters -------------------------------------------------------------------------------------------------------------------
@@ -257,7 +194,7 @@ static bool open_counters(ts__gpu *w) {
 }
 
 static bool serve_count(ts__gpu *w, int fd, uint64_t tag) {
-  counted_call x = {w, by_tag(w, tag)};
+  counted_call x = {w, ts__gpu_by_tag(w, tag)};
   double v[TS_CUDA_COUNTERS];
   ts__samples s = {0};
   ts_diag d = {0};
@@ -269,7 +206,7 @@ static bool serve_count(ts__gpu *w, int fd, uint64_t tag) {
   else if (!ts_cuda_count(w->counters, run_counted, &x, v, &d)) ts__say(&r, TS_MEASURED, "%.190s", d.message);
   else
     for (int i = 0; i < TS_CUDA_COUNTERS; i++) ts__samples_add(&s, v[i], NAN, 0);
-  if (w->lost) say_failure(w, &d, &r);
+  if (w->lost) ts__gpu_say_failure(w, &d, &r);
   bool ok = ts__send_reply(fd, &r, &s) && !r.over;
   ts__samples_free(&s);
   return ok;
@@ -310,7 +247,7 @@ static bool serve_one(ts__gpu *w, int fd, ts_text *t) {
   const char *rest = t->p + sizeof q;
   if (q.verb == TS__COUNT) return serve_count(w, fd, q.tag);
   if (q.verb == TS__TURN) return serve_turn(w, fd, q.tag);
-  if (q.verb == TS__FINAL) return serve_final(w, fd, &q, (const uint64_t *)(const void *)rest);
+  if (q.verb == TS__FINAL) return ts__gpu_serve_final(w, fd, &q, (const uint64_t *)(const void *)rest);
   q.object.bytes = rest;
   q.pack_object.bytes = rest + q.object.n;
   uint64_t begin = ts_now_ns();

@@ -116,6 +116,16 @@ bool ts__gpu_kernel_load(ts__gpu *w, const ts__request *q, ts__gpu_kernel *k, ts
 void ts__gpu_kernel_drop(ts__gpu *w, ts__gpu_kernel *k);
 bool ts__gpu_verify(ts__gpu *w, ts__gpu_kernel *k, ts__reply *r, ts_diag *d);
 
+// --- serving (gpu_worker.c, gpu_final.c) -------------------------------------------------------------------------------------
+ts__gpu_kernel *ts__gpu_by_tag(ts__gpu *w, uint64_t tag);  // NULL: it is not loaded
+// A sample with its flags; false: r says that it cannot be, or d.
+bool ts__gpu_judged_sample(ts__gpu *w, ts__gpu_kernel *k, ts__sample *x, ts__reply *r, ts_diag *d);
+void ts__gpu_pause(ts__gpu *w);  // the device rests for a tenth of a second
+void ts__gpu_say_state(ts__gpu *w, ts__reply *r);
+// What failed: the candidate (r says so already), or the device under it.
+void ts__gpu_say_failure(ts__gpu *w, const ts_diag *d, ts__reply *r);
+bool ts__gpu_serve_final(ts__gpu *w, int fd, const ts__request *q, const uint64_t *tags);  // false: the worker ends
+
 // --- timing (gpu_time.c) ---------------------------------------------------------------------------------------------------
 const char *ts__timer_name(ts__timer t);
 // For candidates before a final, or for a final.

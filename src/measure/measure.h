@@ -85,7 +85,7 @@ typedef struct ts_device_state {
   int registers;        // of a thread; heaviest entry
   int64_t local_bytes;  // of a thread: spills and arrays in memory
 } ts_device_state;
-enum { TS_FLAG_SLOWED = 8 };
+enum { TS_FLAG_SLOWED = 8, TS_FLAG_BEHIND = 16 };
 typedef struct ts_outcome_row {
   ts_outcome_kind kind;
   double rel_error;       // largest |candidate - reference| / largest |reference|, over all outputs and runs
@@ -95,7 +95,8 @@ typedef struct ts_outcome_row {
   double *samples;        // in the arena given
   double *clocks;         // MHz beside each sample; NAN where not known
   uint8_t *flags;         // 1: the thread was interrupted during the sample; 2: the device ran below its sustained clock; 4: the driver held its clock back;
-                          // 8 (TS_FLAG_SLOWED): because of heat or its supply, three pauses notwithstanding
+                          // 8 (TS_FLAG_SLOWED): because of heat or its supply, pauses notwithstanding; 16 (TS_FLAG_BEHIND): in a final, 5 % or more
+                          // below the highest clock of the same candidate there, although it was taken again where time allowed
   const char *timer;      // "monotonic", "graph", "cupti", "event": never compared with each other
   ts_device_state state;
   ts_stats stats;
@@ -113,7 +114,7 @@ extern const ts_effort ts_effort_search, ts_effort_publish;
 // Verify, then time. `tag` names the candidate for ts_meter_final.
 bool ts_meter_run(ts_meter *m, uint64_t tag, const ts_candidate *c, const ts_effort *e, ts_arena *a, ts_outcome_row *out, ts_diag *d) TS_WARN_UNUSED;
 // Interleaved rounds in random order over candidates already run; out[i] belongs to tags[i]. Each is verified again afterwards.
-// At least 5 rounds, whatever max_s says; a candidate that is three times slower than the fastest takes part in 5 only. ENVIRONMENT "final-failed" when the
+// On GPUs rounds at a low clock are taken again, up to as many as there are, with half a second of pauses in all. At least 5 rounds, whatever max_s says; a candidate that is three times slower than the fastest takes part in 5 only. ENVIRONMENT "final-failed" when the
 // worker ended: the row of who is known to be to blame says so, the others' are MEASURED without samples or what they were told before.
 bool ts_meter_final(ts_meter *m, const uint64_t *tags, size_t n, size_t rounds, double max_s, ts_arena *a, ts_outcome_row *out, ts_diag *d) TS_WARN_UNUSED;
 

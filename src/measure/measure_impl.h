@@ -97,12 +97,22 @@ typedef struct ts__samples {
   uint8_t *flag;
   size_t n, cap;
 } ts__samples;
+typedef struct ts__sample {
+  double ns, mhz;
+  uint8_t flags;
+} ts__sample;
 enum { TS__FINAL_LEAST = 5 };  // rounds of a final, at least
+#define TS__CLOCK_SHARE 0.95   // of the highest clock that a candidate had in its final: below that a sample is behind
 void ts__samples_add(ts__samples *s, double ns, double mhz, uint8_t flag);
 void ts__samples_free(ts__samples *s);
 const char *ts__stop_reason(const ts_effort *e, const ts__samples *s, uint64_t begin_ns);  // NULL: go on
 // Enough rounds for a verdict, and far behind even at its fastest: further rounds would only cost time.
 bool ts__samples_settled(const ts__samples *s, double best);
+// The clock of a round of a final of n candidates, each with a sample in it: the least share of the highest that the same candidate had. 0 where heat or
+// its supply slowed the device, 1 where no clock is known.
+double ts__round_clock(const ts__samples *s, size_t n, size_t round);
+size_t ts__round_behind(const ts__samples *s, size_t n);  // the one with the least share, if that is below TS__CLOCK_SHARE; SIZE_MAX: none is
+void ts__samples_mark_behind(ts__samples *s);             // TS_FLAG_BEHIND
 void ts__shuffle(size_t *order, size_t n, ts_rng *rng);
 ts__reply ts__reply_new(const char *timer);
 bool ts__send_reply(int fd, ts__reply *r, const ts__samples *s);

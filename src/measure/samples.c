@@ -39,6 +39,36 @@ bool ts__samples_settled(const ts__samples *s, double best) {
   return s->n >= TS__FINAL_LEAST && fastest > 3 * best;
 }
 
+static double highest(const ts__samples *s) {
+  double mhz = 0;
+  for (size_t i = 0; i < s->n; i++) mhz = fmax(mhz, s->mhz[i]);  // what is not known is no number
+  return mhz;
+}
+
+double ts__round_clock(const ts__samples *s, size_t n, size_t round) {
+  double least = 1;
+  for (size_t i = 0; i < n; i++) {
+    if (s[i].flag[round] & TS_FLAG_SLOWED) return 0;
+    if (s[i].mhz[round] > 0) least = fmin(least, s[i].mhz[round] / highest(&s[i]));
+  }
+  return least;
+}
+
+size_t ts__round_behind(const ts__samples *s, size_t n) {
+  size_t behind = SIZE_MAX;
+  double least = TS__CLOCK_SHARE;
+  for (size_t round = 0; n && round < s[0].n; round++) {
+    double clock = ts__round_clock(s, n, round);
+    if (clock < least) least = clock, behind = round;
+  }
+  return behind;
+}
+
+void ts__samples_mark_behind(ts__samples *s) {
+  for (size_t i = 0; i < s->n; i++)
+    if (s->mhz[i] < TS__CLOCK_SHARE * highest(s)) s->flag[i] |= TS_FLAG_BEHIND;
+}
+
 void ts__shuffle(size_t *order, size_t n, ts_rng *rng) {
   for (size_t i = 0; i < n; i++) order[i] = i;
   for (size_t i = n; i > 1; i--) {

@@ -8,6 +8,7 @@
 //   init=E alloc=E load=E query=E graph=E   the call fails with this error; carveout=E   asking for all of the memory as shared memory does
 //   launch=T         simulated time between kernels of a stream (0)
 //   reads=T          what the kernel that measures the memory takes more than others (0)
+//   tires=T:MHZ[:stays]   kernels that have run for T ns since nothing was asked for 50 ms run at this clock instead of 1980 MHz, and take longer; stays: rest does not help
 //   op=silu:n:I        what kernels compute that are not told otherwise: y[n, I] = silu(x[n, 2 I])
 //   op=product:n:N:K   y[n, N] = x[n, K] . w[N, K]^T, w f32; those of two buffers do also=silu:n:I then
 //   blind              kernels compute nothing, and all results are taken for right: whole models can be tuned. How long a launch takes follows from its grid, unless its name says it
@@ -320,9 +321,31 @@ static void same(void **args) {
   if (memcmp((void *)(uintptr_t)arg(args, 0), (void *)(uintptr_t)arg(args, 1), arg(args, 2)) != 0) *(uint32_t *)(uintptr_t)arg(args, 3) = 1;
 }
 
+// Cycles so far; with a clock, at which the next ones come.
+static uint64_t cycles(uint64_t mhz) {
+  static uint64_t at_ns, khz_ns, now = 1980;
+  khz_ns += (now_ns - at_ns) * now;
+  at_ns = now_ns;
+  now = mhz ? mhz : now;
+  return khz_ns / 1000;
+}
+
+static uint64_t tired(uint64_t ns) {
+  static uint64_t busy_ns, asked_ns;
+  const char *text = getenv("TS_FAKE_CUDA"), *at = text ? strstr(text, "tires=") : NULL;
+  unsigned long long most, mhz;
+  char how[8] = "";
+  if (!at || sscanf(at, "tires=%llu:%llu:%7s", &most, &mhz, how) < 2) return ns;
+  if (ts_now_ns() - asked_ns > 50000000 && strcmp(how, "stays") != 0) busy_ns = 0;
+  asked_ns = ts_now_ns();
+  busy_ns += ns;
+  cycles(busy_ns > most ? mhz : 1980);
+  return busy_ns > most ? ns * 1980 / mhz : ns;
+}
+
 static void clock_kernel(void **args) {
   uint64_t *p = (uint64_t *)(uintptr_t)arg(args, 0);
-  p[0] = now_ns * 1980 / 1000;
+  p[0] = cycles(0);
   p[1] = now_ns;
   p[2] = 0;
 }
@@ -441,7 +464,7 @@ static CUresult behave(const launch_record *r) {
   if (strstr(t, "dirty")) *(uint32_t *)(uintptr_t)r->arg[r->n - 1] = 1;
   if (strstr(t, "cold") && last_operand == r->arg[1]) ns *= 10;
   last_operand = r->arg[1];
-  now_ns += ns;
+  now_ns += tired(ns);
   return 0;
 }
 

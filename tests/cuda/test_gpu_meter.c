@@ -553,6 +553,47 @@ static void heat(void **state) {
   if (more > 1.8) fail_msg("%.3f s of pauses", more);
 }
 
+// A final of two candidates on a device that runs at its highest clock for 20 ms, about five rounds, and then at a lower one until it has rested. What was
+// taken then is taken again, in whole rounds, so that both are timed at one clock; where rest does not help it is kept, marked, and nobody waits for long.
+static void clocks(void **state) {
+  (void)state;
+  enum { ROUNDS = 14, BEHIND = 16 };
+  static const struct {
+    const char *settings;
+    bool recovers;
+  } rows[] = {{"op=silu:4:64 tires=20000000:1500", true}, {"op=silu:4:64 tires=60000000:1500:stays", false}};
+  for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
+    fixture x = {0};
+    ts_diag d = {0};
+    ts_outcome_row f[2];
+    size_t behind[2] = {0}, mixed = 0;
+    open_meter(&x, "silu_mul A=f32 I=64 n=4", rows[i].settings);
+    ts_effort e = ts_effort_search;
+    e.max_samples = 8;
+    for (int k = 0; k < 2; k++) {
+      ts_object o = artifact(&x, k ? "right ns=9000" : "right ns=5000", "64");
+      if (!ts_meter_run(x.m, ++x.tag, &(ts_candidate){.func = x.f, .object = &o}, &e, x.a, &f[0], &d)) fail_msg("%s", d.message);
+    }
+    usleep(80000);
+    uint64_t begin = ts_now_ns();
+    if (!ts_meter_final(x.m, (uint64_t[]){1, 2}, 2, ROUNDS, 5, x.a, f, &d)) fail_msg("%s", d.message);
+    double s = (double)(ts_now_ns() - begin) * 1e-9;
+    for (int r = 0; r < ROUNDS; r++) {
+      bool low[2];
+      for (int k = 0; k < 2; k++) {
+        assert_true(f[k].kind == TS_MEASURED && f[k].n == ROUNDS);
+        low[k] = f[k].clocks[r] < 0.95 * 1980;
+        behind[k] += low[k];
+        assert_int_equal(f[k].flags[r] & BEHIND, low[k] ? BEHIND : 0);
+        if (fabs(f[k].samples[r] * f[k].clocks[r] / 1980 - (k ? 9000 : 5000)) > 50) fail_msg("%s: round %d: %g ns at %g MHz", rows[i].settings, r, f[k].samples[r], f[k].clocks[r]);
+      }
+      mixed += low[0] != low[1];
+    }
+    if (rows[i].recovers ? behind[0] || behind[1] || s < 0.1 : !behind[0] || !behind[1] || mixed > 1 || s > 4) fail_msg("%s: %zu and %zu rounds behind, %.2f s", rows[i].settings, behind[0], behind[1], s);
+    close_meter(&x);
+  }
+}
+
 // Weights are used in turn: never the same twice in a row, at least twice the cache in all; and nothing is faster than reading them.
 static void cold(void **state) {
   (void)state;
@@ -757,6 +798,6 @@ static void probe(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(shared_memory), cmocka_unit_test(faults), cmocka_unit_test(turns), cmocka_unit_test(slow), cmocka_unit_test(implausible), cmocka_unit_test(found_out), cmocka_unit_test(no_graph), cmocka_unit_test(busy_elsewhere), cmocka_unit_test(judged), cmocka_unit_test(records), cmocka_unit_test(step), cmocka_unit_test(step_memory), cmocka_unit_test(step_settings), cmocka_unit_test(step_workspace), cmocka_unit_test(step_rows), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(heat), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(shared_memory), cmocka_unit_test(faults), cmocka_unit_test(turns), cmocka_unit_test(slow), cmocka_unit_test(implausible), cmocka_unit_test(found_out), cmocka_unit_test(no_graph), cmocka_unit_test(busy_elsewhere), cmocka_unit_test(judged), cmocka_unit_test(records), cmocka_unit_test(step), cmocka_unit_test(step_memory), cmocka_unit_test(step_settings), cmocka_unit_test(step_workspace), cmocka_unit_test(step_rows), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(heat), cmocka_unit_test(clocks), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
