@@ -144,7 +144,7 @@ cases() {
   files=("$root"/tests/codegen/gpu/*.tir "$root"/tests/codegen/gpu_lowering/*.txt)
   for part in 0 1 2 3; do
     mapfile -t mine < <(printf '%s\n' "${files[@]}" | awk -v p=$part 'NR % 4 == p')
-    timeout -k 5 120 "$here/intrin.sh" -t "$(command -v tunesmith)" "$@" "${mine[@]}" >"$out/$name-$part.txt" 2>&1 &
+    timeout -k 5 150 "$here/intrin.sh" -t "$(command -v tunesmith)" "$@" "${mine[@]}" >"$out/$name-$part.txt" 2>&1 &
   done
   wait
   note_time "$name" $at ""
@@ -167,9 +167,11 @@ overlay() {
   for fault in "$@"; do cp "$here/faults/ref.$fault.cu" "$over/kernels/templates/silu_mul/" || return 1; done
 }
 
+find_sanitizer() { command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null; }
+
 sanitizer() {
   local tool over=$out/sanitized code errors covered op name
-  tool=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
+  tool=$(find_sanitizer)
   [ -n "$tool" ] || { skip "compute-sanitizer: it is not installed"; return; }
   # compiled without the tool, for NVRTC takes a quarter of a minute for a kernel under it
   local chunks=8 try=(tunesmith try --target cuda --cache "$TUNESMITH_CACHE" --judge --points 1) memcheck=("$tool" --tool memcheck --show-backtrace no --target-processes all)
@@ -193,7 +195,12 @@ sanitizer() {
   done < <(kernel_files | sort -u)
   printf '%s candidates of %s workloads under memcheck; %s of %s kernel files\n' "$(sed -n 's/^[0-9]* workloads: \([0-9]*\) candidates.*/\1/p' "$out/memcheck.txt" | awk '{ s += $1 } END { print s + 0 }')" \
     "$(workloads "$here/sanitized.txt" | wc -l)" "$covered" "$(kernel_files | sort -u | wc -l)"
-  cases memcheck-intrinsics -c "$tool"
+}
+
+sanitizer-intrinsics() {
+  local tool
+  tool=$(find_sanitizer)
+  if [ -n "$tool" ]; then cases memcheck-intrinsics -c "$tool"; else skip "compute-sanitizer: it is not installed"; fi
 }
 
 # Kernels that fault, among good ones: each is told as what it did, the good ones are right, tuning ends with one of those.
@@ -266,24 +273,29 @@ stop() {
 }
 trap 'stop 143' TERM
 trap 'stop 130' INT
+# Of a part PART-MORE whether PART is.
+wanted() { [[ -z $parts || $parts == *" ${1%%-*} "* ]]; }
+
 # lane PART...: one after the other, those that are wanted, each with a count of its own.
 lane() {
   local name at
   for name in "$@"; do
-    [[ -z $parts || $parts == *" $name "* ]] || continue
+    wanted "$name" || continue
     at=$SECONDS passed=0 failed=0 skipped=0
     "$name" >"$out/part-$name.txt" 2>&1
     printf '%d %d %d %d\n' $passed $failed $skipped $((SECONDS - at)) >"$out/part-$name.count"
   done
 }
-# The lanes run side by side: verdicts do not depend on the time.
+# The lanes run side by side, each about a minute long: verdicts do not depend on the time.
 lane kernels &
-lane intrinsics models faults &
+lane intrinsics &
+lane models faults &
 lane sanitizer &
+lane sanitizer-intrinsics &
 wait
 sweep
 while read -r name title; do
-  [[ -z $parts || $parts == *" $name "* ]] || continue
+  wanted "$name" || continue
   read -r p f s t <"$out/part-$name.count" || { p=0 f=1 s=0 t=0; echo "FAILED $name ended early" >>"$out/part-$name.txt"; }
   printf '== %s: %d passed, %d failed, %d skipped (%d s)\n' "$title" "$p" "$f" "$s" "$t"
   cat "$out/part-$name.txt"
@@ -292,6 +304,7 @@ done <<'PARTS'
 kernels kernels over odd shapes
 intrinsics tensor intrinsics
 sanitizer compute-sanitizer
+sanitizer-intrinsics tensor intrinsics under compute-sanitizer
 faults faults
 models models on CPU and GPU
 PARTS
