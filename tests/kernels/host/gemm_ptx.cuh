@@ -33,6 +33,9 @@ struct dim3_ {
 static inline float2 make_float2(float x, float y) {
   return {x, y};
 }
+static inline uint2 make_uint2(u32 x, u32 y) {
+  return {x, y};
+}
 static inline float4 make_float4(float x, float y, float z, float w) {
   return {x, y, z, w};
 }
