@@ -56,10 +56,9 @@ template <typename S> struct share_ring {
 
   // How many copies bring the weights of a pass: as few as can be, for each costs the thread that asks for it.
   __device__ __forceinline__ int copies() { return S::together > 1 ? 1 : max(me.active(pass), 0); }
-  // Weights that no other block reads are the first to leave the second-level cache: x and the parts of sums stay.
+  // Weights are the first to leave the second-level cache: x and the parts of sums stay. (Of blocks that read the same ones, none was slower for it.)
   __device__ __forceinline__ void take(u32 to, const tensor_map *weights, int tile, u32 bar) {
-    if (S::rows <= S::width) copy_tensor_3d_hint(to, weights, 0, 2 * k, tile, bar, policy_evict_first());
-    else copy_tensor_3d(to, weights, 0, 2 * k, tile, bar);
+    copy_tensor_3d_hint(to, weights, 0, 2 * k, tile, bar, policy_evict_first());
   }
   // Of the first steps weights are waited for alone: what can be done before x is here is done.
   __device__ __forceinline__ void weights(const tensor_map *codes, const tensor_map *scales) {
