@@ -177,7 +177,7 @@ int ts_cmd_tune(int argc, char **argv) {
       {"trials", TS_OPT_COUNT, &o.trials, "N", "stop once this many candidates were measured (the first of each sketch always are)"},
       {"max-seq-len", TS_OPT_COUNT, &o.max_seq_len, "N", "positions of the model's cache (the model's, at most 2048; GPUs: 4096)"},
       {"kv-cache", TS_OPT_TEXT, &o.paging, "KIND", "own or paged[:PAGE[:POSITIONS]], as build will be told (own)"},
-      {"phases", TS_OPT_TEXT, &o.phases, "LIST", "only what these phases of the model use: decode, batch16, batch64, batch128, batch256, prefill, head (all)"},
+      {"phases", TS_OPT_TEXT, &o.phases, "LIST", "only what these phases of the model use: decode, batch16, batch32, batch64, batch128, batch256, prefill, head (all)"},
       {"prefill-chunk", TS_OPT_COUNT, &o.chunk, "N", "rows in one prefill pass (128; GPUs: 2048)"},
       {"numerics", TS_OPT_TEXT, &o.numerics, "NAME", "also allow variants with these numerics (a8: 8-bit activations)"},
       {"seed", TS_OPT_INT, &o.seed, "N", "seed of all random choices (1)"},

@@ -225,18 +225,19 @@ static void cuda_tasks(void **state) {
       {"matmul_add q4f16_1 A=f32 K=14336 N=4096 n=1", 32},
       {"norm_matmul q4f16_1 A=f32 K=4096 N=128256 eps=1e-05 n=1", 1},
       {"matmul q4f16_1 A=f16 K=4096 N=28672 n=16", 32},
+      {"matmul_add q4f16_1 A=f16 K=4096 N=4096 R=f32 n=32", 32},
       {"matmul_add q4f16_1 A=f16 K=14336 N=4096 R=f32 n=64", 32},
       {"matmul q4f16_1 A=f16 K=4096 N=28672 n=128", 32},
       {"matmul q4f16_1 A=f16 K=4096 N=6144 n=256", 32},
       {"matmul q4f16_1 A=f16 K=4096 N=6144 n=16..2048%16", 32},
-      {"embed q4f16_1 A=f16 H=4096 R=f32 V=128256 n=16..2048%16", 5},
-      {"attention_rows A=f16 C=f16 D=128 H=32 HK=8 P=4096 n=16..2048%16 t=0..4080", 160},
-      {"rms_norm A=f16 H=4096 R=f32 eps=1e-05 n=16..2048%16", 320},
+      {"embed q4f16_1 A=f16 H=4096 R=f32 V=128256 n=16..2048%16", 6},
+      {"attention_rows A=f16 C=f16 D=128 H=32 HK=8 P=4096 n=16..2048%16 t=0..4080", 192},
+      {"rms_norm A=f16 H=4096 R=f32 eps=1e-05 n=16..2048%16", 384},
   };
   for (size_t i = 0; i < TS_COUNTOF(rows); i++)
     if (calls(t, n, rows[i].text) != rows[i].calls)
       fail_msg("%s: %lld calls", rows[i].text, (long long)calls(t, n, rows[i].text));
-  assert_int_equal(n, 32);
+  assert_int_equal(n, 36);
   ts_arena_free(a);
 }
 
@@ -362,8 +363,8 @@ static void passes(void **state) {
     int64_t chunk;
     ts_api api;
     size_t n;
-    int64_t rows[5];
-  } rows[] = {{"synthetic:Llama-2-7B", 0, TS_API_CUDA, 5, {1, 16, 64, 128, 256}}, {"synthetic:SmolLM2-135M", 128, TS_API_CUDA, 3, {1, 16, 64}}, {"synthetic:Qwen2-0.5B", 16, TS_API_CUDA, 1, {1}},
+    int64_t rows[6];
+  } rows[] = {{"synthetic:Llama-2-7B", 0, TS_API_CUDA, 6, {1, 16, 32, 64, 128, 256}}, {"synthetic:SmolLM2-135M", 128, TS_API_CUDA, 4, {1, 16, 32, 64}}, {"synthetic:Qwen2-0.5B", 16, TS_API_CUDA, 1, {1}},
               {"synthetic:SmolLM2-135M", 128, TS_API_CPU, 0, {0}}};
   static const char *const ops[] = {"rms_norm", "matmul", "rope_append_rows", "attention_rows", "matmul_add", "rms_norm", "matmul", "silu_mul", "matmul_add"};
   for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
@@ -429,11 +430,11 @@ static void phases(void **state) {
   must(ts_model_steps(a, &s.config, ts_quant_find("q4f16_1", &d), TS_API_CUDA, 0, 0, (ts_paging){0}, t, n, some, &steps, &nsteps, &d), &d);
   assert_int_equal(nsteps, 2);
   assert_true(steps[0].rows == 64 && steps[1].rows == 256);
-  static const char *const wrong[] = {"batch32", "decode,,head", ",", "decodes", "decod"};
+  static const char *const wrong[] = {"batch48", "decode,,head", ",", "decodes", "decod"};
   for (size_t i = 0; i < TS_COUNTOF(wrong); i++) {
     assert_false(ts_phases_parse(wrong[i], &some, &d));
     assert_string_equal(d.code, "unknown-phase");
-    assert_non_null(strstr(d.hint, "decode, batch16, batch64, batch128, batch256, prefill, head"));
+    assert_non_null(strstr(d.hint, "decode, batch16, batch32, batch64, batch128, batch256, prefill, head"));
   }
   ts_source_close(&s);
   ts_arena_free(a);
