@@ -120,7 +120,7 @@ bool ts__gpu_reset_case(ts__gpu *w, int which, ts_diag *d) {
   for (int i = 0; i < c->layout.n; i++) {
     size_t bytes = (size_t)c->layout.slot[i].bytes;
     if (c->layout.slot[i].role == TS_OUT) TS_TRY(ts__gpu_ok(w, w->g.cu->cuMemsetD8Async(c->live[i].p, 0xFF, bytes, w->stream), d, "poisoning an output"));
-    else if (c->layout.slot[i].role == TS_INOUT) TS_TRY(ts__gpu_ok(w, w->g.cu->cuMemcpyDtoDAsync(c->live[i].p, c->pristine[i], bytes, w->stream), d, "resetting a parameter"));
+    else if (c->layout.slot[i].role == TS_INOUT) TS_TRY(ts__gpu_ok(w, w->g.cu->cuMemcpyDtoDAsync(c->live[i].p, c->now.pristine[i], bytes, w->stream), d, "resetting a parameter"));
   }
   return true;
 }
@@ -184,18 +184,75 @@ static bool run_reference_on_host(ts__gpu *w, int which, ts_diag *d) {
   return ok;
 }
 
+static bool run_reference(ts__gpu *w, int which, ts_diag *d) {
+  ts__case *c = &w->cases[which];
+  TS_TRY(ts__gpu_reset_case(w, which, d) && ts__gpu_wait(w, 1e9, d));
+  TS_TRY(w->w->on_host ? run_reference_on_host(w, which, d) : run_reference_here(w, which, d));
+  for (int i = 0; i < c->layout.n; i++)
+    if (c->layout.slot[i].role != TS_IN) TS_TRY(device_copy(w, c->live[i].p, c->layout.slot[i].bytes, &c->now.expected[i], d));
+  return true;
+}
+
 bool ts__gpu_prepare_case(ts__gpu *w, int which, ts_diag *d) {
   ts__case *c = &w->cases[which];
   TS_TRY(ts__layout_of(w->w->reference, &w->w->spec, w->w->reference, w->w->dims[which], &c->layout, d));
   for (int i = 0; i < c->layout.n; i++) {
     const ts__slot *s = &c->layout.slot[i];
     TS_TRY(new_filled(w, s, (uint64_t)i, &c->live[i], d));  // weights are the same in both cases
-    if (s->role == TS_INOUT || (s->role == TS_IN && s->cache != TS_COLD)) TS_TRY(device_copy(w, c->live[i].p, s->bytes, &c->pristine[i], d));
+    if (s->role == TS_INOUT || (s->role == TS_IN && s->cache != TS_COLD)) TS_TRY(device_copy(w, c->live[i].p, s->bytes, &c->now.pristine[i], d));
   }
-  TS_TRY(ts__gpu_reset_case(w, which, d) && ts__gpu_wait(w, 1e9, d));
-  TS_TRY(w->w->on_host ? run_reference_on_host(w, which, d) : run_reference_here(w, which, d));
+  return run_reference(w, which, d);
+}
+
+// --- other content -------------------------------------------------------------------------------------------------------------
+bool ts__gpu_swap_content(ts__gpu *w, ts_diag *d) {
+  ts__case *c = &w->cases[0];
+  ts__content now = c->now;
+  c->now = c->other;
+  c->other = now;
   for (int i = 0; i < c->layout.n; i++)
-    if (c->layout.slot[i].role != TS_IN) TS_TRY(device_copy(w, c->live[i].p, c->layout.slot[i].bytes, &c->expected[i], d));
+    if (c->layout.slot[i].role == TS_IN && c->now.pristine[i])
+      TS_TRY(ts__gpu_ok(w, w->g.cu->cuMemcpyDtoDAsync(c->live[i].p, c->now.pristine[i], (size_t)c->layout.slot[i].bytes, w->stream), d, "other content"));
+  return true;
+}
+
+static void content_drop(ts__gpu *w, ts__content *x) {
+  for (int i = 0; i < TS__MOST_PARAMS; i++) {
+    if (x->pristine[i]) (void)w->g.cu->cuMemFree(x->pristine[i]);
+    if (x->expected[i]) (void)w->g.cu->cuMemFree(x->expected[i]);
+  }
+  *x = (ts__content){0};
+}
+
+// *any: there is content that is not a weight.
+static bool fill_other(ts__gpu *w, bool *any, ts_diag *d) {
+  enum { STREAM = 1000, LEFT = 4 };
+  ts__case *c = &w->cases[0];
+  size_t available = 0, total = 0, bytes = 0;
+  for (int i = 0; i < c->layout.n; i++) bytes += (size_t)((c->now.pristine[i] != 0) + (c->now.expected[i] != 0)) * (size_t)span(c->layout.slot[i].bytes);
+  TS_TRY(ts__gpu_ok(w, w->g.cu->cuMemGetInfo(&available, &total), d, "free memory"));
+  if (bytes > available / LEFT) return ts_env_fail(d, "out-of-device-memory", "candidates need the memory");
+  for (int i = 0; i < c->layout.n; i++) {
+    const ts__slot *s = &c->layout.slot[i];
+    if (!c->now.pristine[i]) continue;
+    *any |= s->fill != TS__FILL_NONE;
+    TS_TRY(ts__gpu_ok(w, w->g.cu->cuMemAlloc(&c->other.pristine[i], (size_t)span(s->bytes)), d, "other content"));
+    TS_TRY(s->fill == TS__FILL_NONE ? ts__gpu_ok(w, w->g.cu->cuMemcpyDtoD(c->other.pristine[i], c->now.pristine[i], (size_t)s->bytes), d, "other content")
+                                    : ts__gpu_fill(w, s, c->other.pristine[i], STREAM + (uint64_t)i, d));
+  }
+  return ts__gpu_ok(w, w->g.cu->cuCtxSynchronize(), d, "other content");
+}
+
+bool ts__gpu_other_content(ts__gpu *w, bool *yes, ts_diag *d) {
+  if (w->other == TS__OTHER_UNKNOWN) {
+    bool any = false, swapped = false, ok = !w->w->on_host && fill_other(w, &any, d) && any;
+    if (ok) swapped = true, ok = ts__gpu_swap_content(w, d) && run_reference(w, 0, d);
+    if (swapped && !w->lost && !ts__gpu_swap_content(w, d)) return false;
+    if (w->lost) return false;
+    if (!ok) content_drop(w, &w->cases[0].other);
+    w->other = ok ? TS__OTHER_MADE : TS__OTHER_NONE;
+  }
+  *yes = w->other == TS__OTHER_MADE;
   return true;
 }
 
@@ -282,7 +339,7 @@ static bool collect(ts__gpu *w, ts__set *s, int role, ts_diag *d) {
     if (x->cache != TS_COLD || x->role != role || x->bytes != w->cases[1].layout.slot[i].bytes) continue;
     memcpy(s->name[s->n], x->name, sizeof s->name[0]);
     s->bytes[s->n] = x->bytes;
-    first[s->n++] = role == TS_INOUT ? w->cases[0].pristine[i] : w->cases[0].live[i].p;
+    first[s->n++] = role == TS_INOUT ? w->cases[0].now.pristine[i] : w->cases[0].live[i].p;
   }
   s->used = make_copies(w, s, first, d);
   return s->used;
@@ -356,13 +413,12 @@ static void set_drop(ts__gpu *w, ts__set *s) {
 void ts__gpu_data_drop(ts__gpu *w) {
   for (int i = 0; i < TS__CASES; i++) {
     ts__case *c = &w->cases[i];
-    for (int k = 0; k < c->layout.n; k++) {
-      ts__dmem_free(w, &c->live[k]);
-      if (c->pristine[k]) (void)w->g.cu->cuMemFree(c->pristine[k]);
-      if (c->expected[k]) (void)w->g.cu->cuMemFree(c->expected[k]);
-    }
+    for (int k = 0; k < c->layout.n; k++) ts__dmem_free(w, &c->live[k]);
+    content_drop(w, &c->now);
+    content_drop(w, &c->other);
     *c = (ts__case){0};
   }
+  w->other = TS__OTHER_UNKNOWN;
   for (int i = 0; i < TS__MOST_SETS; i++) {
     set_drop(w, w->sets[i]);
     w->sets[i] = NULL;

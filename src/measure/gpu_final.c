@@ -127,7 +127,7 @@ static bool reply_final(final *f, int fd, size_t i, const ts_diag *failure) {
   ts__gpu_say_state(w, r);
   if (failure) ts__gpu_say_failure(w, failure, r);
   else if (!k) ts__say(r, TS_CRASHED, "the candidate is not loaded");
-  else if (r->kind == TS_MEASURED && !ts__gpu_verify(w, k, r, &d)) ts__gpu_say_failure(w, &d, r);
+  else if (r->kind == TS_MEASURED && !ts__gpu_verify_again(w, k, r, &d)) ts__gpu_say_failure(w, &d, r);
   return ts__send_reply(fd, r, &f->s[i]) && !r->over;
 }
 

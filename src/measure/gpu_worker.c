@@ -144,7 +144,7 @@ static bool run_candidate(ts__gpu *w, const ts__request *q, ts__gpu_kernel *k, t
   TS_TRY(ts__gpu_verify(w, k, r, d));
   TS_TRY(q->keep_only ? ts__gpu_calibrate(w, k, d) : time_kernel(w, k, &q->effort, s, r, d));
   ts__gpu_say_state(w, r);
-  return strcmp(r->stop, "slow") == 0 || ts__gpu_verify(w, k, r, d);  // what is out of the running is not run again
+  return strcmp(r->stop, "slow") == 0 || ts__gpu_verify_again(w, k, r, d);  // what is out of the running is not run again
 }
 
 void ts__gpu_say_failure(ts__gpu *w, const ts_diag *d, ts__reply *r) {

@@ -12,11 +12,14 @@ typedef struct ts__dmem {
   CUdeviceptr base, p;
   int64_t bytes;
 } ts__dmem;
+typedef struct ts__content {
+  CUdeviceptr pristine[TS__MOST_PARAMS];  // before a run; 0 where it is cold and only read
+  CUdeviceptr expected[TS__MOST_PARAMS];  // of outputs
+} ts__content;
 typedef struct ts__case {  // the reference's parameters at one choice of dimensions
   ts__layout layout;
   ts__dmem live[TS__MOST_PARAMS];
-  CUdeviceptr pristine[TS__MOST_PARAMS];  // content before a run; 0 where it is cold and only read
-  CUdeviceptr expected[TS__MOST_PARAMS];  // of outputs
+  ts__content now, other;  // other: of the case that is timed, for a look behind the last sample
 } ts__case;
 // Buffers in as many copies as keep them out of the caches.
 typedef struct ts__set {
@@ -63,6 +66,7 @@ typedef struct ts__gpu {
   CUevent from, to;
   CUdeviceptr scratch;    // SCRATCH bytes for results of small kernels
   ts__case cases[TS__CASES];
+  enum { TS__OTHER_UNKNOWN, TS__OTHER_MADE, TS__OTHER_NONE } other;  // whether the timed case has other content
   ts__set *sets[TS__MOST_SETS];
   ts__set *caches;        // parameters that are cold and written: rotated beside the weights
   ts__gpu_kernel kernels[TS__MOST_KERNELS];
@@ -105,6 +109,10 @@ bool ts__gpu_prepare_case(ts__gpu *w, int which, ts_diag *d);
 // The reference against the interpreter's results on the small shape.
 bool ts__gpu_check_reference(ts__gpu *w, ts_diag *d);
 bool ts__gpu_reset_case(ts__gpu *w, int which, ts_diag *d);
+// Other content takes the place of what the timed case has, and back. Made when first asked for: yes is false where there is none, for
+// there is no memory for it, or the reference runs on the CPU, which takes seconds.
+bool ts__gpu_other_content(ts__gpu *w, bool *yes, ts_diag *d);
+bool ts__gpu_swap_content(ts__gpu *w, ts_diag *d);
 // The set that a candidate reads: plain storage, or the outputs of its pack kernel. NULL: r says why.
 ts__set *ts__gpu_weights(ts__gpu *w, const ts__request *q, ts__reply *r, ts_diag *d);
 bool ts__gpu_caches(ts__gpu *w, ts_diag *d);
@@ -115,6 +123,7 @@ void ts__gpu_data_drop(ts__gpu *w);  // all of these, of the workload
 bool ts__gpu_kernel_load(ts__gpu *w, const ts__request *q, ts__gpu_kernel *k, ts__reply *r, ts_diag *d);
 void ts__gpu_kernel_drop(ts__gpu *w, ts__gpu_kernel *k);
 bool ts__gpu_verify(ts__gpu *w, ts__gpu_kernel *k, ts__reply *r, ts_diag *d);
+bool ts__gpu_verify_again(ts__gpu *w, ts__gpu_kernel *k, ts__reply *r, ts_diag *d);  // after the last sample: with other data
 
 // --- serving (gpu_worker.c, gpu_final.c) -------------------------------------------------------------------------------------
 ts__gpu_kernel *ts__gpu_by_tag(ts__gpu *w, uint64_t tag);  // NULL: it is not loaded

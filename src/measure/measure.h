@@ -111,9 +111,9 @@ typedef struct ts_effort {
   bool patient;           // the candidate is known to end, however slow it is
 } ts_effort;
 extern const ts_effort ts_effort_search, ts_effort_publish;
-// Verify, then time. `tag` names the candidate for ts_meter_final.
+// Verify, then time; on GPUs verify again, with other data than was timed. `tag` names the candidate for ts_meter_final.
 bool ts_meter_run(ts_meter *m, uint64_t tag, const ts_candidate *c, const ts_effort *e, ts_arena *a, ts_outcome_row *out, ts_diag *d) TS_WARN_UNUSED;
-// Interleaved rounds in random order over candidates already run; out[i] belongs to tags[i]. Each is verified again afterwards.
+// Interleaved rounds in random order over candidates already run; out[i] belongs to tags[i]. Each is verified again afterwards, with other data.
 // On GPUs rounds at a low clock are taken again, up to as many as there are, with half a second of pauses in all. At least 5 rounds, whatever max_s says; a candidate that is three times slower than the fastest takes part in 5 only. ENVIRONMENT "final-failed" when the
 // worker ended: the row of who is known to be to blame says so, the others' are MEASURED without samples or what they were told before.
 bool ts_meter_final(ts_meter *m, const uint64_t *tags, size_t n, size_t rounds, double max_s, ts_arena *a, ts_outcome_row *out, ts_diag *d) TS_WARN_UNUSED;

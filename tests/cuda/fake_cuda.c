@@ -19,7 +19,7 @@
 //   ns=T      simulated duration of a launch (20000); near=T   the same in a graph of fewer than eight kernels, as in a model's step
 //   calls=N then=T   after so many launches of such kernels they take this long
 //   static=N  shared memory that it has beside what a launch gives; refused where both are more than 48 KiB, unless the driver was asked for more
-//   right, wrong (x instead), short (the last element left out), outside (writes behind y), input (writes to x), dirty (leaves something in
+//   remembers (what it made of its first operands, for each output), right, wrong (x instead), short (the last element left out), outside (writes behind y), input (writes to x), dirty (leaves something in
 //   the workspace), fault (an illegal access, which loses the context), hang, refuse (cannot be launched), nograph (there is no memory for one), cold (slow when an operand
 //   was the last launch's too)
 // What NVRTC compiled says it in its entry's name: NAME_nsT_nearT; with _blocks these are for each block of the grid, with _turned in short
@@ -439,6 +439,20 @@ static uint64_t duration(const launch_record *r, const char *t) {
   return ns;
 }
 
+// The result at y becomes what the first one there was.
+static void remember(float *y, size_t n) {
+  static struct {
+    float *at, *first;
+  } known[8];
+  for (size_t i = 0; i < TS_COUNTOF(known); i++) {
+    if (known[i].at == y) return (void)memcpy(y, known[i].first, n * sizeof *y);
+    if (known[i].at) continue;
+    known[i].at = y;
+    known[i].first = memcpy(malloc(n * sizeof *y), y, n * sizeof *y);
+    return;
+  }
+}
+
 static CUresult behave(const launch_record *r) {
   if (strncmp(r->f->name, "tunesmith_", 10) == 0) return runtime_kernel(r), 0;
   if (strncmp(r->f->module->text, "//host", 6) == 0) {
@@ -457,6 +471,7 @@ static CUresult behave(const launch_record *r) {
   if (strstr(t, "hang")) return hanging = true, 0;
   if (blind()) return now_ns += ns, 0;
   float *y = operator_run(r->f, r->arg, r->n, &count), *x = (float *)(uintptr_t)r->arg[0];
+  if (strstr(t, "remembers")) remember(y, (size_t)count);
   if (strstr(t, "wrong")) memcpy(y, x, sizeof *y * (size_t)count);
   if (strstr(t, "short") || after("wrong_after", r->f->name, &wrong)) memset(&y[count - 1], 0xFF, sizeof *y);
   if (strstr(t, "outside")) y[count] = 1;

@@ -108,6 +108,24 @@ static void verdicts(void **state) {
   close_meter(&x);
 }
 
+// What is right again and again for one and the same data only is found out by other data after the last sample.
+static void remembering(void **state) {
+  (void)state;
+  fixture x = {0};
+  open_meter(&x, SILU);
+  ts_outcome_row r = run(&x, "remembers ns=5000");
+  if (r.kind != TS_WRONG || !strstr(r.message, "other data")) fail_msg("%s: %s", ts_outcome_kind_name(r.kind), r.message);
+  for (int i = 0; i < 2; i++) {
+    r = run(&x, "right ns=5000");  // the data are the first ones again
+    if (r.kind != TS_MEASURED) fail_msg("%s", r.message);
+  }
+  close_meter(&x);
+  open_meter_with(&x, SILU, &(ts_meter_opts){.timeout_s = 20, .seed = 4, .judge = true});
+  assert_int_equal(run(&x, "remembers").kind, TS_WRONG);
+  assert_int_equal(run(&x, "right").kind, TS_MEASURED);
+  close_meter(&x);
+}
+
 // Leave for more shared memory than every kernel has is asked for when what it has itself and what a launch gives are more together.
 static void shared_memory(void **state) {
   (void)state;
@@ -798,6 +816,6 @@ static void probe(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(shared_memory), cmocka_unit_test(faults), cmocka_unit_test(turns), cmocka_unit_test(slow), cmocka_unit_test(implausible), cmocka_unit_test(found_out), cmocka_unit_test(no_graph), cmocka_unit_test(busy_elsewhere), cmocka_unit_test(judged), cmocka_unit_test(records), cmocka_unit_test(step), cmocka_unit_test(step_memory), cmocka_unit_test(step_settings), cmocka_unit_test(step_workspace), cmocka_unit_test(step_rows), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(heat), cmocka_unit_test(clocks), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(absent), cmocka_unit_test(verdicts), cmocka_unit_test(remembering), cmocka_unit_test(shared_memory), cmocka_unit_test(faults), cmocka_unit_test(turns), cmocka_unit_test(slow), cmocka_unit_test(implausible), cmocka_unit_test(found_out), cmocka_unit_test(no_graph), cmocka_unit_test(busy_elsewhere), cmocka_unit_test(judged), cmocka_unit_test(records), cmocka_unit_test(step), cmocka_unit_test(step_memory), cmocka_unit_test(step_settings), cmocka_unit_test(step_workspace), cmocka_unit_test(step_rows), cmocka_unit_test(library), cmocka_unit_test(counters), cmocka_unit_test(counting), cmocka_unit_test(sensors), cmocka_unit_test(heat), cmocka_unit_test(clocks), cmocka_unit_test(cold), cmocka_unit_test(no_memory), cmocka_unit_test(probe)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
