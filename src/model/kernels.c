@@ -268,12 +268,26 @@ static const char *guess_variant(maker *m, const group *g) {
   return best;
 }
 
+// Leave out records of other shapes where a native template says what this one's first point is: that was found for such shapes, and what is best of another
+// often is not here.
+static void drop_other_shapes(maker *m, group *g) {
+  const char *variant = guess_variant(m, g);
+  for (size_t i = 0; i < g->n && variant; i++) {
+    size_t kept = 0;
+    bool guessed = first_guess(m, g->row[i], variant) != NULL;
+    for (size_t k = 0; k < g->count[i]; k++)
+      if (!guessed || !g->record[i][k].other_shape) g->record[i][kept++] = g->record[i][k];
+    g->count[i] = kept;
+  }
+}
+
 static bool serve_group(maker *m, group *g, ts_diag *d) {
   for (size_t i = 0; i < g->n; i++)
     TS_TRY(
         ts__records_find(m->a, m->db, &g->row[i]->spec, m->o->target, m->o->numerics, &g->record[i], &g->count[i], d));
   drop_impossible(m, g);
   drop_banned(m, g);
+  drop_other_shapes(m, g);
   const char *variant = choose_variant(g);
   if (!variant) variant = guess_variant(m, g);
   for (size_t i = 0; i < g->n; i++) {

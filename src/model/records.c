@@ -42,7 +42,7 @@ static bool workload_row(ts_arena *a, const ts_spec *spec, ts_db_workload *row, 
 static ts__record make_record(ts_arena *a, const ts_db_winner *w) {
   static const char *const how[] = {
       [TS_DB_EXACT] = "", [TS_DB_NEAR] = " of another shape", [TS_DB_ARCH] = " of another machine"};
-  ts__record r = {.variant = variant_of(a, w->generator), .trace = w->trace, .exact = w->match == TS_DB_EXACT};
+  ts__record r = {.variant = variant_of(a, w->generator), .trace = w->trace, .exact = w->match == TS_DB_EXACT, .other_shape = w->match == TS_DB_NEAR};
   r.file = ts_arena_printf(a, "decision %lld", (long long)w->decision_id);
   r.text = ts_arena_printf(a, "decision %lld%s%s (%s, %s)", (long long)w->decision_id, how[w->match],
                            w->stale ? ", older compiler" : "", w->shape, w->decided_utc);

@@ -10,6 +10,7 @@ typedef struct ts__record {
   const char *file;    // for messages of the trace
   const char *text;    // for people: which record
   bool exact;          // of this workload on this target
+  bool other_shape;    // of another workload
   double expected_us;  // 0: unknown
 } ts__record;
 // Whether the target runs the variant and its numerics were asked for.

@@ -193,6 +193,23 @@ static void chosen_in_step(void **state) {
   close_world(&w);
 }
 
+// On GPUs a winner of another shape stands behind the first guess of the native templates, and serves where there is none.
+static void guess_before_other_shapes(void **state) {
+  (void)state;
+  static const char *const shapes[] = {"matmul q4f16_1 A=f16 K=128 N=64 n=16", "matmul q4f16_1 A=f16 K=64 N=128 n=16"}, *const plain = "embed q4f16_1 A=f32 H=64 V=320 n=1";
+  world w;
+  if (!ts_codegen_nvrtc()) skip();
+  open_world_for(&w, "cuda:sm_90a");
+  w.model = "synthetic:tiny";
+  const char *variant = "", *point = native_point(&w, shapes[1], 3, &variant), *generator = ts_arena_printf(w.a, "native %s 1", *variant ? variant : "ref");
+  record(&w, shapes[0], generator, point, 3000, true);
+  record(&w, "embed q4f16_1 A=f32 H=64 V=640 n=1", "search ref 1", "", 3000, true);
+  ts_build_result r = build(&w, "q4f16_1", "");
+  check(&r, shapes[1], "default", variant);
+  check(&r, plain, "nearest", "");
+  close_world(&w);
+}
+
 #define DOWN "matmul_add q4f16_1 A=f32 K=160 N=64 n=1"
 #define WIDER "matmul_add q4f16_1 A=f32 K=192 N=64 n=1"
 
@@ -329,7 +346,8 @@ static void measured_thresholds(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(exact_and_nearest), cmocka_unit_test(bad_traces),
                                      cmocka_unit_test(packed_variant), cmocka_unit_test(cheapest_over_phases),
-                                     cmocka_unit_test(opt_in_numerics), cmocka_unit_test(native_winner), cmocka_unit_test(chosen_in_step), cmocka_unit_test(measured_thresholds),
+                                     cmocka_unit_test(opt_in_numerics), cmocka_unit_test(native_winner), cmocka_unit_test(chosen_in_step), cmocka_unit_test(guess_before_other_shapes),
+                                     cmocka_unit_test(measured_thresholds),
                                      cmocka_unit_test(impossible_variant), cmocka_unit_test(record_that_does_not_compile)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
