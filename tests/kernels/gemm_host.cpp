@@ -96,8 +96,12 @@ int main() {
 #endif
 #endif
 #if defined(GEMM) && defined(WEIGHT_F16)
-  tensor_map map = {x.data(), {K, ROWS, 1}, {K * 2, 0}, {64, BOX, 1}, 2, 128};
-  tensor_map w_map = {wp, {K, N, 1}, {K * 2, 0}, {64, WIDTH, 1}, 2, 128};
+#ifndef TURN
+#define TURN 0
+#endif
+  tensor_map map = {x.data(), {K, ROWS, 1}, {K * 2, 0}, {64, TURN ? WIDE : BOX, 1}, 2, 128};
+  tensor_map w_map = {wp, {K, N, 1}, {K * 2, 0}, {64, TURN ? BOX : WIDE, 1}, 2, 128};
+  tensor_map half_map = {wp, {K, N, 1}, {K * 2, 0}, {64, WIDE / 2, 1}, 2, 128}, narrow_map = {wp, {K, N, 1}, {K * 2, 0}, {64, WIDE / 4, 1}, 2, 128};
   long long dims = ROWS;
 #elif defined(GEMM)
 #ifndef HALF

@@ -3,34 +3,47 @@
 // Both operands of wgmma lie in shared memory, copied there by the tensor copy engine, which writes zeros where a tile reaches beyond the rows of x, the
 // outputs or K: any n, and K and N in steps of eight. Of few rows the box of x holds those that there are; what a crew reads behind them goes to sums that
 // nobody stores. A producer warp fills a ring of stages of 64 of K; a warpgroup (crew) for each 64 rows of x empties
-// it. SPLIT: so many blocks, a cluster, share K, and each ends an equal part of the tile's columns.
+// it. SPLIT: so many blocks, a cluster, share K; each sends the others their part of the tile's columns, and ends its own.
 #pragma once
 #include "put_pair.cuh"
 #include "wgmma.cuh"
 
-// BOX: rows of x that a copy brings, a multiple of eight; WIDTH: outputs a tile; GROUP: tiles of rows that walk over the weights together.
-template <int a_outputs, int a_inputs, int a_crews, int a_box, int a_width, int a_stages, int a_group, int a_split> struct gemm_f16_shape {
+// A tile is CREWS times 64 of one side by WIDTH of the other: rows of x by outputs, or where it is turned outputs by rows of x.
+// BOX: of the first side, what a copy brings, a multiple of eight; GROUP: tiles of rows that walk over the weights together.
+template <int a_outputs, int a_inputs, int a_crews, int a_box, int a_width, int a_stages, int a_group, int a_split, int a_turn = 0, int a_pair = 0, int a_spread = 0> struct gemm_f16_shape {
   static constexpr int outputs = a_outputs, inputs = a_inputs, crews = a_crews, width = a_width, stages = a_stages, group = a_group, split = a_split;
-  static constexpr int steps = (inputs + 63) / 64, height = 64 * crews, threads = 128 * crews + 128;
-  static constexpr int down = (outputs + width - 1) / width;
-  static constexpr int x_bytes = a_box * 128, w_bytes = width * 128;
+  static constexpr int steps = (inputs + 63) / 64, threads = 128 * crews + 128, turn = a_turn;
+  static constexpr int pair = a_pair, met = split > 1 || pair;  // pair: two blocks with the same rows (1) or the same outputs (2); met: by a cluster
+  static constexpr bool spread = a_spread;                      // blocks come in pairs of neighbours, and share nothing: one of each first
+  static constexpr int height = turn ? width : 64 * crews, breadth = turn ? 64 * crews : width;  // of a tile: rows of x, outputs
+  static constexpr int down = pair == 1 ? (outputs + 2 * breadth - 1) / (2 * breadth) : (outputs + breadth - 1) / breadth;  // tiles, or pairs of them
+  static constexpr int a_bytes = a_box * 128, b_bytes = width * 128;  // of a stage: what crews share out among them, what all of them read
   static constexpr int share = width / 8 / split;  // eights of columns that a block ends
-  static constexpr int barriers_at = stages * (x_bytes + w_bytes);
-  static constexpr int bytes = barriers_at + 16 * stages;
-  static_assert(a_box <= height && crews * 8192 <= x_bytes + stages * w_bytes, "what is read behind a box lies in the ring");
-  static_assert(split == 1 || width * crews * 256 <= barriers_at, "sums of a cluster fit where the ring was");
+  static constexpr int part_bytes = share * 2048, got_bytes = (split - 1) * part_bytes;  // of a crew: what one other block sends; what all do
+  static constexpr int few = crews <= 2 ? 40 : crews == 3 ? 32 : 24;                     // registers of those that copy, and of the others
+  static constexpr int many = crews == 1 ? 216 : crews == 2 ? 232 : crews == 3 ? 160 : 112;
+  static constexpr int got_at = stages * (a_bytes + b_bytes), barriers_at = got_at + crews * got_bytes;
+  static constexpr int bytes = barriers_at + 16 * stages + (split > 1 ? 8 * crews : 0);
+  // Cycles of a step: of shared memory, which is written once and read by each crew, or of the port that fills it; and of a tile's end.
+  static constexpr int moved = (a_bytes + b_bytes + crews * (8192 + b_bytes)) / 128, filled = (a_bytes + b_bytes) / 60;
+  static constexpr int step = moved > filled ? moved : filled, end = 600 + width * 4 + (split > 1 ? 900 : 0);
+  static_assert(a_box <= 64 * crews && crews * 8192 <= a_bytes + stages * b_bytes, "what is read behind a box lies in the ring");
 };
 
 // Where a block is: its part of K, its tile (weights, rows of x), its ring.
 template <typename S> struct gemm_f16_block {
   u32 base;
   int first, last;  // steps of K
-  int across;       // tiles of rows
+  int across;       // tiles of rows, or pairs of them
+  int side;         // of the pair
 
   __device__ __forceinline__ u32 full(int s) { return base + S::barriers_at + 16 * s; }
   __device__ __forceinline__ u32 free(int s) { return full(s) + 8; }
-  __device__ __forceinline__ u32 x_at(int s) { return base + s * S::x_bytes; }
-  __device__ __forceinline__ u32 w_at(int s) { return base + S::stages * S::x_bytes + s * S::w_bytes; }
+  __device__ __forceinline__ u32 here(int crew) { return full(S::stages) + 8 * crew; }  // what the other blocks have of its columns
+  __device__ __forceinline__ u32 a_at(int s) { return base + s * S::a_bytes; }
+  __device__ __forceinline__ u32 b_at(int s) { return base + S::stages * S::a_bytes + s * S::b_bytes; }
+  __device__ __forceinline__ u32 x_at(int s) { return S::turn ? b_at(s) : a_at(s); }
+  __device__ __forceinline__ u32 w_at(int s) { return S::turn ? a_at(s) : b_at(s); }
   __device__ __forceinline__ int tiles() { return across * S::down; }
   // Groups of rows of x, in each all weights, in each of them the rows.
   __device__ __forceinline__ void tile(int i, int &m, int &c) {
@@ -38,37 +51,49 @@ template <typename S> struct gemm_f16_block {
     i %= per;
     m = i / wide;
     c = begin + i % wide;
+    if (S::pair == 1) m = 2 * m + side;
+    if (S::pair == 2) c = 2 * c + side;
   }
 };
 
-// One thread fills the ring. The weights of the first stages come before the kernel before has ended.
-template <typename S> __device__ __forceinline__ void gemm_f16_fill(gemm_f16_block<S> me, const tensor_map *x, const tensor_map *w, int tile, int tiles_apart) {
-  int stage = 0, m, c;
-  u32 parity = 1;
-  const int ahead = min(S::stages, me.last - me.first);
-  if (tile < me.tiles()) me.tile(tile, m, c);
-#pragma unroll 1
-  for (int k = 0; k < ahead && tile < me.tiles(); k++) {
-    barrier_expect(me.full(k), S::x_bytes + S::w_bytes);
-    copy_tensor_2d(me.w_at(k), w, (me.first + k) * 64, m * S::width, me.full(k));
+// One thread fills the ring. The weights of the first stages come before the kernel before has ended. Of a pair, each brings what both read every second time.
+template <typename S> struct gemm_f16_fill {
+  gemm_f16_block<S> me;
+  const tensor_map *x, *w;
+
+  __device__ __forceinline__ void weights(int stage, int k, int m) {
+    barrier_expect(me.full(stage), S::a_bytes + S::b_bytes);
+    if (S::pair != 2) copy_tensor_2d(me.w_at(stage), w, k * 64, m * S::breadth, me.full(stage));
+    else if (k % 2 == me.side) copy_tensor_2d_to(me.w_at(stage), w, k * 64, m * S::breadth, me.full(stage), 3);
   }
-  wait_for_predecessors();
-  for (int turn = 0; tile < me.tiles(); tile += tiles_apart, turn++) {
-    me.tile(tile, m, c);
-    for (int k = me.first; k < me.last; k++) {
-      if (turn || k - me.first >= ahead) {
-        barrier_wait(me.free(stage), parity);
-        barrier_expect(me.full(stage), S::x_bytes + S::w_bytes);
-        copy_tensor_2d(me.w_at(stage), w, k * 64, m * S::width, me.full(stage));
-      }
-      copy_tensor_2d(me.x_at(stage), x, k * 64, c * S::height, me.full(stage));
-      if (++stage == S::stages) {
-        stage = 0;
-        parity ^= 1;
+  __device__ __forceinline__ void rows(int stage, int k, int c) {
+    if (S::pair != 1) copy_tensor_2d(me.x_at(stage), x, k * 64, c * S::height, me.full(stage));
+    else if (k % 2 == me.side) copy_tensor_2d_to(me.x_at(stage), x, k * 64, c * S::height, me.full(stage), 3);
+  }
+  __device__ __forceinline__ void all(int tile, int apart) {
+    int stage = 0, m, c;
+    u32 parity = 1;
+    const int ahead = min(S::stages, me.last - me.first);
+    if (tile < me.tiles()) me.tile(tile, m, c);
+#pragma unroll 1
+    for (int k = 0; k < ahead && tile < me.tiles(); k++) weights(k, me.first + k, m);
+    wait_for_predecessors();
+    for (int turn = 0; tile < me.tiles(); tile += apart, turn++) {
+      me.tile(tile, m, c);
+      for (int k = me.first; k < me.last; k++) {
+        if (turn || k - me.first >= ahead) {
+          barrier_wait(me.free(stage), parity);
+          weights(stage, k, m);
+        }
+        rows(stage, k, c);
+        if (++stage == S::stages) {
+          stage = 0;
+          parity ^= 1;
+        }
       }
     }
   }
-}
+};
 
 // A crew's way through the ring.
 template <typename S> struct gemm_f16_crew {
@@ -77,56 +102,65 @@ template <typename S> struct gemm_f16_crew {
   u32 parity;
 
   __device__ __forceinline__ void release(int s) {
-    if (lane == 0) barrier_arrive(me.free(s));
+    if (S::pair) {  // to both that copy into it
+      if (lane < 2) barrier_arrive_cluster(cluster_address(me.free(s), lane));
+    } else {
+      if (lane == 0) barrier_arrive(me.free(s));
+    }
   }
   __device__ __forceinline__ void multiply(float (&d)[S::width / 2]) {
     const int steps = me.last - me.first;
 #pragma unroll 1
     for (int k = 0; k < steps; k++) {
       barrier_wait(me.full(stage), parity);
-      const u64 a = wgmma_rows128(me.x_at(stage) + crew * 8192), b = wgmma_rows128(me.w_at(stage));
+      const u64 a = wgmma_rows128(me.a_at(stage) + crew * 8192), b = wgmma_rows128(me.b_at(stage));
       wgmma_begin();
 #pragma unroll
       for (int i = 0; i < 4; i++) wgmma_ss(d, a + WGMMA_STEP(32 * i), b + WGMMA_STEP(32 * i));
       wgmma_end();
       wgmma_wait_for<1>();
       if (k > 0) release(stage == 0 ? S::stages - 1 : stage - 1);
-      if (k + 1 == steps) {
-        wgmma_wait_for<0>();
-        release(stage);
-      }
       if (++stage == S::stages) {
         stage = 0;
         parity ^= 1;
       }
     }
+    wgmma_wait_for<0>();
     wgmma_touch(d);
+    release(stage == 0 ? S::stages - 1 : stage - 1);
   }
 };
 
-// Every block of the cluster gets its share of the columns from all: d[0 .. 4 share) are the sums of eights rank * share and up.
-template <typename S> __device__ __forceinline__ void gemm_f16_gather(float (&d)[S::width / 2], const unsigned char *smem, u32 base, int rank, int thread) {
-  constexpr int apart = 128 * S::crews * 16;
+// Each block of the cluster sends the others their columns, and adds what they have of its own: d[0 .. 4 share) are the sums of eights rank * share and up.
+template <typename S>
+__device__ __forceinline__ void gemm_f16_gather(gemm_f16_block<S> &me, float (&d)[S::width / 2], const unsigned char *smem, int rank, int crew, int thread) {
+  const u32 got = me.base + S::got_at + crew * S::got_bytes + thread * 16;
+  float mine[S::share * 4];
 #pragma unroll
-  for (int q = 0; q < S::width / 8; q++) {
-    const u32 to = cluster_address(base + (rank * S::share + q % S::share) * apart + thread * 16, q / S::share);
+  for (int to = 0; to < S::split; to++) {
+    const u32 at = cluster_address(got + (rank - (rank > to)) * S::part_bytes, to), bar = cluster_address(me.here(crew), to);
 #pragma unroll
-    for (int e = 0; e < 4; e++) store_cluster(to + 4 * e, d[4 * q + e]);
+    for (int q = 0; q < S::share; q++) {
+      const float *v = d + (to * S::share + q) * 4;
+      if (to != rank) send_cluster4(at + q * 2048, make_float4(v[0], v[1], v[2], v[3]), bar);
+#pragma unroll
+      for (int e = 0; e < 4; e++)
+        if (to == rank || to == 0) mine[4 * q + e] = v[e];
+    }
   }
-  cluster_arrive();
-  cluster_wait();
+  barrier_wait(me.here(crew), 0);
 #pragma unroll
   for (int q = 0; q < S::share; q++) {
-    float4 sum = *(const float4 *)(smem + q * apart + thread * 16);
 #pragma unroll
-    for (int s = 1; s < S::split; s++) {
-      const float4 v = *(const float4 *)(smem + (s * S::share + q) * apart + thread * 16);
-      sum = make_float4(sum.x + v.x, sum.y + v.y, sum.z + v.z, sum.w + v.w);
+    for (int s = 0; s < S::split - 1; s++) {
+      const float4 v = *(const float4 *)(smem + S::got_at + crew * S::got_bytes + s * S::part_bytes + q * 2048 + thread * 16);
+      mine[4 * q] += v.x;
+      mine[4 * q + 1] += v.y;
+      mine[4 * q + 2] += v.z;
+      mine[4 * q + 3] += v.w;
     }
-    d[4 * q] = sum.x;
-    d[4 * q + 1] = sum.y;
-    d[4 * q + 2] = sum.z;
-    d[4 * q + 3] = sum.w;
+#pragma unroll
+    for (int e = 0; e < 4; e++) d[4 * q + e] = mine[4 * q + e];
   }
 }
 
@@ -150,18 +184,43 @@ __device__ __forceinline__ void gemm_f16_store(Y *y, const float (&d)[S::width /
   }
 }
 
+// The same where the tile is turned: eight rows of x at a time, of which each lane gets four neighbouring outputs of one.
+template <typename S, int END, typename Y>
+__device__ __forceinline__ void gemm_f16_store_turned(Y *y, const float (&d)[S::width / 2], int feature, int row, int rows, int lane) {
+  const bool odd = lane & 4, far = lane & 8;
+  row += (lane & 3) * 2 + odd;
+  feature += (lane >> 2 & 4) + far * 8;
+#pragma unroll
+  for (int q = 0; q < S::share; q++) {
+    const float *v = &d[4 * q];
+    const float a = __shfl_xor_sync(~0u, odd ? v[0] : v[1], 4), b = __shfl_xor_sync(~0u, odd ? v[2] : v[3], 4);
+    const float low[2] = {odd ? a : v[0], odd ? v[1] : a}, high[2] = {odd ? b : v[2], odd ? v[3] : b};  // outputs g / 2 * 2 and 8 behind that
+    const float c = __shfl_xor_sync(~0u, far ? low[0] : high[0], 8), e = __shfl_xor_sync(~0u, far ? low[1] : high[1], 8);
+    const float4 four = far ? make_float4(c, e, high[0], high[1]) : make_float4(low[0], low[1], c, e);
+    if (row + q * 8 < rows && feature < S::outputs) put_four(y + (size_t)(row + q * 8) * S::outputs + feature, four, END == GEMM_ADD);
+  }
+}
+
 template <typename S, int END, typename Y> __device__ __forceinline__ void gemm_f16(const tensor_map *x, const tensor_map *w, Y *y, int rows) {
   SHARED_MEMORY(smem);
-  const int group = threadIdx.x >> 7, rank = blockIdx.x % S::split, begin = blockIdx.x / S::split, apart = gridDim.x / S::split;
+  const int group = threadIdx.x >> 7;
+  constexpr int together = S::pair ? 2 : S::split;  // blocks of a cluster
+  const int rank = S::pair ? 0 : blockIdx.x % S::split, apart = gridDim.x / together,
+            begin = S::spread ? blockIdx.x % 2 * (apart / 2) + blockIdx.x / 2 : blockIdx.x / together;
   gemm_f16_block<S> me;
   me.base = shared_address(smem);
   me.first = S::steps * rank / S::split;
   me.last = S::steps * (rank + 1) / S::split;
-  me.across = (rows + S::height - 1) / S::height;
+  me.across = S::pair == 2 ? (rows + 2 * S::height - 1) / (2 * S::height) : (rows + S::height - 1) / S::height;
+  me.side = S::pair ? blockIdx.x % 2 : 0;
   if (threadIdx.x == 0) {
     for (int s = 0; s < S::stages; s++) {
       barrier_init(me.full(s), 1);
-      barrier_init(me.free(s), 4 * S::crews);
+      barrier_init(me.free(s), 4 * S::crews * (S::pair ? 2 : 1));
+    }
+    for (int c = 0; S::split > 1 && c < S::crews; c++) {
+      barrier_init(me.here(c), 1);
+      barrier_expect(me.here(c), S::got_bytes);
     }
     barrier_init_fence();
     prefetch_tensor_map(x);
@@ -170,31 +229,63 @@ template <typename S, int END, typename Y> __device__ __forceinline__ void gemm_
   __syncthreads();
   dependents_may_start();
   if (group == 0) {
-    registers_give<40>();
-    if (threadIdx.x == 0) gemm_f16_fill<S>(me, x, w, begin, apart);
+    registers_give<S::few>();
+    if (S::met) cluster_arrive_bare();
+    if (S::pair) cluster_wait();
+    if (threadIdx.x == 0) gemm_f16_fill<S>{me, x, w}.all(begin, apart);
     __syncwarp();
-    if (S::split > 1 && begin < me.tiles()) {
-      cluster_arrive();  // everybody's ring is empty
-      cluster_wait();
-      cluster_arrive();  // everybody's sums are where they belong
+    if (S::split > 1) cluster_wait();
+    if (S::pair) {  // no block ends while the other reaches into it
+      cluster_arrive_bare();
       cluster_wait();
     }
     return;
   }
-  registers_take<S::crews == 1 ? 216 : 232>();  // of 128 or 168 a thread of all
-  const int thread = threadIdx.x - 128;
-  gemm_f16_crew<S> it = {me, group - 1, (int)threadIdx.x & 31, 0, 0};
+  registers_take<S::many>();
+  if (S::met) {  // nobody reaches into a block that is not there; the first copies take longer
+    cluster_arrive_bare();
+    cluster_wait();
+  }
+  const int crew = group - 1, thread = threadIdx.x & 127;
+  gemm_f16_crew<S> it = {me, crew, (int)threadIdx.x & 31, 0, 0};
   for (int i = begin; i < me.tiles(); i += apart) {
     int m, c;
     me.tile(i, m, c);
     float d[S::width / 2] = {};
     it.multiply(d);
-    if (S::split > 1) {
-      cluster_arrive();
-      cluster_wait();
-      gemm_f16_gather<S>(d, smem, me.base, rank, thread);
-    }
+    if (S::split > 1) gemm_f16_gather<S>(me, d, smem, rank, crew, thread);
     wait_for_predecessors();
-    gemm_f16_store<S, END>(y, d, m * S::width + rank * S::share * 8, c * S::height + thread / 32 * 16, rows, it.lane);
+    if constexpr (S::turn) gemm_f16_store_turned<S, END>(y, d, m * S::breadth + crew * 64 + thread / 32 * 16, c * S::height + rank * S::share * 8, rows, it.lane);
+    else gemm_f16_store<S, END>(y, d, m * S::breadth + rank * S::share * 8, c * S::height + crew * 64 + thread / 32 * 16, rows, it.lane);
+  }
+  if (S::pair) {
+    cluster_arrive_bare();
+    cluster_wait();
   }
 }
+
+// Of rows that the launch knows: how many cycles all tiles take. A cluster that shares K has one tile at most.
+template <typename S> __device__ __forceinline__ int gemm_f16_cycles(int rows) {
+  const int tiles = (rows + S::height - 1) / S::height * S::down, places = gridDim.x / S::split;
+  if (S::split > 1 && tiles > places) return 0x7fffffff;
+  return (tiles + places - 1) / places * (S::steps / S::split * S::step + S::end);
+}
+
+// The shape that takes the least time, of several; w: maps of weights, one for each.
+template <typename S, typename... OTHERS> struct gemm_f16_shapes {
+  static constexpr int rest = gemm_f16_shapes<OTHERS...>::bytes, bytes = S::bytes > rest ? S::bytes : rest;
+
+  static __device__ __forceinline__ int least(int rows) { return min(gemm_f16_cycles<S>(rows), gemm_f16_shapes<OTHERS...>::least(rows)); }
+  template <int END, typename Y> static __device__ __forceinline__ void run(const tensor_map *x, const tensor_map *const *w, Y *y, int rows, int cycles) {
+    if (gemm_f16_cycles<S>(rows) == cycles) gemm_f16<S, END>(x, *w, y, rows);
+    else gemm_f16_shapes<OTHERS...>::template run<END>(x, w + 1, y, rows, cycles);
+  }
+};
+template <typename S> struct gemm_f16_shapes<S> {
+  static constexpr int bytes = S::bytes;
+
+  static __device__ __forceinline__ int least(int rows) { return gemm_f16_cycles<S>(rows); }
+  template <int END, typename Y> static __device__ __forceinline__ void run(const tensor_map *x, const tensor_map *const *w, Y *y, int rows, int) {
+    gemm_f16<S, END>(x, *w, y, rows);
+  }
+};
