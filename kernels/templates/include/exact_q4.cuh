@@ -22,22 +22,25 @@ struct exact_shape {
   static constexpr int fragments = tiles * columns;  // of a group; 512 bytes of sums each
   static constexpr int most = ((groups + ranges - 1) / ranges * fragments + split - 1) / split;  // fragments of a range that a block finishes
   static constexpr int gathered_at = x_bytes + warps * ring_bytes, gathered_bytes = near ? most * split * 512 : 0;
-  static constexpr int bars_at = gathered_at + gathered_bytes, bytes = bars_at + 8 * warps + 8 * near;
+  static constexpr int bars_at = gathered_at + gathered_bytes, bytes = bars_at + 8 * warps + near * 8 * (1 + warps * stages);
   static_assert(units % each == 0 && row_tiles % tiles == 0 && tiles * each <= 8 && fragments * 512 <= ring_bytes, "stages");
 };
 
-// What is copied next into the ring of a warp.
+// What is copied next into the ring of a warp: by all lanes, 16 bytes each, or, near, by the copy engine, which keeps none of it in the second-level cache and
+// completes a barrier for each stage.
 template <typename S> struct exact_ring {
-  const unsigned char *codes, *scales;  // of the lane, in the first unit of all
-  u32 to, unit;                         // where the lane's bytes go; the unit that is next
+  const unsigned char *codes, *scales;  // of the lane, or of all, in the first unit of all
+  u32 to, unit;                         // where these bytes go; the unit that is next
+  u32 came;                             // near: the barriers
   int left, run, turns;                 // pieces to ask for; of the group; whole groups to come
   int stage;                            // that is next
   bool scaled;                          // the lane copies scales
 
-  __device__ __forceinline__ exact_ring(const stream_share<S> &own, const unsigned char *all_codes, const unsigned char *all_scales, u32 ring, int lane) {
-    codes = all_codes + lane * 16;
-    scales = all_scales + (lane / (S::each * 4) * S::units * 64 + lane % (S::each * 4) * 16);
-    to = ring + lane * 16;
+  __device__ __forceinline__ exact_ring(const stream_share<S> &own, const unsigned char *all_codes, const unsigned char *all_scales, u32 ring, u32 bars, int lane) {
+    codes = S::near ? all_codes : all_codes + lane * 16;
+    scales = S::near ? all_scales : all_scales + (lane / (S::each * 4) * S::units * 64 + lane % (S::each * 4) * 16);
+    to = S::near ? ring : ring + lane * 16;
+    came = bars;
     scaled = lane < S::tiles * S::each * 4;
     turns = own.turns;
     left = own.all();
@@ -49,14 +52,30 @@ template <typename S> struct exact_ring {
     unit = group * S::tiles * S::units + (own.first + (turns ? 0 : own.from)) * S::each;
     run = turns ? own.pieces : S::pieces + 1;
   }
-  __device__ __forceinline__ void fill(const stream_share<S> &own) {
-    const u32 dst = to + stage * S::stage_bytes;
-    if (++stage == S::stages) stage = 0;
+  __device__ __forceinline__ void take(u32 dst) {
     const unsigned char *from = codes + (size_t)unit * 512;
 #pragma unroll
     for (int i = 0; i < S::tiles * S::each; i++) copy16_if(dst + i * 512, from + (i / S::each * S::units + i % S::each) * 512, left > 0);
     copy16_if(dst + S::codes_bytes, scales + (size_t)unit * 64, left > 0 && scaled);
     copies_close();
+  }
+  __device__ __forceinline__ void take_bulk(u32 dst, u32 bar) {
+    const u64 policy = policy_evict_first();
+    barrier_expect(bar, S::stage_bytes);
+#pragma unroll
+    for (int r = 0; r < S::tiles; r++) {
+      copy_bulk_hint(dst + r * S::each * 512, codes + ((size_t)unit + r * S::units) * 512, S::each * 512, bar, policy);
+      copy_bulk_hint(dst + S::codes_bytes + r * S::each * 64, scales + ((size_t)unit + r * S::units) * 64, S::each * 64, bar, policy);
+    }
+  }
+  __device__ __forceinline__ void fill(const stream_share<S> &own) {
+    const u32 dst = to + stage * S::stage_bytes;
+    if constexpr (S::near) {
+      if (left > 0 && elected()) take_bulk(dst, came + 8 * stage);
+    } else {
+      take(dst);
+    }
+    if (++stage == S::stages) stage = 0;
     left--;
     unit += S::each;
     if (--run == 0) {
@@ -136,7 +155,13 @@ __device__ __forceinline__ void exact_q4(const u16 *x, const unsigned char *code
   const u32 xs = shared_address(smem), handed = xs + S::bars_at;
   const stream_share<S> own(range, rank, warp);
   unsigned char *rings = smem + S::x_bytes, *mine = rings + warp * S::ring_bytes;
-  exact_ring<S> ring(own, codes, scales, shared_address(mine), lane);
+  const u32 came = handed + 8 * (S::warps + 1) + 8 * warp * S::stages;
+  if constexpr (S::near) {
+    if (lane < S::stages) barrier_init(came + 8 * lane, 1);
+    barrier_init_fence();
+    __syncwarp();
+  }
+  exact_ring<S> ring(own, codes, scales, shared_address(mine), came, lane);
 #pragma unroll 1
   for (int s = 0; s < S::stages; s++) ring.fill(own);
   if (lane == 0) barrier_init(handed + 8 * warp, 1);
@@ -162,6 +187,7 @@ __device__ __forceinline__ void exact_q4(const u16 *x, const unsigned char *code
 
   const u32 row = xs + (lane & 7) * 128 + ((lane >> 3 ^ (lane & 7)) << 4);
   int stage = 0;
+  u32 parity = 0;
   for (int turn = 0; turn <= own.turns; turn++) {
     const bool whole = turn < own.turns;
     const int from = whole ? 0 : own.from, to = whole ? own.pieces : own.to, group = whole ? own.group + turn * S::warps : own.last;
@@ -169,7 +195,8 @@ __device__ __forceinline__ void exact_q4(const u16 *x, const unsigned char *code
     float acc[S::tiles][S::columns][4] = {};
 #pragma unroll 1
     for (int at = from; at < to; at++) {
-      copies_arrived<S::stages - 1>();
+      if constexpr (S::near) barrier_wait(came + 8 * stage, parity);
+      else copies_arrived<S::stages - 1>();
       __syncwarp();
       if (todo-- == EARLY) dependents_may_start();
       const unsigned char *codes_at = mine + stage * S::stage_bytes + lane * 16, *scales_at = mine + stage * S::stage_bytes + S::codes_bytes + (lane >> 2) * 8;
@@ -178,7 +205,7 @@ __device__ __forceinline__ void exact_q4(const u16 *x, const unsigned char *code
       for (int i = 0; i < S::each; i++) stream_unit<S, exact_codes>(acc, codes_at + i * 512, scales_at + i * 64, x_at + i * S::unit_bytes);
       __syncwarp();
       ring.fill(own);
-      if (++stage == S::stages) stage = 0;
+      if (++stage == S::stages) stage = 0, parity ^= 1;
     }
     if (!whole && own.mates > 1) stream_join<S>(acc, rings, handed, own, warp, lane);
     if (!whole && own.mate > 0) continue;
