@@ -122,8 +122,8 @@ static bool beats(const final *f, size_t i, size_t j) {
   return v == TS_FASTER || (v == TS_UNCLEAR && clearly_ahead(f, i, j));
 }
 
-// Whether times alone say too little: the kernel was to be chosen in a whole step, and was not.
-static bool undecided(const ts__session *s) { return s->in_step && !s->pick; }
+// Whether times alone say too little: the kernel was to be chosen in a whole step, and was not, or takes part in several.
+static bool undecided(const ts__session *s) { return (s->in_step || s->shared) && !s->pick; }
 
 // Who stays unless beaten: the default; what a build takes without records, unless that is slower; the incumbent, unless it is slower than those.
 static size_t holder_of(const ts__session *s, const final *f) {
@@ -136,9 +136,18 @@ static size_t holder_of(const ts__session *s, const final *f) {
   return holder;
 }
 
-// The fastest that beats who stays otherwise.
+// The fastest of what builds may take without records; SIZE_MAX: none.
+static size_t guess_of(const ts__session *s, const final *f) {
+  size_t best = SIZE_MAX;
+  for (size_t i = 0; i < f->n; i++)
+    if (usable(f, i) && ts__is_guess(s, f->m[i]) && (best == SIZE_MAX || f->row[i].stats.q1 < f->row[best].stats.q1)) best = i;
+  return best;
+}
+
+// The fastest that beats who stays otherwise. Where times alone say too little that is what builds take without records, even if the default is faster.
 static size_t elect(const ts__session *s, const final *f, ts_compare *against_default) {
-  size_t best = 0, holder = holder_of(s, f);
+  size_t best = 0, holder = holder_of(s, f), guess = guess_of(s, f);
+  if (undecided(s) && !s->winner_in_step && guess != SIZE_MAX) return *against_default = compare_rows(f, guess, 0), guess;
   for (size_t i = 1; i < f->n; i++)
     if (usable(f, i) && f->row[i].stats.q1 < f->row[best].stats.q1) best = i;
   if (best != holder && ((undecided(s) && holder) || !beats(f, best, holder))) best = holder;

@@ -73,6 +73,7 @@ typedef struct ts__session {
   uint64_t stop_ns;       // when no more candidates are measured, by ts_now_ns(); 0: no limit
   const char *text;       // the workload's text
   bool in_step;           // its kernel is chosen in a whole step
+  bool shared;            // its kernel takes part in steps, for several numbers of rows, and is chosen in none
   ts__member *pick, *pick_base;  // what was chosen there, and what it was compared with; NULL: nothing was
   ts_compare pick_ratio;         // of steps with the one and with the other
   ts__step_samples pick_samples, base_samples;

@@ -117,6 +117,14 @@ static bool compile_packs(ts__session *s, ts_diag *d) {
   return true;
 }
 
+// Whether its kernel is chosen in a step, or only takes part.
+static void find_steps(ts__session *s) {
+  bool chosen = ts__step_chooses(ts_workload_reference(s->workload));
+  for (size_t i = 0; i < s->o->nstep; i++)
+    for (size_t k = 0; k < s->o->step[i].n; k++)
+      if (s->o->step[i].call[k].part == s->number) *(chosen ? &s->in_step : &s->shared) = true;
+}
+
 bool ts__session_open(ts__session *s, uint64_t number, const ts_tune_task *task, const ts_tune_opts *o, ts_db *db, const ts_place *p, ts_compiler *c, void (*idle)(void *arg),
                       void *idle_arg, ts_diag *d) {
   *s = (ts__session){.o = o, .number = number, .task = *task, .arena = ts_arena_new("session"), .db = db, .place = *p, .compiler = c, .begin_ns = ts_now_ns(), .slack = 1};
@@ -129,8 +137,7 @@ bool ts__session_open(ts__session *s, uint64_t number, const ts_tune_task *task,
   s->row = ts_workload_row(s->arena, &task->spec, ts_workload_reference(s->workload), ts_workload_cost(s->workload));
   TS_TRY((s->workload_id = ts_db_put_workload(db, &s->row, d)) != 0);
   TS_TRY(resume_or_start(s, d) && find_winner(s, d) && compile_packs(s, d));
-  for (size_t i = 0; i < o->nstep; i++)
-    for (size_t k = 0; k < o->step[i].n; k++) s->in_step |= o->step[i].call[k].part == number && ts__step_chooses(ts_workload_reference(s->workload));
+  find_steps(s);
   ts_meter_opts mo = {.threads = o->threads, .seed = o->seed + 1, .spans = o->spans, .idle = idle, .idle_arg = idle_arg};
   return (s->meter = ts_meter_start(s->workload, &mo, d)) != NULL;
 }

@@ -23,7 +23,7 @@ bool ts__step_chooses(const ts_func *reference) {
   return true;
 }
 
-// What a build without records takes; where no template guesses, or the kernel serves other steps too, the fastest, without a choice.
+// What a build without records takes; where no template guesses, the fastest, without a choice. What serves other steps too is not chosen either.
 static bool find_base(ts__part *p) {
   ts__session *s = p->s;
   ts__member *top[1], *guess = NULL;
@@ -33,7 +33,7 @@ static bool find_base(ts__part *p) {
     if (!guess && ts__is_guess(s, m) && alive(m)) guess = m;
   }
   p->open = guess && ts__step_chooses(ts_workload_reference(s->workload));
-  p->base = p->open ? guess : ts__ranked(s, top, 1) && alive(top[0]) ? top[0] : guess;
+  p->base = guess ? guess : ts__ranked(s, top, 1) && alive(top[0]) ? top[0] : NULL;
   return p->base != NULL;
 }
 
