@@ -4,7 +4,7 @@
 // native template (op/native.h). Sketches come from kernels/templates/<op>/ (VARIANT.NAME.trace for CPUs, VARIANT.NAME.cuda.trace
 // and VARIANT.NAME.cu for GPUs; "ref" is the reference as written) and from rules that look at the function. A candidate is a
 // sketch with its decisions. The default schedule, the incumbent of the store and the best found go to an interleaved
-// final; tuning never records something slower than the default.
+// final; tuning never records something slower than the default, except what a model's steps know better than times alone (ts_tune_step).
 #ifndef TS_SEARCH_H
 #define TS_SEARCH_H
 
