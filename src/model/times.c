@@ -5,17 +5,25 @@
 //   few rows, and no products  OVERHEAD + weights / memory's rate + activations / the rate of the second-level cache + operations / rate of tensor cores
 //   products of any rows       OVERHEAD + rounds of tiles that all multiprocessors compute together + activations / ...
 //
+// Where weights are not quantized, the shorter of bytes and operations hides behind the longer one for the most part, and tiles have the shape that takes least.
 // Bytes and operations are those of the first rows of a sequence. With an H200's rates, passes of 16 to 2048 rows of Llama-3-8B come out within a tenth
 // (docs/notes/0256).
 #include "times.h"
 
-// Seconds of a kernel behind another one; more of few rows where weights are not quantized, and one row is then no exception.
-static const double OVERHEAD = 2.2e-6, OVERHEAD_ONE = 1.3e-6, OVERHEAD_WIDE = 7e-6;
+// Seconds of a kernel behind another one; where weights are not quantized, one row is no exception.
+static const double OVERHEAD = 2.2e-6, OVERHEAD_ONE = 1.3e-6;
 // Shares of the data sheet's rates that kernels reach: of memory for weights and for activations, of tensor cores for tiles of quantized weights and others.
-static const double WEIGHTS = 0.71, WEIGHTS_ONE = 0.85, ACTIVATIONS = 1.67, TILES = 0.79, TILES_WIDE = 0.88;
-// A tile has so many of the weights' rows, and so many rows, or half of them in little more than half the time where weights are quantized.
+static const double WEIGHTS = 0.71, WEIGHTS_ONE = 0.85, ACTIVATIONS = 1.67, TILES = 0.79;
+// The same where weights are not quantized: of memory, of tensor cores for few rows and for tiles; and what is left to see of the shorter of bytes and operations.
+static const double WEIGHTS_WIDE = 0.87, PRODUCTS_WIDE = 0.75, TILES_WIDE = 0.72, HIDDEN = 0.4;
+// A tile of quantized weights has so many of their rows, and so many rows, or half of them in little more than half the time.
 enum { TILE_OF = 128, TILE = 256 };
 static const double HALF = 0.56;
+// ORDER: the shapes of kernels/templates/matmul/ref.many.cu: of 128 rows by so many of the weights' in so many parts of K, and the time of a step of K over that of the first.
+static const struct {
+  int of, parts;
+  double step;
+} wide[] = {{256, 1, 1}, {256, 2, 1}, {192, 1, 0.81}, {192, 2, 0.81}, {160, 1, 0.72}, {128, 1, 0.625}, {128, 2, 0.625}, {64, 2, 0.44}};
 
 typedef struct rates {
   const char *arch;
@@ -41,15 +49,35 @@ static const ts_model_param *find_param(const ts__times_of *t, const char *name)
 
 static bool symbolic(const ts_plan_step *s) { return (s->ndims > 0 && s->dims[0] == TS_DIM_N) || (s->ndims > 1 && s->dims[1] == TS_DIM_N); }
 
-// Tiles of `rows` rows of a product of n rows: rounds of all multiprocessors.
-static double rounds(const ts__times_of *t, const ts_model_param *m, int64_t n, int64_t rows) {
-  int64_t tiles = ((n + rows - 1) / rows) * ((m->rows + TILE_OF - 1) / TILE_OF);
-  return (double)((tiles + t->sms - 1) / t->sms);
+// How often all of `places` compute a tile of `rows` rows by `of` of the weights' rows, until a product of n rows is done.
+static double rounds(const ts_model_param *m, int64_t n, int64_t rows, int64_t of, int64_t places) {
+  int64_t tiles = ((n + rows - 1) / rows) * ((m->rows + of - 1) / of);
+  return (double)((tiles + places - 1) / places);
+}
+
+// Seconds of a round of tiles of TILE_OF by TILE at a share of the rate.
+static double round_time(const ts__times_of *t, const rates *r, const ts_model_param *m, double share) { return 2.0 * TILE_OF * TILE * (double)m->cols * t->sms / r->products / share; }
+
+static double wide_time(const ts__times_of *t, const rates *r, const ts_model_param *m, int64_t n) {
+  double best = 0;
+  for (size_t i = 0; i < TS_COUNTOF(wide); i++) {
+    double some = rounds(m, n, TILE_OF, wide[i].of, TS_MAX(t->sms / wide[i].parts, 1)), time = some * wide[i].step / wide[i].parts;
+    if ((some > 1 && wide[i].parts > 1) || (i > 0 && time >= best)) continue;  // parts meet once
+    best = time;
+  }
+  return best * round_time(t, r, m, TILES_WIDE);
 }
 
 static double tiles_time(const ts__times_of *t, const rates *r, const ts_model_param *m, int64_t n) {
-  double one = 2.0 * TILE_OF * TILE * (double)m->cols * t->sms / r->products / (t->quant->bits ? TILES : TILES_WIDE), whole = rounds(t, m, n, TILE) * one;
-  return t->quant->bits ? TS_MIN(whole, rounds(t, m, n, TILE / 2) * one * HALF) : whole;
+  if (!t->quant->bits) return wide_time(t, r, m, n);
+  return TS_MIN(rounds(m, n, TILE, TILE_OF, t->sms), rounds(m, n, TILE / 2, TILE_OF, t->sms) * HALF) * round_time(t, r, m, TILES);
+}
+
+// Few rows, seconds: bytes of weights and operations.
+static double few_time(const ts__times_of *t, const rates *r, double weights, double operations) {
+  if (t->quant->bits) return weights / r->bytes / WEIGHTS + operations / r->products;
+  double bytes = weights / r->bytes / WEIGHTS_WIDE, products = operations / r->products / PRODUCTS_WIDE;
+  return TS_MAX(bytes, products) + HIDDEN * TS_MIN(bytes, products);
 }
 
 // Without a record, in us.
@@ -65,11 +93,9 @@ static double stated_us(const ts__times_of *t, const rates *r, const ts__step *s
     weights += width * (double)m->rows * (double)m->cols;
     operations += 2.0 * (double)n * (double)m->rows * (double)m->cols;
     if (any_rows) tiles += tiles_time(t, r, m, n);
-    else if (n > 1 && !t->quant->bits) overhead = OVERHEAD_WIDE;
   }
   if (n == 1) return 1e6 * (overhead + (weights + activations) / r->bytes / WEIGHTS_ONE);
-  double products = tiles > 0 ? tiles : weights / r->bytes / WEIGHTS + operations / r->products;
-  return 1e6 * (overhead + products + activations / r->bytes / ACTIVATIONS);
+  return 1e6 * (overhead + (tiles > 0 ? tiles : few_time(t, r, weights, operations)) + activations / r->bytes / ACTIVATIONS);
 }
 
 static double step_us(const ts__times_of *t, const rates *r, const ts_plan_step *s, const ts__step *from, int64_t n) {

@@ -282,8 +282,8 @@ static int64_t begins_at(ts_passes *x, int64_t chunk, int64_t rows) {
   return 0;
 }
 
-// Without records, times are stated ones. They rise with the rows of a pass, and no prompt takes longer than a longer one.
-static void stated_times(const ts_build_result *r, world *w) {
+// Without records, times are stated ones. They rise with the rows of a pass, and no prompt takes longer than a longer one; whole: so many rows are one pass.
+static void stated_times(const ts_build_result *r, world *w, int64_t whole) {
   ts_diag d = {0};
   ts_library *l = ts_library_open(ts_path_join(w->a, r->dir, r->library), &d);
   must(l != NULL, &d);
@@ -307,6 +307,7 @@ static void stated_times(const ts_build_result *r, world *w) {
     assert_true(us >= before / 1.03);  // so much may one pass take longer than what it is divided into
     before = fmax(before, us);
   }
+  assert_int_equal(ts_passes_next(x, whole, p->prefill_chunk).rows, whole);
   assert_int_equal(ts_passes_next(x, 16, p->prefill_chunk).rows, 16);
   assert_int_equal(ts_passes_next(x, 64, p->prefill_chunk).rows, 64);
   ts_passes_free(x);
@@ -325,7 +326,7 @@ static void measured_thresholds(void **state) {
   open_world_for(&w, "cuda:sm_90a");
   w.model = "synthetic:tiny";
   ts_build_result r = build(&w, "q4f16_1", "");
-  stated_times(&r, &w);
+  stated_times(&r, &w, 4);
   for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
     record_passes(&w, &r, rows[i].one, rows[i].sixteen, rows[i].sixty_four);
     r = build(&w, "q4f16_1", "");
@@ -343,11 +344,22 @@ static void measured_thresholds(void **state) {
   close_world(&w);
 }
 
+// Where weights are not quantized, a pass of one row has nearly as much of what no row adds to as one of sixteen has.
+static void stated_of_f16(void **state) {
+  (void)state;
+  world w;
+  open_world_for(&w, "cuda:sm_90a");
+  w.model = "synthetic:tiny";
+  ts_build_result r = build(&w, "q0f16", "");
+  stated_times(&r, &w, 3);
+  close_world(&w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(exact_and_nearest), cmocka_unit_test(bad_traces),
                                      cmocka_unit_test(packed_variant), cmocka_unit_test(cheapest_over_phases),
                                      cmocka_unit_test(opt_in_numerics), cmocka_unit_test(native_winner), cmocka_unit_test(chosen_in_step), cmocka_unit_test(guess_before_other_shapes),
-                                     cmocka_unit_test(measured_thresholds),
+                                     cmocka_unit_test(measured_thresholds), cmocka_unit_test(stated_of_f16),
                                      cmocka_unit_test(impossible_variant), cmocka_unit_test(record_that_does_not_compile)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
