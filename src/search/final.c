@@ -136,6 +136,8 @@ static size_t holder_of(const ts__session *s, const final *f) {
   return holder;
 }
 
+bool ts__stays_guess(const ts__session *s) { return s->shared && s->nguesses > 0 && !s->winner_in_step; }
+
 // The fastest of what builds may take without records; SIZE_MAX: none.
 static size_t guess_of(const ts__session *s, const final *f) {
   size_t best = SIZE_MAX;

@@ -117,6 +117,8 @@ typedef struct ts__step_host {
 } ts__step_host;
 // Whether a whole step tries it, by its time alone.
 bool ts__is_near(const ts__session *s, const ts__member *m);
+// Whether a workload's kernel stays what a build without records takes: times alone say too little, and no step chooses it.
+bool ts__stays_guess(const ts__session *s);
 // Whether a kernel of the workload is chosen in steps: it serves one number of rows.
 bool ts__step_chooses(const ts_func *reference);
 // *out: 0 ns where the step was not measured.

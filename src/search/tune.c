@@ -81,14 +81,14 @@ static void report(tuner *t, const ts__session *s) {
 }
 
 // The session whose next batch is expected to save most: time in the model times hoped-for relative gain, shared with what is under way. Kernels that
-// are chosen in a whole step are searched for there; alone only as many as tell what is worth trying.
+// are chosen in a whole step are searched for there; alone only as many as tell what is worth trying. What stays a first guess is not searched for.
 static ts__session *most_promising(tuner *t) {
   enum { ALONE = 48 };
   ts__session *best = NULL;
   double most = 0;
   for (size_t i = 0; i < t->n; i++) {
     ts__session *s = &t->s[i];
-    if (!s->begun || !s->best || s->given_up || s->exhausted || s->batch.n > TS__BATCH || (s->in_step && s->trials + (int64_t)s->batch.n >= ALONE)) continue;
+    if (!s->begun || !s->best || s->given_up || s->exhausted || s->batch.n > TS__BATCH || (s->in_step && s->trials + (int64_t)s->batch.n >= ALONE) || ts__stays_guess(s)) continue;
     double hope = s->task.weight * s->best->median * s->slack / (1 + (double)s->batch.n / TS__BATCH);
     if (hope > most) most = hope, best = s;
   }
