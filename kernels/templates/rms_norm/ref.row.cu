@@ -10,8 +10,8 @@ start     THREADS=128
 launch    rms_norm_row
 grid      n ; 1 ; 1
 block     THREADS ; 1 ; 1
-shared    128
-dependent COMPUTE >= 90
+shared    COMPUTE < 90 || n <= 16 || n > 4 * SMS ? 128 : SM_SHARED / (n <= SMS / 2 ? 2 : n <= SMS ? 3 : n <= 2 * SMS ? 4 : 6)      # no more fit: else the first multiprocessors that are free take all
+dependent COMPUTE >= 90 ? 2 : 0
 args      b0 b1 b2 d
 */
 #include "row_pieces.cuh"

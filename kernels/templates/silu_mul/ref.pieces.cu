@@ -4,10 +4,12 @@ requires  sm_80
 param     THREADS 256 128 512
 start     THREADS=256
 where     A_F16 && I % 8 == 0
+define    WIDE ceildiv(I / 8, THREADS)    # blocks of a row
 launch    silu_mul_pieces
-grid      ceildiv(I / 8, THREADS) ; n ; 1
+grid      WIDE ; n ; 1
 block     THREADS ; 1 ; 1
-dependent COMPUTE >= 90
+shared    COMPUTE < 90 || n * WIDE <= 16 || n * WIDE > 4 * SMS ? 0 : SM_SHARED / (n * WIDE <= SMS / 2 ? 2 : n * WIDE <= SMS ? 3 : n * WIDE <= 2 * SMS ? 4 : 6)      # as ref.row of rms_norm
+dependent COMPUTE >= 90 ? 2 : 0
 args      b0 b1 d
 */
 #include "row_pieces.cuh"
