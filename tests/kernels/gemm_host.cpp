@@ -3,6 +3,9 @@
 
 #include TEMPLATE
 
+#ifndef X_CHUNK
+#define X_CHUNK CHUNK
+#endif
 #ifndef CLUSTER
 #define CLUSTER SPLIT
 #endif
@@ -87,7 +90,7 @@ int main() {
   std::vector<uint4> work(WORK);
 #endif
 #ifdef CHUNK  // few rows by tensor copies
-  tensor_map map = {x.data(), {64, ROWS, K / 64}, {K * 2, 128}, {64, BATCH, CHUNK}, 2, 128};
+  tensor_map map = {x.data(), {64, ROWS, K / 64}, {K * 2, 128}, {64, BATCH, X_CHUNK}, 2, 128};
   tensor_map codes_map = {cp, {128, K / 64, N / 16}, {512, K / 64 * 512}, {128, CHUNK, BOX}, 4, 0};
 #ifdef FLAT  // scales of a row of tiles side by side
   tensor_map scales_map = {sp, {K / 64 * 32, N / 16, 1}, {K / 64 * 64, 0}, {CHUNK * 32, BOX, 1}, 2, 0};

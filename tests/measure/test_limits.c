@@ -64,7 +64,7 @@ static void random_data(void **state) {
   if (!ts_op_list(a, &ops, &n, &d)) fail_msg("%s", d.message);
   for (size_t i = 0; i < n; i++)
     for (int v = 0; v < ops[i].nvariants; v++) looked += check_op(a, &ops[i], ops[i].variants[v].name);
-  assert_int_equal(looked, 2 * 5);  // of matmul and matmul_add: mma.share64 has two, mma.wide, mma.gemm and mma.tiles one
+  assert_int_equal(looked, 2 * 7);  // of matmul and matmul_add: mma.share64 and mma.crew have two, mma.wide, mma.gemm and mma.tiles one
   ts_arena_free(a);
 }
 

@@ -29,3 +29,7 @@ __device__ __forceinline__ uint4 load16_shared(u32 at) {
   asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(at) : "memory");
   return v;
 }
+// A hundred nanoseconds or so in which the thread asks for nothing.
+__device__ __forceinline__ void rest_briefly() {
+  asm volatile("nanosleep.u32 100;" ::: "memory");
+}
