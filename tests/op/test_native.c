@@ -190,7 +190,7 @@ static void test_first_guess(void **state) {
   }
 }
 
-// The first guess of variant mma for a product and its point; "" where none serves.
+// The first guess for a product, of variant mma or of f16 weights as they are, and its point; "" where none serves.
 static const char *guessed_for(ts_arena *a, const char *workload, const char **point) {
   ts_target t;
   ts_spec spec;
@@ -199,8 +199,9 @@ static const char *guessed_for(ts_arena *a, const char *workload, const char **p
   const ts_native **list;
   size_t n;
   ts_native_fit f, best = {0};
-  if (!ts_target_parse("cuda:sm_90a", &t, &d) || !ts_spec_parse(a, workload, &spec, &d) || !ts_op_instantiate(ts_ir_new(a), &spec, "mma", &inst, &d) ||
-      !ts_native_list(a, ts_op_find(a, spec.op, &d), "mma", &list, &n, &d))
+  const char *variant = strstr(workload, "q0f16") ? "" : "mma";
+  if (!ts_target_parse("cuda:sm_90a", &t, &d) || !ts_spec_parse(a, workload, &spec, &d) || !ts_op_instantiate(ts_ir_new(a), &spec, variant, &inst, &d) ||
+      !ts_native_list(a, ts_op_find(a, spec.op, &d), variant, &list, &n, &d))
     fail_msg("%s: %s", workload, d.message);
   for (size_t i = 0; i < n; i++) {
     const int64_t *p;
@@ -235,6 +236,9 @@ static void test_shipped_guesses(void **state) {
       {"matmul_add q4f16_1 A=f16 K=14336 N=4096 R=f32 n=512", "share64"},
       {"matmul q4f16_1 A=f16 K=4096 N=6144 n=1024", "gemm"},
       {"matmul q4f16_1 A=f16 K=4096 N=6144 n=16..2048%16", "gemm"},
+      {"matmul_add q0f16 A=f16 K=4864 N=896 R=f32 n=16", "gemm"},
+      {"matmul q0f16 A=f16 K=4096 N=28672 n=512", "gemm"},
+      {"matmul q0f16 A=f16 K=896 N=9728 n=16..2048%16", "many"},
   };
   for (size_t i = 0; i < TS_COUNTOF(rows); i++) {
     ts_arena *a = ts_arena_new("guesses");

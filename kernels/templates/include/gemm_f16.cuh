@@ -10,13 +10,11 @@
 
 // A tile is CREWS times 64 of one side by WIDTH of the other: rows of x by outputs, or where it is turned outputs by rows of x.
 // BOX: of the first side, what a copy brings, a multiple of eight; GROUP: tiles of rows that walk over the weights together.
-template <int a_outputs, int a_inputs, int a_crews, int a_box, int a_width, int a_stages, int a_group, int a_split, int a_turn = 0, int a_pair = 0, int a_spread = 0> struct gemm_f16_shape {
+template <int a_outputs, int a_inputs, int a_crews, int a_box, int a_width, int a_stages, int a_group, int a_split, int a_turn = 0> struct gemm_f16_shape {
   static constexpr int outputs = a_outputs, inputs = a_inputs, crews = a_crews, width = a_width, stages = a_stages, group = a_group, split = a_split;
   static constexpr int steps = (inputs + 63) / 64, threads = 128 * crews + 128, turn = a_turn;
-  static constexpr int pair = a_pair, met = split > 1 || pair;  // pair: two blocks with the same rows (1) or the same outputs (2); met: by a cluster
-  static constexpr bool spread = a_spread;                      // blocks come in pairs of neighbours, and share nothing: one of each first
   static constexpr int height = turn ? width : 64 * crews, breadth = turn ? 64 * crews : width;  // of a tile: rows of x, outputs
-  static constexpr int down = pair == 1 ? (outputs + 2 * breadth - 1) / (2 * breadth) : (outputs + breadth - 1) / breadth;  // tiles, or pairs of them
+  static constexpr int down = (outputs + breadth - 1) / breadth;
   static constexpr int a_bytes = a_box * 128, b_bytes = width * 128;  // of a stage: what crews share out among them, what all of them read
   static constexpr int share = width / 8 / split;  // eights of columns that a block ends
   static constexpr int part_bytes = share * 2048, got_bytes = (split - 1) * part_bytes;  // of a crew: what one other block sends; what all do
@@ -34,8 +32,7 @@ template <int a_outputs, int a_inputs, int a_crews, int a_box, int a_width, int 
 template <typename S> struct gemm_f16_block {
   u32 base;
   int first, last;  // steps of K
-  int across;       // tiles of rows, or pairs of them
-  int side;         // of the pair
+  int across;       // tiles of rows
 
   __device__ __forceinline__ u32 full(int s) { return base + S::barriers_at + 16 * s; }
   __device__ __forceinline__ u32 free(int s) { return full(s) + 8; }
@@ -51,24 +48,17 @@ template <typename S> struct gemm_f16_block {
     i %= per;
     m = i / wide;
     c = begin + i % wide;
-    if (S::pair == 1) m = 2 * m + side;
-    if (S::pair == 2) c = 2 * c + side;
   }
 };
 
-// One thread fills the ring. The weights of the first stages come before the kernel before has ended. Of a pair, each brings what both read every second time.
+// One thread fills the ring. The weights of the first stages come before the kernel before has ended.
 template <typename S> struct gemm_f16_fill {
   gemm_f16_block<S> me;
   const tensor_map *x, *w;
 
   __device__ __forceinline__ void weights(int stage, int k, int m) {
     barrier_expect(me.full(stage), S::a_bytes + S::b_bytes);
-    if (S::pair != 2) copy_tensor_2d(me.w_at(stage), w, k * 64, m * S::breadth, me.full(stage));
-    else if (k % 2 == me.side) copy_tensor_2d_to(me.w_at(stage), w, k * 64, m * S::breadth, me.full(stage), 3);
-  }
-  __device__ __forceinline__ void rows(int stage, int k, int c) {
-    if (S::pair != 1) copy_tensor_2d(me.x_at(stage), x, k * 64, c * S::height, me.full(stage));
-    else if (k % 2 == me.side) copy_tensor_2d_to(me.x_at(stage), x, k * 64, c * S::height, me.full(stage), 3);
+    copy_tensor_2d(me.w_at(stage), w, k * 64, m * S::breadth, me.full(stage));
   }
   __device__ __forceinline__ void all(int tile, int apart) {
     int stage = 0, m, c;
@@ -85,7 +75,7 @@ template <typename S> struct gemm_f16_fill {
           barrier_wait(me.free(stage), parity);
           weights(stage, k, m);
         }
-        rows(stage, k, c);
+        copy_tensor_2d(me.x_at(stage), x, k * 64, c * S::height, me.full(stage));
         if (++stage == S::stages) {
           stage = 0;
           parity ^= 1;
@@ -102,11 +92,7 @@ template <typename S> struct gemm_f16_crew {
   u32 parity;
 
   __device__ __forceinline__ void release(int s) {
-    if (S::pair) {  // to both that copy into it
-      if (lane < 2) barrier_arrive_cluster(cluster_address(me.free(s), lane));
-    } else {
-      if (lane == 0) barrier_arrive(me.free(s));
-    }
+    if (lane == 0) barrier_arrive(me.free(s));
   }
   __device__ __forceinline__ void multiply(float (&d)[S::width / 2]) {
     const int steps = me.last - me.first;
@@ -204,19 +190,16 @@ __device__ __forceinline__ void gemm_f16_store_turned(Y *y, const float (&d)[S::
 template <typename S, int END, typename Y> __device__ __forceinline__ void gemm_f16(const tensor_map *x, const tensor_map *w, Y *y, int rows) {
   SHARED_MEMORY(smem);
   const int group = threadIdx.x >> 7;
-  constexpr int together = S::pair ? 2 : S::split;  // blocks of a cluster
-  const int rank = S::pair ? 0 : blockIdx.x % S::split, apart = gridDim.x / together,
-            begin = S::spread ? blockIdx.x % 2 * (apart / 2) + blockIdx.x / 2 : blockIdx.x / together;
+  const int rank = blockIdx.x % S::split, begin = blockIdx.x / S::split, apart = gridDim.x / S::split;
   gemm_f16_block<S> me;
   me.base = shared_address(smem);
   me.first = S::steps * rank / S::split;
   me.last = S::steps * (rank + 1) / S::split;
-  me.across = S::pair == 2 ? (rows + 2 * S::height - 1) / (2 * S::height) : (rows + S::height - 1) / S::height;
-  me.side = S::pair ? blockIdx.x % 2 : 0;
+  me.across = (rows + S::height - 1) / S::height;
   if (threadIdx.x == 0) {
     for (int s = 0; s < S::stages; s++) {
       barrier_init(me.full(s), 1);
-      barrier_init(me.free(s), 4 * S::crews * (S::pair ? 2 : 1));
+      barrier_init(me.free(s), 4 * S::crews);
     }
     for (int c = 0; S::split > 1 && c < S::crews; c++) {
       barrier_init(me.here(c), 1);
@@ -230,19 +213,14 @@ template <typename S, int END, typename Y> __device__ __forceinline__ void gemm_
   dependents_may_start();
   if (group == 0) {
     registers_give<S::few>();
-    if (S::met) cluster_arrive_bare();
-    if (S::pair) cluster_wait();
+    if (S::split > 1) cluster_arrive_bare();
     if (threadIdx.x == 0) gemm_f16_fill<S>{me, x, w}.all(begin, apart);
     __syncwarp();
     if (S::split > 1) cluster_wait();
-    if (S::pair) {  // no block ends while the other reaches into it
-      cluster_arrive_bare();
-      cluster_wait();
-    }
     return;
   }
   registers_take<S::many>();
-  if (S::met) {  // nobody reaches into a block that is not there; the first copies take longer
+  if (S::split > 1) {  // nobody reaches into a block that is not there; the first copies take longer
     cluster_arrive_bare();
     cluster_wait();
   }
@@ -258,15 +236,11 @@ template <typename S, int END, typename Y> __device__ __forceinline__ void gemm_
     if constexpr (S::turn) gemm_f16_store_turned<S, END>(y, d, m * S::breadth + crew * 64 + thread / 32 * 16, c * S::height + rank * S::share * 8, rows, it.lane);
     else gemm_f16_store<S, END>(y, d, m * S::breadth + rank * S::share * 8, c * S::height + crew * 64 + thread / 32 * 16, rows, it.lane);
   }
-  if (S::pair) {
-    cluster_arrive_bare();
-    cluster_wait();
-  }
 }
 
-// Of rows that the launch knows: how many cycles all tiles take. A cluster that shares K has one tile at most.
-template <typename S> __device__ __forceinline__ int gemm_f16_cycles(int rows) {
-  const int tiles = (rows + S::height - 1) / S::height * S::down, places = gridDim.x / S::split;
+// Of rows that the launch knows: how many cycles all tiles take on so many blocks (a constant: who divides by it waits). A cluster that shares K has one tile at most.
+template <typename S> __device__ __forceinline__ int gemm_f16_cycles(int rows, int blocks) {
+  const int tiles = (rows + S::height - 1) / S::height * S::down, places = blocks / S::split;
   if (S::split > 1 && tiles > places) return 0x7fffffff;
   return (tiles + places - 1) / places * (S::steps / S::split * S::step + S::end);
 }
@@ -275,17 +249,17 @@ template <typename S> __device__ __forceinline__ int gemm_f16_cycles(int rows) {
 template <typename S, typename... OTHERS> struct gemm_f16_shapes {
   static constexpr int rest = gemm_f16_shapes<OTHERS...>::bytes, bytes = S::bytes > rest ? S::bytes : rest;
 
-  static __device__ __forceinline__ int least(int rows) { return min(gemm_f16_cycles<S>(rows), gemm_f16_shapes<OTHERS...>::least(rows)); }
-  template <int END, typename Y> static __device__ __forceinline__ void run(const tensor_map *x, const tensor_map *const *w, Y *y, int rows, int cycles) {
-    if (gemm_f16_cycles<S>(rows) == cycles) gemm_f16<S, END>(x, *w, y, rows);
-    else gemm_f16_shapes<OTHERS...>::template run<END>(x, w + 1, y, rows, cycles);
+  static __device__ __forceinline__ int least(int rows, int blocks) { return min(gemm_f16_cycles<S>(rows, blocks), gemm_f16_shapes<OTHERS...>::least(rows, blocks)); }
+  template <int END, typename Y> static __device__ __forceinline__ void run(const tensor_map *x, const tensor_map *const *w, Y *y, int rows, int blocks, int cycles) {
+    if (gemm_f16_cycles<S>(rows, blocks) == cycles) gemm_f16<S, END>(x, *w, y, rows);
+    else gemm_f16_shapes<OTHERS...>::template run<END>(x, w + 1, y, rows, blocks, cycles);
   }
 };
 template <typename S> struct gemm_f16_shapes<S> {
   static constexpr int bytes = S::bytes;
 
-  static __device__ __forceinline__ int least(int rows) { return gemm_f16_cycles<S>(rows); }
-  template <int END, typename Y> static __device__ __forceinline__ void run(const tensor_map *x, const tensor_map *const *w, Y *y, int rows, int) {
+  static __device__ __forceinline__ int least(int rows, int blocks) { return gemm_f16_cycles<S>(rows, blocks); }
+  template <int END, typename Y> static __device__ __forceinline__ void run(const tensor_map *x, const tensor_map *const *w, Y *y, int rows, int, int) {
     gemm_f16<S, END>(x, *w, y, rows);
   }
 };

@@ -137,12 +137,6 @@ __device__ __forceinline__ void copy_tensor_3d_to(u32 dst, const tensor_map *map
       "l"(map), "r"(x), "r"(y), "r"(z), "r"(bar), "h"((u16)blocks)
       : "memory");
 }
-__device__ __forceinline__ void copy_tensor_2d_to(u32 dst, const tensor_map *map, int x, int y, u32 bar, u32 blocks) {
-  asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(dst),
-      "l"(map), "r"(x), "r"(y), "r"(bar), "h"((u16)blocks)
-      : "memory");
-}
 __device__ __forceinline__ void prefetch_tensor_map(const tensor_map *map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }

@@ -6,7 +6,6 @@ param     TURN 0 1                       # a tile is 64 rows of x for each crew 
 param     CREWS 2 1
 param     WIDTH 1 2 3 4 256 128 64       # WIDE; below 16: as wide as so many rounds of all multiprocessors ask for
 param     SPLIT 1 2 4 8                  # blocks that share K
-param     PAIR 0 1 2                     # blocks that fetch for each other: the same rows of x; the same weights
 param     STAGES 8 6 5 4 3               # at most; 8: as many as fit
 param     GROUP 8 16 4
 where     A_F16 && K % 8 == 0 && N % 8 == 0
@@ -18,51 +17,49 @@ define    ACROSS TURN ? ceildiv(N, TALL) : ceildiv(n_hi, TALL)
 define    PLACES max(1, WIDTH * ((SPLIT < 4 ? SMS : SMS - 12) / SPLIT) / ACROSS)  # clusters of four and more leave multiprocessors over
 define    WIDE max(16, ceildiv(ceildiv(ALONG, WIDTH < 16 ? PLACES : ceildiv(ALONG, WIDTH)), STEP) * STEP)
 where     WIDE <= (CREWS == 1 ? 176 : 256) && WIDE % STEP == 0 && (TURN || n_hi > TALL - 64)
-where     (PAIR == 0 || SPLIT == 1) && (SPLIT == 1 || ceildiv(K, 64) >= 2 * SPLIT)
+where     SPLIT == 1 || ceildiv(K, 64) >= 2 * SPLIT
 where     GROUP == 8 || n_hi > 512 * CREWS
-define    ROWS (TURN ? WIDE : TALL) * (PAIR == 2 ? 2 : 1)  # of a tile or a pair of them
-define    DOWN ceildiv(N, (TURN ? TALL : WIDE) * (PAIR == 1 ? 2 : 1))
-where     (PAIR < 2 || n_hi > ROWS / 2) && (SPLIT == 1 || ceildiv(n_hi, ROWS) * DOWN * SPLIT <= 2 * SMS)
+define    HIGH TURN ? WIDE : TALL        # rows of x
+define    DOWN ceildiv(N, TURN ? TALL : WIDE)
+where     SPLIT == 1 || ceildiv(n_hi, HIGH) * DOWN * SPLIT <= 2 * SMS
 define    BOX TURN ? TALL : min(TALL, ceildiv(n_hi, 8) * 8)
 define    MEET SPLIT > 1 ? CREWS * ((SPLIT - 1) * (WIDE / 8 / SPLIT) * 2048 + 8) : 0
 define    DEEP min(STAGES, (SHARED - MEET) / ((BOX + WIDE) * 128 + 16))
-where     DEEP >= 3 && (STAGES == 8 || DEEP == STAGES)
+where     DEEP >= 3 && BOX + DEEP * WIDE >= TALL && (STAGES == 8 || DEEP == STAGES)
 define    SMEM DEEP * ((BOX + WIDE) * 128 + 16) + MEET
 define    PER_SM CREWS == 1 && 2 * (SMEM + 1024) <= SM_SHARED ? 2 : 1
-start     TURN=0 CREWS=2 WIDTH=256 SPLIT=1 PAIR=0 STAGES=8 GROUP=8 if n_hi > 512
-start     TURN=0 CREWS=1 WIDTH=1 SPLIT=1 PAIR=0 STAGES=8 GROUP=8 if n_hi <= 64 && N > 8192
-start     TURN=0 CREWS=1 WIDTH=2 SPLIT=1 PAIR=0 STAGES=8 GROUP=8 if n_hi <= 64 && N > 16384
-start     TURN=0 CREWS=1 WIDTH=4 SPLIT=1 PAIR=0 STAGES=8 GROUP=8 if n_hi <= 64 && N > 33792
-start     TURN=1 CREWS=1 WIDTH=1 SPLIT=2 PAIR=0 STAGES=8 GROUP=8 if n_hi <= 32 && N <= 4096 && N > 2048
-start     TURN=1 CREWS=1 WIDTH=1 SPLIT=4 PAIR=0 STAGES=8 GROUP=8 if n_hi <= 32 && N <= 2048 && K < 2048
-start     TURN=0 CREWS=1 WIDTH=1 SPLIT=8 PAIR=0 STAGES=8 GROUP=8 if n_hi <= 64 && N <= 2048 && K >= 2048
-start     TURN=0 CREWS=1 WIDTH=1 SPLIT=4 PAIR=0 STAGES=8 GROUP=8 if n_hi <= 64 && N <= 2048
-start     TURN=0 CREWS=1 WIDTH=1 SPLIT=2 PAIR=0 STAGES=8 GROUP=8 if n_hi <= 64
-start     TURN=0 CREWS=2 WIDTH=1 SPLIT=1 PAIR=0 STAGES=8 GROUP=8 if n_hi <= 128 && N > 8192
-start     TURN=0 CREWS=2 WIDTH=2 SPLIT=1 PAIR=0 STAGES=8 GROUP=8 if n_hi <= 128 && N > 33792
-start     TURN=0 CREWS=1 WIDTH=1 SPLIT=4 PAIR=0 STAGES=8 GROUP=8 if n_hi <= 128 && N <= 2048 && K >= 1024
-start     TURN=0 CREWS=1 WIDTH=1 SPLIT=2 PAIR=0 STAGES=8 GROUP=8 if n_hi <= 256 && N <= 2048 && K < 1024
-start     TURN=0 CREWS=2 WIDTH=1 SPLIT=2 PAIR=0 STAGES=8 GROUP=8 if n_hi <= 128
-start     TURN=0 CREWS=2 WIDTH=2 SPLIT=1 PAIR=2 STAGES=8 GROUP=8 if n_hi <= 256 && N > 16384
-start     TURN=0 CREWS=2 WIDTH=4 SPLIT=1 PAIR=2 STAGES=8 GROUP=8 if n_hi <= 256 && N > 33792
-start     TURN=0 CREWS=2 WIDTH=1 SPLIT=1 PAIR=0 STAGES=8 GROUP=8 if n_hi <= 256 && N > 8192
-start     TURN=0 CREWS=2 WIDTH=1 SPLIT=4 PAIR=0 STAGES=8 GROUP=8 if n_hi <= 256 && N <= 2048
-start     TURN=0 CREWS=2 WIDTH=3 SPLIT=1 PAIR=1 STAGES=8 GROUP=8 if n_hi <= 384 && N > 16384
-start     TURN=0 CREWS=2 WIDTH=4 SPLIT=1 PAIR=1 STAGES=8 GROUP=8 if n_hi <= 512 && N > 16384
-start     TURN=0 CREWS=2 WIDTH=2 SPLIT=1 PAIR=0 STAGES=8 GROUP=8 if n_hi <= 512 && N > 8192
-start     TURN=0 CREWS=2 WIDTH=1 SPLIT=1 PAIR=1 STAGES=8 GROUP=8 if n_hi <= 512 && N > 4096
-start     TURN=1 CREWS=2 WIDTH=1 SPLIT=2 PAIR=0 STAGES=8 GROUP=8 if n_hi <= 512 && N > 2048 && n_hi % 64 != 0
-start     TURN=0 CREWS=2 WIDTH=1 SPLIT=2 PAIR=0 STAGES=8 GROUP=8 if n_hi <= 256
-start     TURN=0 CREWS=2 WIDTH=1 SPLIT=1 PAIR=0 STAGES=8 GROUP=8 if n_hi <= 512 && N > 2048
-start     TURN=0 CREWS=1 WIDTH=1 SPLIT=2 PAIR=0 STAGES=8 GROUP=8 if n_hi <= 512 && K >= 1024
-start     TURN=0 CREWS=1 WIDTH=1 SPLIT=1 PAIR=0 STAGES=8 GROUP=8 if n_hi <= 512
-start     TURN=0 CREWS=2 WIDTH=128 SPLIT=1 PAIR=0 STAGES=8 GROUP=8 if n_hi > 64
-start     TURN=0 CREWS=1 WIDTH=64 SPLIT=1 PAIR=0 STAGES=8 GROUP=8
+start     TURN=0 CREWS=2 WIDTH=256 SPLIT=1 STAGES=8 GROUP=8 if n_hi > 512
+start     TURN=0 CREWS=1 WIDTH=1 SPLIT=1 STAGES=8 GROUP=8 if n_hi <= 64 && N > 8192
+start     TURN=0 CREWS=1 WIDTH=2 SPLIT=1 STAGES=8 GROUP=8 if n_hi <= 64 && N > 16384
+start     TURN=0 CREWS=1 WIDTH=4 SPLIT=1 STAGES=8 GROUP=8 if n_hi <= 64 && N > 33792
+start     TURN=1 CREWS=1 WIDTH=1 SPLIT=2 STAGES=8 GROUP=8 if n_hi <= 32 && N <= 4096 && N > 2048
+start     TURN=1 CREWS=1 WIDTH=1 SPLIT=4 STAGES=8 GROUP=8 if n_hi <= 32 && N <= 2048 && K < 2048
+start     TURN=0 CREWS=1 WIDTH=1 SPLIT=8 STAGES=8 GROUP=8 if n_hi <= 64 && N <= 2048 && K >= 2048
+start     TURN=0 CREWS=1 WIDTH=1 SPLIT=4 STAGES=8 GROUP=8 if n_hi <= 64 && N <= 2048
+start     TURN=0 CREWS=1 WIDTH=1 SPLIT=2 STAGES=8 GROUP=8 if n_hi <= 64
+start     TURN=0 CREWS=2 WIDTH=1 SPLIT=1 STAGES=8 GROUP=8 if n_hi <= 128 && N > 8192
+start     TURN=0 CREWS=2 WIDTH=2 SPLIT=1 STAGES=8 GROUP=8 if n_hi <= 128 && N > 33792
+start     TURN=0 CREWS=1 WIDTH=1 SPLIT=4 STAGES=8 GROUP=8 if n_hi <= 128 && N <= 2048 && K >= 1024
+start     TURN=0 CREWS=1 WIDTH=1 SPLIT=2 STAGES=8 GROUP=8 if n_hi <= 256 && N <= 2048 && K < 1024
+start     TURN=0 CREWS=2 WIDTH=1 SPLIT=2 STAGES=8 GROUP=8 if n_hi <= 128
+start     TURN=0 CREWS=2 WIDTH=1 SPLIT=4 STAGES=8 GROUP=8 if n_hi <= 256 && N <= 2048
+start     TURN=0 CREWS=2 WIDTH=2 SPLIT=1 STAGES=8 GROUP=8 if n_hi <= 256 && N > 16384
+start     TURN=0 CREWS=2 WIDTH=4 SPLIT=1 STAGES=8 GROUP=8 if n_hi <= 256 && N > 33792
+start     TURN=0 CREWS=2 WIDTH=3 SPLIT=1 STAGES=8 GROUP=8 if n_hi <= 384 && N > 16384
+start     TURN=0 CREWS=2 WIDTH=4 SPLIT=1 STAGES=8 GROUP=8 if n_hi <= 512 && N > 16384
+start     TURN=0 CREWS=2 WIDTH=2 SPLIT=1 STAGES=8 GROUP=8 if n_hi > 256 && n_hi <= 512 && N > 8192
+start     TURN=1 CREWS=2 WIDTH=1 SPLIT=2 STAGES=8 GROUP=8 if n_hi <= 512 && N > 2048 && N <= 4096 && K >= 1024 && n_hi % 64 != 0
+start     TURN=0 CREWS=2 WIDTH=1 SPLIT=2 STAGES=8 GROUP=8 if n_hi <= 256 && N <= 4096 && K >= 1024
+start     TURN=0 CREWS=2 WIDTH=1 SPLIT=1 STAGES=8 GROUP=8 if n_hi <= 512 && N > 2048
+start     TURN=0 CREWS=1 WIDTH=1 SPLIT=2 STAGES=8 GROUP=8 if n_hi <= 512 && K >= 1024
+start     TURN=0 CREWS=1 WIDTH=1 SPLIT=1 STAGES=8 GROUP=8 if n_hi <= 512
+start     TURN=0 CREWS=2 WIDTH=128 SPLIT=1 STAGES=8 GROUP=8 if n_hi > 64
+start     TURN=0 CREWS=1 WIDTH=64 SPLIT=1 STAGES=8 GROUP=8
 launch    gemm_f16_entry
-grid      SPLIT == 1 ? min(ceildiv(n, ROWS) * DOWN, SMS * PER_SM / (PAIR ? 2 : 1)) * (PAIR ? 2 : 1) : ceildiv(n, ROWS) * DOWN * SPLIT ; 1 ; 1
+grid      SPLIT == 1 ? min(ceildiv(n, HIGH) * DOWN, SMS * PER_SM) : ceildiv(n, HIGH) * DOWN * SPLIT ; 1 ; 1
 block     128 * CREWS + 128 ; 1 ; 1
 shared    SMEM
-cluster   PAIR ? 2 : SPLIT ; 1 ; 1
+cluster   SPLIT ; 1 ; 1
 dependent 2
 args      t0 t1 b2 d
 tmap      0 b0 f16 swizzle 128 dims K ; n strides K * 2 box 64 ; TURN ? WIDE : BOX
@@ -72,7 +69,7 @@ tmap      1 b1 f16 swizzle 128 dims K ; N strides K * 2 box 64 ; TURN ? TALL : W
 #include "matmul_types.cuh"
 
 enum { END = ADDS ? GEMM_ADD : GEMM_STORE };
-typedef gemm_f16_shape<TS_N, TS_K, CREWS, BOX, WIDE, DEEP, GROUP, SPLIT, TURN, PAIR> shape;
+typedef gemm_f16_shape<TS_N, TS_K, CREWS, BOX, WIDE, DEEP, GROUP, SPLIT, TURN> shape;
 static_assert(shape::bytes == SMEM, "the layout of shared memory");
 
 extern "C" __global__ void __launch_bounds__(128 * CREWS + 128, CREWS == 1 ? 2 : 1)

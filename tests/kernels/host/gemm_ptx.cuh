@@ -217,10 +217,6 @@ static inline void copy_tensor_3d_to(u32 dst, const tensor_map *map, int x, int 
   for (u32 r = 0; blocks >> r; r++)
     if (blocks >> r & 1) copy_tensor_3d((dst & 0xffffffu) | r << 24, map, x, y, z, (bar & 0xffffffu) | r << 24);
 }
-static inline void copy_tensor_2d_to(u32 dst, const tensor_map *map, int x, int y, u32 bar, u32 blocks) {
-  for (u32 r = 0; blocks >> r; r++)
-    if (blocks >> r & 1) copy_tensor_2d((dst & 0xffffffu) | r << 24, map, x, y, (bar & 0xffffffu) | r << 24);
-}
 static inline void prefetch_tensor_map(const tensor_map *) {}
 
 static inline float2 load2(const float *p) {
