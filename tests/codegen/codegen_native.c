@@ -214,6 +214,7 @@ static const char *const served[] = {
     "rope_attention_rows A=f32 C=f16 D=64 H=9 HK=3 P=2048 n=1 t=0..2047",
     "rms_norm A=f16 H=4096 R=f32 eps=1e-05 n=16..2048%16",
     "silu_mul A=f16 I=14336 n=16..2048%16",
+    "add_bias A=f16 N=1152 n=16..2048%16",
     "rope_append_rows A=f16 C=f16 D=128 H=32 HK=8 P=4096 n=16..2048%16 t=0..4080",
     "rope_append_rows_paged A=f16 C=f16 D=64 H=9 HK=3 P=2048 PAGE=16 POOL=300 n=16..2048%16 t=0..2032",
     "attention_rows A=f16 C=f16 D=128 H=32 HK=8 P=2048 n=16..2048%16 t=0..2032",
@@ -308,7 +309,7 @@ static void other_gpus(void **state) {
   static const char *const others[] = {"cuda:sm_80", "cuda:sm_86", "cuda:sm_89", "cuda:sm_100", "cuda:sm_120"};
   static const char *const wanted[] = {"argmax/ref.fused.cu", "sample/ref.fused.cu", "matmul/mma.gemv.cu", "matmul/mma.direct.cu", "matmul/mma.exact.cu", "matmul/mma.stream.cu", "matmul/mma.tiles.cu", "matmul/ref.rows.cu", "matmul/ref.tiles.cu", "norm_matmul/mma.gemv.cu",
                                        "norm_matmul/mma.direct.cu", "norm_matmul/ref.rows.cu", "norm_matmul_bias/mma.gemv.cu", "norm_matmul_bias/ref.rows.cu",
-                                       "norm_matmul_silu/mma.gemv.cu", "norm_matmul_silu/ref.rows.cu", "attention_rows/ref.decode.cu", "attention_rows/ref.decode_paged.cu", "attention_rows/ref.tiles.cu", "attention_rows/ref.tiles_paged.cu", "rms_norm/ref.row.cu", "silu_mul/ref.pieces.cu", "rope_append/ref.pieces.cu", "rope_append/ref.pieces_paged.cu",
+                                       "norm_matmul_silu/mma.gemv.cu", "norm_matmul_silu/ref.rows.cu", "attention_rows/ref.decode.cu", "attention_rows/ref.decode_paged.cu", "attention_rows/ref.tiles.cu", "attention_rows/ref.tiles_paged.cu", "rms_norm/ref.row.cu", "silu_mul/ref.pieces.cu", "add_bias/ref.pieces.cu", "rope_append/ref.pieces.cu", "rope_append/ref.pieces_paged.cu",
                                        "rope_attention_rows/ref.decode.cu", "rope_attention_rows/ref.decode_paged.cu",
                                        "rope_attention_rows/ref.early.cu", "matmul/mma.batch.cu"};  // the last two since 9.0
   for (size_t i = 0; i < TS_COUNTOF(others); i++) {

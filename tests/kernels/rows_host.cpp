@@ -38,11 +38,10 @@ static bool run(int t) {
   host_from_predecessor(y, LAUNCHED * H * D, false);
   for (int a = 0; a < ROWS; a++)
     for (int h = 0; h < HK; h++) host_from_predecessor(k + place(h, t + a), D, false), host_from_predecessor(v + place(h, t + a), D, false);
-  host_parts = LAUNCHED;
 #ifdef TS_PAGE
-  bool ok = host_launch((ITEMS + THREADS - 1) / THREADS * LAUNCHED, 1, THREADS, [&] { rope_append_pieces((uint4 *)x, cosine.data(), sine.data(), (uint4 *)y, table, (uint4 *)k, (uint4 *)v, dims); });
+  bool ok = host_launch((LAUNCHED * ITEMS + THREADS - 1) / THREADS, 1, THREADS, [&] { rope_append_pieces((uint4 *)x, cosine.data(), sine.data(), (uint4 *)y, table, (uint4 *)k, (uint4 *)v, dims); });
 #else
-  bool ok = host_launch((ITEMS + THREADS - 1) / THREADS * LAUNCHED, 1, THREADS, [&] { rope_append_pieces((uint4 *)x, cosine.data(), sine.data(), (uint4 *)y, (uint4 *)k, (uint4 *)v, dims); });
+  bool ok = host_launch((LAUNCHED * ITEMS + THREADS - 1) / THREADS, 1, THREADS, [&] { rope_append_pieces((uint4 *)x, cosine.data(), sine.data(), (uint4 *)y, (uint4 *)k, (uint4 *)v, dims); });
 #endif
   for (int a = 0; a < ROWS; a++)
     for (int h = 0; h < H + 2 * HK; h++)
@@ -74,6 +73,22 @@ static bool all() {
       ok = ok && near(y[a * I + i], g / (1 + exp(-g)) * u);
     }
   return ok && poison(y + ROWS * I, (LAUNCHED - ROWS) * I);
+}
+#elif defined(BIAS)
+static bool all() {
+  enum { N = TS_N };
+  std::vector<u16> values = halves(LAUNCHED * N, ROWS * N + 8);
+  std::vector<float> b(N + 4);
+  u16 *y = aligned<u16>(values);
+  float *bias = b.data();
+  while ((uintptr_t)bias % 16) bias++;
+  for (int i = 0; i < N; i++) bias[i] = number();
+  std::fill(y + ROWS * N, y + LAUNCHED * N, (u16)POISON);
+  std::vector<u16> before(y, y + ROWS * N);
+  host_from_predecessor(y, LAUNCHED * N, false);
+  bool ok = host_launch((LAUNCHED * (N / 8) + THREADS - 1) / THREADS, 1, THREADS, [&] { add_bias_pieces(bias, (uint4 *)y, dims); });
+  for (int i = 0; i < ROWS * N; i++) ok = ok && near(y[i], host_half(before[i]) + host_half(host_to_half(bias[i % N])));
+  return ok && poison(y + ROWS * N, (LAUNCHED - ROWS) * N);
 }
 #else
 static bool all() {

@@ -24,10 +24,10 @@ __device__ __forceinline__ void turn_four(u32 &low0, u32 &low1, u32 &high0, u32 
   turn_pair(low1, high1, c.z, c.w, s.z, s.w);
 }
 
-// Threads along the pieces of a row, blocks along rows. Keys and values of a thread's position are known before the wait, pages too: tables are set before a pass.
+// Threads along the pieces of all rows. Where keys and values of a position go is known before the wait, pages too: tables are set before a pass.
 __device__ __forceinline__ void rope_pieces(const uint4 *qkv, const float *cosine, const float *sine, uint4 *q, const int *table, uint4 *kc, uint4 *vc, int t, int rows) {
-  const int item = blockIdx.x * THREADS + threadIdx.x, row = blockIdx.y, head = item / HALF, at = item % HALF, position = t + row;
-  const bool mine = row < rows && item < ITEMS, turns = head < H + HK;
+  const int place = blockIdx.x * THREADS + threadIdx.x, row = place / (ITEMS), item = place % (ITEMS), head = item / HALF, at = item % HALF, position = t + row;
+  const bool mine = row < rows, turns = head < H + HK;
   dependents_may_start();
   float4 c[2], s[2];
   uint4 *to = q + (size_t)(row * H + head) * (2 * HALF);

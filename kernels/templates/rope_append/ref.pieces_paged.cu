@@ -4,7 +4,7 @@ requires  sm_80
 op        rope_append_rows_paged
 include   rope_pieces.params
 launch    rope_append_pieces
-grid      ceildiv(ITEMS, THREADS) ; n ; 1
+grid      ceildiv(n * ITEMS, THREADS) ; 1 ; 1
 block     THREADS ; 1 ; 1
 dependent COMPUTE >= 90 ? 2 : 0
 args      b0 b1 b2 b3 b4 b5 b6 d
