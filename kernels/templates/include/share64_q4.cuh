@@ -12,10 +12,10 @@
 
 // ORDER: the sizes are those of the defines of the template that includes this.
 template <int a_outputs, int a_inputs, int a_rows, int a_width, int a_crews, int a_tiles, int a_stages, int a_split, int a_pair, int a_near, int a_room, int a_tall,
-          int a_along, int a_pace>
+          int a_along, int a_pace, int a_held>
 struct share_shape {
   static constexpr int w_bytes = 4 * 1152;  // of a tile in a stage
-  static constexpr int outputs = a_outputs, inputs = a_inputs, rows = a_rows, width = a_width, tall = a_tall, tiles = a_tiles, along = a_along;
+  static constexpr int outputs = a_outputs, inputs = a_inputs, rows = a_rows, width = a_width, tall = a_tall, tiles = a_tiles, along = a_along, held = a_held;
   static constexpr int crews = a_crews, across = crews / along, wide = across * tall;  // warpgroups that multiply; side by side; tiles of a pass
   static constexpr int stages = a_stages, split = a_split, pair = a_pair, near = a_near, met = pair > 1 || near;  // met: by a cluster
   static constexpr int all = (outputs + 63) / 64, passes = (tiles + wide - 1) / wide;  // tiles of 64 rows of weights: all, of a block
@@ -25,10 +25,11 @@ struct share_shape {
   static constexpr int steps = (inputs / 64 + 1) / 2, columns = width / 8;  // steps: of two units of K; behind K there are zeros
   static constexpr int few = a_room == 2 && crews > 1 ? 24 : crews <= 2 ? 40 : crews == 3 ? 32 : 24;  // registers of those that copy, and of the others
   static constexpr int many = a_room == 2 ? crews == 1 ? 216 : 104 : crews <= 2 ? 232 : crews == 3 ? 160 : 112;
-  static constexpr int x_bytes = width * 128;  // of a unit
+  // Of x in a unit: what a copy brings. Rows of x that it has not, up to the width, are whatever lies there, and end in sums that nobody takes.
+  static constexpr int high = tall == 1 && rows < width ? (rows + 7) / 8 * 8 : width, x_bytes = high * 128;
   static constexpr int w_at = stages * 2 * x_bytes, near_at = w_at + stages * wide * w_bytes;
   static constexpr int parts = along * (near + 1), own = columns / parts;  // crews that meet in shared memory for a tile; fragments that each finishes
-  static constexpr int part_bytes = own * 2048, got_bytes = (parts - 1) * part_bytes;  // of a tile and crew: what one other sends; what all do
+  static constexpr int part_bytes = own * 2048, got_bytes = (parts - 1) * part_bytes;  // of a tile and crew: what the other block sends; with what the other crew lays down
   static constexpr int bars_at = near_at + tiles * along * got_bytes, bytes = bars_at + 16 * stages + 8 * along + (parts > 1 ? 8 * tiles * along : 0);
 };
 
@@ -54,14 +55,30 @@ template <typename S> struct share_ring {
   int side, k, pass, stage, step;
   u32 parity;
 
+  // Barriers, by four threads: each that asks for weights makes those that its first ones arrive at.
+  __device__ __forceinline__ void prepare(int which) {
+    if (which < 2) {
+      for (int s = which; s < S::stages; s += 2) barrier_init(me.bar(s), 1);
+      if (which < S::along) barrier_init(me.early(which), 1);
+    } else if (which == 2) {
+      for (int s = 0; s < S::stages; s++) barrier_init(me.bar(s) + 8, 4 * S::across * S::pair);
+    } else {
+      for (int i = 0; S::parts > 1 && i < S::tiles * S::along; i++) {
+        barrier_init(me.here(i), 1);
+        barrier_expect(me.here(i), S::part_bytes);
+      }
+    }
+    barrier_init_fence();
+  }
   // How many copies bring the weights of a pass: as few as can be, for each costs the thread that asks for it.
   __device__ __forceinline__ int copies() { return S::together > 1 ? 1 : max(me.active(pass), 0); }
   // Weights are the first to leave the second-level cache: x and the parts of sums stay. (Of blocks that read the same ones, none was slower for it.)
   __device__ __forceinline__ void take(u32 to, const tensor_map *weights, int tile, u32 bar) {
     copy_tensor_3d_hint(to, weights, 0, 2 * k, tile, bar, policy_evict_first());
   }
-  // Of the first steps weights are waited for alone: what can be done before x is here is done.
+  // Those of the first HELD stages of a crew are in its registers. Else, of the first steps weights are waited for alone: what can be done before x is here is done.
   __device__ __forceinline__ void weights(const tensor_map *codes, const tensor_map *scales) {
+    if (step < S::held * S::along) return barrier_expect(me.bar(stage), 2 * S::x_bytes);
     const bool early = step < S::along;
     const u32 bar = early ? me.early(step) : me.bar(stage), to = me.base + S::w_at + stage * S::wide * S::w_bytes;
     const int n = copies();
@@ -134,7 +151,29 @@ template <typename S> struct share_crew {
   u32 parity;
   uint4 q[S::tall][2];
   uint2 f[S::tall][2];
+  uint4 held_q[S::held + 1][2];  // of the first stages
+  uint2 held_f[S::held + 1][2];
 
+  // Asks for codes and scales of the first stages from where they lie, before anything is known of the block's memory.
+  __device__ __forceinline__ void hold(const unsigned char *codes, const unsigned char *scales, int row16) {
+    if (row16 * 16 >= S::outputs) return;
+#pragma unroll
+    for (int i = 0; i < S::held; i++)
+#pragma unroll
+      for (int u = 0; u < 2; u++) {
+        const size_t unit = (size_t)row16 * (S::inputs / 64) + 2 * (at.first + turn + i * S::along) + u;
+        held_q[i][u] = load_relaxed4(codes + unit * 512 + lane * 16);  // relaxed: at once, past L1
+        const float2 two = load2((const float *)(scales + unit * 64 + (lane >> 2) * 8));
+        held_f[i][u] = make_uint2(__float_as_uint(two.x), __float_as_uint(two.y));
+      }
+  }
+  __device__ __forceinline__ void take(int i) {
+#pragma unroll
+    for (int u = 0; u < 2; u++) {
+      q[0][u] = held_q[i][u];
+      f[0][u] = held_f[i][u];
+    }
+  }
   // Codes and scales of a stage's two units.
   __device__ __forceinline__ void fetch(int stage) {
 #pragma unroll
@@ -173,9 +212,10 @@ template <typename S> struct share_crew {
   }
   // Of the steps before this one, those that are still to come for this crew.
   __device__ __forceinline__ int before(int end) { return (end - step + S::along - 1) / S::along; }
-  // A stage's products; then the first fragments of the next. Alone, or the first or the second of two that lie side by side.
+  // A stage's products; then the first fragments of the next, which is held where it has a number. Alone, or the first or the second of two
+  // that lie side by side.
   enum { ALONE, FIRST, SECOND };
-  template <int WHICH> __device__ __forceinline__ void one(float (&d)[S::tall][S::width / 2], u32 (&a)[4][4], u32 (&b)[4][4]) {
+  template <int WHICH, int NEXT = 0> __device__ __forceinline__ void one(float (&d)[S::tall][S::width / 2], u32 (&a)[4][4], u32 (&b)[4][4]) {
     const int here = stage + (WHICH == SECOND ? S::along : 0);
     const u64 x = rows(here, 1);
     multiply(d[0], a, rows(here, 0));
@@ -193,24 +233,40 @@ template <typename S> struct share_crew {
     if (WHICH != FIRST) next(WHICH == ALONE ? 1 : 2);
     const int then = stage + (WHICH == FIRST ? S::along : 0);
     barrier_wait(at.bar(then), parity);
-    fetch(then);
+    if (NEXT > 0) take(NEXT);
+    else fetch(then);
     multiply(d[S::tall - 1], b, x);
     wgmma_wait_for<1>();
     share_halves(a, q[0][0], f[0][0]);
+  }
+  template <int NEXT> __device__ __forceinline__ void held_ones(float (&d)[S::tall][S::width / 2], u32 (&a)[4][4], u32 (&b)[4][4]) {
+    if constexpr (NEXT < S::held) {
+      one<ALONE, NEXT>(d, a, b);
+      held_ones<NEXT + 1>(d, a, b);
+    }
   }
   // The tiles of a pass: while one is multiplied with a unit, the fragments of what comes next are made of codes that were fetched before.
   __device__ __forceinline__ void multiply_all(float (&d)[S::tall][S::width / 2], int pass) {
     u32 a[4][4], b[4][4];
     const int steps = before((pass + 1) * at.steps());
+    static_assert(S::held == 0 || S::held % 2 == 1 && S::passes == 1 && S::tall == 1, "two stages lie side by side behind those that are held");
     constexpr bool twos = S::stages % (2 * S::along) == 0;
     int k = 0;
-    barrier_wait(pass == 0 ? at.early(turn) : at.bar(stage), parity);
-    fetch(stage);
+    if (S::held > 0) {
+      take(0);
+    } else {
+      barrier_wait(pass == 0 ? at.early(turn) : at.bar(stage), parity);
+      fetch(stage);
+    }
     share_halves(a, q[0][0], f[0][0]);
     if (pass == 0) {  // with what comes before x, for it costs nothing there
       if (S::met) cluster_wait();
       wait_for_predecessors();
       barrier_wait(at.bar(stage), parity);
+    }
+    if (S::held > 1) {
+      held_ones<1>(d, a, b);
+      k = S::held - 1;
     }
     if (S::passes > 1 && twos && stage / S::along % 2 && steps > 1) {
       one<ALONE>(d, a, b);
@@ -275,51 +331,62 @@ template <typename S> __device__ __forceinline__ void share_put_turned(u16 *y, f
   if (row < S::rows && feature < S::outputs) *(uint4 *)(y + (size_t)row * S::outputs + feature + (lane & 1) * 8) = eight;
 }
 
-// Two blocks of a cluster with one crew a tile: half of the sums stays, half goes to the other block.
-template <typename S, int SELF> __device__ __forceinline__ void share_trade(share_block<S> &me, float (&d)[S::width / 2], float4 (&mine)[S::own], int slot, int thread) {
+// Two blocks of a cluster: of the fragments of eight rows of x from FIRST on, one half stays, the other goes to the other block.
+template <typename S, int SELF, int FIRST> __device__ __forceinline__ void share_trade(share_block<S> &me, float (&d)[S::width / 2], float4 (&mine)[S::own], int slot, int thread) {
   const u32 at = cluster_address(me.base + S::near_at + slot * S::got_bytes + thread * 16, 1 - SELF), bar = cluster_address(me.here(slot), 1 - SELF);
 #pragma unroll
   for (int c = 0; c < S::own; c++) {
-    const float *v = d + (SELF * S::own + c) * 4, *w = d + ((1 - SELF) * S::own + c) * 4;
+    const float *v = d + (FIRST + SELF * S::own + c) * 4, *w = d + (FIRST + (1 - SELF) * S::own + c) * 4;
     mine[c] = make_float4(v[0], v[1], v[2], v[3]);
     send_cluster4(at + c * 2048, make_float4(w[0], w[1], w[2], w[3]), bar);
   }
 }
 
-// Crews of a block and of its cluster that have parts of K: each sends the others their fragments of eight rows of x, and sums its own.
-template <typename S>
-__device__ __forceinline__ void share_gather(share_block<S> &me, const unsigned char *smem, float (&d)[S::width / 2], float4 (&mine)[S::own], int i, int turn,
-                                             int thread) {
-  static_assert(S::parts == 1 || S::near, "a block without a cluster cannot send to itself");
-  const int self = S::near ? me.part * S::along + turn : 0, slot = i * S::along + turn;
-  if constexpr (S::parts == 2 && S::along == 1) {  // known which, no sum is chosen by a number
-    if (self == 0) share_trade<S, 0>(me, d, mine, slot, thread);
-    else share_trade<S, 1>(me, d, mine, slot, thread);
-  } else {
+// Two crews of a block with parts of K, this one TURN: each lays down the half of its sums that the other finishes; lanes trade with lanes
+// of the same place. What blocks trade is of one crew each then.
+template <typename S, int TURN>
+__device__ __forceinline__ void share_halve(share_block<S> &me, unsigned char *smem, float (&d)[S::width / 2], float4 (&mine)[S::own], int i, int meeting, int thread) {
+  if constexpr (S::along == 2) {
+    float4 *give = (float4 *)(smem + S::near_at + (2 * i + TURN) * S::got_bytes + S::part_bytes) + thread;
+    const float4 *take = (const float4 *)(smem + S::near_at + (2 * i + 1 - TURN) * S::got_bytes + S::part_bytes) + thread;
 #pragma unroll
-    for (int to = 0; to < S::parts; to++) {
-      const int there = i * S::along + to % S::along;
-      const u32 at = cluster_address(me.base + S::near_at + there * S::got_bytes + (self - (self > to)) * S::part_bytes + thread * 16, to / S::along);
-      const u32 bar = cluster_address(me.here(there), to / S::along);
+    for (int c = 0; c < 2 * S::own; c++) {
+      const float *v = d + ((1 - TURN) * 2 * S::own + c) * 4;
+      give[c * 128] = make_float4(v[0], v[1], v[2], v[3]);
+    }
+    threads_meet(meeting, 256);
 #pragma unroll
-      for (int c = 0; c < S::own; c++) {
-        const float *v = d + (to * S::own + c) * 4;
-        const float4 four = make_float4(v[0], v[1], v[2], v[3]);
-        if (to == self) mine[c] = four;
-        else send_cluster4(at + c * 2048, four, bar);
-      }
+    for (int c = 0; c < 2 * S::own; c++) {
+      const float4 v = take[c * 128];
+      float *sum = d + (TURN * 2 * S::own + c) * 4;
+      sum[0] += v.x, sum[1] += v.y, sum[2] += v.z, sum[3] += v.w;
     }
   }
-  if (S::parts == 1) return;
-  barrier_wait(me.here(slot), 0);
-  const float4 *got = (const float4 *)(smem + S::near_at + slot * S::got_bytes) + thread;
+  if (me.part == 0) share_trade<S, 0, TURN * 2 * S::own>(me, d, mine, S::along * i + TURN, thread);
+  else share_trade<S, 1, TURN * 2 * S::own>(me, d, mine, S::along * i + TURN, thread);
+}
+
+// Crews of a block, then of its cluster, that have parts of K of tile i: of the fragments of eight rows of x each finishes its own. It is
+// known in each branch which, so that no sum is chosen by a number.
+template <typename S>
+__device__ __forceinline__ void share_gather(share_block<S> &me, unsigned char *smem, float (&d)[S::width / 2], float4 (&mine)[S::own], int i, int crew, int turn,
+                                             int thread) {
+  static_assert(S::along == 1 || S::along == 2 && S::near, "two crews have the quarters that two blocks trade");
+  if constexpr (S::parts == 1) {
 #pragma unroll
-  for (int j = 0; j < S::parts - 1; j++)
+    for (int c = 0; c < S::own; c++) mine[c] = make_float4(d[4 * c], d[4 * c + 1], d[4 * c + 2], d[4 * c + 3]);
+  } else {
+    if (S::along == 2 && turn == 1) share_halve<S, S::along - 1>(me, smem, d, mine, i, 1 + crew, thread);
+    else share_halve<S, 0>(me, smem, d, mine, i, 1 + crew, thread);
+    const int slot = i * S::along + turn;
+    barrier_wait(me.here(slot), 0);
+    const float4 *got = (const float4 *)(smem + S::near_at + slot * S::got_bytes) + thread;
 #pragma unroll
     for (int c = 0; c < S::own; c++) {
-      const float4 v = got[(j * S::own + c) * 128];
+      const float4 v = got[c * 128];
       mine[c] = make_float4(mine[c].x + v.x, mine[c].y + v.y, mine[c].z + v.z, mine[c].w + v.w);
     }
+  }
 }
 
 // Four sums as they lie in the workspace: no word of them is zero, so that what is zero has not come yet.
@@ -386,7 +453,8 @@ __device__ __forceinline__ void share_meet(share_block<S> &me, float4 *parts, fl
 }
 
 template <typename S, int END, typename Y>
-__device__ __forceinline__ void share64_q4(const tensor_map *x, const tensor_map *codes, const tensor_map *scales, Y *y, void *workspace) {
+__device__ __forceinline__ void share64_q4(const tensor_map *x, const tensor_map *codes, const tensor_map *scales, Y *y, void *workspace, const unsigned char *codes_far,
+                                           const unsigned char *scales_far) {
   SHARED_MEMORY(smem);
   const int warp = __shfl_sync(~0u, threadIdx.x >> 5, 0), lane = threadIdx.x & 31;  // known to be the same in a warp
   const u32 down = S::rows <= S::width ? 0 : blockIdx.x / S::blocks, block = blockIdx.x - down * S::blocks;
@@ -403,30 +471,26 @@ __device__ __forceinline__ void share64_q4(const tensor_map *x, const tensor_map
   me.end = min(me.from + S::tiles, S::all);
   const int all = me.steps() * S::passes;
   if (warp >= 4 * S::crews) {
-    registers_give<S::few>();
     share_ring<S> ring = {me, (int)(block % S::pair), me.first, 0, 0, 0, 1};
-    const int which = threadIdx.x - 128 * S::crews;
-    if (which == 0) {
-      for (int s = 0; s < S::stages; s++) {
-        barrier_init(me.bar(s), 1);
-        barrier_init(me.bar(s) + 8, 4 * S::across * S::pair);
+    if (lane == 0) {
+      if (warp & 2) prefetch_tensor_map(warp & 1 ? x : codes);
+      ring.next(warp & 1);
+      ring.prepare(warp & 3);
+      // The first weights are asked for before anything is waited for.
+      if (!(warp & 2) && ring.step < all) {
+        ring.weights(codes, scales);
+        ring.next(2);
       }
-      for (int i = 0; i < S::along; i++) barrier_init(me.early(i), 1);
-      for (int i = 0; S::parts > 1 && i < S::tiles * S::along; i++) {
-        barrier_init(me.here(i), 1);
-        barrier_expect(me.here(i), S::got_bytes);
-      }
-      barrier_init_fence();
     }
+    __syncwarp();
+    registers_give<S::few>();
     __syncthreads();
     dependents_may_start();
     if (S::met) cluster_arrive_bare();  // who reaches into another block waits for it at once, the others when they have time
-    if (lane == 0 && warp & 2) prefetch_tensor_map(x);
     __syncwarp();
     if (S::pair > 1 && warp & 2) cluster_wait();
     if (lane == 0) {
       asm volatile("" : "+r"(ring.me.base));  // else it would be made anew for each copy
-      ring.next(warp & 1);
       if (warp & 2) {
         wait_for_predecessors();
 #pragma unroll 1
@@ -446,14 +510,15 @@ __device__ __forceinline__ void share64_q4(const tensor_map *x, const tensor_map
     __syncwarp();
     if (S::met && !(S::pair > 1 && warp & 2)) cluster_wait();
   } else {
-    registers_take<S::many>();
-    __syncthreads();
-    dependents_may_start();
-    if (S::met) cluster_arrive_bare();
     const int crew = S::along == 1 ? warp >> 2 : (warp >> 2) % S::across, turn = S::along == 1 ? 0 : (warp >> 2) / S::across, thread = threadIdx.x & 127;
     const int row16 = crew * S::tall * 4 + (warp & 3);
     const unsigned char *codes_at = smem + S::w_at + row16 * 1024 + lane * 16, *scales_at = smem + S::w_at + S::wide * 4096 + row16 * 128 + (lane >> 2) * 8;
     share_crew<S> it = {me, codes_at, scales_at, wgmma_rows128(me.base), turn, (u32)max(all - S::stages, 0), lane, turn, turn, 0};
+    it.hold(codes_far, scales_far, me.from * 4 + row16);
+    registers_take<S::many>();
+    __syncthreads();
+    dependents_may_start();
+    if (S::met) cluster_arrive_bare();
     asm volatile("" : "+l"(it.x));  // were its upper half known, it would be moved anew for every product
 #pragma unroll 1
     for (int pass = 0; pass < S::passes; pass++) {
@@ -471,8 +536,8 @@ __device__ __forceinline__ void share64_q4(const tensor_map *x, const tensor_map
         const int number = pass * S::wide + crew * S::tall + m, tile = me.from + number;
         if (tile >= me.end) break;
         float4 mine[S::own];
-        share_gather(me, smem, d[m], mine, number, turn, thread);
-        const int first = S::near ? (me.part * S::along + turn) * S::own : 0;
+        share_gather(me, smem, d[m], mine, number, crew, turn, thread);
+        const int first = S::near ? (2 * turn + me.part) * S::own : 0;
         if (S::split > 1 && !S::near) {
           share_meet<S, END>(me, (float4 *)workspace, mine, y, tile, first, thread);
         } else if constexpr (sizeof(Y) == 2 && END == GEMM_STORE && S::parts > 1 && S::own % 2 == 0) {

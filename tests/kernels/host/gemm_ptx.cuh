@@ -72,7 +72,7 @@ unsigned char *host_at(u32 address);
 void host_yield();
 // All of a group of lanes arrive, then go on: a warp, a warpgroup, a block, the cluster.
 void host_meet(int kind);
-void host_meet_some(int threads);  // of the block
+void host_meet_some(int number, int threads);  // of the block, at the barrier of that number
 enum { HOST_WARP, HOST_WARPGROUP, HOST_BLOCK };
 // Where the lanes of a warp or warpgroup lay what they exchange.
 u32 *host_slot(int kind, int lane);
@@ -153,8 +153,8 @@ static inline u32 cycles_now() {  // time passes by being asked for
   static u32 now;
   return now += 100;
 }
-static inline void threads_meet(int, int threads) {
-  host_meet_some(threads);
+static inline void threads_meet(int number, int threads) {
+  host_meet_some(number, threads);
 }
 static inline u32 pick_bytes(u32 a, u32 b, u32 pick) {
   u64 both = (u64)b << 32 | a;

@@ -169,16 +169,16 @@ void cluster_arrive() {
 void cluster_wait() {
   for (host_lane *me = host_me; me->cluster_turn == host_cluster.turn; host_cluster_check()) host_yield();
 }
-void host_meet_some(int threads) {
-  int rank = host_me->rank;
-  host_meeting &m = host_some[rank];
+void host_meet_some(int number, int threads) {
+  const size_t which = (size_t)host_me->rank * 16 + number;
+  host_meeting &m = host_some[which];
   unsigned long turn = m.turn;
   if (++m.arrived == threads) {
     m.arrived = 0;
     m.turn++;
     return;
   }
-  while (host_some[rank].turn == turn) host_yield();
+  while (host_some[which].turn == turn) host_yield();
 }
 static void host_run_lane() {
   (*host_kernel)();
@@ -191,7 +191,7 @@ static bool host_run_cluster(int first) {
   host_memory.assign(host_blocks, std::vector<unsigned char>(HOST_SHARED + 1024, 0xff));  // no numbers
   host_copies.clear();
   host_cluster = host_meeting();
-  host_some.assign(host_blocks, host_meeting());
+  host_some.assign((size_t)host_blocks * 16, host_meeting());
   host_slots.assign((size_t)lanes * 64, 0);
   for (auto &m : host_meetings) m.assign(lanes, host_meeting());
   host_lanes.assign(lanes, host_lane());
