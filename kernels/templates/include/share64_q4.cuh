@@ -29,7 +29,7 @@ struct share_shape {
   static constexpr int high = tall == 1 && rows < width ? (rows + 7) / 8 * 8 : width, x_bytes = high * 128;
   static constexpr int w_at = stages * 2 * x_bytes, near_at = w_at + stages * wide * w_bytes;
   static constexpr int parts = along * (near + 1), own = columns / parts;  // crews that meet in shared memory for a tile; fragments that each finishes
-  static constexpr int part_bytes = own * 2048, got_bytes = (parts - 1) * part_bytes;  // of a tile and crew: what the other block sends; with what the other crew lays down
+  static constexpr int part_bytes = own * 2048, got_bytes = (parts - 1) * part_bytes;  // of a tile and crew: from the other block; from the other crew too
   static constexpr int bars_at = near_at + tiles * along * got_bytes, bytes = bars_at + 16 * stages + 8 * along + (parts > 1 ? 8 * tiles * along : 0);
 };
 
@@ -76,7 +76,8 @@ template <typename S> struct share_ring {
   __device__ __forceinline__ void take(u32 to, const tensor_map *weights, int tile, u32 bar) {
     copy_tensor_3d_hint(to, weights, 0, 2 * k, tile, bar, policy_evict_first());
   }
-  // Those of the first HELD stages of a crew are in its registers. Else, of the first steps weights are waited for alone: what can be done before x is here is done.
+  // Those of the first HELD stages of a crew are in its registers. Else, of the first steps weights are waited for alone: what can be done
+  // before x is here is done.
   __device__ __forceinline__ void weights(const tensor_map *codes, const tensor_map *scales) {
     if (step < S::held * S::along) return barrier_expect(me.bar(stage), 2 * S::x_bytes);
     const bool early = step < S::along;
@@ -332,7 +333,8 @@ template <typename S> __device__ __forceinline__ void share_put_turned(u16 *y, f
 }
 
 // Two blocks of a cluster: of the fragments of eight rows of x from FIRST on, one half stays, the other goes to the other block.
-template <typename S, int SELF, int FIRST> __device__ __forceinline__ void share_trade(share_block<S> &me, float (&d)[S::width / 2], float4 (&mine)[S::own], int slot, int thread) {
+template <typename S, int SELF, int FIRST>
+__device__ __forceinline__ void share_trade(share_block<S> &me, float (&d)[S::width / 2], float4 (&mine)[S::own], int slot, int thread) {
   const u32 at = cluster_address(me.base + S::near_at + slot * S::got_bytes + thread * 16, 1 - SELF), bar = cluster_address(me.here(slot), 1 - SELF);
 #pragma unroll
   for (int c = 0; c < S::own; c++) {
