@@ -102,6 +102,9 @@ int main() {
 #ifndef TURN
 #define TURN 0
 #endif
+#ifndef WIDE  // the kernel reads what is stored without a map
+#define WIDE BOX
+#endif
 #define WEIGHTS_BY(width) {wp, {K, N, 1}, {K * 2, 0}, {64, width, 1}, 2, 128}
   tensor_map map = {x.data(), {K, ROWS, 1}, {K * 2, 0}, {64, TURN ? WIDE : BOX, 1}, 2, 128}, w_map = WEIGHTS_BY(TURN ? BOX : WIDE);
   tensor_map w192 = WEIGHTS_BY(192), w160 = WEIGHTS_BY(160), w128 = WEIGHTS_BY(128), w64 = WEIGHTS_BY(64);
