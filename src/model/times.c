@@ -68,8 +68,7 @@ static double wide_time(const ts__times_of *t, const rates *r, const ts_model_pa
   return best * round_time(t, r, m, TILES_WIDE);
 }
 
-static double tiles_time(const ts__times_of *t, const rates *r, const ts_model_param *m, int64_t n) {
-  if (!t->quant->bits) return wide_time(t, r, m, n);
+static double quantized_time(const ts__times_of *t, const rates *r, const ts_model_param *m, int64_t n) {
   return TS_MIN(rounds(m, n, TILE, TILE_OF, t->sms), rounds(m, n, TILE / 2, TILE_OF, t->sms) * HALF) * round_time(t, r, m, TILES);
 }
 
@@ -77,6 +76,13 @@ static double tiles_time(const ts__times_of *t, const rates *r, const ts_model_p
 static double few_time(const ts__times_of *t, const rates *r, double weights, double operations) {
   if (t->quant->bits) return weights / r->bytes / WEIGHTS + operations / r->products;
   double bytes = weights / r->bytes / WEIGHTS_WIDE, products = operations / r->products / PRODUCTS_WIDE;
+  return TS_MAX(bytes, products) + HIDDEN * TS_MIN(bytes, products);
+}
+
+// Products of any rows, seconds. Weights that are not quantized are read once where there is one tile of rows, and then memory is waited for too.
+static double tiles_time(const ts__times_of *t, const rates *r, const ts_model_param *m, double weights, int64_t n) {
+  if (t->quant->bits) return quantized_time(t, r, m, n);
+  const double products = wide_time(t, r, m, n), bytes = n <= TILE_OF ? weights / r->bytes / WEIGHTS_WIDE : 0;
   return TS_MAX(bytes, products) + HIDDEN * TS_MIN(bytes, products);
 }
 
@@ -90,9 +96,10 @@ static double stated_us(const ts__times_of *t, const rates *r, const ts__step *s
     if (a->use <= TS__ROW) activations += (double)((a->use == TS__ROW ? 1 : n) * t->buffers->buf[a->buf].per_row + t->buffers->buf[a->buf].fixed) * ts_code_bytes(t->buffers->buf[a->buf].type);
     if (a->use == TS__KEYS) operations += 2.0 * (double)n * (double)n * (double)(t->config->heads * t->config->head_dim);
     if (!m || m->kind == TS_PARAM_VECTOR) continue;
-    weights += width * (double)m->rows * (double)m->cols;
+    const double bytes = width * (double)m->rows * (double)m->cols;
+    weights += bytes;
     operations += 2.0 * (double)n * (double)m->rows * (double)m->cols;
-    if (any_rows) tiles += tiles_time(t, r, m, n);
+    if (any_rows) tiles += tiles_time(t, r, m, bytes, n);
   }
   if (n == 1) return 1e6 * (overhead + (weights + activations) / r->bytes / WEIGHTS_ONE);
   return 1e6 * (overhead + (tiles > 0 ? tiles : few_time(t, r, weights, operations)) + activations / r->bytes / ACTIVATIONS);

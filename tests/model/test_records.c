@@ -355,11 +355,32 @@ static void stated_of_f16(void **state) {
   close_world(&w);
 }
 
+// Tiles of any rows read large weights that are not quantized no faster than kernels of few rows do: so many rows are a pass of their own kernels.
+static void few_rows_of_f16(void **state) {
+  (void)state;
+  world w;
+  ts_diag d = {0};
+  open_world_for(&w, "cuda:sm_90a");
+  w.model = "synthetic:Llama-3-8B";
+  ts_build_result r = build(&w, "q0f16", "");
+  ts_library *l = ts_library_open(ts_path_join(w.a, r.dir, r.library), &d);
+  must(l != NULL, &d);
+  ts_passes *x = ts_passes_new(ts_library_plan(l), &d);
+  must(x != NULL, &d);
+  for (int64_t n = 16; n <= 128; n *= 2) {
+    ts_pass first = ts_passes_next(x, n, n);
+    assert_true(first.rows == n && first.phase->n_max == n);
+  }
+  ts_passes_free(x);
+  ts_library_close(l);
+  close_world(&w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(exact_and_nearest), cmocka_unit_test(bad_traces),
                                      cmocka_unit_test(packed_variant), cmocka_unit_test(cheapest_over_phases),
                                      cmocka_unit_test(opt_in_numerics), cmocka_unit_test(native_winner), cmocka_unit_test(chosen_in_step), cmocka_unit_test(guess_before_other_shapes),
-                                     cmocka_unit_test(measured_thresholds), cmocka_unit_test(stated_of_f16),
+                                     cmocka_unit_test(measured_thresholds), cmocka_unit_test(stated_of_f16), cmocka_unit_test(few_rows_of_f16),
                                      cmocka_unit_test(impossible_variant), cmocka_unit_test(record_that_does_not_compile)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
