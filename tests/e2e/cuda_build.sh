@@ -13,7 +13,7 @@ plan = json.load(open(sys.argv[1] + "/debug/plan.json"))
 assert plan["api"] == "cuda" and plan["gpu"] == "sm_90a" and "synthetic" not in plan
 kinds = [(p["kind"], p["n_min"], p["n_max"]) for p in plan["phases"]]
 most = [m for k, n, m in kinds if k == "prefill"]
-assert kinds == [("decode", 1, 1)] + [("prefill", 2, m) for m in most] + [("head", 1, 1)] and most[:2] == [16, 64] and most[-1] == 512 and most == sorted(most), kinds
+assert kinds == [("decode", 1, 1)] + [("prefill", 2, m) for m in most] + [("head", 1, 1)] and most[:3] == [16, 32, 64] and most[-1] == 512 and most == sorted(most), kinds
 assert all(p["times"][-1][0] == p["n_max"] and all(us > 0 for n, us in p["times"]) for p in plan["phases"][:-1]) and "times" not in plan["phases"][-1]
 layers = plan["model"]["layers"]
 assert len(plan["phases"][0]["steps"]) == 1 + 5 * layers and len(plan["phases"][-1]["steps"]) == 1
