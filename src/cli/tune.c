@@ -39,6 +39,7 @@ static bool model_tasks(ts_arena *a, const options *o, ts_tune_task **tasks, siz
   bool ok = ts_target_parse(o->target, &t, d) && ts_paging_parse(o->paging, &paging, d) &&
             ts_model_tasks(a, &src.config, q, t.api, o->max_seq_len, o->chunk, paging, &list, n, d);
   if (ok) keep_phases(a, phases, &list, n);
+  if (ok && !*n) ok = ts_refuse(d, "no-tasks", "a model for %s has no kernels in the phases '%s'", o->target, o->phases);
   ok = ok && ts_model_steps(a, &src.config, q, t.api, o->max_seq_len, o->chunk, paging, list, *n, phases, &s->v, &s->n, d);
   if (ok) {
     *tasks = ts_new_array(a, ts_tune_task, *n + 1);
@@ -209,6 +210,10 @@ int ts_cmd_tune(int argc, char **argv) {
   }
   if (o.model && nargs) {
     fprintf(stderr, "error: tune: '%s' beside --model  [usage]\n  hint: a model, or workloads: one after the other\n", args[0]);
+    return ts_arena_free(a), 2;
+  }
+  if (!o.model && *o.phases) {
+    fprintf(stderr, "error: tune: --phases without --model  [usage]\n  hint: phases are a model's; tunesmith tune --help\n");
     return ts_arena_free(a), 2;
   }
   bool ok = tune(a, &o, args, nargs, command, &r, &d);

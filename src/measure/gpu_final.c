@@ -88,13 +88,20 @@ static void change_places(final *f, size_t round) {
   }
 }
 
+// Whether a clock that was known before, and lies in f->now, is not known of the round that took its place.
+static bool lost_clock(const final *f, size_t round) {
+  for (size_t i = 0; i < f->n; i++)
+    if (f->in[i] && isnan(f->s[i].mhz[round]) && !isnan(f->now[i].mhz)) return true;
+  return false;
+}
+
 // *clock: of what was taken; *better: it took the place of the one before.
 static bool take_again(final *f, size_t round, double *clock, bool *better, ts_diag *d) {
   double before = clock_of(f, round);
   TS_TRY(take_round(f, d));
   change_places(f, round);
   *clock = clock_of(f, round);
-  *better = *clock > before;
+  *better = *clock > before && !lost_clock(f, round);
   if (!*better) change_places(f, round);
   return true;
 }

@@ -55,6 +55,7 @@ typedef struct data {  // of the reference's parameters at one choice of dimensi
   ts__layout layout;
   memory live[TS__MOST_PARAMS];
   content now, other;  // other: of the case that is timed, for a look behind the last sample
+  double reference_s;  // that the reference took
 } data;
 // Weights in the layout of one variant: named buffers, in as many copies as keep them cold.
 typedef struct weights {
@@ -136,7 +137,10 @@ static bool prepare_case(worker *w, int which, ts_diag *d) {
     ts__fill_slot(s, c->live[i].p, w->seed, (uint64_t)i);  // weights are the same in both cases
     if (s->cache != TS_COLD || s->role != TS_IN) c->now.pristine[i] = copy_of(c->live[i].p, (size_t)s->bytes);
   }
-  return run_reference(w, which, d);
+  const uint64_t begin = ts_now_ns();
+  TS_TRY(run_reference(w, which, d));
+  c->reference_s = (double)(ts_now_ns() - begin) * 1e-9;
+  return true;
 }
 
 // Other content takes the place of what the timed case has, and back.
@@ -328,10 +332,12 @@ static bool verify_case(worker *w, kernel *k, int which, ts__reply *r) {
 
 static bool verify(worker *w, kernel *k, ts__reply *r) { return verify_case(w, k, 1, r) && verify_case(w, k, 0, r); }
 
-// After the last sample: with other data than was timed.
+// After the last sample: with other data than was timed, if the reference is there in little of the time that a final has to answer.
 static bool verify_again(worker *w, kernel *k, ts__reply *r) {
+  const double most_s = 2;
   ts_diag d = {0};
   TS_TRY(verify_case(w, k, 1, r));
+  if (w->cases[0].reference_s > most_s) return verify_case(w, k, 0, r);
   if (!other_content(w, &d)) return ts__say(r, TS_CRASHED, "the reference: %.150s", d.message), false;
   swap_content(&w->cases[0]);
   bool ok = verify_case(w, k, 0, r);

@@ -60,6 +60,8 @@ refused 2 "100 / 8 is not an integer  \[not-divisible\]" tunesmith tune "matmul 
 has "$top/err" 'hint: .*q4f16_1'
 refused 2 "softmax has no weight.*q4f16_1" tunesmith tune "softmax q4f16_1 A=f32 V=256 inv_temperature=1.0 n=1" --store "$top/w.db" --trials 1
 refused 2 "matmul: the quantization of its weight is not given" tunesmith tune "matmul A=f32 K=128 N=64 n=1" --store "$top/w.db" --trials 1
+refused 2 "no kernels in the phases .batch16." tunesmith tune --model "$tiny" --target cpu --phases batch16 --store "$top/w.db"
+refused 2 "phases without --model" tunesmith tune --phases decode "silu_mul A=f32 I=100 n=2" --store "$top/w.db"
 for dims in "n=1 t=512" "n=600 t=0" "n=8..128%8 t=0..512"; do
   refused 2 "attention: t \+ n <= P does not hold at .*P=512" tunesmith tune "attention A=f32 C=f16 D=32 H=4 HK=2 P=512 $dims" --store "$top/w.db" --trials 1
 done
