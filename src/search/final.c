@@ -146,10 +146,13 @@ static size_t guess_of(const ts__session *s, const final *f) {
   return best;
 }
 
+// Whether the first guess stays, whatever times say: neither a step nor a pass has chosen.
+static bool guess_stays(const ts__session *s, const final *f) { return undecided(s) && !s->winner_in_step && guess_of(s, f) != SIZE_MAX; }
+
 // The fastest that beats who stays otherwise. Where times alone say too little that is what builds take without records, even if the default is faster.
 static size_t elect(const ts__session *s, const final *f, ts_compare *against_default) {
   size_t best = 0, holder = holder_of(s, f), guess = guess_of(s, f);
-  if (undecided(s) && !s->winner_in_step && guess != SIZE_MAX) return *against_default = compare_rows(f, guess, 0), guess;
+  if (guess_stays(s, f)) return *against_default = compare_rows(f, guess, 0), guess;
   for (size_t i = 1; i < f->n; i++)
     if (usable(f, i) && f->row[i].stats.q1 < f->row[best].stats.q1) best = i;
   if (best != holder && ((undecided(s) && holder) || !beats(f, best, holder))) best = holder;
@@ -161,6 +164,7 @@ static size_t elect(const ts__session *s, const final *f, ts_compare *against_de
 // Whether the fastest could not be told from the default although it looks faster: disturbed, worth another try.
 static bool disturbed(const ts__session *s, const final *f) {
   ts_compare c;
+  if (guess_stays(s, f)) return false;
   return elect(s, f, &c) != 0 && c.verdict == TS_UNCLEAR;
 }
 
